@@ -1,0 +1,64 @@
+# Needs python (3.11 or later, with venv) and make. Everything else goes into $(VENV).
+#   make demo       install, train a small GAN, leave its report in runs/
+#   make test       lint, types, floors, doctests and the quick suite (what .ci/run runs)
+#   make test-full  the same with every slow behaviour test
+#   make lint       ruff check, ruff format --check, mypy
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+# The tested python first; any python3 otherwise (pip refuses one that is too old).
+PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import venv' 2>/dev/null && { echo $$p; break; }; done)
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+
+# The one line that `make demo` runs.
+DEMO ?= train --data digits --recipe r3gan --minutes 2
+
+# One thread a process: the tests are small, and two threads on two cores only wait for each other.
+export OMP_NUM_THREADS ?= 1
+PYTEST := $(BIN)/python -m pytest
+
+RUN_STAMP := $(VENV)/.installed-run
+TEST_STAMP := $(VENV)/.installed-test
+
+.PHONY: help demo test test-full lint format clean
+
+help:
+	@sed -n '2,5s/^# *//p' Makefile
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "no python3 with the venv module was found; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --constraint constraints.txt --editable .
+	@touch $@
+
+$(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --constraint constraints.txt --editable '.[test,dev]'
+	@touch $@ $(RUN_STAMP)
+
+demo: $(RUN_STAMP)
+	$(BIN)/equilibria $(DEMO)
+
+lint: $(TEST_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# pytest is the last thing to speak, so its closing line is the last line.
+test: lint
+	@$(PYTEST) -q -m "not slow or ci_slow" < /dev/null
+
+test-full: lint
+	@$(PYTEST) -q -m "slow or not slow" --timeout 3600 < /dev/null
+
+format: $(TEST_STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,183 @@
+"""Arrays as data: what they are taken to be, and one clear line for each way they can be unusable."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from .options import DataOptions
+
+__all__ = ["Rows", "checked_labels", "checked_rows", "fitted"]
+
+_LUMA = (0.299, 0.587, 0.114)
+
+
+class Rows(NamedTuple):
+    """Examples as stored: ``x`` uint8 or float32, classes ``y`` or None, and the names of the classes."""
+
+    x: Tensor
+    y: Tensor | None = None
+    class_names: tuple[str, ...] = ()
+
+
+def _as_tensor(values: Any, where: str) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    array = np.asarray(values)
+    if array.dtype == object or array.dtype.kind not in "buif":
+        raise DataError(f"{where} holds '{array.dtype}' values, not numbers", "give an array of uint8 or float32")
+    if array.dtype.kind == "u" and array.dtype != np.uint8:
+        array = array.astype(np.int64)
+    if array.dtype == np.longdouble:
+        array = array.astype(np.float64)
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def checked_rows(values: Any, where: str = "the array") -> Tensor:
+    """The array as vectors ``(n, d)`` or images ``(n, c, h, w)``, uint8 or float32 as stored.
+
+    One axis more than rows need (``(n,)``) becomes ``(n, 1)``; ``(n, h, w)`` becomes one channel; channels may be
+    first or last. Images of floats are to lie in [0, 1], which is mapped to [-1, 1], or in [-1, 1].
+
+    Raises:
+        DataError: not numbers, empty, NaN or infinite, an unusable shape, channel count or range.
+    """
+    x = _as_tensor(values, where)
+    if x.numel() == 0:
+        raise DataError(f"{where} is empty: shape {tuple(x.shape)}", "give at least one example")
+    if x.dim() not in (1, 2, 3, 4):
+        raise DataError(
+            f"{where} has shape {tuple(x.shape)}", "give vectors (n, d) or images (n, c, h, w), (n, h, w, c), (n, h, w)"
+        )
+    if x.is_complex():
+        raise DataError(f"{where} is complex", "give its real and imaginary parts as columns")
+    if x.is_floating_point():
+        _check_finite(x, where)
+    if x.dim() == 1:
+        x = x[:, None]
+    if x.dim() == 2:
+        if x.dtype == torch.uint8:
+            return x.contiguous()
+        narrow = x.to(torch.float32).contiguous()
+        _check_finite(narrow, f"{where} as float32")
+        return narrow
+    return _pixels(_channels_first(x, where), where).contiguous()
+
+
+def _check_finite(x: Tensor, where: str) -> None:
+    # a sum is finite only if every term is: one pass, no mask, for the usual case
+    if torch.isfinite(x.sum(dtype=torch.float64)):
+        return
+    bad = ~torch.isfinite(x)
+    count = int(bad.sum())
+    if count:
+        first = tuple(int(i) for i in bad.nonzero()[0])
+        raise DataError(
+            f"{where} has {count} NaN or infinite values of {x.numel()}, the first at index {first}",
+            "remove those rows or fill them in",
+        )
+
+
+def _channels_first(x: Tensor, where: str) -> Tensor:
+    if x.dim() == 3:
+        return x[:, None]
+    if x.shape[1] in (1, 3):
+        return x
+    if x.shape[3] in (1, 3):
+        return x.permute(0, 3, 1, 2)
+    raise DataError(
+        f"{where} of shape {tuple(x.shape)} has neither 1 nor 3 channels, first or last",
+        "give gray or RGB images; drop an alpha channel with x[..., :3]",
+    )
+
+
+def _pixels(x: Tensor, where: str) -> Tensor:
+    if x.dtype == torch.uint8:
+        return x
+    if x.dtype == torch.bool:
+        return x.to(torch.uint8) * 255
+    low, high = float(x.min()), float(x.max())
+    if not x.is_floating_point():
+        if low >= 0 and high <= 255:
+            return x.to(torch.uint8)
+        raise DataError(
+            f"{where}: whole-number pixels range over [{low:g}, {high:g}]", "give uint8 images with values 0..255"
+        )
+    if low < -1.0 - 1e-6 or high > 1.0 + 1e-6:
+        raise DataError(
+            f"{where}: float pixels range over [{low:g}, {high:g}]",
+            "give uint8 images with values 0..255, or floats in [0, 1] or [-1, 1]; here perhaps x.astype('uint8')"
+            if low >= 0 and high <= 255
+            else "give uint8 images with values 0..255, or floats in [0, 1] or [-1, 1]",
+        )
+    x = x.to(torch.float32)
+    return x * 2.0 - 1.0 if low >= 0.0 else x
+
+
+def checked_labels(values: Any, n: int, where: str = "labels") -> tuple[Tensor, tuple[str, ...]]:
+    """Classes 0 … K-1 in the order of the values, and the values' names.
+
+    Raises:
+        DataError: not one label per example, fractional, negative, or not labels at all.
+
+    Examples:
+        >>> checked_labels([3, 7, 3], 3)
+        (tensor([0, 1, 0]), ('3', '7'))
+    """
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise DataError(
+            f"{where} have shape {array.shape}", "give one label per example, (n,); for one-hot rows y.argmax(1)"
+        )
+    if len(array) != n:
+        raise DataError(f"{len(array)} {where} for {n} examples", "give one label per example, in the same order")
+    if array.dtype.kind not in "biufU":
+        raise DataError(f"{where} hold '{array.dtype}' values", "give whole numbers >= 0 or strings")
+    if array.dtype.kind == "f":
+        bad = ~np.isfinite(array) | (array != np.floor(array))
+        if bad.any():
+            at = int(bad.argmax())
+            raise DataError(f"{where}: {array[at]!s} at index {at} is not a whole number", "give whole numbers >= 0")
+        array = array.astype(np.int64)
+    if array.dtype.kind == "i" and (array < 0).any():
+        at = int((array < 0).argmax())
+        raise DataError(
+            f"{where}: {array[at]} at index {at} is negative", "number the classes from 0, or drop those rows"
+        )
+    names, y = np.unique(array, return_inverse=True)
+    return torch.from_numpy(y.astype(np.int64)), tuple(str(name) for name in names)
+
+
+def fitted(x: Tensor, options: DataOptions) -> Tensor:
+    """Images ``(n, c, h, w)`` as the options ask: one channel, the central square, ``size`` x ``size``."""
+    if x.dim() != 4:
+        return x
+    if options.grayscale and x.shape[1] == 3:
+        weights = torch.tensor(_LUMA).view(1, 3, 1, 1)
+        x = _in_pieces(x, lambda piece: (piece * weights).sum(1, keepdim=True))
+    size = options.size
+    if size is None or tuple(x.shape[2:]) == (size, size):
+        return x
+    if options.crop == "center":
+        side = min(x.shape[2:])
+        top, left = (x.shape[2] - side) // 2, (x.shape[3] - side) // 2
+        x = x[:, :, top : top + side, left : left + side]
+    resize = torch.nn.functional.interpolate
+    return _in_pieces(x, lambda piece: resize(piece, (size, size), mode="bicubic", antialias=True))
+
+
+def _in_pieces(x: Tensor, change: Any) -> Tensor:
+    """``change`` of the images as floats, back in their own dtype and range, a few at a time."""
+    low, high = (0.0, 255.0) if x.dtype == torch.uint8 else (-1.0, 1.0)
+    done = []
+    for piece in torch.split(x, 1024):
+        changed = change(piece.float()).clamp_(low, high)
+        done.append(changed.round_().to(torch.uint8) if x.dtype == torch.uint8 else changed)
+    return torch.cat(done)

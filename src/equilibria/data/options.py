@@ -1,0 +1,75 @@
+"""What a data set is to the rest of the house, and how its rows are to be read: two frozen records."""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import ConfigError
+from ..records import record
+
+__all__ = ["DataOptions", "DataSpec"]
+
+
+@record
+class DataSpec:
+    """What a builder of networks needs to know of a data set.
+
+    Args:
+        kind: ``"vector"`` for rows ``(d,)``, ``"image"`` for rows ``(c, h, w)`` in [-1, 1].
+        shape: the shape of one row.
+        classes: the number of classes of ``y``; 0 when there are no labels.
+        paired: whether a batch has a second domain, ``"other"``, of the same shape.
+
+    Examples:
+        >>> DataSpec(kind="image", shape=(1, 8, 8), classes=10).numel
+        64
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    classes: int = 0
+    paired: bool = False
+
+    @property
+    def numel(self) -> int:
+        """The number of values in one row."""
+        return math.prod(self.shape)
+
+
+@record
+class DataOptions:
+    """How rows are read from a source.
+
+    Args:
+        size: images become ``size`` x ``size`` by antialiased bicubic resampling; None keeps their size.
+        crop: with ``size``, ``"center"`` first cuts the central square, ``"none"`` squeezes the whole image.
+        grayscale: images become one channel (luma of Rec. 601).
+        corrupt: an image file that cannot be decoded is an ``"error"``, or is left out (``"skip"``, with a warning).
+        held_out: the share of a finite source that only ``take(held_out=True)`` returns, at least one row;
+            a source with its own test set (MNIST and its like) holds out that set. 0 holds out nothing.
+        labelled: a law that is a mixture or a union of curves deals the index of the component as ``y``.
+
+    Raises:
+        ConfigError: a value outside its rule.
+
+    Examples:
+        >>> DataOptions(size=32, grayscale=True).crop
+        'center'
+    """
+
+    size: int | None = None
+    crop: str = "center"
+    grayscale: bool = False
+    corrupt: str = "error"
+    held_out: float = 0.1
+    labelled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 1:
+            raise ConfigError(f"size={self.size} is no image size", "use a positive number of pixels, or None")
+        for field, known in (("crop", ("center", "none")), ("corrupt", ("error", "skip"))):
+            value = getattr(self, field)
+            if value not in known:
+                raise ConfigError(f"{field}='{value}' is unknown", f"use {' or '.join(repr(k) for k in known)}")
+        if not 0.0 <= self.held_out < 1.0:
+            raise ConfigError(f"held_out={self.held_out} is no share of the rows", "use a number in [0, 1)")

@@ -1,0 +1,333 @@
+"""The core: a game, its players, and the draw that makes every loss a number.
+
+A GAN is a game. Each :class:`Player` moves some parameters and has one loss. A :class:`Draw` is everything random in
+one turn (real batch, labels, latent codes, noise) and the time. Given parameters, buffers and a draw, every loss is a
+number, so the game has a vector field :math:`v(\\theta) = (-\\partial \\ell_i / \\partial \\theta_i)_i`.
+
+The rules a game keeps (docs/architecture.md says what breaks without each):
+
+1. ``loss`` reads parameters, buffers and the draw, and writes nothing; it never detaches in order to freeze a player.
+2. State is the game's buffers; ``after`` is their only writer, ``prepare`` fills what depends on the data.
+3. All randomness is in the draw.
+4. The time is in the draw.
+5. ``contests`` say who tells what from what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .errors import ConfigError, EquilibriaError, did_you_mean
+from .schedules import Schedule
+from .seeding import mix, reseed
+from .theory.slopes import input_slopes
+
+Batch = dict[str, Tensor]
+Tensors = dict[str, Tensor]
+Batches = Callable[[int, int], Batch]
+"""Real rows as a function of (seed, turn)."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Everything random in one turn, and the time. It serves as the clock of schedules.
+
+    Attributes:
+        tensors: named tensors, one row per example unless the game lists the name in ``whole``.
+        step: rounds played, a 0-dim tensor.
+        time: share of the run played, in [0, 1], a 0-dim tensor.
+        seed: seeds the modules' own noise (dropout) and the optimisers'.
+    """
+
+    tensors: Tensors
+    step: Tensor
+    time: Tensor
+    seed: int
+
+    def __getitem__(self, name: str) -> Tensor:
+        try:
+            return self.tensors[name]
+        except KeyError:
+            raise ConfigError(f"the draw has no '{name}'", did_you_mean(name, self.tensors)) from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tensors
+
+    def part(self, i: int, k: int, whole: tuple[str, ...] = ()) -> Draw:
+        """The ``i``-th of ``k`` equal parts by rows: a micro-batch, or the rows of one process.
+
+        Raises:
+            ConfigError: a tensor's rows do not divide by ``k``.
+        """
+        cut: Tensors = {}
+        for name, tensor in self.tensors.items():
+            if name in whole:
+                cut[name] = tensor
+                continue
+            if len(tensor) % k:
+                raise ConfigError(f"{len(tensor)} rows of '{name}' do not divide by {k}", f"use a batch divisible by {k}")
+            rows = len(tensor) // k
+            cut[name] = tensor[i * rows : (i + 1) * rows]
+        return Draw(cut, self.step, self.time, self.seed)
+
+
+class Loss(NamedTuple):
+    """A player's loss: ``total`` is differentiated, ``parts`` are logged, ``carry`` is handed to ``after``."""
+
+    total: Tensor
+    parts: Tensors = {}
+    carry: Tensors = {}
+
+
+class Contest:
+    """Who tells what from what: real points, fake points, and a score that is higher for more real.
+
+    ``real`` and ``fake`` are tuples of tensors that ``score`` takes as its arguments; slopes are with respect to the
+    first. Each score and each slope is computed once, on demand; a slope leaves its score behind.
+    """
+
+    def __init__(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...], score: Callable[..., Tensor]) -> None:
+        self.real, self.fake, self.score = real, fake, score
+        self._scores: Tensors = {}
+        self._slopes: Tensors = {}
+
+    def points(self, side: str) -> tuple[Tensor, ...]:
+        """The points of a side, ``"real"`` or ``"fake"``."""
+        return self.real if side == "real" else self.fake
+
+    def scores(self, side: str) -> Tensor:
+        """The score of each point of a side, shape ``(n,)`` or ``(n, …)`` for patches."""
+        if side not in self._scores:
+            self._scores[side] = self.score(*self.points(side))
+        return self._scores[side]
+
+    def slopes(self, side: str) -> Tensor:
+        """The gradient of the score with respect to the first entry of each point, of that entry's shape."""
+        if side not in self._slopes:
+            self._scores[side], self._slopes[side] = self._both(self.points(side)[0], side)
+        return self._slopes[side]
+
+    def slopes_at(self, x: Tensor, side: str = "real") -> Tensor:
+        """The slopes at other points ``x``, with the remaining entries (labels, codes) of ``side``."""
+        return self._both(x, side)[1]
+
+    def _both(self, x: Tensor, side: str) -> tuple[Tensor, Tensor]:
+        rest = self.points(side)[1:]
+        return input_slopes(lambda point: self.score(point, *rest), x)
+
+
+@dataclass(frozen=True)
+class Player:
+    """One who moves: a name, the modules or parameters it moves, and its turns in a round.
+
+    Attributes:
+        name: ``"generator"``, ``"discriminator"``, ``"encoder"``, …
+        moves: names of submodules or parameters of the game; may overlap with other players'.
+        turns: turns in a round, a number or a schedule of the round.
+        constraint: the strategy set as a pure map ``(name, tensor) -> tensor`` (weight clipping).
+    """
+
+    name: str
+    moves: tuple[str, ...]
+    turns: int | Schedule = 1
+    constraint: Callable[[str, Tensor], Tensor] | None = None
+
+
+class Game(nn.Module):
+    """Abstract. A concrete game is final: it gives ``players``, ``draw``, ``contests``, ``loss`` and ``sample``.
+
+    Attributes:
+        players: in the order in which an alternating round moves them.
+        whole: entries of the draw that are not one row per example.
+        exact: False where a loss uses a gradient estimator, so that the game's Jacobian is not that of its field.
+    """
+
+    players: tuple[Player, ...] = ()
+    whole: tuple[str, ...] = ()
+    exact: bool = True
+
+    def prepare(self, batch: Batch) -> None:
+        """Fill the buffers that depend on the data; called once, before round 0, under ``no_grad``."""
+
+    def codes(self, n: int, labels: Tensor | None = None) -> Batch:
+        """The random tensors that ``sample`` needs for ``n`` samples (and the labels asked for), with no real data."""
+        raise NotImplementedError
+
+    def draw(self, batch: Batch) -> Batch:
+        """A turn's tensors from a real batch. May use ``torch.randn`` and buffers freely, never parameters."""
+        raise NotImplementedError
+
+    def contests(self, draw: Draw) -> dict[str, Contest]:
+        """Who tells what from what, by name."""
+        raise NotImplementedError
+
+    def loss(self, player: str, draw: Draw) -> Loss:
+        """The loss of a player. Reads parameters, buffers and the draw; writes nothing."""
+        raise NotImplementedError
+
+    def sample(self, draw: Draw) -> Tensor:
+        """Generated examples for the codes in the draw, ``(n, …)``."""
+        raise NotImplementedError
+
+    def after(self, player: str, draw: Draw, carry: Tensors) -> None:
+        """Write the game's state, once per turn, in place, under ``no_grad``, by tensor operations only."""
+
+    def forward(self, method: str, *args: Any) -> Any:
+        """Call a method by name: ``torch.func.functional_call`` reaches every method through it."""
+        return getattr(self, method)(*args)
+
+    def begin(self, batches: Batches, seed: int) -> None:
+        """Prepare the game with the first batch of a run's seed."""
+        reseed(mix(seed, 0, 2))
+        self.prepare(batches(seed, 0))
+
+    def deal(self, batches: Batches, seed: int, turn: int, rows: int) -> Tensors:
+        """The tensors of a turn, a function of (seed, turn); the real rows are those of turn ``rows``."""
+        batch = batches(seed, rows)
+        reseed(mix(seed, turn, 1))
+        return self.draw(batch)
+
+    def player(self, name: str) -> Player:
+        """The player of that name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        for player in self.players:
+            if player.name == name:
+                return player
+        raise ConfigError(f"no player '{name}'", did_you_mean(name, [p.name for p in self.players]))
+
+    def moved(self, name: str) -> dict[str, nn.Parameter]:
+        """The parameters a player moves, by their names in the game (found by identity; cached)."""
+        cache: dict[str, dict[str, nn.Parameter]] = self.__dict__.setdefault("_moved", {})
+        if name not in cache:
+            cache[name] = _resolve(self, self.player(name))
+        return cache[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in {"_moved", "_derivatives_checked"}}
+
+
+def _resolve(game: Game, player: Player) -> dict[str, nn.Parameter]:
+    wanted: set[int] = set()
+    for path in player.moves:
+        target: Any = game
+        for step in path.split("."):
+            if not hasattr(target, step):
+                raise ConfigError(
+                    f"player '{player.name}' moves '{path}', which the game does not have",
+                    did_you_mean(path, [n for n, _ in game.named_modules()] + [n for n, _ in game.named_parameters()]),
+                )
+            target = getattr(target, step)
+        found = [target] if isinstance(target, nn.Parameter) else list(target.parameters())
+        wanted.update(id(p) for p in found)
+    moved = {n: p for n, p in game.named_parameters() if id(p) in wanted}
+    if not moved:
+        raise ConfigError(f"player '{player.name}' moves no parameter ({', '.join(player.moves)})", "name its modules")
+    return moved
+
+
+def state_of(game: Game) -> Tensors:
+    """The game's buffers by name."""
+    return dict(game.named_buffers())
+
+
+def clocked(tensors: Tensors, seed: int, step: int = 0, time: float = 0.0) -> Draw:
+    """A draw from tensors and the time; the time takes their device and floating type."""
+    like = next((t for t in tensors.values() if t.is_floating_point()), None)
+    device, dtype = (like.device, like.dtype) if like is not None else (None, None)
+    return Draw(
+        tensors,
+        torch.tensor(float(step), device=device, dtype=dtype),
+        torch.tensor(float(time), device=device, dtype=dtype),
+        seed,
+    )
+
+
+@contextmanager
+def live(game: Game, *players: str) -> Iterator[None]:
+    """Only the parameters of these players need gradients inside; afterwards all do again.
+
+    Toggling costs microseconds and saves the memory of the others' graphs (CORE: freeze by toggling).
+    """
+    mine = {id(p) for name in players for p in game.moved(name).values()}
+    others = [p for p in game.parameters() if id(p) not in mine and p.requires_grad]
+    for p in others:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in others:
+            p.requires_grad_(True)
+
+
+def evaluate(game: Game, player: str, draw: Draw) -> Loss:
+    """The loss of a player under a draw: the same draw gives the same loss, bit for bit.
+
+    Raises:
+        EquilibriaError: the loss is not a 0-dim tensor.
+    """
+    reseed(draw.seed)
+    loss: Loss = game.loss(player, draw)
+    if loss.total.dim() != 0:
+        raise EquilibriaError(
+            f"the loss of '{player}' has shape {tuple(loss.total.shape)}", "a player's total is one number: take a mean"
+        )
+    return loss
+
+
+def gradients(game: Game, player: str, draw: Draw) -> tuple[Tensors, Loss]:
+    """The gradient of a player's loss in its own parameters, by name, and the loss, detached."""
+    own = game.moved(player)
+    with live(game, player):
+        loss = evaluate(game, player, draw)
+        grads = torch.autograd.grad(loss.total, list(own.values()), materialize_grads=True)
+    return dict(zip(own, grads, strict=True)), detached(loss)
+
+
+def detached(loss: Loss) -> Loss:
+    """The loss without its graph."""
+    return Loss(
+        loss.total.detach(),
+        {k: v.detach() for k, v in loss.parts.items()},
+        {k: v.detach() for k, v in loss.carry.items()},
+    )
+
+
+def pure(game: Game, params: Tensors, state: Tensors, player: str, draw: Draw) -> Loss:
+    """The loss of a player at given parameters, with a copy of the given buffers: a pure function."""
+    copies = {name: tensor.clone() for name, tensor in state.items()}
+    reseed(draw.seed)
+    loss: Loss = functional_call(game, {**params, **copies}, ("loss", player, draw))
+    return loss
+
+
+def field_of(game: Game, params: Mapping[str, Tensor], state: Tensors, draw: Draw) -> dict[str, Tensors]:
+    r"""The game's vector field at given parameters: one block :math:`-\partial\ell_i/\partial\theta_i` per player.
+
+    Differentiable in ``params``. Parameters that several players move appear in several blocks.
+    """
+    blocks: dict[str, Tensors] = {}
+    for player in game.players:
+        names = list(game.moved(player.name))
+
+        def own(values: Tensors, who: str = player.name) -> Tensor:
+            return pure(game, {**params, **values}, state, who, draw).total
+
+        grads = torch.func.grad(own)({n: params[n] for n in names})
+        blocks[player.name] = {n: -grads[n] for n in names}
+    return blocks
+
+
+def parameters_of(game: Game) -> Tensors:
+    """The game's parameters by name, detached."""
+    return {n: p.detach() for n, p in game.named_parameters()}
+

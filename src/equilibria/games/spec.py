@@ -1,0 +1,104 @@
+"""What a recipe says about its game: a record that makes the modules and joins them into a game."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..data import DataSpec
+from ..errors import ConfigError, did_you_mean
+from ..game import Game
+from ..networks import Head, Networks, as_logits, check_pair
+from ..records import record
+
+
+@record
+class Latent:
+    """The law of the latent codes: ``size`` independent standard normals, or uniforms on [-1, 1].
+
+    Examples:
+        >>> Latent(size=3).codes(2).shape
+        torch.Size([2, 3])
+    """
+
+    size: int = 64
+    law: str = "normal"
+
+    def __post_init__(self) -> None:
+        if self.law not in {"normal", "uniform"}:
+            raise ConfigError(f"latent law '{self.law}'", did_you_mean(self.law, ["normal", "uniform"]))
+        if self.size < 1:
+            raise ConfigError(f"latent size {self.size}", "use at least 1")
+
+    def codes(self, n: int, like: Tensor | None = None) -> Tensor:
+        """``(n, size)`` codes from the global generator, on the device of ``like``."""
+        device = like.device if like is not None else None
+        if self.law == "normal":
+            return torch.randn(n, self.size, device=device)
+        return torch.rand(n, self.size, device=device) * 2 - 1
+
+
+class GameSpec(ABC):
+    """Abstract record: a family of games, before the data's shape and the networks are known."""
+
+    @abstractmethod
+    def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
+        """The modules of the game, by name. Parameters are drawn from the global generator.
+
+        Raises:
+            DataError: the game needs something the data does not have (labels, a second domain).
+        """
+
+    @abstractmethod
+    def assemble(self, modules: Mapping[str, nn.Module], data: DataSpec) -> Game:
+        """The game of these modules.
+
+        Raises:
+            ShapeError: a module's output does not fit.
+        """
+
+    def build(self, networks: Networks, data: DataSpec, own: Mapping[str, nn.Module] | None = None) -> Game:
+        """The game, with the user's own modules in place of the made ones where given.
+
+        Raises:
+            ConfigError: a module of the user's has a name that the game does not know.
+        """
+        modules = self.make(networks, data)
+        for name in own or {}:
+            if name not in modules:
+                raise ConfigError(f"{type(self).__name__} has no module '{name}'", did_you_mean(name, modules))
+        return self.assemble({**modules, **(own or {})}, data)
+
+
+def fit_pair(
+    generator: nn.Module, discriminator: nn.Module, latent: int, shape: tuple[int, ...], classes: int = 0
+) -> None:
+    """Try a pair of networks on a few points before anything is trained; what looks wrong becomes a warning.
+
+    Raises:
+        ShapeError: an input or output does not fit.
+    """
+    for suspicion in check_pair(generator, discriminator, latent, shape, classes):
+        warnings.warn(suspicion, stacklevel=4)
+
+
+def logits(discriminator: nn.Module) -> nn.Module:
+    """The discriminator with outputs ``(n,)``; ours are so already."""
+    return discriminator if isinstance(discriminator, Head) else as_logits(discriminator)
+
+
+@record
+class OwnGame(GameSpec):
+    """A game made in Python: run.json keeps its class name, and it has to be given again to continue."""
+
+    kind: str = "Game"
+
+    def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
+        raise ConfigError(f"this run plays a {self.kind} that was made in Python", "pass game= again, built as before")
+
+    def assemble(self, modules: Mapping[str, nn.Module], data: DataSpec) -> Game:
+        raise ConfigError(f"this run plays a {self.kind} that was made in Python", "pass game= again, built as before")

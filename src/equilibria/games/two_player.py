@@ -1,0 +1,124 @@
+"""A generator against a discriminator: Goodfellow et al. 2014 under any objective, penalty and schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..data import DataSpec
+from ..errors import DataError
+from ..game import Batch, Contest, Draw, Game, Loss, Player, Tensors
+from ..networks import Networks, advance_spectral_norms, one_hot
+from ..objectives import NonSaturating, Objective
+from ..penalties import Clip, InstanceNoise, Penalty
+from ..records import record
+from ..schedules import Schedule
+from .spec import GameSpec, Latent, fit_pair, logits
+
+
+@record
+class TwoPlayer(GameSpec):
+    """The two-player game, unconditional or conditional on labels (Mirza & Osindero 2014).
+
+    A conditional discriminator sees the label of real and generated examples alike:
+
+    .. math:: \\min_G \\max_D E_{(x,y)\\sim p}[\\log D(x,y)] + E_{z,y}[\\log(1 - D(G(z,y),y))]
+
+    (eq. 2 of that paper with the conditioning of D written out in both terms).
+
+    Args:
+        objective: the pair of adversarial losses.
+        penalties: added to the discriminator's loss.
+        clip: the discriminator's strategy set, a box (weight clipping).
+        instance_noise: added to real and generated inputs of the discriminator.
+        discriminator_turns: the discriminator's turns in a round, or a schedule of them.
+        latent: the law of the codes.
+        conditional: whether both networks see the label.
+    """
+
+    objective: Objective = NonSaturating()
+    penalties: tuple[Penalty, ...] = ()
+    clip: Clip | None = None
+    instance_noise: InstanceNoise | None = None
+    discriminator_turns: int | Schedule = 1
+    latent: Latent = Latent()
+    conditional: bool = False
+
+    def _classes(self, data: DataSpec) -> int:
+        if self.conditional and not data.classes:
+            raise DataError("a conditional game needs labels, and the data has none", "pass (x, y), or labels=y")
+        return data.classes if self.conditional else 0
+
+    def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
+        classes = self._classes(data)
+        return {
+            "generator": networks.generator(self.latent.size, data.shape, classes),
+            "discriminator": networks.discriminator(data.shape, classes),
+        }
+
+    def assemble(self, modules: Mapping[str, nn.Module], data: DataSpec) -> Game:
+        return TwoPlayerGame(self, modules["generator"], modules["discriminator"], data)
+
+
+class TwoPlayerGame(Game):
+    """The game that :class:`TwoPlayer` describes."""
+
+    def __init__(self, spec: TwoPlayer, generator: nn.Module, discriminator: nn.Module, data: DataSpec) -> None:
+        super().__init__()
+        self.spec, self.classes = spec, spec._classes(data)
+        fit_pair(generator, discriminator, spec.latent.size, data.shape, self.classes)
+        self.generator, self.discriminator = generator, logits(discriminator)
+        self.players = (
+            Player("discriminator", ("discriminator",), spec.discriminator_turns, spec.clip),
+            Player("generator", ("generator",)),
+        )
+
+    def codes(self, n: int, labels: Tensor | None = None) -> Batch:
+        codes = {"latent": self.spec.latent.codes(n, labels)}
+        if self.classes:
+            y = torch.arange(n) % self.classes if labels is None else labels
+            codes["label"] = one_hot(y.to(codes["latent"].device), self.classes)
+        return codes
+
+    def draw(self, batch: Batch) -> Batch:
+        real = batch["x"]
+        codes: Batch = {"real": real, "latent": self.spec.latent.codes(len(real), real)}
+        if self.classes:
+            codes["label"] = one_hot(batch["y"], self.classes)
+        for source in (*self.spec.penalties, self.spec.instance_noise):
+            if source is not None:
+                codes.update(source.noise(real))
+        return codes
+
+    def contests(self, draw: Draw) -> dict[str, Contest]:
+        real, fake = draw["real"], self.sample(draw)
+        if self.spec.instance_noise is not None:
+            real = self.spec.instance_noise(real, draw["noise_real"], draw)
+            fake = self.spec.instance_noise(fake, draw["noise_fake"], draw)
+        label = (draw["label"],) if self.classes else ()
+        return {"data": Contest((real, *label), (fake, *label), self.discriminator)}
+
+    def loss(self, player: str, draw: Draw) -> Loss:
+        contest = self.contests(draw)["data"]
+        objective = self.spec.objective
+        if player == "generator":
+            real = contest.scores("real") if objective.pairs else None
+            return Loss(objective.generator(contest.scores("fake"), real))
+        penalties = {f"penalty/{type(p).__name__}": p(contest, draw) for p in self.spec.penalties}
+        real, fake = contest.scores("real"), contest.scores("fake")
+        total = objective.discriminator(real, fake)
+        parts = {"score/real": real.mean(), "score/fake": fake.mean(), **penalties}
+        for penalty in penalties.values():
+            total = total + penalty
+        return Loss(total, parts)
+
+    def sample(self, draw: Draw) -> Tensor:
+        label = (draw["label"],) if self.classes else ()
+        made: Tensor = self.generator(draw["latent"], *label)
+        return made
+
+    def after(self, player: str, draw: Draw, carry: Tensors) -> None:
+        if player == "discriminator":
+            advance_spectral_norms(self.discriminator)

@@ -1,0 +1,56 @@
+"""Metrics of generated samples, each with its floor: what a perfect sampler of the same size would score.
+
+The functions that share their module's name are imported from it: ``from equilibria.metrics.modes import modes``,
+``from equilibria.metrics.neighbours import neighbours``.
+"""
+
+from __future__ import annotations
+
+from .classifier import Classifier, stacked_classes, train_classifier
+from .frechet import frechet_distance, gaussian_frechet
+from .kernel import MmdTest, gaussian, median_scale, mmd2, mmd_test, polynomial
+from .measured import Measured, table
+from .modes import Modes, ModesFloor, label_modes
+from .neighbours import (
+    Birthday,
+    Neighbours,
+    birthday,
+    expected_coverage,
+    memorisation,
+    nearest_distances,
+)
+from .suite import Suite, digit_fid, evaluate, pixel_features
+from .transport import exact_w1, line_w1, sliced_w1, two_sample_floor
+
+__all__ = [
+    "Birthday",
+    "Classifier",
+    "Measured",
+    "MmdTest",
+    "Modes",
+    "ModesFloor",
+    "Neighbours",
+    "Suite",
+    "birthday",
+    "digit_fid",
+    "evaluate",
+    "exact_w1",
+    "expected_coverage",
+    "frechet_distance",
+    "gaussian",
+    "gaussian_frechet",
+    "label_modes",
+    "line_w1",
+    "median_scale",
+    "memorisation",
+    "mmd2",
+    "mmd_test",
+    "nearest_distances",
+    "pixel_features",
+    "polynomial",
+    "sliced_w1",
+    "stacked_classes",
+    "table",
+    "train_classifier",
+    "two_sample_floor",
+]

@@ -1,0 +1,68 @@
+"""Checks that every metric makes of its input, so that a wrong shape or a diverged generator is named at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError, ShapeError
+
+
+class LawLike(Protocol):
+    """What the metrics need of a law: fresh samples and, for a mixture, its components.
+
+    ``modes`` is ``(k, d)`` or ``None``; ``std`` is the components' shared isotropic standard deviation; ``weights``
+    sum to one, ``None`` for equal weights.
+    """
+
+    @property
+    def modes(self) -> Tensor | None: ...
+    @property
+    def std(self) -> float | None: ...
+    @property
+    def weights(self) -> Tensor | Sequence[float] | None: ...
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor: ...
+
+
+def points(x: Tensor, name: str = "samples", least: int = 1) -> Tensor:
+    """``x`` as float64 rows ``(n, d)``, detached and on the CPU; images are flattened, ``(n,)`` becomes ``(n, 1)``.
+
+    Raises:
+        ShapeError: ``x`` is a scalar or has fewer than ``least`` rows.
+        DataError: an entry is NaN or infinite.
+
+    Examples:
+        >>> points(torch.zeros(3, 1, 2, 2)).shape
+        torch.Size([3, 4])
+    """
+    if x.dim() == 0 or x.shape[0] < least:
+        raise ShapeError(f"{name} of shape {tuple(x.shape)}: at least {least} rows are needed", "pass more samples")
+    rows = x.detach().to("cpu", torch.float64).reshape(x.shape[0], -1)
+    bad = int((~torch.isfinite(rows)).any(1).sum())
+    if bad:
+        raise DataError(f"{bad} of {len(rows)} {name} are NaN or infinite", "see whether the generator has diverged")
+    return rows
+
+
+def pair(x: Tensor, y: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
+    """Two sets of points in one space.
+
+    Raises:
+        ShapeError: they have different dimensions.
+    """
+    a, b = points(x, "samples", least), points(y, "reference points", least)
+    if a.shape[1] != b.shape[1]:
+        raise ShapeError(
+            f"samples of dimension {a.shape[1]} cannot be compared with a reference of dimension {b.shape[1]}",
+            "pass both in the same features",
+        )
+    return a, b
+
+
+def generator(seed: int) -> torch.Generator:
+    """A CPU generator of its own for one seed."""
+    return torch.Generator().manual_seed(seed)

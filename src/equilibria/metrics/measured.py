@@ -1,0 +1,90 @@
+"""A number beside the number that a perfect sampler would score, and the table of such pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ..records import record
+
+
+@record
+class Measured:
+    """A measured value and its floor: what fresh real data score under the same protocol at the same ``n``.
+
+    A metric of finite samples is not zero (or one) for a perfect sampler. Without its floor a value cannot be read:
+    a reverse KL of 0.029 over 1000 modes is excellent at 26 000 samples, where a perfect sampler scores 0.019.
+
+    Args:
+        value: the measured number.
+        floor: expectation of the same number for a perfect sampler, ``None`` where it is unknown.
+        spread: standard deviation of the floor over repetitions; 0 where the floor is exact and does not vary.
+        unit: what the number counts (``"nats"``, ``"share"``, ``"modes"``, ``"distance"``, …).
+        n: number of generated samples behind the value.
+        higher: whether higher is better.
+
+    Examples:
+        >>> print(Measured(value=0.97, floor=0.9889, spread=0.002, unit="share", n=2500, higher=True))
+        0.97 | 0.9889 ± 0.002 share
+    """
+
+    value: float
+    floor: float | None = None
+    spread: float = 0.0
+    unit: str = ""
+    n: int = 0
+    higher: bool = False
+
+    @property
+    def excess(self) -> float | None:
+        """How much worse than the floor, in the unit of the value; at or below zero is as good as real data.
+
+        Examples:
+            >>> Measured(value=0.5, floor=0.2).excess
+            0.3
+        """
+        if self.floor is None:
+            return None
+        return self.floor - self.value if self.higher else self.value - self.floor
+
+    def to_dict(self) -> dict[str, float | int | str | bool | None]:
+        """Plain values for JSON; a number that is not finite becomes ``None``.
+
+        Examples:
+            >>> Measured(value=float("inf"), unit="nats").to_dict()["value"] is None
+            True
+        """
+        return {
+            "value": _finite(self.value),
+            "floor": _finite(self.floor),
+            "spread": _finite(self.spread),
+            "unit": self.unit,
+            "n": self.n,
+            "higher": self.higher,
+        }
+
+    def __str__(self) -> str:
+        """``value | floor ± spread unit``."""
+        floor = "–" if self.floor is None else f"{self.floor:.4g}"
+        spread = f" ± {self.spread:.1g}" if self.spread > 0 else ""
+        return f"{self.value:.4g} | {floor}{spread} {self.unit}".rstrip()
+
+
+def table(measured: Mapping[str, Measured]) -> str:
+    """Lines ``name  value | floor of a perfect sampler``, aligned, for a terminal.
+
+    Examples:
+        >>> print(table({"modes": Measured(value=24, floor=25, unit="modes", n=2500, higher=True)}))
+        metric  value | floor of a perfect sampler  n
+        modes      24 | 25 modes                    2500
+    """
+    head = ("metric", "value", "floor of a perfect sampler", "n")
+    rows = [(name, *(part.strip() for part in str(m).split("|")), str(m.n)) for name, m in measured.items()]
+    width = [max(len(row[i]) for row in [head, *rows]) for i in range(3)]
+    return "\n".join(
+        f"{name:<{width[0]}}  {value:>{width[1]}} | {floor:<{width[2]}}  {n}" for name, value, floor, n in [head, *rows]
+    )
+
+
+def _finite(number: float | None) -> float | None:
+    return float(number) if number is not None and math.isfinite(number) else None

@@ -1,0 +1,166 @@
+"""The convolutional pair for images: strided convolutions, with or without DCGAN's batch norms."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+
+from ..errors import ShapeError
+from ..records import record
+from .heads import Encoder, Generator, Head, Trunk
+from .init import check_init, initialise
+from .layers import Reshape, activation, volume
+from .norms import norm_layer
+from .pairs import CONDITIONS, OUTPUTS, Networks, check_choice, check_counts, check_sizes, output_layers
+from .spectral import spectral
+
+NORMS = ("none", "batch", "layer")
+KERNELS = (2, 4, 6, 8)
+_LARGEST_BASE = 8
+
+
+def pyramid(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """How often an image is halved (once or more), and the height and width that remain: the smallest from 4 up.
+
+    Raises:
+        ShapeError: not an image, smaller than 8, or a side stays above 8 because it is odd too early.
+
+    Examples:
+        >>> pyramid((1, 28, 28)), pyramid((3, 32, 32))
+        ((2, 7, 7), (3, 4, 4))
+    """
+    if len(shape) != 3:
+        raise ShapeError(f"a convolutional pair needs images (c, h, w), not {tuple(shape)}", "use MLPPair for vectors")
+    volume(shape)
+    _, height, width = shape
+    h, w, levels = height, width, 0
+    while h % 2 == 0 and w % 2 == 0 and min(h, w) >= 8:
+        h, w, levels = h // 2, w // 2, levels + 1
+    if levels == 0 or max(h, w) > _LARGEST_BASE:
+        near = tuple(max(8, 8 * round(side / 8)) for side in (height, width))
+        raise ShapeError(
+            f"images of {height} x {width} cannot be halved down to 4-{_LARGEST_BASE} pixels a side",
+            f"resize or pad them, for example to {near[0]} x {near[1]}, or use MLPPair",
+        )
+    return levels, h, w
+
+
+@record
+class ConvPair(Networks):
+    """Strided convolutions down, strided transposed convolutions up (Radford et al. 2016), norm-free by default.
+
+    Norm-free because penalties on input slopes (R1, R2, WGAN-GP) and paired losses assume that a score depends on one
+    point only, which batch norm breaks (Gulrajani et al. 2017, section 4). DCGAN as published is ``ConvPair(width=64,
+    norm="batch", generator_activation="relu", init="normal02")``: strided convolutions for pooling, batch norm in both
+    but for the generator's output and the discriminator's input, no hidden fully connected layer, tanh out.
+
+    Args:
+        width: channels of the discriminator's first level; each halving doubles them, up to ``width * cap``.
+        cap: the largest multiple of ``width``.
+        kernel: side of the kernels: 2, 4, 6 or 8.
+        norm: ``none``, ``batch`` or ``layer``, in both networks.
+        activation: of the discriminator, and of the generator unless that is given.
+        generator_activation: of the generator; ``None``: as ``activation``.
+        slope: the leak of ``leaky_relu``.
+        init: see :func:`~equilibria.networks.initialise`.
+        output: the generator's last step, ``linear`` or ``tanh``; ``auto`` is tanh.
+        spectral_norm: whether every layer of the discriminator is spectrally normalised.
+        condition: where a label enters the discriminator, ``projection`` or ``concat`` (constant planes).
+
+    Raises:
+        ConfigError: a field has a value it may not take.
+
+    Examples:
+        >>> import torch
+        >>> pair = ConvPair(width=8)
+        >>> G, D = pair.generator(16, (1, 28, 28), classes=10), pair.discriminator((1, 28, 28), classes=10)
+        >>> y = torch.eye(10)
+        >>> D(G(torch.randn(10, 16), y), y).shape
+        torch.Size([10])
+    """
+
+    width: int = 32
+    cap: int = 8
+    kernel: int = 4
+    norm: str = "none"
+    activation: str = "leaky_relu"
+    generator_activation: str | None = None
+    slope: float = 0.2
+    init: str = "kaiming"
+    output: str = "auto"
+    spectral_norm: bool = False
+    condition: str = "projection"
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check_counts(self, 1, "width", "cap")
+        check_choice(self, "kernel", KERNELS)
+        check_choice(self, "norm", NORMS)
+        check_choice(self, "output", OUTPUTS)
+        check_choice(self, "condition", CONDITIONS)
+        check_init(self.init)
+        activation(self.activation, self.slope)
+        activation(self.generator_activation or self.activation, self.slope)
+
+    def generator(self, latent: int, shape: tuple[int, ...], classes: int = 0) -> Generator:
+        """Codes to images: a linear map to the smallest level, then up by two until the image is reached."""
+        check_sizes(latent, classes)
+        levels, h, w = pyramid(shape)
+        widths = self._widths(levels)[::-1]
+        kind = self.generator_activation or self.activation
+        biased = self.norm != "batch"
+        layers: list[nn.Module] = [
+            nn.Linear(latent + classes, widths[0] * h * w, bias=biased),
+            Reshape((widths[0], h, w)),
+            *_after(self.norm, widths[0], kind, self.slope),
+        ]
+        padding = self.kernel // 2 - 1
+        for inputs, outputs in pairwise(widths):
+            layers.append(nn.ConvTranspose2d(inputs, outputs, self.kernel, 2, padding, bias=biased))
+            layers += _after(self.norm, outputs, kind, self.slope)
+        layers.append(nn.ConvTranspose2d(widths[-1], shape[0], self.kernel, 2, padding))
+        net = Generator(nn.Sequential(*layers, *output_layers(self.output, shape)), latent, shape, classes)
+        initialise(net, self.init)
+        return net
+
+    def discriminator(self, shape: tuple[int, ...], classes: int = 0) -> Head:
+        """Images to logits; the last map is flattened into one affine map."""
+        check_sizes(1, classes)
+        joined = classes if self.condition == "concat" else 0
+        net = Head(self._trunk(shape, joined, self.spectral_norm), classes - joined, self.spectral_norm)
+        initialise(net, self.init)
+        return net
+
+    def trunk(self, shape: tuple[int, ...], classes: int = 0) -> Trunk:
+        """Images to the flattened map of the smallest level."""
+        check_sizes(1, classes)
+        net = self._trunk(shape, classes, self.spectral_norm)
+        initialise(net, self.init)
+        return net
+
+    def encoder(self, shape: tuple[int, ...], latent: int) -> Encoder:
+        """Images to codes; never spectrally normalised."""
+        check_sizes(latent, 0)
+        net = Encoder(self._trunk(shape, 0, False), latent)
+        initialise(net, self.init)
+        return net
+
+    def _widths(self, levels: int) -> list[int]:
+        return [self.width * min(2**level, self.cap) for level in range(levels)]
+
+    def _trunk(self, shape: tuple[int, ...], classes: int, constrained: bool) -> Trunk:
+        levels, h, w = pyramid(shape)
+        layers: list[nn.Module] = []
+        inputs = shape[0] + classes
+        for level, outputs in enumerate(self._widths(levels)):
+            norm = self.norm if level else "none"
+            conv = nn.Conv2d(inputs, outputs, self.kernel, 2, self.kernel // 2 - 1, bias=norm != "batch")
+            layers += [spectral(conv, constrained), *_after(norm, outputs, self.activation, self.slope)]
+            inputs = outputs
+        return Trunk(nn.Sequential(*layers, nn.Flatten()), shape, inputs * h * w, classes, flat=False)
+
+
+def _after(norm: str, channels: int, kind: str, slope: float) -> list[nn.Module]:
+    norms = [] if norm == "none" else [norm_layer(norm, channels)]
+    return [*norms, activation(kind, slope)]

@@ -1,0 +1,159 @@
+"""What surrounds the layers of a network: labels go in at one end, points or logits come out at the other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .layers import Reshape, check_input, check_label
+from .spectral import spectral
+
+
+class Generator(nn.Module):
+    """Latent codes to points; a label, where there is one, stands behind the code.
+
+    Args:
+        body: the layers, from ``(n, latent + classes)`` to anything with the volume of ``shape``.
+        latent: size of the codes.
+        shape: shape of a point, ``(d,)`` or ``(c, h, w)``.
+        classes: how many classes there are; 0 for an unconditional generator.
+
+    Examples:
+        >>> net = Generator(nn.Linear(5, 2), latent=2, shape=(2,), classes=3)
+        >>> net(torch.randn(4, 2), torch.eye(3)[[0, 1, 2, 0]]).shape
+        torch.Size([4, 2])
+    """
+
+    def __init__(self, body: nn.Module, latent: int, shape: tuple[int, ...], classes: int = 0) -> None:
+        super().__init__()
+        self.latent, self.shape, self.classes = latent, tuple(shape), classes
+        self.body = body
+        self.out = Reshape(self.shape)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """``z`` ``(n, latent)``, one-hot ``y`` ``(n, classes)``; returns ``(n, *shape)``.
+
+        Raises:
+            ShapeError: a code or a label does not fit.
+        """
+        check_input(z, (self.latent,), "the generator")
+        check_label(y, z.shape[0], self.classes, "the generator")
+        out: Tensor = self.out(self.body(z if y is None else torch.cat([z, y.to(z.dtype)], dim=1)))
+        return out
+
+
+class Trunk(nn.Module):
+    """Points to feature vectors: a discriminator without its last layer.
+
+    A label, where there is one, stands behind a vector, and is laid over an image as one constant plane per class.
+
+    Args:
+        body: the layers, from points (flattened if ``flat``) to ``(n, features)``.
+        shape: shape of a point.
+        features: size of the feature vectors.
+        classes: how many classes the trunk is told of; 0 for none.
+        flat: whether the layers want points as vectors.
+        scale: what the points are multiplied by first.
+
+    Examples:
+        >>> net = Trunk(nn.Linear(2, 8), shape=(2,), features=8)
+        >>> net(torch.randn(4, 2)).shape, net.features
+        (torch.Size([4, 8]), 8)
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        shape: tuple[int, ...],
+        features: int,
+        classes: int = 0,
+        flat: bool = True,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.shape, self.features, self.classes = tuple(shape), features, classes
+        self.flat, self.scale = flat, scale
+        self.body = body
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """``x`` ``(n, *shape)``, one-hot ``y`` ``(n, classes)``; returns ``(n, features)``.
+
+        Raises:
+            ShapeError: a point or a label does not fit.
+        """
+        check_input(x, self.shape, "the discriminator")
+        check_label(y, x.shape[0], self.classes, "the discriminator")
+        x = x.flatten(1) if self.flat else x
+        x = x if self.scale == 1.0 else x * self.scale
+        if y is not None:
+            y = y.to(x.dtype)
+            plane = y if self.flat else y[:, :, None, None].expand(-1, -1, *x.shape[2:])
+            x = torch.cat([x, plane], dim=1)
+        out: Tensor = self.body(x)
+        return out
+
+
+class Head(nn.Module):
+    r"""A trunk and what turns its features into logits; the discriminator.
+
+    Without labels, or where the trunk itself takes them, :math:`h(x) = w^\top\phi(x) + b`. With ``classes`` here, the
+    projection discriminator (Miyato & Koyama 2018, equation 5)
+
+    .. math:: h(x, y) = w^\top \phi(x) + b + y^\top E\, \phi(x)
+
+    Args:
+        trunk: points to ``(n, trunk.features)``.
+        classes: classes of the projection; 0 for none.
+        spectral_norm: whether the last layer's weight (and E) are divided by their largest singular value.
+
+    Examples:
+        >>> head = Head(Trunk(nn.Linear(2, 8), (2,), 8), classes=3)
+        >>> head(torch.randn(4, 2), torch.eye(3)[[0, 1, 2, 0]]).shape
+        torch.Size([4])
+    """
+
+    def __init__(self, trunk: Trunk, classes: int = 0, spectral_norm: bool = False) -> None:
+        super().__init__()
+        self.classes = classes
+        self.trunk = trunk
+        self.logit = spectral(nn.Linear(trunk.features, 1), spectral_norm)
+        self.embed = spectral(nn.Linear(trunk.features, classes, bias=False), spectral_norm) if classes else None
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """``x`` ``(n, *shape)``, one-hot ``y`` ``(n, classes)``; returns logits ``(n,)``, higher for more real.
+
+        Raises:
+            ShapeError: a point or a label does not fit.
+        """
+        if self.embed is None:
+            logits: Tensor = self.logit(self.trunk(x, y)).squeeze(1)
+            return logits
+        check_label(y, x.shape[0], self.classes, "the discriminator")
+        assert y is not None
+        features = self.trunk(x)
+        projected: Tensor = self.logit(features).squeeze(1) + (self.embed(features) * y.to(features.dtype)).sum(1)
+        return projected
+
+
+class Encoder(nn.Module):
+    """A trunk and one affine map: points to codes.
+
+    Args:
+        trunk: points to ``(n, trunk.features)``.
+        latent: size of the codes.
+
+    Examples:
+        >>> Encoder(Trunk(nn.Linear(2, 8), (2,), 8), latent=3)(torch.randn(4, 2)).shape
+        torch.Size([4, 3])
+    """
+
+    def __init__(self, trunk: Trunk, latent: int) -> None:
+        super().__init__()
+        self.latent = latent
+        self.trunk = trunk
+        self.code = nn.Linear(trunk.features, latent)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` ``(n, *shape)``; returns ``(n, latent)``."""
+        out: Tensor = self.code(self.trunk(x))
+        return out

@@ -1,0 +1,93 @@
+"""What a pair of architectures is: a record that builds a generator, a discriminator and their relatives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+
+from torch import nn
+
+from ..errors import ConfigError, did_you_mean
+from .heads import Encoder, Generator, Head, Trunk
+
+
+class Networks(ABC):
+    """A pair of architectures. Concrete ones are records; building draws weights from the global torch generator.
+
+    Seed the generator before each call (``torch.manual_seed``): the same seed, record and shape give the same weights.
+    """
+
+    @abstractmethod
+    def generator(self, latent: int, shape: tuple[int, ...], classes: int = 0) -> Generator:
+        """A network ``(n, latent) -> (n, *shape)``; with ``classes`` it is called ``(z, y)``, ``y`` float one-hot."""
+
+    @abstractmethod
+    def discriminator(self, shape: tuple[int, ...], classes: int = 0) -> Head:
+        """A network ``(n, *shape) -> (n,)`` of logits; with ``classes`` it is called ``(x, y)``."""
+
+    @abstractmethod
+    def trunk(self, shape: tuple[int, ...], classes: int = 0) -> Trunk:
+        """The discriminator without its last layer: ``(n, *shape) -> (n, trunk.features)``; labels by concatenation."""
+
+    @abstractmethod
+    def encoder(self, shape: tuple[int, ...], latent: int) -> Encoder:
+        """A network ``(n, *shape) -> (n, latent)`` with the layers of the trunk."""
+
+
+def check_choice(owner: object, field: str, known: Collection[str | int]) -> None:
+    """Hold a field of a record to the values it may take.
+
+    Raises:
+        ConfigError: it has another.
+    """
+    value = getattr(owner, field)
+    if value not in known:
+        raise ConfigError(
+            f"{type(owner).__name__}: {field}={value!r} is not known", did_you_mean(str(value), map(str, known))
+        )
+
+
+def check_counts(owner: object, least: int, *fields: str) -> None:
+    """Hold integer fields of a record to ``least`` or more; ``None`` passes.
+
+    Raises:
+        ConfigError: one is smaller, or no integer.
+    """
+    for field in fields:
+        value = getattr(owner, field)
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise ConfigError(f"{type(owner).__name__}: {field}={value!r}", f"use an integer of {least} or more")
+
+
+def check_share(owner: object, *fields: str) -> None:
+    """Hold fields of a record to [0, 1).
+
+    Raises:
+        ConfigError: one is outside.
+    """
+    for field in fields:
+        value = getattr(owner, field)
+        if not 0.0 <= value < 1.0:
+            raise ConfigError(f"{type(owner).__name__}: {field}={value!r}", "use a share in [0, 1)")
+
+
+def check_sizes(latent: int, classes: int) -> None:
+    """Hold the sizes that a network is built for to what can be built.
+
+    Raises:
+        ConfigError: the latent size is not positive, or the number of classes is 1 or negative.
+    """
+    if latent < 1:
+        raise ConfigError(f"latent={latent}", "use a latent size of 1 or more")
+    if classes < 0 or classes == 1:
+        raise ConfigError(f"classes={classes}", "use 0 for unconditional networks, or 2 or more")
+
+
+def output_layers(output: str, shape: tuple[int, ...]) -> list[nn.Module]:
+    """What ends a generator: a tanh (``tanh``), or nothing (``linear``); ``auto`` is tanh for images."""
+    wanted = output == "tanh" or (output == "auto" and len(shape) == 3)
+    return [nn.Tanh()] if wanted else []
+
+
+OUTPUTS = ("auto", "linear", "tanh")
+CONDITIONS = ("concat", "projection")

@@ -1,0 +1,234 @@
+"""A run's live state: game, rule, optimisers, averages and three integers. It is what a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from .errors import ConfigError, RunError
+from .game import Batches, Draw, Game, Loss, clocked
+from .optimizers import OptimizerSpec
+from .records import record
+from .schedules import Clock, Schedule, value_at
+from .seeding import mix, own_randomness, reseed
+
+Tensors = dict[str, Tensor]
+
+class Rule(Protocol):
+    """An update rule: a frozen record that plays one round. Its memory lives in the play."""
+
+    def round(self, play: Play) -> dict[str, Loss]: ...
+
+
+@record
+class Average:
+    r"""Exponential moving average of a player's parameters, from which samples are taken.
+
+    .. math:: \bar\theta \leftarrow d\,\bar\theta + (1-d)\,\theta, \quad d = \min(\text{decay}, (1+t)/(10+t))
+
+    once per round :math:`t` (Yazici et al. 2019; the warm-up lets short runs forget their start).
+    """
+
+    player: str = "generator"
+    decay: float | Schedule = 0.999
+
+
+@dataclass
+class Play:
+    """The live state of a run.
+
+    Attributes:
+        game: the game, whose parameters and buffers are part of the state.
+        rule: the update rule.
+        specs: each player's optimiser, as a record.
+        batches: real rows as a function of (seed, turn).
+        seed: the run's seed; all randomness is a function of it and the turn.
+        horizon: rounds that schedules count as the whole run.
+        averages: which players are averaged, and how.
+    """
+
+    game: Game
+    rule: Rule
+    specs: Mapping[str, OptimizerSpec]
+    batches: Batches
+    seed: int = 0
+    horizon: int = 10_000
+    averages: tuple[Average, ...] = ()
+    precision: str = "float32"
+    round: int = 0
+    turn: int = 0
+    memory: Tensors = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        for player in self.game.players:
+            if player.name not in self.specs:
+                raise ConfigError(f"player '{player.name}' has no optimiser", "give one for each player")
+            self.optimizers[player.name] = self.specs[player.name].build(list(self.game.moved(player.name).values()))
+        self.averaged: dict[str, Tensors] = {
+            a.player: {n: p.detach().clone() for n, p in self.game.moved(a.player).items()} for a in self.averages
+        }
+
+    def prepare(self) -> None:
+        """Let the game fill the buffers that depend on the data. Once, before round 0."""
+        with own_randomness(), torch.no_grad():
+            self.game.begin(self.batches, self.seed)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the game lives."""
+        return next(self.game.parameters()).device
+
+    @property
+    def clock(self) -> Clock:
+        """The time as numbers."""
+        return Clock(self.round, min(1.0, self.round / max(1, self.horizon)))
+
+    def deal(self, rows: int | None = None) -> Draw:
+        """The next turn's draw; ``rows`` is an earlier turn whose real rows are to be used again."""
+        with torch.no_grad():
+            tensors = self.game.deal(self.batches, self.seed, self.turn, self.turn if rows is None else rows)
+        seed = mix(self.seed, self.turn, 4)
+        self.turn += 1
+        return clocked(tensors, seed, *self.clock)
+
+    def move(self, player: str, grads: Tensors) -> None:
+        """One step of a player's optimiser along minus these gradients, then its constraint."""
+        own = self.game.moved(player)
+        for name, parameter in own.items():
+            parameter.grad = grads[name]
+        self.optimizers[player].step()
+        for parameter in own.values():
+            parameter.grad = None
+        constraint = self.game.player(player).constraint
+        if constraint is not None:
+            with torch.no_grad():
+                for name, parameter in own.items():
+                    parameter.copy_(constraint(name, parameter))
+
+    def settle(self, player: str, draw: Draw, loss: Loss) -> None:
+        """Let the game write its state after a turn."""
+        with torch.no_grad():
+            self.game.after(player, draw, loss.carry)
+
+    def advance(self, rounds: int = 1) -> dict[str, Loss]:
+        """Play rounds and return the last losses. The global generators are given back as they were."""
+        losses: dict[str, Loss] = {}
+        with own_randomness(), self._cast():
+            for _ in range(rounds):
+                self._set_rates()
+                losses = self.rule.round(self)
+                self.round += 1
+                self._average()
+        return losses
+
+    def _cast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16", cache_enabled=False)
+
+    def _set_rates(self) -> None:
+        clock = self.clock
+        for name, optimizer in self.optimizers.items():
+            rate = self.specs[name].rate(clock)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        for average in self.averages:
+            decay = min(float(value_at(average.decay, self.clock)), (1 + self.round) / (10 + self.round))
+            kept = list(self.averaged[average.player].values())
+            now = list(self.game.moved(average.player).values())
+            torch._foreach_lerp_(kept, now, 1.0 - decay)  # type: ignore[arg-type]
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Whatever is moved inside, players and optimisers are put back: for looking ahead."""
+        with torch.no_grad():
+            kept = {name: tensor.clone() for name, tensor in self._living().items()}
+        known = {name: {p: set(o.state.get(p, {})) for p in _owned(o)} for name, o in self.optimizers.items()}
+        try:
+            yield
+        finally:
+            for name, optimizer in self.optimizers.items():
+                for parameter, entries in known[name].items():
+                    if not entries:
+                        optimizer.state.pop(parameter, None)
+            with torch.no_grad():
+                for name, tensor in self._living().items():
+                    tensor.copy_(kept[name])
+
+    def sample(self, n: int, seed: int = 0, labels: Tensor | None = None, averaged: bool = True) -> Tensor:
+        """``n`` samples from the averaged players (or the players as they are), a function of the seed alone."""
+        was_training = self.game.training
+        self.game.eval()
+        try:
+            with own_randomness(), torch.no_grad():
+                reseed(mix(seed, 3))
+                with torch.device(self.device):
+                    draw = clocked(self.game.codes(n, labels), mix(seed, 4), *self.clock)
+                reseed(draw.seed)
+                swap = {k: v for own in self.averaged.values() for k, v in own.items()} if averaged else {}
+                return functional_call(self.game, swap, ("sample", draw)).float()
+        finally:
+            self.game.train(was_training)
+
+    def _living(self) -> Tensors:
+        """Parameters, buffers and optimiser entries, by name; the tensors themselves."""
+        living: Tensors = {f"game/{n}": p for n, p in self.game.named_parameters()}
+        living.update({f"game/{n}": b for n, b in self.game.named_buffers()})
+        for who, optimizer in self.optimizers.items():
+            for name, parameter in self.game.moved(who).items():
+                for entry, value in optimizer.state.get(parameter, {}).items():
+                    if isinstance(value, Tensor):
+                        living[f"opt/{who}/{name}/{entry}"] = value
+        return living
+
+    def tensors(self) -> Tensors:
+        """Everything that must be saved, as named tensors (not copies): ``game/``, ``opt/``, ``ema/``, ``rule/``."""
+        saved = self._living()
+        saved.update({f"ema/{who}/{n}": t for who, own in self.averaged.items() for n, t in own.items()})
+        saved.update({f"rule/{name}": tensor for name, tensor in self.memory.items()})
+        return {name: tensor.detach() for name, tensor in saved.items()}
+
+    @torch.no_grad()
+    def load(self, saved: Mapping[str, Tensor], round: int, turn: int) -> None:
+        """Take the state that :meth:`tensors` gave. Nothing is changed if a name or a shape does not fit.
+
+        Raises:
+            RunError: the tensors are not those of this game.
+        """
+        targets: Tensors = {f"game/{n}": p for n, p in self.game.named_parameters()}
+        targets.update({f"game/{n}": b for n, b in self.game.named_buffers()})
+        targets.update({f"ema/{who}/{n}": t for who, own in self.averaged.items() for n, t in own.items()})
+        given = {k for k in saved if not k.startswith(("opt/", "rule/"))}
+        for name in sorted(given ^ set(targets)):
+            where = "is missing from the checkpoint" if name in targets else "is not part of this game"
+            raise RunError(f"'{name}' {where}", "resume with the recipe, networks and data shape the run was made with")
+        for name, target in targets.items():
+            if target.shape != saved[name].shape:
+                raise RunError(
+                    f"'{name}' has shape {tuple(saved[name].shape)} in the checkpoint and {tuple(target.shape)} here",
+                    "resume with the networks the run was made with",
+                )
+        for name, target in targets.items():
+            target.copy_(saved[name])
+        device = self.device
+        for who, optimizer in self.optimizers.items():
+            optimizer.state.clear()
+            for name, parameter in self.game.moved(who).items():
+                prefix = f"opt/{who}/{name}/"
+                entries = {k[len(prefix) :]: v for k, v in saved.items() if k.startswith(prefix)}
+                if entries:
+                    optimizer.state[parameter] = {k: v.clone().to(device) for k, v in entries.items()}
+        self.memory = {k[5:]: v.clone().to(device) for k, v in saved.items() if k.startswith("rule/")}
+        self.round, self.turn = round, turn
+
+
+def _owned(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group["params"]]

@@ -1,0 +1,40 @@
+"""Recipes: named, cited, complete configurations, one frozen row each; a family a file."""
+
+from __future__ import annotations
+
+from ..data import DataSpec
+from ..errors import ConfigError, did_you_mean
+from . import adversarial
+from .citations import citation
+from .recipe import For, Recipe
+
+RECIPES: dict[str, Recipe] = {row.name: row for row in adversarial.RECIPES}
+"""Every recipe by name."""
+
+DEFAULTS = {"vector": "r3gan-small", "image": "r3gan"}
+"""The recipe that is used when none is named, by kind of data; docs/default.md has the measurements behind it."""
+
+
+def default_for(data: DataSpec) -> Recipe:
+    """The recipe for data of this kind when none is named."""
+    return RECIPES[DEFAULTS[data.kind]]
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        ConfigError: there is none; the message has the nearest name.
+
+    Examples:
+        >>> recipe("wgan-pg")
+        Traceback (most recent call last):
+        ...
+        equilibria.errors.ConfigError: unknown recipe 'wgan-pg'. Fix: did you mean 'wgan-gp'?
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe '{name}'", did_you_mean(name, RECIPES))
+    return RECIPES[name]
+
+
+__all__ = ["DEFAULTS", "RECIPES", "For", "Recipe", "citation", "default_for", "recipe"]

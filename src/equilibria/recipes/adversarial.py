@@ -1,0 +1,263 @@
+"""Two networks, one contest: the recipes that differ in objective, penalty and schedule."""
+
+from __future__ import annotations
+
+from ..games.spec import Latent
+from ..games.two_player import TwoPlayer
+from ..networks import Auto, ConvPair, MaxoutPair, MLPPair
+from ..objectives import (
+    FGan,
+    Hinge,
+    LeastSquares,
+    MaximumLikelihood,
+    Minimax,
+    NonSaturating,
+    RelativisticAverage,
+    RelativisticPairing,
+    Wasserstein,
+)
+from ..optimizers import SGD, Adam, RMSprop
+from ..penalties import R1, R2, Clip, Dragan, GradientPenalty, InstanceNoise
+from ..schedules import Bursts, Cosine, Linear
+from ..updates import Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
+from .recipe import Recipe
+
+_spectral = Auto(vector=MLPPair(spectral_norm=True), image=ConvPair(spectral_norm=True))
+
+CLASSIC = (
+    Recipe(
+        name="gan",
+        year=2014,
+        cite="goodfellow2014",
+        source="Algorithm 1, with the non-saturating generator loss of section 3",
+        about="the original game, -log D for the generator",
+        game=TwoPlayer(objective=NonSaturating()),
+    ),
+    Recipe(
+        name="gan-minimax",
+        year=2014,
+        cite="goodfellow2014",
+        source="equation 1, Algorithm 1",
+        about="the original zero-sum game; its generator saturates",
+        game=TwoPlayer(objective=Minimax()),
+    ),
+    Recipe(
+        name="gan-mle",
+        year=2016,
+        cite="goodfellow2016",
+        source="section 3.2.4",
+        about="the generator loss whose gradient is that of maximum likelihood when D is optimal",
+        game=TwoPlayer(objective=MaximumLikelihood()),
+    ),
+    Recipe(
+        name="gan-maxout",
+        year=2014,
+        cite="goodfellow2014",
+        source="section 5 and the authors' MNIST configuration",
+        about="the 2014 networks: rectifier generator, maxout discriminator with dropout, SGD with momentum",
+        game=TwoPlayer(objective=NonSaturating(), latent=Latent(size=100, law="uniform")),
+        networks=MaxoutPair(),
+        optimizer=SGD(lr=0.1, momentum=0.5),
+        batch=100,
+    ),
+    Recipe(
+        name="gan-smoothed",
+        year=2016,
+        cite="salimans2016",
+        source="section 3.4",
+        about="one-sided label smoothing: real target 0.9",
+        game=TwoPlayer(objective=NonSaturating(real_target=0.9)),
+    ),
+    Recipe(
+        name="cgan",
+        year=2014,
+        cite="mirza2014",
+        source="equation 2, with D conditioned in both terms",
+        about="both networks see the label",
+        game=TwoPlayer(objective=NonSaturating(), conditional=True),
+    ),
+    Recipe(
+        name="lsgan",
+        year=2017,
+        cite="mao2017",
+        source="equation 9 (a=0, b=c=1)",
+        about="least squares",
+        game=TwoPlayer(objective=LeastSquares()),
+    ),
+    Recipe(
+        name="hinge",
+        year=2018,
+        cite="miyato2018",
+        source="equations 16-17, section 4",
+        about="hinge loss with a spectrally normalised discriminator",
+        game=TwoPlayer(objective=Hinge()),
+        networks=_spectral,
+        optimizer=Adam(lr=2e-4, betas=(0.0, 0.9)),
+    ),
+    Recipe(
+        name="instance-noise",
+        year=2017,
+        cite="sonderby2017",
+        source="section 2.3",
+        about="Gaussian noise on real and generated inputs of D, annealed to zero",
+        game=TwoPlayer(objective=NonSaturating(), instance_noise=InstanceNoise(std=Linear(start=0.5, end=0.0))),
+    ),
+    Recipe(
+        name="dragan",
+        year=2017,
+        cite="kodali2017",
+        source="equation 4",
+        about="unit slope around the data",
+        game=TwoPlayer(objective=NonSaturating(), penalties=(Dragan(),)),
+    ),
+)
+
+WASSERSTEIN = (
+    Recipe(
+        name="wgan",
+        year=2017,
+        cite="arjovsky2017wgan",
+        source="Algorithm 1 and the authors' critic schedule",
+        about="Wasserstein critic held Lipschitz by clipping its weights",
+        game=TwoPlayer(objective=Wasserstein(), clip=Clip(value=0.01), discriminator_turns=Bursts()),
+        optimizer=RMSprop(lr=5e-5),
+    ),
+    Recipe(
+        name="wgan-gp",
+        year=2017,
+        cite="gulrajani2017",
+        source="Algorithm 1",
+        about="Wasserstein critic held Lipschitz by a gradient penalty",
+        game=TwoPlayer(
+            objective=Wasserstein(), penalties=(GradientPenalty(weight=10.0, center=1.0),), discriminator_turns=5
+        ),
+        optimizer=Adam(lr=1e-4, betas=(0.0, 0.9)),
+    ),
+)
+
+RELATIVISTIC = (
+    Recipe(
+        name="ragan",
+        year=2018,
+        cite="jolicoeur2018",
+        source="equations 12-13 (relativistic average, logistic)",
+        about="each side judged against the mean of the other",
+        game=TwoPlayer(objective=RelativisticAverage()),
+    ),
+    Recipe(
+        name="r1gan",
+        year=2018,
+        cite="mescheder2018",
+        source="equation 9 (R1, gamma/2 E|grad D|^2 on data)",
+        about="non-saturating game with a zero-centred slope penalty on the data",
+        game=TwoPlayer(objective=NonSaturating(), penalties=(R1(gamma=1.0),)),
+        optimizer=Adam(lr=1e-4, betas=(0.0, 0.99)),
+    ),
+    Recipe(
+        name="r3gan",
+        year=2024,
+        cite="huang2024r3gan",
+        source="section 2 (RpGAN + R1 + R2), cosine schedules of its appendix, small networks",
+        about="relativistic pairing, slope penalties on both sides; the default for images",
+        game=TwoPlayer(
+            objective=RelativisticPairing(),
+            penalties=(R1(gamma=Cosine(start=1.0, end=0.1)), R2(gamma=Cosine(start=1.0, end=0.1))),
+        ),
+        optimizer=Adam(lr=Cosine(start=5e-4, end=1e-4), betas=(0.0, 0.99)),
+        steps=20_000,
+    ),
+    Recipe(
+        name="r3gan-small",
+        year=2024,
+        cite="huang2024r3gan",
+        source="section 2 (RpGAN + R1 + R2) and its cosine schedules, perceptrons",
+        about="relativistic pairing, slope penalties on both sides; the default for vectors",
+        game=TwoPlayer(
+            objective=RelativisticPairing(),
+            penalties=(R1(gamma=Cosine(start=0.5, end=0.001)), R2(gamma=Cosine(start=0.5, end=0.001))),
+            latent=Latent(size=2),
+        ),
+        optimizer=Adam(lr=Cosine(start=2e-3, end=1e-4), betas=(0.0, 0.99)),
+        batch=256,
+        steps=30_000,
+    ),
+)
+
+DYNAMICS = (
+    Recipe(
+        name="gan-simultaneous",
+        year=2017,
+        cite="nagarajan2017",
+        source="section 2 (simultaneous gradient descent)",
+        about="both players move at once",
+        game=TwoPlayer(objective=NonSaturating()),
+        update=Simultaneous(),
+    ),
+    Recipe(
+        name="extragradient",
+        year=2019,
+        cite="gidel2019",
+        source="Algorithm 4 (ExtraAdam), optimiser state moved once per round",
+        about="step with the gradient found at a look-ahead point",
+        game=TwoPlayer(objective=Wasserstein(), penalties=(GradientPenalty(weight=10.0),)),
+        update=Extragradient(),
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.9)),
+    ),
+    Recipe(
+        name="past-extragradient",
+        year=2019,
+        cite="gidel2019",
+        source="equations 13-14",
+        about="extragradient that reuses the last look-ahead gradient",
+        game=TwoPlayer(objective=Wasserstein(), penalties=(GradientPenalty(weight=10.0),)),
+        update=Extragradient(past=True),
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.9)),
+    ),
+    Recipe(
+        name="optimistic",
+        year=2018,
+        cite="daskalakis2018",
+        source="Algorithm 1 (optimistic Adam)",
+        about="steps along twice the gradient minus the last one",
+        game=TwoPlayer(objective=Wasserstein(), penalties=(GradientPenalty(weight=10.0),)),
+        update=Optimistic(),
+        optimizer=Adam(lr=1e-4, betas=(0.5, 0.9)),
+    ),
+    Recipe(
+        name="consensus",
+        year=2017,
+        cite="mescheder2017numerics",
+        source="Algorithm 2",
+        about="descends the squared norm of the vector field as well",
+        game=TwoPlayer(objective=NonSaturating()),
+        update=Consensus(gamma=10.0),
+        optimizer=RMSprop(lr=1e-4),
+    ),
+    Recipe(
+        name="unrolled",
+        year=2017,
+        cite="metz2017",
+        source="equations 7-10, appendix A",
+        about="the generator sees ten steps of the discriminator ahead",
+        game=TwoPlayer(objective=Minimax(), latent=Latent(size=256)),
+        networks=Auto(vector=MLPPair(depth=2, discriminator_depth=1, activation="relu", init="orthogonal", input_scale=0.25)),
+        update=Unrolled(steps=10),
+        optimizer=Adam(lr=1e-4, betas=(0.5, 0.999)),
+        batch=512,
+    ),
+)
+
+F_GAN = tuple(
+    Recipe(
+        name=f"fgan-{name}",
+        year=2016,
+        cite="nowozin2016",
+        source=f"Table 2 ({name}), Algorithm 1",
+        about=f"variational {name.replace('-', ' ')} divergence, one simultaneous step",
+        game=TwoPlayer(objective=FGan(divergence=name)),
+        update=Simultaneous(),
+    )
+    for name in ("kl", "reverse-kl", "pearson", "neyman", "squared-hellinger", "jeffreys", "js", "gan")
+)
+
+RECIPES = (*CLASSIC, *WASSERSTEIN, *RELATIVISTIC, *DYNAMICS, *F_GAN)

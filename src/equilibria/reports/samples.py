@@ -1,0 +1,155 @@
+"""The section that shows samples: the last ones large, the earlier ones behind a slider and in a strip."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import ShapeError
+from ..figures import Bounds, Plane, bounds_of, image_grid, plane_of, png, scatter, thumbnail
+from .folder import Folder, Snapshot, load_array, load_picture
+from .page import escape, number, picture
+
+_FRAMES, _THUMBS = 16, 8
+_WIDTH = 704  # of the column of text, in CSS pixels
+_PIXELS = 256 * 256  # of one frame before enlargement: keeps the page of a large-image run small enough to send
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One moment of the run as it goes into the page."""
+
+    step: int
+    large: bytes
+    small: bytes
+    kind: str
+    says: str
+
+
+@dataclass(frozen=True)
+class View:
+    """How points are looked at, the same in every frame."""
+
+    real: NDArray[Any] | None
+    plane: Plane | None
+    bounds: Bounds | None
+
+
+def frames(folder: Folder, real: NDArray[Any] | None) -> tuple[list[Frame], list[str]]:
+    """At most 16 evenly spaced frames, the first and the last among them, and notes on those that cannot be shown."""
+    if real is None:
+        real = load_array(folder.path / "samples" / "real.npz")
+    snapshots = _spread(folder.snapshots, _FRAMES)
+    arrays = [load_array(snapshot.arrays) for snapshot in snapshots]
+    view = _view(real, next((a for a in reversed(arrays) if a is not None and a.ndim == 2), None))
+    made, notes = [], []
+    for snapshot, array in zip(snapshots, arrays, strict=True):
+        frame = _frame(snapshot, array, view)
+        if frame is None:
+            notes.append(f"The samples of round {number(snapshot.step)} are damaged or of no shape that can be drawn.")
+        else:
+            made.append(frame)
+    return made, notes
+
+
+def show(made: list[Frame]) -> str:
+    """The frames as HTML; without scripts the last one is seen, with the strip below it."""
+    if not made:
+        return ""
+    last = len(made) - 1
+    large = "\n".join(
+        f'<div class="frame" data-round="{number(f.step)}"{"" if i == last else " hidden"}>'
+        f"{picture(f.large, f'{f.says} at round {f.step}', f.kind)}</div>"
+        for i, f in enumerate(made)
+    )
+    caption = f"<figcaption>{escape(made[-1].says)}.</figcaption>"
+    if not last:
+        return f"<figure>{large}{caption}</figure>"
+    slider = (
+        '<div class="scrubber" hidden>'
+        f'<input id="round" type="range" min="0" max="{last}" value="{last}" step="1" aria-label="Samples at round">'
+        f'<output id="said" for="round">round {number(made[-1].step)}</output></div>'
+    )
+    chosen = _spread(list(range(last + 1)), _THUMBS)
+    strip = "\n".join(
+        f'<button class="thumb" type="button" data-frame="{i}">{picture(made[i].small, "", made[i].kind)}'
+        f"{number(made[i].step)}</button>"
+        for i in chosen
+    )
+    return f'<figure>{large}{slider}{caption}</figure>\n<div class="strip" aria-label="Samples by round">{strip}</div>'
+
+
+def _frame(snapshot: Snapshot, array: NDArray[Any] | None, view: View) -> Frame | None:
+    if array is not None and array.ndim == 4 and array.shape[1] in (1, 3):
+        return _images(snapshot.step, array)
+    stored = load_picture(snapshot.picture)
+    # A picture drawn while the run had its data at hand shows them; it is better than samples alone.
+    if array is not None and array.ndim == 2 and (view.real is not None or stored is None):
+        try:
+            return _points(snapshot.step, array, view)
+        except ShapeError:
+            pass
+    if stored is None:
+        return None
+    return _stored(snapshot.step, stored)
+
+
+def _images(step: int, array: NDArray[Any]) -> Frame:
+    height, width = array.shape[2:]
+    side = max(3, min(8, math.isqrt(max(1, _PIXELS // (height * width)))))
+    shown = array[: side * side]
+    columns = min(len(shown), side)
+    longest = max(height, width)
+    tile = longest * max(1, _WIDTH // columns // longest)
+    large = image_grid(shown, columns, tile=tile, background=None)
+    if large.width > _WIDTH and longest > 64:
+        large = thumbnail(large, round(large.height * _WIDTH / large.width))
+    small = image_grid(shown[:9], min(len(shown), 3), tile=32, background=None)
+    small = thumbnail(small, 192) if small.height > 192 else small
+    kind = "pixels" if longest <= 64 else "photos"
+    return Frame(step, png(large), png(small), kind, f"{len(shown)} samples, neither sorted nor selected")
+
+
+def _points(step: int, array: NDArray[Any], view: View) -> Frame:
+    large = scatter(array, view.real, view.bounds, plane=view.plane)
+    small = scatter(array, view.real, view.bounds, plane=view.plane, bare=True)
+    over = "" if view.real is None else f" over {number(len(view.real))} real points"
+    where = "" if view.plane is None else f", on the first two principal axes of {view.plane.of}"
+    says = f"{number(len(array))} samples{over}{where}"
+    return Frame(step, png(large, colors=64), png(small, colors=32), "plot wide", says)
+
+
+def _stored(step: int, drawn: Image.Image) -> Frame:
+    # Charts turn over in the dark, photographs do not: a chart is mostly white.
+    chart = float(np.mean(np.asarray(drawn.convert("L")) > 250)) > 0.5
+    small = thumbnail(drawn, min(drawn.height, 240))
+    return Frame(step, png(drawn), png(small), "plot wide" if chart else "pixels wide", "Samples as drawn by the run")
+
+
+def _view(real: NDArray[Any] | None, samples: NDArray[Any] | None) -> View:
+    if samples is None:
+        return View(None, None, None)
+    if real is not None and (real.ndim != 2 or real.shape[1] != samples.shape[1] or not np.isfinite(real).all()):
+        real = None
+    reference = samples if real is None else real
+    try:
+        if reference.shape[1] == 1:
+            return View(real, None, bounds_of(np.repeat(reference, 2, axis=1)))
+        if reference.shape[1] == 2:
+            return View(real, None, bounds_of(reference))
+        plane = plane_of(reference, "the real data" if real is not None else "the last samples")
+        return View(real, plane, bounds_of(plane.project(reference.astype(np.float64))))
+    except ShapeError:
+        return View(real, None, None)
+
+
+def _spread(items: Any, most: int) -> list[Any]:
+    """At most ``most`` of the items, evenly spaced by position, with both ends."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]

@@ -1,0 +1,97 @@
+"""Schedules: values that change during a run, as records called with the time.
+
+A clock is anything with ``step`` (rounds played) and ``time`` (the share of the run played, in [0, 1]), as Python
+numbers or 0-dim tensors; a :class:`~equilibria.game.Draw` is one. A schedule returns a value of the same kind.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from .records import record
+
+
+class Clock(NamedTuple):
+    """The time of a run: rounds played, and the share of the run that they are."""
+
+    step: Any
+    time: Any
+
+
+class Schedule(Protocol):
+    """A record that gives a value for a time."""
+
+    def __call__(self, clock: Any) -> Any: ...
+
+
+@record
+class Cosine:
+    r"""From ``start`` to ``end`` along half a cosine, then constant.
+
+    .. math:: v(t) = e + \tfrac12 (s - e)(1 + \cos(\pi \min(t/u, 1)))
+
+    with :math:`s` = start, :math:`e` = end, :math:`u` = until, :math:`t` the share of the run played
+    (the schedule of R3GAN's hyper-parameters, Huang et al. 2024).
+
+    Examples:
+        >>> Cosine(start=1.0, end=0.1)(Clock(0, 0.5))
+        0.55
+    """
+
+    start: float
+    end: float
+    until: float = 1.0
+
+    def __call__(self, clock: Any) -> Any:
+        t = clock.time / self.until
+        if isinstance(t, torch.Tensor):
+            return self.end + 0.5 * (self.start - self.end) * (1 + torch.cos(math.pi * t.clamp(max=1.0)))
+        return self.end + 0.5 * (self.start - self.end) * (1 + math.cos(math.pi * min(t, 1.0)))
+
+
+@record
+class Linear:
+    """From ``start`` to ``end`` in a straight line over the first ``until`` of the run, then constant.
+
+    Examples:
+        >>> Linear(start=1.0, end=0.0, until=0.5)(Clock(0, 0.25))
+        0.5
+    """
+
+    start: float
+    end: float
+    until: float = 1.0
+
+    def __call__(self, clock: Any) -> Any:
+        t = clock.time / self.until
+        t = t.clamp(max=1.0) if isinstance(t, torch.Tensor) else min(t, 1.0)
+        return self.start + (self.end - self.start) * t
+
+
+@record
+class Bursts:
+    """``usual`` turns, but ``burst`` in each of the first ``first`` rounds and in every ``every``-th round.
+
+    The critic's schedule of Arjovsky et al. 2017 (their code): 5 turns, 100 in the first 25 rounds and every 500th.
+
+    Examples:
+        >>> [Bursts()(Clock(step, 0.0)) for step in (0, 24, 25, 500)]
+        [100, 100, 5, 100]
+    """
+
+    usual: int = 5
+    burst: int = 100
+    first: int = 25
+    every: int = 500
+
+    def __call__(self, clock: Any) -> int:
+        step = int(clock.step)
+        return self.burst if step < self.first or step % self.every == 0 else self.usual
+
+
+def value_at(value: Any, clock: Any) -> Any:
+    """``value`` itself, or what it says for this time if it is a schedule."""
+    return value(clock) if callable(value) else value

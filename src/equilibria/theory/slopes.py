@@ -1,0 +1,47 @@
+"""Gradients of a score with respect to its input, in the one form that every caller can differentiate again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def input_slopes(score: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    r"""The scores of ``x`` and the slope of each row's score at that row.
+
+    .. math:: s_i = \nabla_{x_i} h(x_i)
+
+    For a map of scores ``(n, ...)`` (a patch discriminator) the slope of a row is that of the mean of its map, so that
+    a penalty does not grow with the size of the map. A score whose rows interact (batch statistics) has no slope per
+    row: then this is the gradient of the sum of all rows' scores.
+
+    Both results are differentiable with respect to ``x`` and to everything that ``score`` closes over, to any order,
+    inside and outside ``torch.func`` transforms. Both are computed in float32 (float64 stays) and outside autocast:
+    under bf16 autocast the slopes of an MLP are 7 to 8 per cent off.
+
+    Args:
+        score: maps ``(n, ...)`` to scores ``(n,)`` or ``(n, ...)``.
+        x: points ``(n, ...)``.
+
+    Returns:
+        Scores as ``score`` shapes them, and slopes shaped as ``x``.
+
+    Raises:
+        ValueError: ``score`` does not give one row for each row of ``x``.
+
+    Examples:
+        >>> scores, slopes = input_slopes(lambda x: (x * x).sum(1), torch.tensor([[1.0, 2.0]]))
+        >>> scores.tolist(), slopes.tolist()
+        ([5.0], [[2.0, 4.0]])
+    """
+    exact = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    with torch.autocast(x.device.type, enabled=False):
+        pulled = torch.func.vjp(score, exact)
+        scores, pull_back = pulled[0], pulled[1]
+        if scores.ndim == 0 or scores.shape[0] != x.shape[0]:
+            raise ValueError(f"scores of shape {tuple(scores.shape)} for points of shape {tuple(x.shape)}; want (n,)")
+        rows_mean = torch.full_like(scores, x.shape[0] / max(scores.numel(), 1))
+        (slopes,) = pull_back(rows_mean)
+    return scores, slopes

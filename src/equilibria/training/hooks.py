@@ -1,0 +1,153 @@
+"""What looks at a run while it trains: the log, the samples, the checkpoints, the progress bar, trackers."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import EquilibriaError
+from ..game import Loss
+from ..play import Play
+from . import checkpoint
+
+
+class Log:
+    """Appends one JSON object per logged round to ``metrics.jsonl``: step, losses and their parts.
+
+    The numbers are functions of the run alone (no clock), so a resumed run writes the same lines.
+
+    Raises:
+        EquilibriaError: from ``look``, when a loss is not finite; the last checkpoint is from before.
+    """
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+        self.latest: dict[str, Any] = {}
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
+
+    def due(self, step: int) -> bool:
+        return step % self.every == 0 or step == 1
+
+    def look(self, play: Play, losses: dict[str, Loss]) -> None:
+        row = {"step": play.round, **flat(losses)}
+        self.latest = row
+        self.write(row)
+        for listener in self.listeners:
+            listener(row)
+        for name, value in row.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise EquilibriaError(
+                    f"{name} is {value} at round {play.round}: the run has diverged",
+                    "lower the learning rate, or raise the penalty; earlier checkpoints are kept",
+                )
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append a row."""
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise checkpoint.disk_error(error, self.path) from error
+
+    def close(self, play: Play) -> None: ...
+
+
+def flat(losses: dict[str, Loss]) -> dict[str, float | list[float]]:
+    """Losses and parts as plain numbers; those of an ensemble as lists, one number per member."""
+    row: dict[str, float | list[float]] = {}
+    for player, loss in losses.items():
+        row[f"loss/{player}"] = plain(loss.total)
+        row.update({name: plain(value) for name, value in loss.parts.items()})
+    return row
+
+
+def plain(value: Tensor) -> float | list[float]:
+    """A tensor as a number or a list of numbers."""
+    found: float | list[float] = value.double().cpu().tolist()
+    return found
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a ``metrics.jsonl``; a torn or damaged line ends the reading."""
+    rows: list[dict[str, Any]] = []
+    if not path.exists():
+        return rows
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            break
+        rows.append(row)
+    return rows
+
+
+def cut_rows(path: Path, step: int) -> None:
+    """Drop the rows after ``step``: they will be written again by the resumed run."""
+    kept = [json.dumps(row) for row in read_rows(path) if row["step"] <= step]
+    checkpoint.write_atomically(path, "".join(line + "\n" for line in kept))
+
+
+class Checkpoints:
+    """Saves the play every so many rounds, and at the end."""
+
+    def __init__(self, folder: Path, every: int, keep: int = 3, seconds: float = 0.0) -> None:
+        self.folder, self.every, self.keep = folder, every, keep
+        self.before, self.started, self.saved = seconds, time.monotonic(), -1
+
+    @property
+    def seconds(self) -> float:
+        """Seconds trained, over all sessions of the run."""
+        return self.before + time.monotonic() - self.started
+
+    def due(self, step: int) -> bool:
+        return step % self.every == 0
+
+    def look(self, play: Play, losses: dict[str, Loss]) -> None:
+        checkpoint.save(play, self.folder, self.keep, self.seconds)
+        self.saved = play.round
+
+    def close(self, play: Play) -> None: ...
+
+
+class Samples:
+    """Keeps samples of the averaged generator by step, from the same codes each time, and a picture of each.
+
+    Args:
+        folder: where ``step-00001000.npz`` (key ``x``) and the PNG beside it go.
+        every: rounds between two looks.
+        draw: makes the samples to keep from the play.
+        picture: writes the PNG.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        every: int,
+        draw: Callable[[Play], Tensor],
+        picture: Callable[[Tensor, Path], None],
+    ) -> None:
+        self.folder, self.every, self.draw, self.picture = folder, every, draw, picture
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def due(self, step: int) -> bool:
+        return step % self.every == 0 or step in {max(1, self.every // 8), max(1, self.every // 3)}
+
+    def look(self, play: Play, losses: dict[str, Loss]) -> None:
+        samples = self.draw(play)
+        path = self.folder / f"step-{play.round:08d}"
+        try:
+            np.savez_compressed(path.with_suffix(".npz"), x=samples.cpu().numpy().astype(np.float16))
+            self.picture(samples, path.with_suffix(".png"))
+        except OSError as error:
+            raise checkpoint.disk_error(error, path) from error
+
+    def close(self, play: Play) -> None: ...

@@ -1,0 +1,64 @@
+"""The loop: play rounds, let hooks look. It knows nothing of what is played."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+from ..game import Loss
+from ..play import Play
+
+
+class Hook(Protocol):
+    """Something that looks at a run. It may read the play and must not change it.
+
+    ``due`` is asked after every round, so it must be cheap; ``look`` is called only when due.
+    """
+
+    def due(self, step: int) -> bool: ...
+
+    def look(self, play: Play, losses: dict[str, Loss]) -> None: ...
+
+    def close(self, play: Play) -> None: ...
+
+
+def fit(play: Play, until: int, hooks: Sequence[Hook] = ()) -> bool:
+    """Play until round ``until``. Returns False if it was asked to stop before (Ctrl-C or SIGTERM).
+
+    A signal ends the loop between two rounds, never inside one; a second Ctrl-C interrupts at once.
+    """
+    with _stop_signals() as stop:
+        try:
+            while play.round < until and not stop.is_set():
+                losses = play.advance()
+                for hook in hooks:
+                    if hook.due(play.round):
+                        hook.look(play, losses)
+        finally:
+            for hook in hooks:
+                hook.close(play)
+    return play.round >= until
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

