@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 
 # The one line that `make demo` runs.
-DEMO ?= train --data digits --recipe r3gan --minutes 2
+DEMO ?= train --data digits --steps 2000
 
 # One thread a process: the tests are small, and two threads on two cores only wait for each other.
 export OMP_NUM_THREADS ?= 1

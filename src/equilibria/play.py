@@ -102,7 +102,10 @@ class Play:
         """One step of a player's optimiser along minus these gradients, then its constraint."""
         own = self.game.moved(player)
         for name, parameter in own.items():
-            parameter.grad = grads[name]
+            # Fused optimisers on the CPU read a gradient of other strides as if it had the parameter's, silently.
+            grad = grads[name]
+            same = grad.stride() == parameter.stride()
+            parameter.grad = grad if same else torch.empty_like(parameter.detach()).copy_(grad)
         self.optimizers[player].step()
         for parameter in own.values():
             parameter.grad = None

@@ -217,7 +217,7 @@ class Curves(Law):
     .. math:: x = \gamma_k(t) + \sigma \varepsilon, \qquad
               p(x) = \frac1K \sum_k \int \mathcal N(x; \gamma_k(t), \sigma^2 I) \, \frac{dt}{|I_k|}
 
-    The integral is a Gauss-Legendre sum over panels no longer than :math:`\sigma` of arc with 8 nodes
+    The integral is a Gauss-Legendre sum over panels no longer than :math:`2 \sigma` of arc with 8 nodes
     each: exact to about 1e-12 relative. Without noise the law has no density and ``log_prob`` raises.
 
     Args:
@@ -276,7 +276,7 @@ class Curves(Law):
         centres, weights = [], []
         for curve in self.curves:
             low, high = curve.span
-            panels = max(1, math.ceil((high - low) * curve.speed() / self.noise))
+            panels = max(1, math.ceil((high - low) * curve.speed() / (2.0 * self.noise)))
             edges = torch.linspace(low, high, panels + 1, dtype=torch.float64)
             half = (edges[1:] - edges[:-1])[:, None] / 2
             t = (edges[:-1, None] + half * (1 + unit)).reshape(-1)

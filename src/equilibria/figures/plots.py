@@ -29,7 +29,7 @@ Bounds = tuple[float, float, float, float]
 BLUE, GREY, HAIRLINE = "#0072B2", "#9a9a9a", "#e6e6e6"
 PALETTE = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
 _FONT = "DejaVu Sans"  # the one family that matplotlib carries, so that text is the same on every machine
-_DPI = 300
+_DPI = 240
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,9 @@ def curves(
     """Logged numbers over rounds.
 
     A series of more than ``bins`` values is drawn as the median of each group of neighbouring rounds (at least five, at
-    most ``bins`` groups), inside a band from the 10th to the 90th percentile. Where a value exceeds 100 times the median size the axis becomes
-    symmetric-logarithmic, and says so. The first round at which a value is not finite is marked.
+    most ``bins`` groups), inside a band from the 10th to the 90th percentile. Where a value exceeds 100 times the
+    median size the axis becomes symmetric-logarithmic, and says so. The first round at which a value is not finite is
+    marked.
 
     Args:
         rows: the lines of ``metrics.jsonl``; a key may be missing from some.

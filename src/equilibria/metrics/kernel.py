@@ -165,7 +165,8 @@ def _gram(a: Tensor, b: Tensor, kernel: Kernel) -> tuple[Tensor, int]:
 def _statistics(gram: Tensor, n: int, sides: Tensor) -> Tensor:
     """The estimator for each column of ``sides (n + m, b)``, 1 on one side and 0 on the other."""
     m = len(gram) - n
-    ours, theirs = gram @ sides, gram @ (1 - sides)
+    ours = gram @ sides
+    theirs = gram.sum(1, keepdim=True) - ours
     within_x = (sides * ours).sum(0) / (n * (n - 1))
     within_y = ((1 - sides) * theirs).sum(0) / (m * (m - 1))
     return within_x + within_y - 2 * (sides * theirs).sum(0) / (n * m)

@@ -66,7 +66,8 @@ class Measured:
     def __str__(self) -> str:
         """``value | floor ± spread unit``."""
         floor = "–" if self.floor is None else f"{self.floor:.4g}"
-        spread = f" ± {self.spread:.1g}" if self.spread > 0 else ""
+        # A spread far below the last digit shown says nothing.
+        spread = f" ± {self.spread:.1g}" if self.spread > 1e-6 * abs(self.floor or 0.0) else ""
         return f"{self.value:.4g} | {floor}{spread} {self.unit}".rstrip()
 
 

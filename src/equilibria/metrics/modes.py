@@ -18,7 +18,7 @@ from .checks import LawLike, generator
 from .measured import Measured
 
 Array = npt.NDArray[Any]
-_FLOOR_SEEDS = 20
+_FLOOR_SEEDS = 40
 # With centres this many thresholds apart a sample of one component is closer than the threshold to another with
 # probability < 1e-8, so the components can be counted apart and the floors have closed forms.
 _APART = 3.0
@@ -105,7 +105,7 @@ def modes(samples: Tensor, law: LawLike, threshold: float = 3.0) -> Modes:
 
     The floor is exact for well separated components: :math:`F_{\chi^2_d}(\text{threshold}^2)` of high quality (98.9 %
     in two dimensions), and the binomial expectation of the plug-in KL, which is :math:`(K-1)/(2N)` to first order.
-    Otherwise it is the mean over 20 samples of the law.
+    Otherwise it is the mean over 40 samples of the law.
 
     Args:
         samples: ``(n, d)``.

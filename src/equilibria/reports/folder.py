@@ -123,10 +123,11 @@ def load_array(file: Path | None) -> NDArray[Any] | None:
     try:
         if file is None:
             return None
-        with np.load(file, allow_pickle=False) as stored:
+        # Opened here, because np.load leaves the file of a damaged archive open.
+        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as stored:
             array: NDArray[Any] = stored["x"]
         return array if array.size and array.dtype.kind in "fui" else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.error):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 

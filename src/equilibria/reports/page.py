@@ -39,12 +39,12 @@ img { display: block; max-width: 100%; height: auto; }
 img.pixels { image-rendering: pixelated; }
 img.wide { width: 100%; }
 figcaption { margin-top: .5rem; line-height: 1.5; } .hint { margin: 1rem 0 0; }
-.marks { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 1.5rem 2rem;
+.marks { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 1.5rem;
   margin: 2.5rem 0 0; }
 .marks div { border-top: 2px solid var(--ink); padding-top: .625rem; }
 .marks dt { font-size: .875rem; color: var(--quiet); line-height: 1.35; }
-.marks dd { margin: .125rem 0 0; font-size: 1.875rem; line-height: 1.25; font-weight: 620; letter-spacing: -.02em; }
-.marks dd small, .marks dd span { font-size: .875rem; font-weight: 400; letter-spacing: 0; color: var(--quiet); }
+.marks dd { margin: .125rem 0 0; font-size: 1.625rem; line-height: 1.35; font-weight: 620; letter-spacing: -.02em; }
+.marks dd small, .marks dd span { font-size: .8125rem; font-weight: 400; letter-spacing: 0; color: var(--quiet); }
 .marks dd small { display: block; }
 .scrubber { display: flex; align-items: center; gap: 1rem; margin-top: 1rem; }
 .scrubber[hidden], .frame[hidden] { display: none; }
@@ -53,7 +53,7 @@ figcaption { margin-top: .5rem; line-height: 1.5; } .hint { margin: 1rem 0 0; }
 .strip { display: grid; grid-template-columns: repeat(8, 1fr); gap: .75rem .5rem; margin-top: 1rem; }
 .thumb { display: block; padding: 0 0 .25rem; border: 0; border-bottom: 2px solid transparent; background: none;
   font: inherit; font-size: .75rem; line-height: 1.6; color: var(--quiet); text-align: left; cursor: pointer; }
-.thumb img { width: 100%; }
+.thumb img { width: 100%; } .thumb .plot { border: 1px solid #e5e5e0; }
 .thumb[aria-current=true] { color: var(--ink); border-color: var(--accent); }
 .thumb:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 .charts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 2rem 1.5rem; }
@@ -68,7 +68,8 @@ tbody th { font-weight: 400; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .tree th, .tree td { padding-top: .125rem; padding-bottom: .125rem; border: 0; }
 .tree .top > * { border-top: 1px solid var(--line); padding-top: .375rem; } .tree .end > * { padding-bottom: .375rem; }
-.tree th { width: 42%; padding-left: calc(var(--depth) * 1.25rem); font: .8125rem/1.6 var(--mono); color: var(--quiet); }
+.tree th { width: 42%; padding-left: calc(var(--depth) * 1.25rem); font: .8125rem/1.6 var(--mono);
+  color: var(--quiet); }
 .tree td { overflow-wrap: anywhere; } .tree .part { font-weight: 600; } .tree th.part { color: var(--ink); }
 pre { margin: 0; padding: 1rem 1.125rem; background: var(--wash); border-radius: .375rem; overflow-x: auto;
   font: .8125rem/1.6 var(--mono); tab-size: 2; }

@@ -123,7 +123,7 @@ def _header(folder: Folder) -> str:
     facts += [str(info["created"])[:10]] if info.get("created") else []
     origin = ", ".join(str(recipe[key]) for key in ("year", "cite", "source") if recipe.get(key))
     lead = f"<strong>{escape(_recipe(folder))}</strong>{f' ({escape(origin)})' if origin else ''} "
-    lead += f"{_progress(folder)} on <strong>{escape(_data_name(folder))}</strong>"
+    lead += f"{escape(_progress(folder))} on <strong>{escape(_data_name(folder))}</strong>"
     lead += f" from seed {escape(info['seed'])}." if "seed" in info else "."
     final, at = _final(folder)
     scored = [_in_words(name, entry) for name, entry in final.items()]

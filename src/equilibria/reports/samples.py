@@ -103,7 +103,7 @@ def _images(step: int, array: NDArray[Any]) -> Frame:
     height, width = array.shape[2:]
     side = max(3, min(8, math.isqrt(max(1, _PIXELS // (height * width)))))
     shown = array[: side * side]
-    columns = min(len(shown), side)
+    columns = math.ceil(math.sqrt(len(shown)))
     longest = max(height, width)
     tile = longest * max(1, _WIDTH // columns // longest)
     large = image_grid(shown, columns, tile=tile, background=None)
