@@ -116,7 +116,7 @@ def images() -> Dataset:
 
 def games() -> dict[str, tuple[Recipe, Dataset]]:
     """What is measured."""
-    ring, mnist = load("ring8"), images()
+    ring, mnist = load("ring8-M"), images()
     conv = Auto(image=ConvPair(width=16))
 
     def small(name: str) -> Recipe:

@@ -94,8 +94,8 @@ def finite_differences(play: Play, draw: Draw, steps: int, h: float) -> dict[str
     return found
 
 
-# The differentiable Adam and RMSprop have epsilon² under the root, torch's add epsilon to it: a tiny one parts them less
-# than the finite differences' own error.
+# The differentiable Adam and RMSprop have epsilon² under the root, torch's add epsilon to it: a tiny one parts them
+# less than the finite differences err.
 INNER: dict[str, OptimizerSpec] = {
     "sgd": SGD(lr=0.1),
     "momentum": SGD(lr=0.05, momentum=0.9),

@@ -1,8 +1,8 @@
 """Equilibria: train any generative adversarial network of the literature, and learn why a run works or fails.
 
 >>> import equilibria as eq
->>> sorted(eq.__all__)[:3]
-['Average', 'ConfigError', 'DataError']
+>>> eq.recipe("wgan-gp").year
+2017
 """
 
 from __future__ import annotations
@@ -41,7 +41,35 @@ _HOME = {
     "RunError": "errors",
     "ShapeError": "errors",
 }
-__all__ = list(_HOME)  # noqa: PLE0604
+__all__ = [
+    "RECIPES",
+    "Average",
+    "ConfigError",
+    "Contest",
+    "DataError",
+    "DataOptions",
+    "Dataset",
+    "Draw",
+    "Ensemble",
+    "EquilibriaError",
+    "Game",
+    "Latent",
+    "Loss",
+    "Play",
+    "Player",
+    "Recipe",
+    "Run",
+    "RunError",
+    "Settings",
+    "ShapeError",
+    "TwoPlayer",
+    "law",
+    "load",
+    "open_run",
+    "recipe",
+    "resume",
+    "train",
+]
 
 if TYPE_CHECKING:
     from .data import DataOptions, Dataset, law, load

@@ -140,7 +140,10 @@ def refuse_shared_modules(game: Game) -> None:
 
 def _frozen_names(game: Game) -> set[str]:
     return {
-        f"{prefix}.{name}" for prefix, module in game.named_modules() if isinstance(module, Frozen) for name, _ in module.named_buffers()
+        f"{prefix}.{name}"
+        for prefix, module in game.named_modules()
+        if isinstance(module, Frozen)
+        for name, _ in module.named_buffers()
     }
 
 
@@ -151,4 +154,5 @@ def _set(game: nn.Module, name: str, value: Tensor) -> None:
         owner._parameters[last] = value
     else:
         owner._buffers[last] = value
-    game.__dict__.pop("_moved", None)
+    for cache in ("_moved", "_unmoved"):
+        game.__dict__.pop(cache, None)

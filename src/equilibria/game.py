@@ -72,7 +72,9 @@ class Draw:
                 cut[name] = tensor
                 continue
             if len(tensor) % k:
-                raise ConfigError(f"{len(tensor)} rows of '{name}' do not divide by {k}", f"use a batch divisible by {k}")
+                raise ConfigError(
+                    f"{len(tensor)} rows of '{name}' do not divide by {k}", f"use a batch divisible by {k}"
+                )
             rows = len(tensor) // k
             cut[name] = tensor[i * rows : (i + 1) * rows]
         return Draw(cut, self.step, self.time, self.seed)
@@ -82,8 +84,8 @@ class Loss(NamedTuple):
     """A player's loss: ``total`` is differentiated, ``parts`` are logged, ``carry`` is handed to ``after``."""
 
     total: Tensor
-    parts: Tensors = {}
-    carry: Tensors = {}
+    parts: Tensors = {}  # noqa: RUF012 (a default of a tuple's field, never mutated)
+    carry: Tensors = {}  # noqa: RUF012
 
 
 class Contest:
@@ -213,7 +215,7 @@ class Game(nn.Module):
         return cache[name]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in {"_moved", "_derivatives_checked"}}
+        return {k: v for k, v in self.__dict__.items() if k not in {"_moved", "_unmoved", "_derivatives_checked"}}
 
 
 def _resolve(game: Game, player: Player) -> dict[str, nn.Parameter]:
@@ -252,14 +254,22 @@ def clocked(tensors: Tensors, seed: int, step: int = 0, time: float = 0.0) -> Dr
     )
 
 
+def _others(game: Game, players: tuple[str, ...]) -> list[nn.Parameter]:
+    """The parameters that none of these players moves. Cached: walking the modules costs as much as a small layer."""
+    cache: dict[tuple[str, ...], list[nn.Parameter]] = game.__dict__.setdefault("_unmoved", {})
+    if players not in cache:
+        mine = {id(p) for name in players for p in game.moved(name).values()}
+        cache[players] = [p for p in game.parameters() if id(p) not in mine]
+    return cache[players]
+
+
 @contextmanager
 def live(game: Game, *players: str) -> Iterator[None]:
     """Only the parameters of these players need gradients inside; afterwards all do again.
 
     Toggling costs microseconds and saves the memory of the others' graphs (CORE: freeze by toggling).
     """
-    mine = {id(p) for name in players for p in game.moved(name).values()}
-    others = [p for p in game.parameters() if id(p) not in mine and p.requires_grad]
+    others = [p for p in _others(game, players) if p.requires_grad]
     for p in others:
         p.requires_grad_(False)
     try:
@@ -330,4 +340,3 @@ def field_of(game: Game, params: Mapping[str, Tensor], state: Tensors, draw: Dra
 def parameters_of(game: Game) -> Tensors:
     """The game's parameters by name, detached."""
     return {n: p.detach() for n, p in game.named_parameters()}
-

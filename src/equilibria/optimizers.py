@@ -22,7 +22,7 @@ class OptimizerSpec(ABC):
 
     @abstractmethod
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        """torch's optimiser for these parameters."""
+        """The optimiser of torch for these parameters."""
 
     @abstractmethod
     def differentiable_step(self, value: Tensor, grad: Tensor, memory: Tensors, lr: float) -> tuple[Tensor, Tensors]:

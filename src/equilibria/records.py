@@ -1,8 +1,8 @@
 """Frozen records: configuration as plain values that go to JSON and back without pickle.
 
 Everything a recipe is made of (objective, penalty, schedule, network, optimiser, update rule) is a
-record. A record is a frozen keyword-only dataclass whose fields are numbers, strings, booleans, ``None``, tuples of those,
-or records. In JSON it is ``{"type": <class name>, <field>: <value>, …}``.
+record. A record is a frozen keyword-only dataclass whose fields are numbers, strings, booleans, ``None``, records, or
+tuples of those. In JSON it is ``{"type": <class name>, <field>: <value>, …}``.
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ def _replaced(value: Any, steps: list[str], text: str, path: str) -> Any:
         if not head.lstrip("-").isdigit() or int(head) >= len(value):
             raise ConfigError(f"'{path}': {head} is no index into {len(value)} entries", f"use 0 to {len(value) - 1}")
         items = list(value)
-        items[int(head)] = _replaced(items[int(head)], rest, text, path) if rest else _read(text, items[int(head)], None, path)
+        items[int(head)] = (
+            _replaced(items[int(head)], rest, text, path) if rest else _read(text, items[int(head)], None, path)
+        )
         return tuple(items)
     if not is_record(value):
         raise ConfigError(f"'{path}' goes further than there are settings", "shorten the path")

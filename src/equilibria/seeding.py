@@ -35,7 +35,7 @@ def reseed(seed: int) -> None:
     ``torch.manual_seed`` costs a hundred times as much on the CPU; a turn is seeded twice.
     """
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # is_available() asks the driver, which costs as much as ten small tensor operations
         torch.cuda.manual_seed_all(seed)
 
 
@@ -43,10 +43,15 @@ def reseed(seed: int) -> None:
 def own_randomness() -> Iterator[None]:
     """Give the global generators back to the caller as they were, whatever is seeded or drawn inside."""
     state = torch.get_rng_state()
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     try:
         yield
     finally:
         torch.set_rng_state(state)
         if devices is not None:
             torch.cuda.set_rng_state_all(devices)
+
+
+def _cuda_in_use() -> bool:
+    # is_initialized alone is cheap and does not wake the driver.
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

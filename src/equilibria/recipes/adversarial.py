@@ -240,7 +240,9 @@ DYNAMICS = (
         source="equations 7-10, appendix A",
         about="the generator sees ten steps of the discriminator ahead",
         game=TwoPlayer(objective=Minimax(), latent=Latent(size=256)),
-        networks=Auto(vector=MLPPair(depth=2, discriminator_depth=1, activation="relu", init="orthogonal", input_scale=0.25)),
+        networks=Auto(
+            vector=MLPPair(depth=2, discriminator_depth=1, activation="relu", init="orthogonal", input_scale=0.25)
+        ),
         update=Unrolled(steps=10),
         optimizer=Adam(lr=1e-4, betas=(0.5, 0.999)),
         batch=512,
