@@ -72,6 +72,27 @@ class Linear:
 
 
 @record
+class Decay:
+    r"""From ``start`` to ``end`` at a constant factor per round over the first ``until`` of the run, then constant.
+
+    .. math:: v(t) = s\, (e/s)^{\min(t/u, 1)}
+
+    Examples:
+        >>> round(Decay(start=1.0, end=0.01)(Clock(0, 0.5)), 12)
+        0.1
+    """
+
+    start: float
+    end: float
+    until: float = 1.0
+
+    def __call__(self, clock: Any) -> Any:
+        t = clock.time / self.until
+        t = t.clamp(max=1.0) if isinstance(t, torch.Tensor) else min(t, 1.0)
+        return self.start * (self.end / self.start) ** t
+
+
+@record
 class Bursts:
     """``usual`` turns, but ``burst`` in each of the first ``first`` rounds and in every ``every``-th round.
 

@@ -49,13 +49,14 @@ def boosting_weights(ratios: Tensor, beta: float) -> Tensor:
         raise ConfigError(f"beta={beta}", "use a share in (0, 1]")
     if ratios.dim() != 1 or not len(ratios) or not bool((ratios.isfinite() & (ratios >= 0)).all()):
         raise DataError(f"density ratios of shape {tuple(ratios.shape)}", "give one finite number >= 0 per data row")
-    h = ratios.double()
+    # λ and h enter by their difference only: measured from the smallest h, large ratios lose no digits.
+    h = (ratios.double() - ratios.double().min()) * (1 - beta)
     ordered = h.sort().values
     count = torch.arange(1, len(h) + 1, dtype=torch.float64, device=h.device)
-    # λ of each prefix, times N; it stays above the prefix's last (1 - β) h up to the consistent one and not beyond.
-    levels = (beta * len(h) + (1 - beta) * ordered.cumsum(0)) / count
-    level = levels[levels > (1 - beta) * ordered][-1]
-    weights = (level - (1 - beta) * h).clamp(min=0) / (len(h) * beta)
+    # λ of each prefix, times N: above the prefix's own last h up to the consistent prefix, and not beyond.
+    levels = (beta * len(h) + ordered.cumsum(0)) / count
+    level = levels[levels > ordered][-1]
+    weights = (level - h).clamp(min=0)
     return weights / weights.sum()
 
 

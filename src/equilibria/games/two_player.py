@@ -36,6 +36,9 @@ class TwoPlayer(GameSpec):
         discriminator_turns: the discriminator's turns in a round, or a schedule of them.
         latent: the law of the codes.
         conditional: whether both networks see the label.
+        standardise: whether the game is played in units in which the data has mean zero and root mean square one (one
+            scale for all coordinates, from the first batch), so that slope penalties do not depend on the data's units.
+            Samples are in the data's units.
     """
 
     objective: Objective = NonSaturating()
@@ -45,6 +48,7 @@ class TwoPlayer(GameSpec):
     discriminator_turns: int | Schedule = 1
     latent: Latent = Latent()
     conditional: bool = False
+    standardise: bool = False
 
     def _classes(self, data: DataSpec) -> int:
         if self.conditional and not data.classes:
@@ -65,11 +69,16 @@ class TwoPlayer(GameSpec):
 class TwoPlayerGame(Game):
     """The game that :class:`TwoPlayer` describes."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, spec: TwoPlayer, generator: nn.Module, discriminator: nn.Module, data: DataSpec) -> None:
         super().__init__()
         self.spec, self.classes = spec, spec._classes(data)
         fit_pair(generator, discriminator, spec.latent.size, data.shape, self.classes)
         self.generator, self.discriminator = generator, logits(discriminator)
+        self.register_buffer("shift", torch.zeros(data.shape) if spec.standardise else None)
+        self.register_buffer("scale", torch.ones(()) if spec.standardise else None)
         self.players = (
             Player("discriminator", ("discriminator",), spec.discriminator_turns, spec.clip),
             Player("generator", ("generator",)),
@@ -82,8 +91,13 @@ class TwoPlayerGame(Game):
             codes["label"] = one_hot(y.to(codes["latent"].device), self.classes)
         return codes
 
+    def prepare(self, batch: Batch) -> None:
+        if self.spec.standardise:
+            self.shift.copy_(batch["x"].mean(0))
+            self.scale.copy_((batch["x"] - self.shift).square().mean().sqrt().clamp(min=1e-8))
+
     def draw(self, batch: Batch) -> Batch:
-        real = batch["x"]
+        real = (batch["x"] - self.shift) / self.scale if self.spec.standardise else batch["x"]
         codes: Batch = {"real": real, "latent": self.spec.latent.codes(len(real), real)}
         if self.classes:
             codes["label"] = one_hot(batch["y"], self.classes)
@@ -93,7 +107,7 @@ class TwoPlayerGame(Game):
         return codes
 
     def contests(self, draw: Draw) -> dict[str, Contest]:
-        real, fake = draw["real"], self.sample(draw)
+        real, fake = draw["real"], self._made(draw)
         if self.spec.instance_noise is not None:
             real = self.spec.instance_noise(real, draw["noise_real"], draw)
             fake = self.spec.instance_noise(fake, draw["noise_fake"], draw)
@@ -115,6 +129,11 @@ class TwoPlayerGame(Game):
         return Loss(total, parts)
 
     def sample(self, draw: Draw) -> Tensor:
+        made = self._made(draw)
+        return made * self.scale + self.shift if self.spec.standardise else made
+
+    def _made(self, draw: Draw) -> Tensor:
+        """Generated points in the units the game is played in."""
         label = (draw["label"],) if self.classes else ()
         made: Tensor = self.generator(draw["latent"], *label)
         return made

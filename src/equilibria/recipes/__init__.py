@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..data import DataSpec
 from ..errors import ConfigError, did_you_mean
-from . import adversarial
+from . import adversarial, structured
 from .citations import citation
 from .recipe import For, Recipe
 
-RECIPES: dict[str, Recipe] = {row.name: row for row in adversarial.RECIPES}
+RECIPES: dict[str, Recipe] = {row.name: row for row in (*adversarial.RECIPES, *structured.RECIPES)}
 """Every recipe by name."""
 
 DEFAULTS = {"vector": "r3gan-small", "image": "r3gan"}

@@ -1,8 +1,8 @@
 """Checkpoints: named tensors and a few integers on disk, whole or not there at all. Nothing is unpickled.
 
 ``checkpoints/step-00012000/`` holds ``state.safetensors`` (everything :meth:`Play.tensors` names) and ``state.json``
-(format, round, turn, and the SHA-256 of the tensors). A checkpoint is written under a temporary name, synced, and
-renamed, so a crash at any moment leaves the earlier ones as they were.
+(format, round, turn, and a SHA-256 over the tensors and those two). A checkpoint is written under a temporary name, synced, and
+renamed, and is renamed away before it is deleted, so a crash at any moment leaves whole checkpoints only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
 from dataclasses import dataclass
@@ -23,8 +24,10 @@ from torch import Tensor
 
 from ..errors import RunError
 from ..play import Play
+from . import disk
 
 FORMAT = 1
+_NAME = re.compile(r"step-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -38,41 +41,40 @@ class Saved:
     seconds: float
 
 
+class DamagedError(Exception):
+    """A checkpoint that is not what was written."""
+
+
 def save(play: Play, folder: Path, keep: int = 3, seconds: float = 0.0) -> Path:
     """Write a checkpoint of ``play`` into ``folder`` and drop all but the newest ``keep``.
+
+    Checkpoints of later rounds are dropped as well: a play that is behind them was continued from an earlier one because
+    they are damaged.
 
     Raises:
         RunError: the disk is full or cannot be written; earlier checkpoints are untouched.
     """
-    name = f"step-{play.round:08d}"
-    final, temporary = folder / name, folder / f".tmp-{name}-{os.getpid()}"
+    final = folder / f"step-{play.round:08d}"
+    temporary = folder / f".tmp-{final.name}-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _clear_leftovers(folder)
         temporary.mkdir()
-        tensors = {k: v.contiguous().cpu() for k, v in play.tensors().items()}
-        save_file(tensors, temporary / "state.safetensors")
-        _sync(temporary / "state.safetensors")
-        state = {
-            "format": FORMAT,
-            "round": play.round,
-            "turn": play.turn,
-            "seconds": round(seconds, 3),
-            "sha256": _digest(temporary / "state.safetensors"),
-        }
-        write_atomically(temporary / "state.json", json.dumps(state, indent=1))
+        _write(play, temporary, seconds)
         if final.exists():
-            shutil.rmtree(final)
+            _discard(final)
         temporary.rename(final)
-        _sync(folder)
-    except OSError as error:
+        disk.sync(folder)
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise disk_error(error, final) from error
-    except SafetensorError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise disk_error(OSError(_errno_of(error), str(error)), final) from error
-    for old in listed(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        raise disk.disk_error(_as_os_error(error), final) from error
+    found = listed(folder)
+    past = [path for path in found if round_of(path) <= play.round]
+    for path in {*found} - {*past[-keep:]}:
+        try:
+            _discard(path)
+        except OSError:
+            continue  # one too many is no harm
     return final
 
 
@@ -82,16 +84,15 @@ def newest(folder: Path) -> Saved | None:
     Raises:
         RunError: a checkpoint was written by a newer version.
     """
-    for path in reversed(listed(folder)):
+    skipped: set[Path] = set()
+    while left := [path for path in listed(folder) if path not in skipped]:
         try:
-            return read(path)
+            return read(left[-1])
         except DamagedError as damage:
-            warnings.warn(f"checkpoint {path} is damaged ({damage}); using the one before it", stacklevel=2)
+            skipped.add(left[-1])
+            if left[-1].exists():  # otherwise the run that is training here has just dropped it
+                warnings.warn(f"checkpoint {left[-1]} is damaged ({damage}); using the one before it", stacklevel=2)
     return None
-
-
-class DamagedError(Exception):
-    """A checkpoint that is not what was written."""
 
 
 def read(path: Path) -> Saved:
@@ -102,57 +103,77 @@ def read(path: Path) -> Saved:
         RunError: it was written by a newer version.
     """
     try:
-        state: dict[str, Any] = json.loads((path / "state.json").read_text())
+        state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
         version, play_round, turn = int(state["format"]), int(state["round"]), int(state["turn"])
         digest, seconds = str(state["sha256"]), float(state.get("seconds", 0.0))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"state.json: {error}") from error
+        raise DamagedError(f"state.json: {type(error).__name__}: {error}") from error
     if version > FORMAT:
         raise RunError(f"{path} has format {version}; this version reads up to {FORMAT}", "upgrade equilibria")
+    if play_round != round_of(path):
+        raise DamagedError(f"state.json is that of round {play_round}")
     file = path / "state.safetensors"
-    if not file.exists():
-        raise DamagedError("state.safetensors is missing")
-    if _digest(file) != digest:
-        raise DamagedError("state.safetensors does not match its checksum")
     try:
+        if _digest(file, play_round, turn) != digest:
+            raise DamagedError("its content does not match its checksum")
         return Saved(path, load_file(file), play_round, turn, seconds)
     except (SafetensorError, OSError, ValueError) as error:
-        raise DamagedError(str(error)) from error
+        raise DamagedError(f"state.safetensors: {error}") from error
 
 
 def listed(folder: Path) -> list[Path]:
     """The checkpoints of a folder, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name.startswith("step-"))
+    return sorted((p for p in folder.iterdir() if p.is_dir() and _NAME.fullmatch(p.name)), key=round_of)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a crash leaves the old one or the new one, never half of it."""
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise disk_error(error, path) from error
+def round_of(path: Path) -> int:
+    """The round that a checkpoint's name says."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else -1
 
 
-def disk_error(error: OSError, path: Path) -> RunError:
-    """The one line a user needs when a file cannot be written."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return RunError(f"no space left on the device while writing {path}", "free some space, then resume the run")
-    if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
-        return RunError(f"{path} cannot be written (read-only or no permission)", "choose another --out folder")
-    return RunError(f"{path} cannot be written: {error.strerror or error}", "check the disk, then resume the run")
+def _write(play: Play, folder: Path, seconds: float) -> None:
+    file = folder / "state.safetensors"
+    save_file(_unshared(play.tensors()), file)
+    disk.sync(file)
+    state = {
+        "format": FORMAT,
+        "round": play.round,
+        "turn": play.turn,
+        "seconds": round(seconds, 3),
+        "sha256": _digest(file, play.round, play.turn),
+    }
+    disk.write_atomically(folder / "state.json", json.dumps(state, indent=1))
+    disk.sync(folder)
 
 
-def _errno_of(error: Exception) -> int:
-    text = str(error).lower()
-    return errno.ENOSPC if "no space" in text or "storagefull" in text else errno.EIO
+def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each with memory of its own, as the format needs."""
+    taken: set[int] = set()
+    own: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        there = tensor.contiguous().cpu()
+        start = there.untyped_storage().data_ptr()
+        own[name] = there.clone() if start in taken else there
+        taken.add(start)
+    return own
+
+
+def _as_os_error(error: Exception) -> OSError:
+    """What the file system said; the format's writer says it in words."""
+    if isinstance(error, OSError):
+        return error
+    code = re.search(r"(?:os error|code:) (\d+)", str(error))
+    return OSError(int(code[1]) if code else errno.EIO, str(error))
+
+
+def _discard(path: Path) -> None:
+    """Delete a checkpoint; it is no longer called one while its files go."""
+    gone = path.with_name(f".tmp-gone-{path.name}-{os.getpid()}")
+    path.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _clear_leftovers(folder: Path) -> None:
@@ -160,14 +181,9 @@ def _clear_leftovers(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, play_round: int, turn: int) -> str:
+    """The SHA-256 of the tensors' file and, after it, of the two integers."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        found = hashlib.file_digest(file, "sha256")
+    found.update(f"{play_round} {turn}".encode())
+    return found.hexdigest()

@@ -1,7 +1,8 @@
-"""What looks at a run while it trains: the log, the samples, the checkpoints, the progress bar, trackers."""
+"""What looks at a run while it trains: the log, the checkpoints, and the samples."""
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -12,10 +13,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import EquilibriaError
+from ..errors import EquilibriaError, ShapeError
 from ..game import Loss
 from ..play import Play
-from . import checkpoint
+from . import checkpoint, disk
 
 
 class Log:
@@ -39,8 +40,6 @@ class Log:
         row = {"step": play.round, **flat(losses)}
         self.latest = row
         self.write(row)
-        for listener in self.listeners:
-            listener(row)
         for name, value in row.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise EquilibriaError(
@@ -49,12 +48,22 @@ class Log:
                 )
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append a row."""
+        """Append a row and hand it to the listeners."""
         try:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise checkpoint.disk_error(error, self.path) from error
+            raise disk.disk_error(error, self.path) from error
+        for listener in self.listeners:
+            listener(row)
+
+    def sync(self) -> None:
+        """Put the rows on the disk: a checkpoint must not outlive the rows before it."""
+        try:
+            if self.path.exists():
+                disk.sync(self.path)
+        except OSError as error:
+            raise disk.disk_error(error, self.path) from error
 
     def close(self, play: Play) -> None: ...
 
@@ -75,7 +84,7 @@ def plain(value: Tensor) -> float | list[float]:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ``metrics.jsonl``; a torn or damaged line ends the reading."""
+    """The rows of a ``metrics.jsonl``; a torn or damaged line is left out."""
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
@@ -83,25 +92,33 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
         except ValueError:
-            break
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-            break
-        rows.append(row)
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            rows.append(row)
     return rows
 
 
 def cut_rows(path: Path, step: int) -> None:
     """Drop the rows after ``step``: they will be written again by the resumed run."""
     kept = [json.dumps(row) for row in read_rows(path) if row["step"] <= step]
-    checkpoint.write_atomically(path, "".join(line + "\n" for line in kept))
+    disk.write_atomically(path, "".join(line + "\n" for line in kept))
 
 
 class Checkpoints:
-    """Saves the play every so many rounds, and at the end."""
+    """Saves the play every so many rounds.
 
-    def __init__(self, folder: Path, every: int, keep: int = 3, seconds: float = 0.0) -> None:
-        self.folder, self.every, self.keep = folder, every, keep
-        self.before, self.started, self.saved = seconds, time.monotonic(), -1
+    Args:
+        folder: where to.
+        every: rounds between two checkpoints.
+        keep: how many are kept.
+        log: put on the disk before each checkpoint.
+        resumed: the checkpoint that the play was continued from.
+    """
+
+    def __init__(self, folder: Path, every: int, keep: int, log: Log, resumed: checkpoint.Saved | None = None) -> None:
+        self.folder, self.every, self.keep, self.log = folder, every, keep, log
+        self.saved = resumed.round if resumed else -1
+        self.before, self.started = resumed.seconds if resumed else 0.0, time.monotonic()
 
     @property
     def seconds(self) -> float:
@@ -112,8 +129,10 @@ class Checkpoints:
         return step % self.every == 0
 
     def look(self, play: Play, losses: dict[str, Loss]) -> None:
-        checkpoint.save(play, self.folder, self.keep, self.seconds)
-        self.saved = play.round
+        if self.saved != play.round:
+            self.log.sync()
+            checkpoint.save(play, self.folder, self.keep, self.seconds)
+            self.saved = play.round
 
     def close(self, play: Play) -> None: ...
 
@@ -125,7 +144,8 @@ class Samples:
         folder: where ``step-00001000.npz`` (key ``x``) and the PNG beside it go.
         every: rounds between two looks.
         draw: makes the samples to keep from the play.
-        picture: writes the PNG.
+        picture: draws the PNG.
+        kind: the type that the numbers are stored as.
     """
 
     def __init__(
@@ -133,21 +153,30 @@ class Samples:
         folder: Path,
         every: int,
         draw: Callable[[Play], Tensor],
-        picture: Callable[[Tensor, Path], None],
+        picture: Callable[[Tensor], bytes],
+        kind: type[np.floating[Any]] = np.float32,
     ) -> None:
-        self.folder, self.every, self.draw, self.picture = folder, every, draw, picture
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.every, self.draw, self.picture, self.kind = folder, every, draw, picture, kind
 
     def due(self, step: int) -> bool:
         return step % self.every == 0 or step in {max(1, self.every // 8), max(1, self.every // 3)}
 
     def look(self, play: Play, losses: dict[str, Loss]) -> None:
         samples = self.draw(play)
+        disk.make_folder(self.folder)
         path = self.folder / f"step-{play.round:08d}"
+        disk.write_atomically(path.with_suffix(".npz"), packed(samples.cpu().numpy().astype(self.kind)))
         try:
-            np.savez_compressed(path.with_suffix(".npz"), x=samples.cpu().numpy().astype(np.float16))
-            self.picture(samples, path.with_suffix(".png"))
-        except OSError as error:
-            raise checkpoint.disk_error(error, path) from error
+            drawn = self.picture(samples)
+        except ShapeError:
+            return  # a game of one's own may sample what no picture shows; the numbers are kept
+        disk.write_atomically(path.with_suffix(".png"), drawn)
 
     def close(self, play: Play) -> None: ...
+
+
+def packed(x: np.ndarray[Any, Any]) -> bytes:
+    """An array as the bytes of an ``.npz`` with the key ``x``."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, x=x)
+    return buffer.getvalue()

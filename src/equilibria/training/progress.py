@@ -1,4 +1,4 @@
-"""What a person sees of a run: samples and their pictures, the progress bar, trackers."""
+"""What a person sees of a run while it trains: the progress bar, and trackers."""
 
 from __future__ import annotations
 
@@ -8,54 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
-from ..data import Dataset
-from ..errors import ConfigError
-from ..figures import bounds_of, image_grid, plane_of, scatter, write_png
+from ..errors import ConfigError, did_you_mean
 from ..game import Loss
-from ..metrics.modes import modes
 from ..play import Play
-from .hooks import Log, Samples
-
-_ROWS = {"vector": 2500, "image": 64}
-
-
-def sample_hook(folder: Path, data: Dataset, every: int, log: Log) -> Samples:
-    """The hook that keeps samples and their pictures, and logs the modes that a law's samples capture."""
-    n = 100 if data.spec.kind == "image" and data.spec.classes == 10 else _ROWS[data.spec.kind]
-    law = data.law
-
-    def draw(play: Play) -> Tensor:
-        classes = getattr(play.game, "classes", 0)
-        labels = torch.arange(n, device=play.device) % classes if classes else None
-        samples = play.sample(n, 0, labels).cpu()
-        if law is not None and law.modes is not None and samples.shape[1:] == data.spec.shape:
-            found = modes(samples, law)
-            row = {"quality/modes": found.captured, "quality/high_quality": found.high_quality}
-            log.write({"step": play.round, **row})
-            log.latest.update(row)
-        return samples
-
-    return Samples(folder / "samples", every, draw, _painter(data, n))
-
-
-def _painter(data: Dataset, n: int) -> Any:
-    if data.spec.kind == "image":
-        columns = 10 if n == 100 else 8
-        return lambda samples, path: write_png(image_grid(samples.flatten(0, -4), columns), path)
-    real = data.take(_ROWS["vector"])["x"].cpu()
-    plane = plane_of(real) if real.shape[1] > 2 else None
-    window = bounds_of(plane.project(real.numpy())) if plane else bounds_of(real.expand(-1, 2))
-
-    def paint(samples: Tensor, path: Path) -> None:
-        # A coupled game's samples are pairs side by side, an ensemble's have one more axis: both are rows of the law.
-        write_png(scatter(samples.reshape(-1, real.shape[1]), real, window, plane=plane), path)
-
-    return paint
+from .hooks import Log
 
 
 class Bar:
@@ -100,39 +59,57 @@ class Bar:
 
 
 def key_numbers(row: dict[str, Any]) -> str:
-    """The losses and, where known, the quality, short enough for a line."""
+    """The losses and, where known, the quality, short enough for a line.
+
+    Examples:
+        >>> key_numbers({"step": 3, "loss/generator": 0.69314, "quality/high_quality": 0.5, "score/real": 1.0})
+        'generator 0.693  HQ 0.5'
+    """
     shown = []
     for key, value in row.items():
         if key.startswith(("loss/", "quality/")) and isinstance(value, (int, float)):
-            name = key.split("/")[1].replace("high_quality", "HQ")
+            name = key.split("/", 1)[1].replace("high_quality", "HQ")
             shown.append(f"{name} {value:.3g}")
     return "  ".join(shown)
+
+
+def trackers_named(names: Sequence[str]) -> dict[str, Any]:
+    """accelerate's tracker classes of these names.
+
+    Raises:
+        ConfigError: accelerate, or a tracker, is unknown or not installed.
+    """
+    if not names:
+        return {}
+    try:
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    except ImportError as error:
+        raise ConfigError("trackers need accelerate", "pip install 'equilibria[trackers]'") from error
+    known = {str(getattr(key, "value", key)): kind for key, kind in LOGGER_TYPE_TO_CLASS.items()}
+    there = {str(getattr(key, "value", key)) for key in get_available_trackers()}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown tracker '{name}'", did_you_mean(name, known))
+        if name not in there:
+            raise ConfigError(f"the tracker '{name}' is not installed", f"install {name}, or leave it out")
+    return {name: known[name] for name in names}
 
 
 class Trackers:
     """Sends every logged row to accelerate's trackers (TensorBoard, Weights & Biases, MLflow, …).
 
+    TensorBoard's files are in the run's folder ``tensorboard/``; a resumed run takes back what it plays again.
+
     Raises:
         ConfigError: accelerate, or the tracker, is not installed.
     """
 
-    def __init__(self, log: Log, names: Sequence[str], folder: Path) -> None:
-        try:
-            from accelerate.tracking import LOGGER_TYPE_TO_CLASS, filter_trackers
-        except ImportError as error:
-            raise ConfigError("trackers need accelerate", "pip install 'equilibria[trackers]'") from error
-        known = {str(getattr(k, "value", k)): v for k, v in LOGGER_TYPE_TO_CLASS.items()}
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise ConfigError(f"unknown tracker '{unknown[0]}'", f"known: {', '.join(sorted(known))}")
-        ready = [str(getattr(n, "value", n)) for n in filter_trackers(list(names), str(folder))]
-        absent = [name for name in names if name not in ready]
-        if absent:
-            raise ConfigError(f"the tracker '{absent[0]}' is not installed", f"pip install {absent[0]}")
-        self.trackers = [
-            known[n](folder.name, logging_dir=str(folder)) if known[n].requires_logging_directory else known[n](folder.name)
-            for n in ready
-        ]
+    def __init__(self, log: Log, names: Sequence[str], folder: Path, done: int) -> None:
+        kinds = trackers_named(names)
+        from accelerate import PartialState
+
+        PartialState()  # the trackers ask it whether they are the main process
+        self.trackers = [_tracker(kind, name, folder, done) for name, kind in kinds.items()]
         for tracker in self.trackers:
             if hasattr(tracker, "start"):
                 tracker.start()
@@ -151,3 +128,9 @@ class Trackers:
     def close(self, play: Play) -> None:
         for tracker in self.trackers:
             tracker.finish()
+
+
+def _tracker(kind: Any, name: str, folder: Path, done: int) -> Any:
+    if name == "tensorboard":
+        return kind(name, logging_dir=str(folder), purge_step=done + 1)
+    return kind(folder.name, logging_dir=str(folder)) if kind.requires_logging_directory else kind(folder.name)

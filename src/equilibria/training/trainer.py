@@ -61,4 +61,5 @@ def _stop_signals() -> Iterator[threading.Event]:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None: whoever set it was not Python, and only the default can be put back
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

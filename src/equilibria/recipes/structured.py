@@ -1,0 +1,96 @@
+"""Games of more than two players, of more than one contest, or of several generators."""
+
+from __future__ import annotations
+
+from ..games.autoencoding import AAE, LawPrior, Petals
+from ..games.coupled import CoGAN
+from ..games.mixture import MGAN
+from ..games.spec import Latent
+from ..games.two_discriminators import D2GAN
+from ..networks import Auto, MLPPair
+from ..optimizers import SGD, Adam
+from ..play import Average
+from ..updates import Alternating
+from .recipe import For, Recipe
+
+_perceptrons = Auto(
+    vector=MLPPair(depth=2, discriminator_depth=1, activation="relu"),
+    image=MLPPair(width=512, depth=2, activation="relu"),
+)
+_wide = MLPPair(width=1000, depth=2, activation="relu")
+
+MANY = (
+    Recipe(
+        name="d2gan",
+        year=2017,
+        cite="nguyen2017",
+        source="equation 1, section 5.1 (the authors' synthetic set-up)",
+        about="two discriminators: one pays for KL(p||q), one for KL(q||p)",
+        game=D2GAN(latent=Latent(size=256)),
+        networks=_perceptrons,
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
+        batch=512,
+        steps=25_000,
+    ),
+    Recipe(
+        name="mgan",
+        year=2018,
+        cite="hoang2018",
+        source="equation 3, with the classifier trained in the discriminator's turn as in the authors' code",
+        about="several generators, kept apart by a classifier that shares the discriminator's trunk",
+        game=MGAN(generators=8, beta=0.125, latent=Latent(size=256)),
+        networks=_perceptrons,
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
+        batch=128,
+        steps=25_000,
+    ),
+    Recipe(
+        name="cogan",
+        year=2016,
+        cite="liu2016",
+        source="equation 5, section 2",
+        about="two domains without pairs: first layers of G and last layers of D tied",
+        game=CoGAN(),
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
+        averages=(Average(player="generators"),),
+    ),
+)
+
+AUTOENCODERS = tuple(
+    Recipe(
+        name=name,
+        year=2015,
+        cite="makhzani2015",
+        source="section 2, figure 1; networks of appendix A",
+        about=about,
+        game=AAE(prior=prior),
+        networks=_wide,
+        update=Alternating(share=True),
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
+        optimizers=(For(player="autoencoder", optimizer=optimizer),),
+        averages=(Average(player="autoencoder"),),
+        batch=100,
+    )
+    for name, about, prior, optimizer in (
+        (
+            "aae",
+            "autoencoder whose codes are drawn to a normal prior by a discriminator",
+            Latent(size=8),
+            Adam(lr=1e-3, betas=(0.9, 0.999)),
+        ),
+        (
+            "aae-petals",
+            "the same with a mixture of ten Gaussians in the plane",
+            Petals(),
+            Adam(lr=1e-3, betas=(0.9, 0.999)),
+        ),
+        (
+            "aae-swissroll",
+            "the same with a swiss roll in the plane, and SGD with momentum for the autoencoder",
+            LawPrior(name="swissroll"),
+            SGD(lr=0.05, momentum=0.9),
+        ),
+    )
+)
+
+RECIPES = (*MANY, *AUTOENCODERS)

@@ -1,0 +1,72 @@
+"""Files that are whole or not there: a crash leaves the old one or the new one, never half of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from ..errors import RunError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EROFS, errno.EPERM}
+_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file under a temporary name, sync it, rename it.
+
+    Raises:
+        RunError: the disk is full or cannot be written; what was at ``path`` is untouched.
+    """
+    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    raw = content.encode() if isinstance(content, str) else content
+    try:
+        with open(temporary, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync(path.parent)
+    except OSError as error:
+        _forget(temporary)
+        raise disk_error(error, path) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def sync(path: Path) -> None:
+    """Ask the disk to keep a file, or a folder's names, through a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def disk_error(error: OSError, path: Path) -> RunError:
+    """The one line a user needs when a file cannot be written."""
+    if error.errno in _FULL:
+        return RunError(f"no space left on the device while writing {path}", "free some space, then resume the run")
+    if error.errno in _FORBIDDEN:
+        return RunError(f"{path} cannot be written (read-only or no permission)", "choose a folder that can be written")
+    if error.errno in _NOWHERE:
+        return RunError(f"{path} cannot be written: {error.strerror}", f"check the path; its folder is {path.parent}")
+    return RunError(f"{path} cannot be written: {error.strerror or error}", "check the disk, then resume the run")
+
+
+def _forget(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return  # the reason why it could not be written is the one that is told
