@@ -1,8 +1,9 @@
 """Unrolled GAN (Metz et al. 2017) on ring8-U: unrolling covers the modes where the plain game does not.
 
-Recipe of its appendix A: z 256 normal, G 2x128 ReLU, D x/4 and 1x128 ReLU, orthogonal init of gain .8, batch 512, Adam 1e-4
-(.5, .999), 25k rounds. The gate is: K = 10 ends with 7 of 8 modes or more in 4 of 5 seeds or more; K = 0 with 4 or fewer in
-4 of 5. A mode is captured by one sample of 2500 within 3 std. ``--rounds``, ``--batch`` and ``--rate`` shrink the budget.
+Recipe of its appendix A: z 256 normal, G 2x128 ReLU, D x/4 and 1x128 ReLU, orthogonal init of gain .8, batch 512, Adam
+1e-4 (.5, .999), 25k rounds. The gate is: K = 10 ends with 7 of 8 modes or more in 4 of 5 seeds or more; K = 0 with 4 or
+fewer in 4 of 5. A mode is captured by one sample of 2500 within 3 std. ``--rounds``, ``--batch`` and ``--rate`` shrink
+the budget.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """D2GAN (Nguyen et al. 2017) on the eight-mode ring: two discriminators cover the modes where one does not.
 
-Their code's 2-D setting: z 256 normal, G 2x128 ReLU, each D one hidden layer of 128 ReLU, batch 512, Adam 2e-4 (.5, .999),
-25k rounds, alpha = beta = 1, covariance .02 (ring8-M). The control is the plain GAN in the same networks and budget.
-``--batch``, ``--rate`` and ``--rounds`` shrink the budget. Sweeps of (alpha, beta) say which of the two divergences pays.
+Their code's 2-D setting: z 256 normal, G 2x128 ReLU, each D one hidden layer of 128 ReLU, batch 512, Adam 2e-4 (.5,
+.999), 25k rounds, alpha = beta = 1, covariance .02 (ring8-M). The control is the plain GAN in the same networks and
+budget. ``--batch``, ``--rate`` and ``--rounds`` shrink the budget.
 """
 
 from __future__ import annotations

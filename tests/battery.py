@@ -1,6 +1,7 @@
 """The contract of a game, as checks: each takes ``make(seed) -> (game, batches)`` and asserts one promise.
 
-They are the twelve checks that the core was designed with. ``CHECKS`` names them; ``rows`` is a property, not a promise.
+They are the checks that the core was designed with. ``CHECKS`` names them; ``is_mean_over_rows`` is a property, which a
+game has or has not.
 """
 
 from __future__ import annotations
@@ -198,7 +199,7 @@ def the_gap_is_not_negative(make: Make) -> None:
 
 
 def a_check_up_leaves_no_trace(make: Make) -> None:
-    """Scores, slopes and samples leave tensors, counters and the global generator as they were, and the run the same."""
+    """Scores, slopes and samples leave tensors and the global generator as they were, and the run the same."""
     watched, plain = started(make), started(make)
     for play in (watched, plain):
         play.advance(1)
@@ -219,16 +220,37 @@ def samples_are_a_function_of_the_seed(make: Make) -> None:
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def contests_read_higher_for_more_real(make: Make) -> None:
-    """Every contest gives a finite score per point and a slope of its point's shape; training a judge parts the sides."""
+def a_contest_is_higher_for_more_real(make: Make) -> None:
+    """A score per point, a slope of its shape; who judges and makes no fake learns to score the real higher."""
     play = started(make)
-    contests = play.game.contests(play.deal())
+    draw = play.deal()
+    contests = play.game.contests(draw)
     assert contests, "no contest"
     for name, contest in contests.items():
         for side in ("real", "fake"):
             point, score, slope = contest.points(side)[0], contest.scores(side), contest.slopes(side)
             assert len(score) == len(point) and slope.shape == point.shape, f"{name}/{side}"
             assert bool(score.isfinite().all() and slope.isfinite().all()), f"{name}/{side}"
+    judges = [p.name for p in play.game.players if not makes_fakes(play.game, p.name, draw)]
+    assert judges, "every player makes fakes"
+    for judge in judges:
+        own = play.game.moved(judge)
+        optimizer = torch.optim.Adam(list(own.values()), lr=0.02)
+        for _ in range(60):
+            for n, grad in gradients(play.game, judge, draw)[0].items():
+                own[n].grad = grad.contiguous()
+            optimizer.step()
+    for name, contest in play.game.contests(draw).items():
+        margin = float((contest.scores("real").mean() - contest.scores("fake").mean()).detach())
+        assert margin > 0, f"{name}: the trained judge scores fakes higher, by {-margin:.2g}"
+
+
+def makes_fakes(game: Game, player: str, draw: Draw) -> bool:
+    """Whether a fake point of a contest depends on the player's parameters."""
+    points = [p for contest in game.contests(draw).values() for p in contest.fake if p.requires_grad]
+    own = list(game.moved(player).values())
+    grads = torch.autograd.grad([p.sum() for p in points], own, allow_unused=True)
+    return any(g is not None for g in grads)
 
 
 CHECKS: dict[str, Callable[[Make], None]] = {
@@ -243,7 +265,7 @@ CHECKS: dict[str, Callable[[Make], None]] = {
         the_gap_is_not_negative,
         a_check_up_leaves_no_trace,
         samples_are_a_function_of_the_seed,
-        contests_read_higher_for_more_real,
+        a_contest_is_higher_for_more_real,
     )
 }
 

@@ -98,6 +98,7 @@ def test_aae_shares_the_real_rows_of_a_round_but_not_the_codes() -> None:
     assert not torch.equal(seen[0]["latent"], seen[1]["latent"])
 
 
+@pytest.mark.slow
 def test_an_aae_draws_the_codes_of_a_line_to_the_prior() -> None:
     """One-dimensional: rows uniform on [2, 4] are encoded to N(0, 1) by 1500 rounds."""
     torch.manual_seed(0)

@@ -4,26 +4,44 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .errors import ConfigError, EquilibriaError
 
+_WIDE = 200  # columns where there is no terminal: a pipe or a file cuts nothing off
+
 app = typer.Typer(
     name="equilibria",
-    help="Train any GAN on your own data, and learn why a run works or fails.\n\n"
-    "Start with: equilibria train --data digits --steps 2000",
+    help="""Train any GAN on your own data, and learn why a run works or fails.
+
+    A recipe is a complete configuration of a paper; a run is a recipe trained on data, in a folder of its own.
+
+    [bold]Begin[/bold]: train the default recipe; see what else there is; use your own images
+      equilibria train --data digits --steps 2000
+      equilibria recipes
+      equilibria train wgan-gp --data photos/ --set data.size=32
+
+    [bold]Then[/bold]: find a run, see it, judge it, continue it to the bit after Ctrl-C
+      equilibria runs
+      equilibria sample RUN -n 64 --out samples.png
+      equilibria evaluate RUN
+      equilibria train --resume RUN
+
+    Every command says more with --help; --debug shows the traceback of an error.""",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     add_completion=False,
 )
-out = Console()
-err = Console(stderr=True)
+out = Console(width=None if sys.stdout.isatty() else _WIDE)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
 
 RunArg = Annotated[Path, typer.Argument(help="A run's folder, as `equilibria train` made it.", show_default=False)]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
@@ -31,72 +49,99 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for a machine
 
 @app.command()
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="A recipe (see `equilibria recipes`); none for the default.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A recipe (see `equilibria recipes`); none for the default."),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(help="ring8-U, grid25, digits, mnist, …, a folder of images, a .npz or .npy file, or hf:NAME."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Rounds to play; none for what the recipe says.")] = None,
-    seed: Annotated[int, typer.Option(help="All randomness of the run follows from it.")] = 0,
-    folder: Annotated[Path | None, typer.Option("--out", help="A folder that does not exist yet.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, …")] = "auto",
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    resume: Annotated[Path | None, typer.Option(help="Continue this run; nothing else is needed.")] = None,
+    seed: Annotated[int | None, typer.Option(help="All randomness of the run follows from it; 0 if none.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="A folder that does not exist yet; none for one under runs/.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; none for the best there is.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 (the default) or bfloat16.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Continue this run; --steps may ask for more rounds, --device for another one."),
+    ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting of the recipe (batch=128, optimizer.lr=1e-4), of the data (data.size=32) "
-                     "or of the run (run.checkpoint_every=500). Repeatable."),
+        typer.Option(
+            "--set",
+            help="key=value: a setting of the recipe (batch=128, optimizer.lr=1e-4), of the data (data.size=32) or of "
+            "the run (run.checkpoint_every=500, run.trackers=tensorboard). Repeatable.",
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Train a recipe on data, or continue a run.
 
     [dim]equilibria train --data digits --steps 2000
+
     equilibria train wgan-gp --data grid25 --seed 3 --set optimizer.lr=2e-4
+
     equilibria train cgan --data photos/ --set data.size=32
+
     equilibria train --resume runs/2026-11-22_digits_r3gan_seed0[/dim]
     """
     from . import runs
 
     if resume is not None:
-        if recipe or data or setting:
-            raise ConfigError("--resume takes everything but --steps from the run", "leave the other options out")
-        run = runs.resume(resume, steps=steps)
+        fixed = {"RECIPE": recipe, "--data": data, "--seed": seed, "--out": folder, "--precision": precision}
+        fixed["--set"] = setting[0] if setting else None
+        if given := [name for name, value in fixed.items() if value is not None]:
+            raise ConfigError(f"{given[0]} beside --resume, which takes it from the run", f"leave {given[0]} out")
+        run = runs.resume(resume, steps=steps, device=device)
     else:
-        run = _start(recipe, data, setting or [], folder, steps=steps, seed=seed, device=device, precision=precision)
+        base = {"device": device or "auto", "precision": precision or "float32"}
+        run = _start(recipe, data, setting or [], folder, base, steps=steps, seed=seed or 0)
     _after(run, as_json)
     if not run.finished:
         raise typer.Exit(130)
 
 
-def _start(recipe: str | None, data: str | None, setting: list[str], folder: Path | None, **how: Any) -> Any:
-    from . import runs
+def _start(
+    recipe: str | None, data: str | None, setting: list[str], folder: Path | None, base: dict[str, str], **how: Any
+) -> Any:
+    from . import runfolder, runs
     from .data import DataOptions, load
     from .recipes import default_for
     from .recipes import recipe as named
 
     if data is None:
         raise ConfigError("no data was named", "add --data, for example --data digits")
+    if folder is not None:
+        runfolder.refuse_existing(folder)
     row = named(recipe) if recipe else None
     groups = _grouped(setting)
-    options = _set(DataOptions(), groups["data"])
-    base = runs.Settings(device=how["device"], precision=how["precision"])
-    settings = _set(base, groups["run"])
-    dataset = load(data, options=options)
+    settings = _settings({**base, **groups["run"]})
+    dataset = load(data, options=_set(DataOptions(), groups["data"]))
     chosen = (row or default_for(dataset.spec)).with_settings(groups["recipe"])
-    return runs.train(chosen, dataset, steps=how["steps"], seed=how["seed"], out=folder, settings=settings)
+    return runs.train(chosen, dataset, out=folder, settings=settings, **how)
 
 
 def _grouped(pairs: list[str]) -> dict[str, dict[str, str]]:
     groups: dict[str, dict[str, str]] = {"recipe": {}, "data": {}, "run": {}}
     for pair in pairs:
         path, equals, text = pair.partition("=")
-        if not equals:
+        if not equals or not path:
             raise ConfigError(f"--set {pair}", "write key=value, for example --set batch=128")
         head, _, rest = path.partition(".")
         group = head if head in {"data", "run"} and rest else "recipe"
         groups[group][rest if group != "recipe" else path] = text
     return groups
+
+
+def _settings(changes: dict[str, str]) -> Any:
+    from .training import Settings
+
+    # An empty tuple does not say of what; these are names.
+    names = tuple(name.strip() for name in changes.pop("trackers", "").split(",") if name.strip())
+    return _set(Settings(trackers=names), changes)
 
 
 def _set(value: Any, changes: dict[str, str]) -> Any:
@@ -108,40 +153,60 @@ def _set(value: Any, changes: dict[str, str]) -> Any:
 
 
 def _after(run: Any, as_json: bool) -> None:
-    seconds = _seconds(run)
     if as_json:
-        done = {"run": str(run.path), "step": run.play.round, "finished": run.finished, "seconds": seconds}
+        done = {
+            "run": str(run.path),
+            "step": run.play.round,
+            "finished": run.finished,
+            "seconds": round(run.seconds, 3),
+        }
         print(json.dumps({**done, "report": str(run.path / "report.html")}))
         return
     if not run.finished:
-        out.print(f"Stopped at round {run.play.round} of {run.info['steps']}; nothing is lost. Continue with:")
-        out.print(f"  equilibria train --resume {run.path}", highlight=False, soft_wrap=True)
+        _say(f"Stopped at round {run.play.round} of {run.info['steps']}; nothing is lost. Continue with:")
+        _say(f"  equilibria train --resume {_quoted(run.path)}")
         return
-    rate = f", {run.play.round / seconds:.1f} rounds/s" if seconds > 0 else ""
-    out.print(f"[bold]{run.recipe.name}[/bold] on {run.data.name}: {run.play.round} rounds in {seconds:.0f} s{rate}")
+    rate = f", {run.play.round / run.seconds:.1f} rounds/s" if run.seconds > 0 else ""
+    _say(f"{run.recipe.name} on {run.info['data']['name']}: {run.play.round} rounds in {run.seconds:.0f} s{rate}")
     evaluation = run.path / "evaluation.json"
     if evaluation.exists():
-        _print_metrics(json.loads(evaluation.read_text()))
-    out.print(f"Report:  {(run.path / 'report.html').resolve()}", highlight=False, soft_wrap=True)
-    out.print(f"Samples: equilibria sample {run.path} -n 64 --out samples.png", highlight=False, soft_wrap=True)
+        _print_metrics(json.loads(evaluation.read_text(encoding="utf-8")))
+    _say(f"Report:  {(run.path / 'report.html').resolve()}")
+    _say(f"Samples: equilibria sample {_quoted(run.path)} -n 64 --out samples.png")
 
 
-def _seconds(run: Any) -> float:
-    from .training.checkpoint import listed
+def _quoted(path: Path) -> str:
+    import shlex
 
-    states = listed(run.path / "checkpoints")
-    return float(json.loads((states[-1] / "state.json").read_text()).get("seconds", 0.0)) if states else 0.0
+    return shlex.quote(str(path))
+
+
+def _say(text: str) -> None:
+    """Print a line as it is: a bracket in a name is no markup, and a long path is not broken."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_table(rows: list[dict[str, str]], right: tuple[str, ...] = (), wraps: tuple[str, ...] = ()) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in rows[0]:
+        side: Literal["left", "right"] = "right" if column in right else "left"
+        table.add_column(column, justify=side, no_wrap=column not in wraps, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(value) for value in row.values()))
+    out.print(table)
 
 
 def _print_metrics(measured: dict[str, dict[str, Any]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("metric", "value", "perfect sampler", "unit"):
-        table.add_column(column, justify="right" if column in {"value", "perfect sampler"} else "left")
-    for name, row in measured.items():
-        floor = "–" if row["floor"] is None else f"{row['floor']:.4g}"
-        value = "not finite" if row["value"] is None else f"{row['value']:.4g}"
-        table.add_row(name.replace("_", " "), value, floor, row["unit"])
-    out.print(table)
+    rows = [
+        {
+            "metric": name.replace("_", " "),
+            "value": "not finite" if row["value"] is None else f"{row['value']:.4g}",
+            "perfect sampler": "–" if row["floor"] is None else f"{row['floor']:.4g}",
+            "unit": row["unit"],
+        }
+        for name, row in measured.items()
+    ]
+    _print_table(rows, right=("value", "perfect sampler"))
 
 
 @app.command()
@@ -152,13 +217,19 @@ def sample(
     label: Annotated[int | None, typer.Option(help="The class to sample, for a conditional run.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
 ) -> None:
-    """Sample from a run's generator into a picture or an array."""
+    """Sample from a run's generator into a picture or an array.
+
+    [dim]equilibria sample runs/digits -n 100 --out digits.png
+
+    equilibria sample runs/digits -n 10000 --seed 1 --out digits.npz[/dim]
+    """
     from . import runs, samples
 
+    samples.check_name(to)
     opened = runs.open_run(run)
     labels = None if label is None else [label] * n
-    samples.write(opened.sample(n, labels, seed), opened.data, to)
-    out.print(f"{n} samples in {to}", highlight=False)
+    samples.write(opened.sample(n, labels, seed), to, opened.spec, lambda: opened.data)
+    _say(f"{n} samples in {to}")
 
 
 @app.command()
@@ -168,7 +239,12 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the samples and of every random choice in the metrics.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Judge a run's samples, each number beside what a perfect sampler of the same size scores."""
+    """Judge a run's samples, each number beside what a perfect sampler of the same size scores.
+
+    [dim]equilibria evaluate runs/digits
+
+    equilibria evaluate runs/digits -n 5000 --json[/dim]
+    """
     from . import runs
 
     found = {name: value.to_dict() for name, value in runs.open_run(run).evaluate(n, seed).items()}
@@ -180,40 +256,45 @@ def evaluate(
 
 @app.command()
 def recipes(as_json: JsonFlag = False) -> None:
-    """List the recipes: name, year, paper, and what is particular about each."""
+    """List the recipes: name, year, paper, and what is particular about each.
+
+    [dim]equilibria recipes
+
+    equilibria recipes --json[/dim]
+    """
     from .recipes import RECIPES
     from .records import encode
 
     if as_json:
         print(json.dumps([encode(row) for row in RECIPES.values()]))
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("recipe", "year", "paper", "what"):
-        table.add_column(column, no_wrap=column != "what")
-    for row in RECIPES.values():
-        table.add_row(row.name, str(row.year), row.cite, row.about)
-    out.print(table)
+    rows = [{"recipe": r.name, "year": str(r.year), "paper": r.cite, "what": r.about} for r in RECIPES.values()]
+    _print_table(rows, wraps=("what",))
 
 
 @app.command()
 def report(run: RunArg) -> None:
-    """Write a run's report.html again and print its path."""
+    """Write a run's report.html again and print its path.
+
+    [dim]equilibria report runs/digits[/dim]
+    """
     from . import runs
 
-    out.print(str(runs.open_run(run).report().resolve()), highlight=False, soft_wrap=True)
+    _say(str(runs.write_report(run).resolve()))
 
 
 @app.command()
 def cite(run: RunArg) -> None:
-    """Print the BibTeX of what a run used."""
-    from . import runfolder
-    from .recipes import citation
-    from .records import decode
+    """Print the BibTeX of what a run used.
 
-    row = decode(runfolder.read(run)["recipe"])
-    if not row.cite:
+    [dim]equilibria cite runs/digits >> references.bib[/dim]
+    """
+    from . import runs
+
+    found = runs.cite(run)
+    if not found:
         raise ConfigError(f"{run} plays a game of your own", "cite your own paper")
-    print(citation(row.cite))
+    print(found)
 
 
 @app.command()
@@ -221,29 +302,39 @@ def runs(
     folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
     as_json: JsonFlag = False,
 ) -> None:
-    """List the runs in a folder, newest first."""
-    from . import runfolder
-    from .training.checkpoint import listed
+    """List the runs in a folder, newest first.
 
+    [dim]equilibria runs
+
+    equilibria runs experiments/ --json[/dim]
+    """
     rows = []
-    for path in sorted(folder.glob("*/run.json"), key=lambda p: p.stat().st_mtime, reverse=True):
-        info = runfolder.read(path.parent)
-        saved = listed(path.parent / "checkpoints")
-        step = int(saved[-1].name.split("-")[1]) if saved else 0
-        told = {"recipe": info["recipe"]["name"], "data": info["data"]["name"], "seed": info["seed"]}
-        rows.append({"run": str(path.parent), **told, "step": step, "steps": info["steps"]})
+    for path in sorted(folder.glob("*/run.json"), key=_changed, reverse=True):
+        try:
+            rows.append(_row(path.parent))
+        except EquilibriaError as error:
+            warnings.warn(error.what, stacklevel=2)  # the others are still to be listed
     if as_json:
         print(json.dumps(rows))
-        return
-    if not rows:
-        out.print(f"no runs in {folder}; make one with: equilibria train --data digits")
-        return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in rows[0]:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(str(v) for v in row.values()))
-    out.print(table)
+    elif rows:
+        _print_table([{key: str(value) for key, value in row.items()} for row in rows], right=("seed", "step", "steps"))
+    else:
+        _say(f"no runs in {folder}; make one with: equilibria train --data digits")
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _row(path: Path) -> dict[str, Any]:
+    from . import runfolder
+    from .training import checkpoint
+
+    info = runfolder.read(path)
+    saved = checkpoint.listed(path / "checkpoints")
+    step = checkpoint.round_of(saved[-1]) if saved else 0
+    told = {"recipe": info["recipe"].get("name", ""), "data": info["data"]["name"], "seed": info["seed"]}
+    return {"run": str(path), **told, "step": step, "steps": info["steps"]}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -251,28 +342,43 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
-    try:
-        code = app(given, standalone_mode=False)
-        return int(code or 0)
-    except EquilibriaError as error:
-        if debug:
-            raise
-        err.print(f"[bold red]error:[/bold red] {error.what}.", highlight=False, soft_wrap=True)
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        try:
+            return int(app(given, prog_name="equilibria", standalone_mode=False) or 0)
+        except (KeyboardInterrupt, typer.Abort):
+            _tell("stopped", "the round that was being played is not kept; `equilibria runs` says what can be resumed")
+            return 130
+        except Exception as error:
+            if debug:
+                raise
+            return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Say what is wrong, and return the exit code."""
+    if isinstance(error, EquilibriaError):
+        _tell("error", f"{error.what}.")
         if error.fix:
-            err.print(f"[bold]fix:[/bold] {error.fix}.", highlight=False, soft_wrap=True)
+            _tell("fix", f"{error.fix}.")
         return 1
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        shown = getattr(error, "show", None)
-        if shown is not None:
-            shown()
-            return int(getattr(error, "exit_code", 2))
-        if debug:
-            raise
-        err.print(f"[bold red]error:[/bold red] {type(error).__name__}: {error}", highlight=False, soft_wrap=True)
-        err.print("This is a defect of equilibria; run again with --debug for the traceback.", highlight=False)
-        return 70
+    show = getattr(error, "show", None)
+    if show is not None:  # wrong usage
+        show()
+        return int(getattr(error, "exit_code", 2))
+    _tell("error", f"{type(error).__name__}: {error}")
+    _tell("fix", "this is a defect of equilibria; run again with --debug for the traceback.")
+    return 70
+
+
+def _tell(kind: str, text: str) -> None:
+    line = " ".join(text.splitlines())
+    err.print(f"[bold]{kind}:[/bold] {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning):
+        _tell("warning", str(message))
 
 
 if __name__ == "__main__":

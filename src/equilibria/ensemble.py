@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from .errors import ConfigError
-from .game import Batch, Batches, Draw, Game, Loss, Tensors
+from .game import Batch, Draw, Game, Loss, Tensors
 from .networks import Frozen
 
 
@@ -32,6 +32,15 @@ class Ensemble(Game):
 
     Raises:
         ConfigError: no seed, or a module that is registered twice (it cannot be called functionally).
+
+    Examples:
+        >>> from equilibria.data import DataSpec
+        >>> from equilibria.games.two_player import TwoPlayer
+        >>> from equilibria.networks import MLPPair
+        >>> plane = DataSpec(kind="vector", shape=(2,))
+        >>> three = Ensemble(lambda seed: TwoPlayer().build(MLPPair(width=8), plane), seeds=(0, 1, 2))
+        >>> three.stack.generator.body[0].weight.shape, three.member(1).generator.body[0].weight.shape
+        (torch.Size([3, 8, 64]), torch.Size([8, 64]))
     """
 
     def __init__(self, make: Callable[[int], Game], seeds: Sequence[int]) -> None:
@@ -46,7 +55,7 @@ class Ensemble(Game):
         self.exact = members[0].exact
         self.stack = copy.deepcopy(members[0])
         self._shared = _frozen_names(members[0])
-        params, buffers = stack_module_state(list(members))  # type: ignore[arg-type]
+        params, buffers = stack_module_state(list(members))
         for name, value in (params | buffers).items():
             if name not in self._shared:
                 kind = nn.Parameter if name in params else Tensor.clone
@@ -59,28 +68,22 @@ class Ensemble(Game):
         game = copy.deepcopy(self.stack)
         for name, value in list(self.stack.named_parameters()):
             _set(game, name, nn.Parameter(value.detach()[i].clone()))
-        for name, value in list(self.stack.named_buffers()):
-            _set(game, name, value.clone() if name in self._shared else value[i].clone())
+        for name, buffer in list(self.stack.named_buffers()):
+            _set(game, name, buffer.clone() if name in self._shared else buffer[i].clone())
         return game
 
-    def begin(self, batches: Batches, seed: int) -> None:
-        for i, own in enumerate(self.seeds):
-            game = self.member(i)
-            game.begin(batches, own)
-            for name, value in game.named_buffers():
-                if name not in self._shared:
-                    self.stack.get_buffer(name)[i].copy_(value)
-
-    def deal(self, batches: Batches, seed: int, turn: int, rows: int) -> Tensors:
-        draws = [self._view(i).deal(batches, own, turn, rows) for i, own in enumerate(self.seeds)]
-        return {name: torch.stack([d[name] for d in draws]) for name in draws[0]}
+    def lone(self, i: int) -> Game:
+        skeleton: Game = self.__dict__["_skeleton"]
+        for name, value in self.stack.named_buffers():
+            _set(skeleton, name, value if name in self._shared else value[i])
+        return skeleton
 
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
         start = torch.get_rng_state()
         dealt = []
         for i in range(len(self.seeds)):
             torch.set_rng_state(start)
-            dealt.append(self._view(i).codes(n, labels))
+            dealt.append(self.lone(i).codes(n, labels))
         return {name: torch.stack([d[name] for d in dealt]) for name in dealt[0]}
 
     def loss(self, player: str, draw: Draw) -> Loss:
@@ -104,7 +107,8 @@ class Ensemble(Game):
 
     def _each(self, call: Callable[..., Any], draw: Draw, *extra: Any) -> Any:
         skeleton: Game = self.__dict__["_skeleton"].train(self.training)
-        params, buffers = dict(self.stack.named_parameters()), dict(self.stack.named_buffers())
+        params: Tensors = dict(self.stack.named_parameters())
+        buffers = dict(self.stack.named_buffers())
 
         def one(p: Tensors, b: Tensors, tensors: Tensors, *rest: Any) -> Any:
             own = Draw(tensors, draw.step, draw.time, draw.seed)
@@ -113,13 +117,6 @@ class Ensemble(Game):
         per_buffer = {name: None if name in self._shared else 0 for name in buffers}
         in_dims = (0, per_buffer, 0, *(0 for _ in extra))
         return vmap(one, in_dims=in_dims, randomness="different")(params, buffers, draw.tensors, *extra)
-
-    def _view(self, i: int) -> Game:
-        """A game to deal a member's draws with: its buffers are the member's; its parameters are not to be read."""
-        skeleton: Game = self.__dict__["_skeleton"]
-        for name, value in self.stack.named_buffers():
-            _set(skeleton, name, value if name in self._shared else value[i])
-        return skeleton
 
 
 def refuse_shared_modules(game: Game) -> None:

@@ -149,14 +149,19 @@ class Game(nn.Module):
         players: in the order in which an alternating round moves them.
         whole: entries of the draw that are not one row per example.
         exact: False where a loss uses a gradient estimator, so that the game's Jacobian is not that of its field.
+        seeds: of the members where the game is an ensemble; empty for a lone game, which takes its run's seed.
     """
 
     players: tuple[Player, ...] = ()
     whole: tuple[str, ...] = ()
     exact: bool = True
+    seeds: tuple[int, ...] = ()
 
     def prepare(self, batch: Batch) -> None:
-        """Fill the buffers that depend on the data; called once, before round 0, under ``no_grad``."""
+        """Fill, in place, the buffers that depend on the data; called once, before round 0, under ``no_grad``.
+
+        May use ``torch.randn``, never parameters.
+        """
 
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
         """The random tensors that ``sample`` needs for ``n`` samples (and the labels asked for), with no real data."""
@@ -185,16 +190,38 @@ class Game(nn.Module):
         """Call a method by name: ``torch.func.functional_call`` reaches every method through it."""
         return getattr(self, method)(*args)
 
+    def lone(self, i: int) -> Game:
+        """Member ``i`` of an ensemble, to prepare and to draw with: its buffers are live, its parameters are not."""
+        raise NotImplementedError
+
     def begin(self, batches: Batches, seed: int) -> None:
-        """Prepare the game with the first batch of a run's seed."""
-        reseed(mix(seed, 0, 2))
-        self.prepare(batches(seed, 0))
+        """Prepare the game with the first batch of a run's seed; an ensemble's members each with that of their own.
+
+        Raises:
+            ConfigError: ``prepare`` replaced a buffer, which then neither an ensemble nor a checkpoint would find.
+        """
+        for game, own in self._seeded(seed):
+            before = dict(game.named_buffers())
+            reseed(mix(own, 0, 2))
+            game.prepare(batches(own, 0))
+            for name, buffer in game.named_buffers():
+                if before.get(name) is not buffer:
+                    raise ConfigError(f"prepare replaced the buffer '{name}'", "register it before, fill it with copy_")
 
     def deal(self, batches: Batches, seed: int, turn: int, rows: int) -> Tensors:
-        """The tensors of a turn, a function of (seed, turn); the real rows are those of turn ``rows``."""
-        batch = batches(seed, rows)
-        reseed(mix(seed, turn, 1))
-        return self.draw(batch)
+        """The tensors of a turn, a function of (seed, turn), stacked over members; real rows are of turn ``rows``."""
+        draws = []
+        for game, own in self._seeded(seed):
+            batch = batches(own, rows)
+            reseed(mix(own, turn, 1))
+            draws.append(game.draw(batch))
+        return {name: torch.stack([d[name] for d in draws]) for name in draws[0]} if self.seeds else draws[0]
+
+    def _seeded(self, seed: int) -> Iterator[tuple[Game, int]]:
+        if not self.seeds:
+            yield self, seed
+        for i, own in enumerate(self.seeds):
+            yield self.lone(i), own
 
     def player(self, name: str) -> Player:
         """The player of that name.

@@ -20,6 +20,7 @@ from .seeding import mix, own_randomness, reseed
 
 Tensors = dict[str, Tensor]
 
+
 class Rule(Protocol):
     """An update rule: a frozen record that plays one round. Its memory lives in the play."""
 
@@ -132,7 +133,9 @@ class Play:
         return losses
 
     def _cast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16", cache_enabled=False)
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16", cache_enabled=False
+        )
 
     def _set_rates(self) -> None:
         clock = self.clock
@@ -201,7 +204,7 @@ class Play:
 
     @torch.no_grad()
     def load(self, saved: Mapping[str, Tensor], round: int, turn: int) -> None:
-        """Take the state that :meth:`tensors` gave. Nothing is changed if a name or a shape does not fit.
+        """Take the state that :meth:`tensors` gave. Nothing is changed if a name, a shape or a type does not fit.
 
         Raises:
             RunError: the tensors are not those of this game.
@@ -209,28 +212,52 @@ class Play:
         targets: Tensors = {f"game/{n}": p for n, p in self.game.named_parameters()}
         targets.update({f"game/{n}": b for n, b in self.game.named_buffers()})
         targets.update({f"ema/{who}/{n}": t for who, own in self.averaged.items() for n, t in own.items()})
-        given = {k for k in saved if not k.startswith(("opt/", "rule/"))}
-        for name in sorted(given ^ set(targets)):
+        named = {k for k in saved if not k.startswith(("opt/", "rule/"))}
+        for name in sorted(named ^ set(targets)):
             where = "is missing from the checkpoint" if name in targets else "is not part of this game"
             raise RunError(f"'{name}' {where}", "resume with the recipe, networks and data shape the run was made with")
         for name, target in targets.items():
-            if target.shape != saved[name].shape:
+            given, here = saved[name], f"{tuple(target.shape)} {target.dtype}"
+            if f"{tuple(given.shape)} {given.dtype}" != here:
                 raise RunError(
-                    f"'{name}' has shape {tuple(saved[name].shape)} in the checkpoint and {tuple(target.shape)} here",
+                    f"'{name}' is {tuple(given.shape)} {given.dtype} in the checkpoint and {here} here",
                     "resume with the networks the run was made with",
                 )
+        entries = {who: self._entries(saved, who) for who in self.optimizers}
+        placed = sum(len(own) for blocks in entries.values() for own in blocks.values())
+        if placed != sum(name.startswith("opt/") for name in saved):
+            raise RunError(
+                "the checkpoint has optimiser state of other players", "resume with the game it was made with"
+            )
         for name, target in targets.items():
             target.copy_(saved[name])
-        device = self.device
         for who, optimizer in self.optimizers.items():
             optimizer.state.clear()
-            for name, parameter in self.game.moved(who).items():
-                prefix = f"opt/{who}/{name}/"
-                entries = {k[len(prefix) :]: v for k, v in saved.items() if k.startswith(prefix)}
-                if entries:
-                    optimizer.state[parameter] = {k: v.clone().to(device) for k, v in entries.items()}
-        self.memory = {k[5:]: v.clone().to(device) for k, v in saved.items() if k.startswith("rule/")}
+            for parameter, own in zip(self.game.moved(who).values(), entries[who].values(), strict=True):
+                if own:
+                    optimizer.state[parameter] = {k: _like(v, parameter) for k, v in own.items()}
+        self.memory = {k[5:]: v.clone().to(self.device) for k, v in saved.items() if k.startswith("rule/")}
         self.round, self.turn = round, turn
+
+    def _entries(self, saved: Mapping[str, Tensor], who: str) -> dict[str, Tensors]:
+        """The optimiser's saved entries, by parameter."""
+        own: dict[str, Tensors] = {name: {} for name in self.game.moved(who)}
+        for key, value in saved.items():
+            if key.startswith(f"opt/{who}/"):
+                name, _, entry = key.removeprefix(f"opt/{who}/").rpartition("/")
+                own.setdefault(name, {})[entry] = value
+        if unknown := own.keys() - self.game.moved(who).keys():
+            raise RunError(
+                f"'{min(unknown)}' is not moved by '{who}' here", "resume with the game the run was made with"
+            )
+        return own
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """A copy where the parameter is, with its strides if it has its shape: fused optimisers walk memory."""
+    if value.shape != parameter.shape:
+        return value.clone().to(parameter.device)
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _owned(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:

@@ -17,32 +17,66 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from .errors import RunError
-from .training import checkpoint
+from .errors import ConfigError, RunError
+from .records import decode
+from .training import disk
 
 FORMAT = 1
-_NEEDED = ("format", "recipe", "data", "seed", "steps", "settings")
+_NEEDED: dict[str, type | tuple[type, ...]] = {
+    "recipe": dict,
+    "data": dict,
+    "seed": int,
+    "steps": int,
+    "horizon": int,
+    "own": list,
+    "settings": dict,
+}
+_NEEDED_OF_DATA: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "source": (str, type(None)),
+    "options": dict,
+    "spec": dict,
+    "fingerprint": dict,
+}
+T = TypeVar("T")
 
 
 def default_folder(data: str, recipe: str, seed: int, root: Path = Path("runs")) -> Path:
-    """A new folder name: date, data, recipe and seed; a number is appended where it exists."""
-    words = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{datetime.now(UTC):%Y-%m-%d}_{data}_{recipe}_seed{seed}".replace("_", "\0"))
-    name = words.replace("\0", "_").replace("-_", "_")
+    """A new folder name: date, data, recipe and seed; a number is appended where it exists.
+
+    Examples:
+        >>> default_folder("pairs:a,b", "cogan", 3).name[10:]
+        '_pairs-a-b_cogan_seed3'
+    """
+    words = [f"{datetime.now(UTC):%Y-%m-%d}", data, recipe, f"seed{seed}"]
+    name = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", word).strip("-.") or "own" for word in words)
     path, count = root / name, 2
     while path.exists():
         path, count = root / f"{name}-{count}", count + 1
     return path
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse a folder that is there already.
+
+    Raises:
+        RunError: says so, and how to continue where it is a run.
+    """
+    if os.path.lexists(path):
+        resume = f", or continue it: equilibria train --resume {path}" if (path / "run.json").exists() else ""
+        raise RunError(f"the folder {path} exists already", f"choose another --out{resume}")
 
 
 def create(path: Path, info: dict[str, Any]) -> None:
@@ -51,19 +85,25 @@ def create(path: Path, info: dict[str, Any]) -> None:
     Raises:
         RunError: the folder exists, or cannot be written.
     """
-    if path.exists():
-        resume = " or continue it with --resume" if (path / "run.json").exists() else ""
-        raise RunError(f"the folder {path} exists already", f"choose another --out{resume}")
-    made = [p for p in (path, *path.parents) if not p.exists()]
+    refuse_existing(path)
+    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    made = [p for p in (temporary, *path.parents) if not p.exists()]
     try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise checkpoint.disk_error(error, path) from error
-    try:
-        checkpoint.write_atomically(path / "run.json", json.dumps(info, indent=1))
-    except RunError:
-        shutil.rmtree(made[-1], ignore_errors=True)
-        raise
+        temporary.mkdir(parents=True)
+        disk.write_atomically(temporary / "run.json", json.dumps(info, indent=1))
+        temporary.rename(path)
+        disk.sync(path.parent)
+    except (OSError, RunError) as error:
+        _unmake(made)
+        raise disk.disk_error(error, path) if isinstance(error, OSError) else error from error
+
+
+def _unmake(made: list[Path]) -> None:
+    """Take away the folders just made, the run's and those above it, as far as nobody else has put anything there."""
+    shutil.rmtree(made[0], ignore_errors=True)
+    with suppress(OSError):
+        for folder in made[1:]:
+            folder.rmdir()
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -72,24 +112,49 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         RunError: no run is there, it is damaged, or a newer version wrote it.
     """
-    file = path / "run.json"
-    if not file.exists():
-        raise RunError(f"{path} is not a run: it has no run.json", "give the folder that a training run made")
+    file, keep = path / "run.json", "restore it from a copy; checkpoints are untouched"
+    if not file.is_file():
+        why = "it has no run.json" if path.is_dir() else "there is no such folder"
+        raise RunError(
+            f"{path} is not a run: {why}", "give the folder that a training run made; `equilibria runs` lists them"
+        )
     try:
         info = json.loads(file.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise RunError(f"{file} cannot be read (no permission)", "ask its owner, or copy the run") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{file} is damaged ({error})", "restore it from a copy; checkpoints are untouched") from error
+        raise RunError(f"{file} is damaged ({error})", keep) from error
     if not isinstance(info, dict) or not isinstance(info.get("format"), int):
-        raise RunError(f"{file} is not the record of a run", "restore it from a copy; checkpoints are untouched")
+        raise RunError(f"{file} is not the record of a run", keep)
     if info["format"] > FORMAT:
         raise RunError(
             f"{path} was written by a newer version (format {info['format']}; this one reads up to {FORMAT})",
             "upgrade equilibria",
         )
-    missing = [key for key in _NEEDED if key not in info]
-    if missing:
-        raise RunError(f"{file} lacks {', '.join(missing)}", "restore it from a copy; checkpoints are untouched")
+    for inside, needed in ((info, _NEEDED), (info.get("data"), _NEEDED_OF_DATA)):
+        for name, kind in needed.items():
+            if not isinstance(inside, dict) or not isinstance(inside.get(name), kind):
+                raise RunError(f"{file} is damaged: '{name}' is missing or of the wrong kind", keep)
     return info
+
+
+def part(path: Path, value: Any, kind: type[T]) -> T:
+    """A record out of run.json.
+
+    Raises:
+        RunError: it is damaged, or of a class that is not known here.
+    """
+    try:
+        found = decode(value)
+    except (ConfigError, TypeError, ValueError, KeyError) as error:
+        what = error.what if isinstance(error, ConfigError) else str(error)
+        raise RunError(
+            f"the {kind.__name__} in {path / 'run.json'} cannot be read ({what})",
+            "upgrade equilibria, import the module that defines it, or restore the file from a copy",
+        ) from error
+    if not isinstance(found, kind):
+        raise RunError(f"{path / 'run.json'} is damaged: no {kind.__name__}", "restore it from a copy")
+    return found
 
 
 @contextmanager
@@ -102,12 +167,14 @@ def locked(path: Path) -> Iterator[None]:
     try:
         handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise checkpoint.disk_error(error, path / ".lock") from error
+        raise disk.disk_error(error, path / ".lock") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise RunError(f"another process is training in {path}", "wait for it, or stop it first") from error
+        except OSError as error:
+            raise disk.disk_error(error, path / ".lock") from error
         yield
     finally:
         os.close(handle)
@@ -126,7 +193,7 @@ def surroundings() -> dict[str, Any]:
             "threads": torch.get_num_threads(),
             "gpu": gpu,
         },
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

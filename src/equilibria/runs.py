@@ -3,121 +3,98 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import metrics, runfolder
-from .data import DataOptions, Dataset, load
-from .errors import ConfigError, RunError
-from .game import Game
+from . import runfolder, samples
+from .data import DataOptions, Dataset, DataSpec, load
+from .errors import ConfigError, DataError, EquilibriaError, RunError, ShapeError
+from .game import Batches, Game
 from .games.spec import GameSpec, OwnGame
 from .metrics import Measured
 from .play import Play
 from .recipes import Recipe, citation, default_for
 from .recipes import recipe as named
-from .records import decode, encode, record
+from .records import encode
 from .seeding import mix, own_randomness, reseed
-from .training import checkpoint, fit, hooks, progress
-
-
-@record
-class Settings:
-    """How a run is carried out; nothing here changes what is learnt but the precision.
-
-    Args:
-        device: ``"auto"`` (an accelerator where there is one), ``"cpu"``, ``"cuda"``, …
-        precision: ``"float32"``, or ``"bfloat16"`` (autocast; losses and slope penalties stay in float32).
-        log_every: rounds between two lines of metrics.jsonl; None for 200 lines a run.
-        sample_every: rounds between two kept samples; None for 12 a run.
-        checkpoint_every: rounds between two checkpoints; None for 10 a run.
-        keep: checkpoints kept, the newest.
-        progress: whether to show a progress bar.
-        trackers: ``"tensorboard"``, ``"wandb"``, …, through accelerate.
-    """
-
-    device: str = "auto"
-    precision: str = "float32"
-    log_every: int | None = None
-    sample_every: int | None = None
-    checkpoint_every: int | None = None
-    keep: int = 3
-    progress: bool = True
-    trackers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.precision not in {"float32", "bfloat16"}:
-            raise ConfigError(f"precision '{self.precision}'", "use float32 or bfloat16")
-        for name in ("log_every", "sample_every", "checkpoint_every", "keep"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name}={value}", "use at least 1")
-
-    def where(self) -> torch.device:
-        """The device.
-
-        Raises:
-            ConfigError: there is no such device here.
-        """
-        name = self.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            return torch.zeros(0, device=name).device
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"device '{name}' is not available here", "use --device cpu") from error
+from .training import Hook, Settings, checkpoint, disk, fit, hooks, pictures, progress
 
 
 @dataclass
 class Run:
-    """A run: its folder, what run.json says, the recipe, the data, and the live state.
+    """A run: its folder, what run.json says, the recipe, and the live state.
 
-    Made by :func:`train`, :func:`resume` and :func:`open_run`.
+    The data is opened when it is first asked for. Made by :func:`train`, :func:`resume` and :func:`open_run`.
     """
 
     path: Path
     info: dict[str, Any]
     recipe: Recipe
-    data: Dataset
     play: Play
+    given: Dataset | None = None
+    seconds: float = 0.0
 
     @property
     def finished(self) -> bool:
         """Whether all rounds asked for have been played."""
         return self.play.round >= int(self.info["steps"])
 
-    def sample(self, n: int, labels: Tensor | Sequence[int] | None = None, seed: int = 0) -> Tensor:
-        """``n`` samples of the averaged generator, ``(n, …)``; a function of the seed.
+    @property
+    def spec(self) -> DataSpec:
+        """What rows of the data are."""
+        return runfolder.part(self.path, self.info["data"]["spec"], DataSpec)
+
+    @property
+    def data(self) -> Dataset:
+        """The data that the run was trained on.
 
         Raises:
-            ConfigError: labels for a game without labels, or not ``n`` of them.
+            RunError: it was given in Python, or is not what it was.
+            DataError: its source is gone.
         """
-        given = None if labels is None else torch.as_tensor(labels, dtype=torch.long, device=self.play.device)
-        if given is not None:
+        if self.given is None:
+            self.given = _data_again(self.path, self.info, None).to(self.play.device)
+        return self.given
+
+    def sample(self, n: int, labels: Tensor | Sequence[int] | None = None, seed: int = 0) -> Tensor:
+        """``n`` samples of the averaged generator, ``(n, …)``, of an ensemble ``(members, n, …)``; fixed by the seed.
+
+        Raises:
+            ConfigError: ``n`` is below 1, labels for a game without labels, or not ``n`` of them.
+        """
+        asked = None if labels is None else torch.as_tensor(labels, dtype=torch.long, device=self.play.device)
+        if asked is not None:
             classes = getattr(self.play.game, "classes", 0)
             if not classes:
                 raise ConfigError("labels were asked for and this run's game has none", "leave them out")
-            if given.shape != (n,) or bool((given < 0).any()) or bool((given >= classes).any()):
-                raise ConfigError(f"labels of shape {tuple(given.shape)}", f"give {n} whole numbers in 0…{classes - 1}")
-        return self.play.sample(n, seed, given).cpu()
+            if asked.shape != (n,) or bool((asked < 0).any()) or bool((asked >= classes).any()):
+                raise ConfigError(f"labels {asked[:8].tolist()}", f"give {n} whole numbers in 0…{classes - 1}")
+        return samples.drawn(self.play, n, seed, asked)
 
     def evaluate(self, n: int | None = None, seed: int = 0) -> dict[str, Measured]:
-        """Metrics of fresh samples, each beside what a perfect sampler of the same size scores; kept in evaluation.json."""
-        judged = judge(self.play, self.data, n, seed)
+        """Metrics of fresh samples, each beside what a perfect sampler of that size scores; kept in evaluation.json.
+
+        Raises:
+            ConfigError: too few samples.
+        """
+        judged = samples.judge(self.play, self.data, n, seed)
         text = json.dumps({name: value.to_dict() for name, value in judged.items()}, indent=1)
-        checkpoint.write_atomically(self.path / "evaluation.json", text)
+        try:
+            disk.write_atomically(self.path / "evaluation.json", text)
+        except RunError as error:
+            warnings.warn(f"the evaluation is not kept with the run: {error.what}", stacklevel=2)
         return judged
 
     def report(self) -> Path:
         """Write report.html, one file that needs no network, and return its path."""
-        from .reports import render
-
-        real = self.data.take(2000)["x"].cpu() if self.data.spec.kind == "vector" else None
-        return render(self.path, bibtex=self.cite(), real=real)
+        return write_report(self.path, self.given)
 
     def rows(self) -> list[dict[str, Any]]:
         """What was logged, one dictionary per logged round."""
@@ -125,16 +102,7 @@ class Run:
 
     def cite(self) -> str:
         """BibTeX of the paper behind the recipe; empty for a game of your own."""
-        return citation(self.recipe.cite) if self.recipe.cite else ""
-
-
-def judge(play: Play, data: Dataset, n: int | None = None, seed: int = 0) -> dict[str, Measured]:
-    """Metrics of a play's samples against its data."""
-    count = n or (2500 if data.law is not None else 2000)
-    classes = getattr(play.game, "classes", 0)
-    labels = torch.arange(count, device=play.device) % classes if classes else None
-    samples = play.sample(count, mix(seed, 7), labels).cpu()
-    return metrics.evaluate(samples, data, labels=None if labels is None else labels.cpu(), suite=metrics.Suite(seed=seed))
+        return cite(self.path)
 
 
 def train(
@@ -173,14 +141,21 @@ def train(
     """
     if data is None:
         raise ConfigError("no data was given", "pass data=, for example data='digits'")
+    if out is not None:
+        runfolder.refuse_existing(Path(out))
     chosen = settings or Settings()
-    dataset = data if isinstance(data, Dataset) else load(data)
+    progress.trackers_named(chosen.trackers)
+    device = chosen.where()
+    dataset = (data if isinstance(data, Dataset) else load(data)).to(device)
     row, game = _as_recipe(recipe, dataset)
+    if game is not None and modules:
+        raise ConfigError(f"{min(modules)}= beside a game made in Python", "build the game with it")
     rounds = row.steps if steps is None else steps
     if rounds < 1:
         raise ConfigError(f"steps={rounds}", "use at least 1")
-    play = _play(row, game, dataset, seed, rounds, chosen, modules)
-    play.batches(seed, 0)  # data too small for the batch is refused before anything is written
+    game = game or _built(row, dataset.spec, seed, modules)
+    play = _play(row, game.to(device), lambda own, turn: dataset.batch(row.batch, own, turn), seed, rounds, chosen)
+    play.prepare()
     path = Path(out) if out is not None else runfolder.default_folder(dataset.name, row.name, seed)
     info = {
         "format": runfolder.FORMAT,
@@ -195,43 +170,89 @@ def train(
         "seed": seed,
         "steps": rounds,
         "horizon": rounds,
-        "own": sorted(modules) or ([type(game).__name__] if game else []),
+        "own": sorted(modules) or (["game"] if isinstance(row.game, OwnGame) else []),
         "settings": encode(chosen),
         **runfolder.surroundings(),
     }
     runfolder.create(path, info)
-    play.prepare()
-    run = Run(path, info, row, dataset.to(play.device), play)
-    return _carry_out(run, chosen, seconds=0.0)
+    with runfolder.locked(path):
+        return _carry_out(Run(path, info, row, play, dataset), chosen, None)
 
 
-def resume(path: str | Path, data: Any = None, *, steps: int | None = None, **modules: Any) -> Run:
+def resume(
+    path: str | Path, data: Any = None, *, steps: int | None = None, device: str | None = None, **modules: Any
+) -> Run:
     """Continue a run from its newest whole checkpoint, to the bit as if it had never stopped.
 
     Args:
         path: the run's folder.
         data: the data again, for a run whose data was given in Python.
         steps: play up to this round instead of what the run was made for.
+        device: where to continue, if not where the run began; other hardware rounds otherwise.
         modules: your own networks again (``generator=…``), or ``game=…``, for a run that was made with them.
 
     Raises:
         RunError: no run, another process trains in it, or data or networks are not those of the run.
     """
-    run, seconds = _open(Path(path), data, modules)
-    if steps is not None:
-        run.info["steps"] = steps
-        checkpoint.write_atomically(run.path / "run.json", json.dumps(run.info, indent=1))
-    hooks.cut_rows(run.path / "metrics.jsonl", run.play.round)
-    return _carry_out(run, decode(run.info["settings"]), seconds)
+    folder = Path(path)
+    runfolder.read(folder)
+    with runfolder.locked(folder):
+        run, settings = _open(folder, data, modules, device)
+        if steps is not None:
+            if steps < run.play.round:
+                raise ConfigError(f"steps={steps}, and {folder} is at round {run.play.round}", "ask for more rounds")
+            run.info["steps"] = steps
+            disk.write_atomically(folder / "run.json", json.dumps(run.info, indent=1))
+        saved = _restored(run)
+        if saved is None:
+            if checkpoint.listed(folder / "checkpoints"):
+                warnings.warn(f"no checkpoint of {folder} is whole: it starts again from round 0", stacklevel=2)
+            run.play.prepare()
+        hooks.cut_rows(folder / "metrics.jsonl", run.play.round)
+        return _carry_out(run, settings, saved)
 
 
 def open_run(path: str | Path, data: Any = None, **modules: Any) -> Run:
     """Open a run to sample from it, judge it or report on it, at its newest whole checkpoint.
 
+    The data is opened when it is first asked for: samples need none.
+
     Raises:
-        RunError: no run is there, or it needs its data or networks again (see :func:`resume`).
+        RunError: no run is there, it has no checkpoint, or it needs its networks again (see :func:`resume`).
     """
-    return _open(Path(path), data, modules)[0]
+    folder = Path(path)
+    run, _ = _open(folder, data, modules, reading=True)
+    if _restored(run) is None:
+        raise RunError(f"{folder} has no whole checkpoint", f"train it: equilibria train --resume {folder}")
+    return run
+
+
+def write_report(path: Path, data: Dataset | None = None) -> Path:
+    """Write a run's report.html from what is in its folder, over real points where the data is at hand.
+
+    Raises:
+        RunError: no run is there, or the file cannot be written.
+    """
+    from .reports import render
+
+    info, real = runfolder.read(path), None
+    if info["data"]["spec"].get("kind") == "vector":
+        with suppress(EquilibriaError):  # a report without real points is a report
+            real = (data or _data_again(path, info, None)).take(2000)["x"].cpu()
+    try:
+        return render(path, bibtex=cite(path), real=real)
+    except OSError as error:
+        raise disk.disk_error(error, path / "report.html") from error
+
+
+def cite(path: Path) -> str:
+    """BibTeX of the paper behind a run's recipe; empty for a game of your own.
+
+    Raises:
+        RunError: no run is there.
+    """
+    key = runfolder.read(path)["recipe"].get("cite")
+    return citation(key) if key else ""
 
 
 def _as_recipe(given: str | Recipe | GameSpec | Game | None, data: Dataset) -> tuple[Recipe, Game | None]:
@@ -252,27 +273,19 @@ def _own_row(game: GameSpec) -> Recipe:
     return Recipe(name="own-game", year=0, cite="", source="yours", about="a game of your own", game=game)
 
 
-def _play(
-    row: Recipe,
-    game: Game | None,
-    data: Dataset,
-    seed: int,
-    horizon: int,
-    settings: Settings,
-    modules: dict[str, nn.Module],
-) -> Play:
-    device = settings.where()
+def _built(row: Recipe, spec: DataSpec, seed: int, modules: dict[str, nn.Module]) -> Game:
     with own_randomness():
         reseed(mix(seed, 5))
-        game = game if game is not None else row.game.build(row.networks, data.spec, modules)
-    game.to(device)
-    moved = data.to(device)
-    names = [p.name for p in game.players]
+        return row.game.build(row.networks, spec, modules)
+
+
+def _play(row: Recipe, game: Game, batches: Batches, seed: int, horizon: int, settings: Settings) -> Play:
+    names = [player.name for player in game.players]
     return Play(
         game,
         row.update,
         {name: row.optimizer_of(name) for name in names},
-        lambda own, turn: moved.batch(row.batch, own, turn),
+        batches,
         seed=seed,
         horizon=horizon,
         averages=tuple(a for a in row.averages if a.player in names),
@@ -280,29 +293,51 @@ def _play(
     )
 
 
-def _open(path: Path, data: Any, modules: dict[str, Any]) -> tuple[Run, float]:
+def _open(
+    path: Path, data: Any, modules: dict[str, Any], device: str | None = None, reading: bool = False
+) -> tuple[Run, Settings]:
+    """The run as run.json describes it, at round 0; for reading on any device, and without its data."""
     info = runfolder.read(path)
-    row: Recipe = decode(info["recipe"])
-    settings: Settings = decode(info["settings"])
-    game = modules.pop("game", None)
-    missing = [name for name in info.get("own", []) if name not in modules and game is None]
-    if missing:
-        raise RunError(f"{path} was trained with your own {', '.join(missing)}", "pass them again, built as before")
-    dataset = _data_again(path, info, data)
-    play = _play(row, game, dataset, int(info["seed"]), int(info.get("horizon", info["steps"])), settings, modules)
-    saved = checkpoint.newest(path / "checkpoints")
-    if saved is None:
-        play.prepare()
-    else:
-        play.load(saved.tensors, saved.round, saved.turn)
-    return Run(path, info, row, dataset.to(play.device), play), saved.seconds if saved else 0.0
+    row = runfolder.part(path, info["recipe"], Recipe)
+    settings = runfolder.part(path, info["settings"], Settings)
+    spec = runfolder.part(path, info["data"]["spec"], DataSpec)
+    game = _game_again(path, info, row, spec, modules)
+    where = replace(settings, device="auto" if reading else device or settings.device).where()
+    given = None if reading and data is None else _data_again(path, info, data).to(where)
+    horizon, seed = int(info["horizon"]), int(info["seed"])
+    play = _play(row, game.to(where), lambda own, turn: run.data.batch(row.batch, own, turn), seed, horizon, settings)
+    run = Run(path, info, row, play, given)
+    return run, settings
+
+
+def _game_again(path: Path, info: dict[str, Any], row: Recipe, spec: DataSpec, modules: dict[str, Any]) -> Game:
+    own, again = info["own"], "pass them again, built as before"
+    if missing := [name for name in own if name not in modules]:
+        raise RunError(f"{path} was trained with your own {', '.join(missing)}", f"{again}: resume(…, {missing[0]}=…)")
+    if unknown := [name for name in modules if name not in own]:
+        raise RunError(f"{path} was trained without a {unknown[0]} of yours", "leave it out")
+    if "game" not in own:
+        return _built(row, spec, int(info["seed"]), modules)
+    game, kind = modules["game"], getattr(row.game, "kind", "Game")
+    if not isinstance(game, Game) or type(game).__name__ != kind:
+        raise RunError(f"{path} plays a {kind}, not a {type(game).__name__}", again)
+    return game
+
+
+def _restored(run: Run) -> checkpoint.Saved | None:
+    """Bring the play to the newest whole checkpoint, if there is one."""
+    saved = checkpoint.newest(run.path / "checkpoints")
+    if saved is not None:
+        run.play.load(saved.tensors, saved.round, saved.turn)
+        run.seconds = saved.seconds
+    return saved
 
 
 def _data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
     was = info["data"]
     if given is None and was["source"] is None:
         raise RunError(f"the data of {path} was given in Python and is not kept with the run", "pass data= again")
-    options: DataOptions = decode(was["options"])
+    options = runfolder.part(path, was["options"], DataOptions)
     source = was["source"] if given is None else given
     data = source if isinstance(source, Dataset) else load(source, options=options)
     if data.fingerprint() != was["fingerprint"]:
@@ -310,26 +345,26 @@ def _data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
     return data
 
 
-def _carry_out(run: Run, settings: Settings, seconds: float) -> Run:
+def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -> Run:
     """Train to the last round with the hooks that settings ask for; leave a checkpoint and a report."""
-    steps = int(run.info["steps"])
-    log = hooks.Log(run.path / "metrics.jsonl", settings.log_every or max(1, steps // 200))
-    saves = hooks.Checkpoints(
-        run.path / "checkpoints", settings.checkpoint_every or max(1, steps // 10), settings.keep, seconds
-    )
-    pictures = progress.sample_hook(run.path, run.data, settings.sample_every or max(1, steps // 12), log)
-    watching: list[hooks.Hook] = [log, pictures, saves]
+    steps, planned = int(run.info["steps"]), run.play.horizon
+    log = hooks.Log(run.path / "metrics.jsonl", settings.log_every or max(1, planned // 200))
+    every = settings.checkpoint_every or max(1, planned // 10)
+    saves = hooks.Checkpoints(run.path / "checkpoints", every, settings.keep, log, resumed)
+    shown = pictures.sample_hook(run.path, run.data, settings.sample_every or max(1, planned // 12), log)
+    watching: list[Hook] = [log, shown, saves]
     if settings.progress:
         watching.append(progress.Bar(log, steps, run.play.round))
     if settings.trackers:
-        watching.append(progress.Trackers(log, settings.trackers, run.path))
-    with runfolder.locked(run.path):
-        if run.play.round == 0:
-            saves.look(run.play, {})
-        fit(run.play, steps, watching)
-        if saves.saved != run.play.round:
-            saves.look(run.play, {})
-        if run.finished and run.data.law is not None:
+        watching.append(progress.Trackers(log, settings.trackers, run.path, run.play.round))
+    saves.look(run.play, {})
+    fit(run.play, steps, watching)
+    saves.look(run.play, {})
+    run.seconds = saves.seconds
+    if run.finished and run.data.law is not None:
+        try:
             run.evaluate()
-        run.report()
+        except (ShapeError, DataError) as error:  # a game of one's own may sample what no metric of the data judges
+            warnings.warn(f"the run is complete, and it was not evaluated: {error.what}", stacklevel=2)
+    run.report()
     return run

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from .errors import ConfigError
 from .records import record
 
 
@@ -77,6 +78,9 @@ class Decay:
 
     .. math:: v(t) = s\, (e/s)^{\min(t/u, 1)}
 
+    Raises:
+        ConfigError: an end that is not positive.
+
     Examples:
         >>> round(Decay(start=1.0, end=0.01)(Clock(0, 0.5)), 12)
         0.1
@@ -85,6 +89,10 @@ class Decay:
     start: float
     end: float
     until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.start, self.end) <= 0:
+            raise ConfigError(f"Decay from {self.start} to {self.end}", "both ends must be positive")
 
     def __call__(self, clock: Any) -> Any:
         t = clock.time / self.until

@@ -29,13 +29,18 @@ def mix(*numbers: int) -> int:
     return (state ^ (state >> 32)) & 0xFFFFFFFF
 
 
+def _cuda_runs() -> bool:
+    # Not is_available(): that asks the driver, each time, and an initialised device is an available one.
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
 def reseed(seed: int) -> None:
     """Seed torch's global generators of the CPU and of every initialised accelerator.
 
     ``torch.manual_seed`` costs a hundred times as much on the CPU; a turn is seeded twice.
     """
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():  # is_available() asks the driver, which costs as much as ten small tensor operations
+    if _cuda_runs():
         torch.cuda.manual_seed_all(seed)
 
 
@@ -43,7 +48,7 @@ def reseed(seed: int) -> None:
 def own_randomness() -> Iterator[None]:
     """Give the global generators back to the caller as they were, whatever is seeded or drawn inside."""
     state = torch.get_rng_state()
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    devices = torch.cuda.get_rng_state_all() if _cuda_runs() else None
     try:
         yield
     finally:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ..data import DataSpec
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, did_you_mean
 from ..game import Batch, Contest, Draw, Game, Loss, Player, Tensors
-from ..networks import Networks, activation, advance_spectral_norms
+from ..networks import Networks, Reshape, activation, advance_spectral_norms
+from ..networks.layers import volume
+from ..networks.pairs import output_layers
 from ..objectives import NonSaturating, Objective
 from ..penalties import Penalty
 from ..records import record
@@ -20,6 +22,7 @@ from .judging import features_of, fool, judge, need_shape
 from .spec import GameSpec, Latent
 
 DOMAINS = ("first", "second")
+HEADS = ("linear", "network")
 
 
 class CoupledGenerator(nn.Module):
@@ -86,21 +89,23 @@ class CoGAN(GameSpec):
         \theta_{D_1}^{(-j)} = \theta_{D_2}^{(-j)},\ j < l
 
     The common layers are one module, registered once: ``stem_layers`` hidden layers between the codes and the two
-    heads, and one hidden layer and the logit behind the two trunks. ``sample`` gives the pair of each code side by side
-    along the last axis: ``(n, c, h, 2w)`` or ``(n, 2d)``.
+    heads, and one hidden layer and the logit behind the two trunks. The fewer layers are a domain's own, the closer the
+    correspondence: with ``"linear"`` heads only the generators' last layer is. ``sample`` gives the pair of each code
+    side by side along the last axis: ``(n, c, h, 2w)`` or ``(n, 2d)``.
 
     Args:
         tied_generators: False gives each generator its own first layers: the control without correspondence.
         tied_discriminators: the same for the discriminators' last layers.
         hidden: units of the common layers.
         stem_layers: how many first layers the generators have in common.
+        heads: each domain's own part of the generator, one affine map (``"linear"``) or a whole ``"network"``.
         objective: the adversarial losses, in both domains.
         penalties: added to the discriminators' loss in each domain; both domains use the draw's same noise.
         discriminator_turns: turns of the discriminators in a round.
         latent: the law of the codes.
 
     Raises:
-        ConfigError: no common layer, or one without units.
+        ConfigError: no common layer, one without units, or an unknown kind of head.
 
     Examples:
         >>> from equilibria.networks import MLPPair
@@ -112,7 +117,8 @@ class CoGAN(GameSpec):
     tied_generators: bool = True
     tied_discriminators: bool = True
     hidden: int = 256
-    stem_layers: int = 2
+    stem_layers: int = 3
+    heads: str = "linear"
     objective: Objective = NonSaturating()
     penalties: tuple[Penalty, ...] = ()
     discriminator_turns: int | Schedule = 1
@@ -121,12 +127,14 @@ class CoGAN(GameSpec):
     def __post_init__(self) -> None:
         if self.hidden < 1 or self.stem_layers < 1:
             raise ConfigError(f"hidden={self.hidden}, stem_layers={self.stem_layers}", "use at least 1 of each")
+        if self.heads not in HEADS:
+            raise ConfigError(f"heads '{self.heads}'", did_you_mean(self.heads, HEADS))
 
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         if not data.paired:
             raise DataError("CoGAN needs two domains, and the data has one", "give data='pairs:A,B'")
         trunks: list[nn.Module] = [networks.trunk(data.shape) for _ in DOMAINS]
-        heads: list[nn.Module] = [networks.generator(self.hidden, data.shape) for _ in DOMAINS]
+        heads = [self._head(networks, data.shape) for _ in DOMAINS]
         stems = [self._stem() for _ in range(1 if self.tied_generators else 2)]
         tails = [self._tail(features_of(trunks[0])) for _ in range(1 if self.tied_discriminators else 2)]
         return {"generator": CoupledGenerator(stems, heads), "discriminator": CoupledDiscriminator(trunks, tails)}
@@ -140,6 +148,12 @@ class CoGAN(GameSpec):
         for inputs, outputs in itertools.pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), activation("leaky_relu")]
         return nn.Sequential(*layers)
+
+    def _head(self, networks: Networks, shape: tuple[int, ...]) -> nn.Module:
+        if self.heads == "network":
+            return networks.generator(self.hidden, shape)
+        last = nn.Linear(self.hidden, volume(shape))
+        return nn.Sequential(last, *output_layers("auto", shape), Reshape(shape))
 
     def _tail(self, features: int) -> nn.Module:
         return nn.Sequential(nn.Linear(features, self.hidden), activation("leaky_relu"), nn.Linear(self.hidden, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
 from ..networks import Auto, ConvPair, MaxoutPair, MLPPair
@@ -22,6 +24,10 @@ from ..schedules import Bursts, Cosine, Linear
 from ..updates import Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
 from .recipe import Recipe
 
+_paired = TwoPlayer(
+    objective=RelativisticPairing(),
+    penalties=(R1(gamma=Cosine(start=2.0, end=0.2)), R2(gamma=Cosine(start=2.0, end=0.2))),
+)
 _spectral = Auto(vector=MLPPair(spectral_norm=True), image=ConvPair(spectral_norm=True))
 
 CLASSIC = (
@@ -138,7 +144,7 @@ WASSERSTEIN = (
 RELATIVISTIC = (
     Recipe(
         name="ragan",
-        year=2018,
+        year=2019,
         cite="jolicoeur2018",
         source="equations 12-13 (relativistic average, logistic)",
         about="each side judged against the mean of the other",
@@ -159,12 +165,21 @@ RELATIVISTIC = (
         cite="huang2024r3gan",
         source="section 2 (RpGAN + R1 + R2), cosine schedules of its appendix, small networks",
         about="relativistic pairing, slope penalties on both sides; the default for images",
-        game=TwoPlayer(
-            objective=RelativisticPairing(),
-            penalties=(R1(gamma=Cosine(start=1.0, end=0.1)), R2(gamma=Cosine(start=1.0, end=0.1))),
-        ),
-        optimizer=Adam(lr=Cosine(start=5e-4, end=1e-4), betas=(0.0, 0.99)),
-        steps=20_000,
+        game=_paired,
+        networks=Auto(image=ConvPair(width=16)),
+        optimizer=Adam(lr=Cosine(start=2e-3, end=1e-4), betas=(0.0, 0.99)),
+        steps=10_000,
+    ),
+    Recipe(
+        name="r3gan-conditional",
+        year=2024,
+        cite="huang2024r3gan",
+        source="as r3gan; both networks see the label (the paper's class-conditional runs)",
+        about="r3gan with labels",
+        game=replace(_paired, conditional=True),
+        networks=Auto(image=ConvPair(width=16)),
+        optimizer=Adam(lr=Cosine(start=2e-3, end=1e-4), betas=(0.0, 0.99)),
+        steps=10_000,
     ),
     Recipe(
         name="r3gan-small",

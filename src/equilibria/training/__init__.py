@@ -1,6 +1,7 @@
 """Training: the loop, what looks at it, and checkpoints."""
 
 from .checkpoint import save
+from .settings import Settings
 from .trainer import Hook, fit
 
-__all__ = ["Hook", "fit", "save"]
+__all__ = ["Hook", "Settings", "fit", "save"]

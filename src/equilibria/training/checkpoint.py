@@ -1,8 +1,8 @@
 """Checkpoints: named tensors and a few integers on disk, whole or not there at all. Nothing is unpickled.
 
 ``checkpoints/step-00012000/`` holds ``state.safetensors`` (everything :meth:`Play.tensors` names) and ``state.json``
-(format, round, turn, and a SHA-256 over the tensors and those two). A checkpoint is written under a temporary name, synced, and
-renamed, and is renamed away before it is deleted, so a crash at any moment leaves whole checkpoints only.
+(format, round, turn, and a SHA-256 over the tensors and those two). A checkpoint is written under a temporary name,
+synced, and renamed, and is renamed away before it is deleted, so a crash at any moment leaves whole checkpoints only.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class DamagedError(Exception):
 def save(play: Play, folder: Path, keep: int = 3, seconds: float = 0.0) -> Path:
     """Write a checkpoint of ``play`` into ``folder`` and drop all but the newest ``keep``.
 
-    Checkpoints of later rounds are dropped as well: a play that is behind them was continued from an earlier one because
-    they are damaged.
+    Checkpoints of later rounds are dropped as well: a play that is behind them was continued from an earlier one
+    because they are damaged.
 
     Raises:
         RunError: the disk is full or cannot be written; earlier checkpoints are untouched.

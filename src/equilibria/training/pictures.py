@@ -67,19 +67,27 @@ def sample_hook(folder: Path, data: Dataset, every: int, log: Log) -> Samples:
             log.latest.update(row)
         return samples
 
-    return Samples(folder / "samples", every, draw, painter(data, n), np.float16 if image else np.float32)
+    return Samples(
+        folder / "samples", every, draw, painter(data.spec, lambda: data, n), np.float16 if image else np.float32
+    )
 
 
-def painter(data: Dataset, n: int = 64) -> Callable[[Tensor], bytes]:
-    """What draws samples as a PNG: a grid of images, or points over real ones. It raises ShapeError for other shapes."""
-    if data.spec.kind == "image":
+def painter(spec: DataSpec, data: Callable[[], Dataset], n: int = 64) -> Callable[[Tensor], bytes]:
+    """What draws samples as a PNG: a grid of images, or points over real ones. It raises ShapeError for other shapes.
+
+    Args:
+        spec: what rows are.
+        data: gives the data, which only points need.
+        n: how many samples there will be.
+    """
+    if spec.kind == "image":
         return lambda samples: _grid(samples, 10 if n == 100 else 8)
-    real = data.take(_ROWS["vector"])["x"].cpu()
+    real = data().take(_ROWS["vector"])["x"].cpu()
     plane = plane_of(real) if real.shape[1] > 2 else None
     window = bounds_of(plane.project(real.numpy()) if plane else real.expand(-1, 2) if real.shape[1] == 1 else real)
 
     def points(samples: Tensor) -> bytes:
-        rows = torch.cat(list(parts_of(samples, data.spec).values()))
+        rows = torch.cat(list(parts_of(samples, spec).values()))
         return png(scatter(rows, real, window, plane=plane))
 
     return points

@@ -18,7 +18,7 @@ from .hooks import Log
 
 
 class Bar:
-    """A progress bar with rate, time left and the latest key numbers; a line now and then where there is no terminal."""
+    """A progress bar with rate, time left and key numbers; a line now and then where there is no terminal."""
 
     def __init__(self, log: Log, steps: int, done: int) -> None:
         self.log, self.steps, self.first = log, steps, done
@@ -74,7 +74,7 @@ def key_numbers(row: dict[str, Any]) -> str:
 
 
 def trackers_named(names: Sequence[str]) -> dict[str, Any]:
-    """accelerate's tracker classes of these names.
+    """The classes of these trackers of accelerate.
 
     Raises:
         ConfigError: accelerate, or a tracker, is unknown or not installed.

@@ -1,0 +1,60 @@
+"""How a run is carried out."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import ConfigError
+from ..records import record
+
+
+@record
+class Settings:
+    """How a run is carried out; nothing here changes what is learnt but the precision.
+
+    Args:
+        device: ``"auto"`` (an accelerator where there is one), ``"cpu"``, ``"cuda"``, …
+        precision: ``"float32"``, or ``"bfloat16"`` (autocast; losses and slope penalties stay in float32).
+        log_every: rounds between two lines of metrics.jsonl; None for 200 lines a run.
+        sample_every: rounds between two kept samples; None for 12 a run.
+        checkpoint_every: rounds between two checkpoints; None for 10 a run.
+        keep: checkpoints kept, the newest.
+        progress: whether to show a progress bar.
+        trackers: ``"tensorboard"``, ``"wandb"``, …, through accelerate.
+
+    Raises:
+        ConfigError: a value outside its rule.
+    """
+
+    device: str = "auto"
+    precision: str = "float32"
+    log_every: int | None = None
+    sample_every: int | None = None
+    checkpoint_every: int | None = None
+    keep: int = 3
+    progress: bool = True
+    trackers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.precision not in {"float32", "bfloat16"}:
+            raise ConfigError(f"precision '{self.precision}'", "use float32 or bfloat16")
+        for name in ("log_every", "sample_every", "checkpoint_every", "keep"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}={value}", "use at least 1")
+
+    def where(self) -> torch.device:
+        """The device.
+
+        Raises:
+            ConfigError: there is no such device here.
+        """
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            probe = torch.ones(1, device=name)
+            probe.item()  # the meta device has no numbers to give
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ConfigError(f"device '{name}' is not available here", "use --device cpu") from error
+        return probe.device

@@ -1,0 +1,58 @@
+"""Schedules against their formulas, with numbers and with tensors for the time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from equilibria.errors import ConfigError
+from equilibria.game import clocked
+from equilibria.records import decode, encode
+from equilibria.schedules import Bursts, Clock, Cosine, Linear, value_at
+
+TIMES = [0.0, 0.1, 0.25, 0.5, 0.8, 1.0]
+
+
+def cosine(t: float, start: float, end: float, until: float) -> float:
+    return end + (start - end) * math.cos(math.pi / 2 * min(t / until, 1.0)) ** 2  # (1 + cos 2x)/2 = cos² x
+
+
+def linear(t: float, start: float, end: float, until: float) -> float:
+    return end if t >= until else start * (1 - t / until) + end * t / until
+
+
+@pytest.mark.parametrize("until", [1.0, 0.5])
+@pytest.mark.parametrize(("kind", "formula"), [(Cosine, cosine), (Linear, linear)])
+@pytest.mark.parametrize("t", TIMES)
+def test_a_schedule_is_its_formula_for_numbers_and_tensors(t: float, kind: Any, formula: Any, until: float) -> None:
+    schedule = kind(start=2.0, end=0.5, until=until)
+    wanted = formula(t, 2.0, 0.5, until)
+    assert schedule(Clock(0, t)) == pytest.approx(wanted, rel=1e-12)
+    draw = clocked({"x": torch.zeros(1, dtype=torch.float64)}, seed=0, step=3, time=t)
+    found = schedule(draw)
+    assert isinstance(found, torch.Tensor) and found.dim() == 0
+    assert float(found) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_bursts_are_long_at_the_start_and_now_and_then() -> None:
+    turns = [Bursts(usual=5, burst=100, first=25, every=500)(Clock(step, 0.0)) for step in range(1001)]
+    assert turns[:25] == [100] * 25 and [i for i, n in enumerate(turns) if n == 100][25:] == [500, 1000]
+    assert set(turns) == {5, 100}
+
+
+def test_a_value_is_itself_or_what_its_schedule_says() -> None:
+    assert value_at(0.3, None) == 0.3
+    assert value_at(Linear(start=1.0, end=0.0), Clock(0, 0.25)) == 0.75
+
+
+@pytest.mark.parametrize("schedule", [Cosine(start=1.0, end=0.0), Linear(start=1.0, end=0.0), Bursts()])
+def test_a_schedule_is_a_record(schedule: Any) -> None:
+    assert decode(encode(schedule)) == schedule
+
+
+def test_a_schedule_says_what_it_does_not_know() -> None:
+    with pytest.raises(ConfigError, match="Cosine has no setting 'stop'"):
+        decode({"type": "Cosine", "start": 1.0, "stop": 0.0})
