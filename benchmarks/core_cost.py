@@ -15,20 +15,24 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from equilibria.data import Dataset, load
+from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import Auto, ConvPair
+from equilibria.optimizers import Adam
+from equilibria.penalties import R1, R2
 from equilibria.play import Play
 from equilibria.recipes import RECIPES, Recipe
 from equilibria.schedules import Clock, value_at
 from equilibria.seeding import reseed
 
 HORIZON = 10**6
-Rounds = Callable[[int], None]
+Rounds = Callable[[int], object]
 
 
 def ours(row: Recipe, data: Dataset) -> Rounds:
@@ -43,69 +47,79 @@ def ours(row: Recipe, data: Dataset) -> Rounds:
         horizon=HORIZON,
         averages=row.averages,
     )
-    return lambda rounds: play.advance(rounds) and None
+    play.prepare()
+    return play.advance
+
+
+class ByHand:
+    """The same game in plain torch, as one would write it for this game alone."""
+
+    def __init__(self, row: Recipe, data: Dataset) -> None:
+        reseed(0)
+        assert isinstance(row.game, TwoPlayer) and isinstance(row.optimizer, Adam)
+        self.row, self.data, self.latent, self.lr = row, data, row.game.latent.size, row.optimizer.lr
+        self.gammas = [p.gamma for p in row.game.penalties if isinstance(p, (R1, R2))]
+        self.G = row.networks.generator(self.latent, data.spec.shape)
+        self.D = row.networks.discriminator(data.spec.shape)
+        self.averaged = [p.detach().clone() for p in self.G.parameters()]
+        adam = partial(torch.optim.Adam, betas=row.optimizer.betas, eps=row.optimizer.eps, fused=True)
+        self.opt_d, self.opt_g = adam(self.D.parameters()), adam(self.G.parameters())
+        self.done, self.units = 0, None
+        if row.game.standardise:
+            x = data.batch(row.batch, 0, 0)["x"]
+            self.units = x.mean(0), (x - x.mean(0)).square().mean().sqrt()
+
+    def batch(self, turn: int) -> tuple[Tensor, Tensor]:
+        x = self.data.batch(self.row.batch, 0, turn)["x"]
+        if self.units is not None:
+            x = (x - self.units[0]) / self.units[1]
+        return x, torch.randn(self.row.batch, self.latent)
+
+    def judge(self, clock: Clock) -> None:
+        real, z = self.batch(2 * self.done)
+        with torch.no_grad():
+            fake = self.G(z)
+        if self.gammas:
+            real.requires_grad_(True)
+            fake.requires_grad_(True)
+        on_real, on_fake = self.D(real), self.D(fake)
+        if self.gammas:
+            loss = softplus(on_fake - on_real).mean()
+            for gamma, x, scores in zip(self.gammas, (real, fake), (on_real, on_fake), strict=True):
+                (slope,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+                loss = loss + value_at(gamma, clock) / 2 * slope.square().flatten(1).sum(1).mean()
+        else:
+            loss = softplus(-on_real).mean() + softplus(on_fake).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.opt_d.step()
+        self.opt_d.zero_grad()
+
+    def fool(self) -> None:
+        real, z = self.batch(2 * self.done + 1)
+        self.D.requires_grad_(False)
+        on_fake = self.D(self.G(z))
+        loss = softplus(self.D(real) - on_fake).mean() if self.gammas else softplus(-on_fake).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.D.requires_grad_(True)
+        self.opt_g.step()
+        self.opt_g.zero_grad()
+
+    def advance(self, rounds: int) -> None:
+        for _ in range(rounds):
+            clock = Clock(self.done, self.done / HORIZON)
+            for group in (*self.opt_d.param_groups, *self.opt_g.param_groups):
+                group["lr"] = value_at(self.lr, clock)
+            self.judge(clock)
+            self.fool()
+            self.done += 1
+            with torch.no_grad():
+                decay = min(float(value_at(self.row.averages[0].decay, clock)), (1 + self.done) / (10 + self.done))
+                torch._foreach_lerp_(self.averaged, list(self.G.parameters()), 1 - decay)
 
 
 def by_hand(row: Recipe, data: Dataset) -> Rounds:
-    """The same game in plain torch, as one would write it for this game alone."""
-    reseed(0)
-    spec = row.game
-    G = row.networks.generator(spec.latent.size, data.spec.shape)  # type: ignore[attr-defined]
-    D = row.networks.discriminator(data.spec.shape)
-    averaged = [p.detach().clone() for p in G.parameters()]
-    optimizer = row.optimizer
-    adam = {"betas": optimizer.betas, "eps": optimizer.eps, "fused": True}  # type: ignore[attr-defined]
-    opt_d, opt_g = torch.optim.Adam(D.parameters(), **adam), torch.optim.Adam(G.parameters(), **adam)
-    penalties = spec.penalties  # type: ignore[attr-defined]
-    done = 0
-
-    def batch(turn: int) -> tuple[Tensor, Tensor]:
-        return data.batch(row.batch, 0, turn)["x"], torch.randn(row.batch, spec.latent.size)  # type: ignore[attr-defined]
-
-    def slopes(x: Tensor, scores: Tensor) -> Tensor:
-        (found,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
-        return found.square().flatten(1).sum(1).mean() / 2
-
-    def judge(clock: Clock) -> None:
-        real, z = batch(2 * done)
-        with torch.no_grad():
-            fake = G(z)
-        if penalties:
-            real.requires_grad_(True), fake.requires_grad_(True)
-        on_real, on_fake = D(real), D(fake)
-        if penalties:
-            loss = softplus(on_fake - on_real).mean()
-            loss = loss + value_at(penalties[0].gamma, clock) * slopes(real, on_real)
-            loss = loss + value_at(penalties[1].gamma, clock) * slopes(fake, on_fake)
-        else:
-            loss = softplus(-on_real).mean() + softplus(on_fake).mean()
-        loss.backward()
-        opt_d.step()
-        opt_d.zero_grad()
-
-    def fool(clock: Clock) -> None:
-        real, z = batch(2 * done + 1)
-        D.requires_grad_(False)
-        on_fake = D(G(z))
-        loss = softplus(D(real) - on_fake).mean() if penalties else softplus(-on_fake).mean()
-        loss.backward()
-        D.requires_grad_(True)
-        opt_g.step()
-        opt_g.zero_grad()
-
-    def play(rounds: int) -> None:
-        nonlocal done
-        for _ in range(rounds):
-            clock = Clock(done, done / HORIZON)
-            for group in (*opt_d.param_groups, *opt_g.param_groups):
-                group["lr"] = value_at(optimizer.lr, clock)
-            judge(clock)
-            fool(clock)
-            done += 1
-            with torch.no_grad():
-                torch._foreach_lerp_(averaged, list(G.parameters()), 1 - min(0.999, (1 + done) / (10 + done)))
-
-    return play
+    """The hand loop on a recipe's game."""
+    return ByHand(row, data).advance
 
 
 def images() -> Dataset:
@@ -163,7 +177,10 @@ def main() -> None:
         if chosen.only in name:
             ratios, rate = compare(row, data, chosen.pairs, chosen.seconds)
             low, high = min(ratios), max(ratios)
-            print(f"{name:22s} {statistics.median(ratios):.2f}x  [{low:.2f}, {high:.2f}]  {rate:8.1f} rounds/s", flush=True)
+            print(
+                f"{name:22s} {statistics.median(ratios):.2f}x  [{low:.2f}, {high:.2f}]  {rate:8.1f} rounds/s",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

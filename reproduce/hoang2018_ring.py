@@ -52,7 +52,7 @@ def main() -> None:
     for beta in given.betas:
         spec = MGAN(generators=8, beta=beta, hidden=64, latent=Latent(size=16))
         optimizer = Adam(lr=given.rate, betas=(0.5, 0.999))
-        play = side_by_side(spec, NETS, data, range(given.seeds), Alternating(), optimizer, given.batch, given.rounds)
+        play = side_by_side(spec, NETS, data, range(given.seeds), Alternating(), optimizer, given.batch)
         for _ in range(4):
             play.advance(given.rounds // 4)
             found, told = [], []

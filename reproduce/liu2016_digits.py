@@ -47,7 +47,7 @@ def main() -> None:
     for tied in (True, False):
         spec = CoGAN(tied_generators=tied, hidden=128, penalties=(R1(gamma=0.5),), latent=Latent(size=32))
         optimizer = Adam(lr=given.rate, betas=(0.5, 0.999))
-        play = side_by_side(spec, NETS, data, range(given.seeds), Alternating(), optimizer, given.batch, given.rounds)
+        play = side_by_side(spec, NETS, data, range(given.seeds), Alternating(), optimizer, given.batch)
         for _ in range(3):
             play.advance(given.rounds // 3)
             made = play.sample(500, seed=1)

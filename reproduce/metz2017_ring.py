@@ -41,7 +41,7 @@ def main() -> None:
         spec = TwoPlayer(latent=Latent(size=256))
         optimizer = Adam(lr=given.rate, betas=(0.5, 0.999))
         rule = Unrolled(steps=steps)
-        play = side_by_side(spec, RING, data, range(given.seeds), rule, optimizer, given.batch, given.rounds)
+        play = side_by_side(spec, RING, data, range(given.seeds), rule, optimizer, given.batch)
         for _ in range(8):
             play.advance(given.rounds // 8)
             found = [modes(made, data.law) for made in play.sample(2500, seed=play.round)]

@@ -22,7 +22,7 @@ from equilibria.networks import MLPPair
 from equilibria.optimizers import Adam
 from equilibria.updates import Alternating
 
-NETS = MLPPair(depth=2, discriminator_depth=1, activation="relu")
+NETS = MLPPair(depth=2, discriminator_depth=1, activation="relu", init="xavier")
 LATENT = Latent(size=256)
 GAMES: dict[str, GameSpec] = {
     "gan": TwoPlayer(latent=LATENT),
@@ -47,9 +47,7 @@ def main() -> None:
     assert data.law is not None
     optimizer = Adam(lr=given.rate, betas=(0.5, 0.999))
     for name in given.games:
-        play = side_by_side(
-            GAMES[name], NETS, data, range(given.seeds), Alternating(), optimizer, given.batch, given.rounds
-        )
+        play = side_by_side(GAMES[name], NETS, data, range(given.seeds), Alternating(), optimizer, given.batch)
         for _ in range(4):
             play.advance(given.rounds // 4)
             found = [modes(made, data.law) for made in play.sample(2500, seed=play.round)]

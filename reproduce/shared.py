@@ -41,11 +41,10 @@ def side_by_side(
     rule: Rule,
     optimizer: OptimizerSpec,
     batch: int,
-    rounds: int,
 ) -> Play:
     """A play of one game per seed, trained as one Ensemble (on CPU it pays for small MLPs)."""
     game = Ensemble(lambda seed: seeded(spec, networks, data, seed), seeds)
-    play = Play(game, rule, {p.name: optimizer for p in game.players}, batches_of(data, batch), horizon=rounds)
+    play = Play(game, rule, {p.name: optimizer for p in game.players}, batches_of(data, batch))
     play.prepare()
     return play
 

@@ -1,7 +1,7 @@
 """Write the table of recipes into README.md, between its markers, from the registry and the bibliography.
 
-    python scripts/render_readme.py            # writes README.md
-    python scripts/render_readme.py --check    # exit status 1 if README.md is not as it would be written
+python scripts/render_readme.py            # writes README.md
+python scripts/render_readme.py --check    # exit status 1 if README.md is not as it would be written
 """
 
 from __future__ import annotations

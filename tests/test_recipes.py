@@ -166,7 +166,7 @@ def test_players_named_by_a_row_exist(name: str) -> None:
     game, _, row = made(name)
     players = {p.name for p in game.players}
     assert {o.player for o in row.optimizers} <= players
-    # A row may keep the default average of "generator" where no player is called so; one that names others must be right.
+    # The default average is of "generator"; a game without a player of that name takes none from it.
     assert {a.player for a in row.averages} <= players | {"generator"}
 
 

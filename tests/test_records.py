@@ -58,7 +58,7 @@ def test_a_record_is_frozen_and_takes_keywords_only() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Leaf().rate = 2.0  # type: ignore[misc]
     with pytest.raises(TypeError):
-        Leaf(0.1)  # type: ignore[misc]
+        Leaf(0.1)  # type: ignore[call-arg]
     assert is_record(Leaf()) and not is_record(0.1) and hash(Leaf()) == hash(Leaf())
 
 
@@ -69,9 +69,9 @@ def test_what_has_no_plain_form_is_refused(value: Any) -> None:
 
 
 def test_unknown_types_and_fields_are_named() -> None:
-    with pytest.raises(ConfigError, match="unknown record type 'Laef'.*did you mean"):
+    with pytest.raises(ConfigError, match=r"unknown record type 'Laef'.*did you mean"):
         decode({"type": "Laef"})
-    with pytest.raises(ConfigError, match="Leaf has no setting 'rtae'.*did you mean 'rate'"):
+    with pytest.raises(ConfigError, match=r"Leaf has no setting 'rtae'.*did you mean 'rate'"):
         decode({"type": "Leaf", "rtae": 1.0})
 
 

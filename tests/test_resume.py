@@ -1,6 +1,6 @@
 """Runs that are killed and continued, against the run that was never stopped: every byte of the state and of the log.
 
-``python tests/test_resume.py CASE KILLS FOLDER`` is the driver: a process of its own that forks the runs it kills, so
+``python tests/test_resume.py CASES KILLS FOLDER`` is the driver: a process of its own that forks the runs it kills, so
 that a kill costs no import.
 """
 
@@ -30,7 +30,7 @@ from equilibria.optimizers import Adam, RMSprop
 from equilibria.penalties import R1
 from equilibria.recipes import For, Recipe
 
-ROUNDS = 60
+ROUNDS = int(os.environ.get("ROUNDS", "60"))
 OFTEN = eq.Settings(device="cpu", progress=False, log_every=1, checkpoint_every=2, sample_every=40, keep=2)
 POINTS = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).numpy()
 
@@ -164,12 +164,12 @@ def await_write(child: int, folder: Path) -> bool:
     return True
 
 
-def driven(case: str, kills: int, folder: Path) -> int:
+def driven(cases: list[str], kills: int, folder: Path, rounds: int = 60) -> int:
     """The driver in a process of its own."""
     where = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
-        [sys.executable, __file__, case, str(kills), str(folder)],
-        env={**os.environ, "PYTHONPATH": where, "OMP_NUM_THREADS": "1"},
+        [sys.executable, __file__, ",".join(cases), str(kills), str(folder)],
+        env={**os.environ, "PYTHONPATH": where, "OMP_NUM_THREADS": "1", "ROUNDS": str(rounds)},
         capture_output=True,
         text=True,
         check=False,
@@ -181,18 +181,27 @@ def driven(case: str, kills: int, folder: Path) -> int:
 CASES = ["aae", "mixed", "ensemble"]
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_killed_run_ends_the_same(tmp_path: Path, case: str) -> None:
-    assert driven(case, 3, tmp_path) >= 0
+def test_a_killed_run_ends_the_same(tmp_path: Path) -> None:
+    assert driven(CASES, int(os.environ.get("KILLS", "3")), tmp_path, rounds=24) >= 0
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_killed_twenty_times_ends_the_same(tmp_path: Path, case: str) -> None:
-    assert driven(case, int(os.environ.get("KILLS", "20")), tmp_path) >= 1, "no kill fell into a checkpoint's write"
+    kills = int(os.environ.get("KILLS", "20"))
+    assert driven([case], kills, tmp_path) >= 1, "no kill fell into a checkpoint's write"
+
+
+def main(cases: str, kills: str, folder: str) -> int:
+    """Drive each case in a folder of its own."""
+    inside = 0
+    for case in cases.split(","):
+        (Path(folder) / case).mkdir()
+        inside += drive(case, int(kills), Path(folder) / case)
+    return inside
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(drive(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))
+    print(main(*sys.argv[1:]))

@@ -11,7 +11,7 @@ import torch
 from equilibria.errors import ConfigError
 from equilibria.game import clocked
 from equilibria.records import decode, encode
-from equilibria.schedules import Bursts, Clock, Cosine, Linear, value_at
+from equilibria.schedules import Bursts, Clock, Cosine, Decay, Linear, value_at
 
 TIMES = [0.0, 0.1, 0.25, 0.5, 0.8, 1.0]
 
@@ -24,8 +24,13 @@ def linear(t: float, start: float, end: float, until: float) -> float:
     return end if t >= until else start * (1 - t / until) + end * t / until
 
 
+def decay(t: float, start: float, end: float, until: float) -> float:
+    x = min(t / until, 1.0)
+    return math.exp((1 - x) * math.log(start) + x * math.log(end))
+
+
 @pytest.mark.parametrize("until", [1.0, 0.5])
-@pytest.mark.parametrize(("kind", "formula"), [(Cosine, cosine), (Linear, linear)])
+@pytest.mark.parametrize(("kind", "formula"), [(Cosine, cosine), (Linear, linear), (Decay, decay)])
 @pytest.mark.parametrize("t", TIMES)
 def test_a_schedule_is_its_formula_for_numbers_and_tensors(t: float, kind: Any, formula: Any, until: float) -> None:
     schedule = kind(start=2.0, end=0.5, until=until)
@@ -48,7 +53,9 @@ def test_a_value_is_itself_or_what_its_schedule_says() -> None:
     assert value_at(Linear(start=1.0, end=0.0), Clock(0, 0.25)) == 0.75
 
 
-@pytest.mark.parametrize("schedule", [Cosine(start=1.0, end=0.0), Linear(start=1.0, end=0.0), Bursts()])
+@pytest.mark.parametrize(
+    "schedule", [Cosine(start=1.0, end=0.0), Linear(start=1.0, end=0.0), Decay(start=1.0, end=0.1), Bursts()]
+)
 def test_a_schedule_is_a_record(schedule: Any) -> None:
     assert decode(encode(schedule)) == schedule
 
@@ -56,3 +63,9 @@ def test_a_schedule_is_a_record(schedule: Any) -> None:
 def test_a_schedule_says_what_it_does_not_know() -> None:
     with pytest.raises(ConfigError, match="Cosine has no setting 'stop'"):
         decode({"type": "Cosine", "start": 1.0, "stop": 0.0})
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (1.0, 0.0), (1.0, -1.0)])
+def test_a_decay_cannot_reach_zero(start: float, end: float) -> None:
+    with pytest.raises(ConfigError, match="both ends must be positive"):
+        Decay(start=start, end=end)

@@ -135,14 +135,24 @@ def test_past_extragradient_is_its_published_recursion(game: dict[str, float], h
         assert abs(found - z) < 1e-13
 
 
+def count_losses(game: Game, calls: list[str]) -> None:
+    honest = game.loss
+
+    def counting(player: str, draw: Draw) -> Loss:
+        calls.append(player)
+        return honest(player, draw)
+
+    game.loss = counting  # type: ignore[method-assign]
+
+
 def test_past_extragradient_takes_one_gradient_a_round() -> None:
     counts = []
     for past in (False, True):
         game = Numbers()
         play = playing(game, Extragradient(past=past), 0.1)
         play.advance()
-        calls, honest = [], game.loss
-        game.loss = lambda who, draw, c=calls, f=honest: c.append(who) or f(who, draw)  # type: ignore[method-assign,func-returns-value,misc]
+        calls: list[str] = []
+        count_losses(game, calls)
         play.advance(3)
         counts.append(len(calls))
     assert counts == [12, 6]
@@ -284,7 +294,7 @@ def round_jacobian(rule: Rule, h: float, **options: Any) -> list[complex]:
             game = dirac(*start, **options)
             draw = origin(game)
             play = Play(game, rule, {p.name: SGD(lr=h) for p in game.players}, nothing)
-            play.deal = lambda rows=None, draw=draw: draw  # type: ignore[method-assign,misc,assignment]
+            play.deal = lambda rows=None, draw=draw: draw  # type: ignore[method-assign,misc]
             play.advance()
             moved = parameters_of(game)
             ends.append(torch.cat([moved[n] for n in sorted(moved, key=lambda n: not n.endswith("theta"))]))

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from .errors import ConfigError, EquilibriaError
 
+_UNFINISHED = -1  # of a run that said how to continue it; Typer itself ends with 130 on Ctrl-C
 _WIDE = 200  # columns where there is no terminal: a pipe or a file cuts nothing off
 
 app = typer.Typer(
@@ -101,7 +102,7 @@ def train(
         run = _start(recipe, data, setting or [], folder, base, steps=steps, seed=seed or 0)
     _after(run, as_json)
     if not run.finished:
-        raise typer.Exit(130)
+        raise typer.Exit(_UNFINISHED)
 
 
 def _start(
@@ -345,14 +346,16 @@ def main(arguments: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _warn
         try:
-            return int(app(given, prog_name="equilibria", standalone_mode=False) or 0)
+            code = int(app(given, prog_name="equilibria", standalone_mode=False) or 0)
         except (KeyboardInterrupt, typer.Abort):
-            _tell("stopped", "the round that was being played is not kept; `equilibria runs` says what can be resumed")
-            return 130
+            code = 130
         except Exception as error:
             if debug:
                 raise
             return _failed(error)
+    if code == 130:
+        _tell("stopped", "what was under way is not kept; `equilibria runs` lists what can be resumed.")
+    return 130 if code == _UNFINISHED else code
 
 
 def _failed(error: Exception) -> int:

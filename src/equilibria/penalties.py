@@ -8,7 +8,7 @@ Weights and standard deviations may be schedules, read off the draw's clock.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -60,7 +60,13 @@ class Moment(Protocol):
 
 
 class Penalty(ABC):
-    """A term of the discriminator's loss."""
+    """A term of the discriminator's loss.
+
+    Attributes:
+        sides: the sides whose slopes the penalty reads.
+    """
+
+    sides: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def noise(self, real: Tensor) -> dict[str, Tensor]:
@@ -128,6 +134,7 @@ class R1(Penalty):
         tensor(25.)
     """
 
+    sides: ClassVar[tuple[str, ...]] = ("real",)
     gamma: Weight = 1.0
 
     def __post_init__(self) -> None:
@@ -147,6 +154,7 @@ class R2(Penalty):
     .. math:: \frac{\gamma}{2} E_q \|\nabla_x h\|^2
     """
 
+    sides: ClassVar[tuple[str, ...]] = ("fake",)
     gamma: Weight = 1.0
 
     def __post_init__(self) -> None:
@@ -237,6 +245,7 @@ class JSRegulariser(Penalty):
     (Roth et al. 2017, the Jensen-Shannon case.) The weights are differentiated too. For a patch map ``h`` is its mean.
     """
 
+    sides: ClassVar[tuple[str, ...]] = ("real", "fake")
     gamma: Weight = 0.1
 
     def __post_init__(self) -> None:

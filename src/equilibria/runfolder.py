@@ -95,7 +95,8 @@ def create(path: Path, info: dict[str, Any]) -> None:
         disk.sync(path.parent)
     except (OSError, RunError) as error:
         _unmake(made)
-        raise disk.disk_error(error, path) if isinstance(error, OSError) else error from error
+        cause = error if isinstance(error, OSError) else error.__cause__
+        raise disk.disk_error(cause, path) if isinstance(cause, OSError) else error from error
 
 
 def _unmake(made: list[Path]) -> None:
@@ -133,7 +134,7 @@ def read(path: Path) -> dict[str, Any]:
         )
     for inside, needed in ((info, _NEEDED), (info.get("data"), _NEEDED_OF_DATA)):
         for name, kind in needed.items():
-            if not isinstance(inside, dict) or not isinstance(inside.get(name), kind):
+            if not isinstance(inside, dict) or not isinstance(inside.get(name, ...), kind):
                 raise RunError(f"{file} is damaged: '{name}' is missing or of the wrong kind", keep)
     return info
 

@@ -198,12 +198,12 @@ def resume(
     runfolder.read(folder)
     with runfolder.locked(folder):
         run, settings = _open(folder, data, modules, device)
+        saved = _restored(run)
         if steps is not None:
             if steps < run.play.round:
                 raise ConfigError(f"steps={steps}, and {folder} is at round {run.play.round}", "ask for more rounds")
             run.info["steps"] = steps
             disk.write_atomically(folder / "run.json", json.dumps(run.info, indent=1))
-        saved = _restored(run)
         if saved is None:
             if checkpoint.listed(folder / "checkpoints"):
                 warnings.warn(f"no checkpoint of {folder} is whole: it starts again from round 0", stacklevel=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -64,26 +65,16 @@ def judge(play: Play, data: Dataset, n: int | None = None, seed: int = 0) -> dic
         second = metrics.evaluate(parts["second"], other, suite=suite)
         both = {"first": first, "second": second}
         return {f"{name}/{key}": value for name, found in both.items() for key, value in found.items()}
-    return _mean([metrics.evaluate(rows, data, labels=told, suite=suite) for rows in parts.values()])
+    # A floor is of the data, not of the samples: the first member's is enough, the others take the cheapest.
+    suites = [suite] + [replace(suite, repeats=1)] * (len(parts) - 1)
+    judged = zip(parts.values(), suites, strict=True)
+    return _mean([metrics.evaluate(rows, data, labels=told, suite=own) for rows, own in judged])
 
 
 def _mean(found: list[dict[str, Measured]]) -> dict[str, Measured]:
-    """The mean of each metric over the members that have it."""
-    if len(found) == 1:
-        return found[0]
-    means = {}
-    for name in {key: None for one in found for key in one}:
-        rows = [one[name] for one in found if name in one]
-        floors = [row.floor for row in rows if row.floor is not None]
-        means[name] = Measured(
-            value=fmean(row.value for row in rows),
-            floor=fmean(floors) if floors else None,
-            spread=fmean(row.spread for row in rows),
-            unit=rows[0].unit,
-            n=rows[0].n,
-            higher=rows[0].higher,
-        )
-    return means
+    """The mean of each metric over the members that have it, beside the first one's floor."""
+    rows = {name: [one[name] for one in found if name in one] for one in found for name in one}
+    return {name: replace(own[0], value=fmean(row.value for row in own)) for name, own in rows.items()}
 
 
 def check_name(path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..data import DataSpec
 from ..errors import DataError
 from ..game import Batch, Contest, Draw, Game, Loss, Player, Tensors
-from ..networks import Networks, advance_spectral_norms, one_hot
+from ..networks import Head, Networks, advance_spectral_norms, one_hot
 from ..objectives import NonSaturating, Objective
 from ..penalties import Clip, InstanceNoise, Penalty
 from ..records import record
@@ -77,6 +77,7 @@ class TwoPlayerGame(Game):
         self.spec, self.classes = spec, spec._classes(data)
         fit_pair(generator, discriminator, spec.latent.size, data.shape, self.classes)
         self.generator, self.discriminator = generator, logits(discriminator)
+        self._rowwise = isinstance(discriminator, Head) and discriminator.rowwise
         self.register_buffer("shift", torch.zeros(data.shape) if spec.standardise else None)
         self.register_buffer("scale", torch.ones(()) if spec.standardise else None)
         self.players = (
@@ -120,6 +121,8 @@ class TwoPlayerGame(Game):
         if player == "generator":
             real = contest.scores("real") if objective.pairs else None
             return Loss(objective.generator(contest.scores("fake"), real))
+        if self._rowwise:
+            contest.together(slopes={side for p in self.spec.penalties for side in p.sides} == {"real", "fake"})
         penalties = {f"penalty/{type(p).__name__}": p(contest, draw) for p in self.spec.penalties}
         real, fake = contest.scores("real"), contest.scores("fake")
         total = objective.discriminator(real, fake)

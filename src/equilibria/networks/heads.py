@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .layers import Reshape, check_input, check_label
+from .norms import BatchNorm
 from .spectral import spectral
 
 
@@ -118,6 +119,11 @@ class Head(nn.Module):
         self.trunk = trunk
         self.logit = spectral(nn.Linear(trunk.features, 1), spectral_norm)
         self.embed = spectral(nn.Linear(trunk.features, classes, bias=False), spectral_norm) if classes else None
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether the logit of a point does not depend on the other points of its batch."""
+        return not any(isinstance(module, BatchNorm) for module in self.modules())
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """``x`` ``(n, *shape)``, one-hot ``y`` ``(n, classes)``; returns logits ``(n,)``, higher for more real.

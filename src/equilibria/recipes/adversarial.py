@@ -20,7 +20,8 @@ from ..objectives import (
 )
 from ..optimizers import SGD, Adam, RMSprop
 from ..penalties import R1, R2, Clip, Dragan, GradientPenalty, InstanceNoise
-from ..schedules import Bursts, Cosine, Linear
+from ..play import Average
+from ..schedules import Bursts, Cosine, Decay, Linear
 from ..updates import Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
 from .recipe import Recipe
 
@@ -185,16 +186,19 @@ RELATIVISTIC = (
         name="r3gan-small",
         year=2024,
         cite="huang2024r3gan",
-        source="section 2 (RpGAN + R1 + R2) and its cosine schedules, perceptrons",
+        source="section 2 (RpGAN + R1 + R2) with falling penalties, perceptrons",
         about="relativistic pairing, slope penalties on both sides; the default for vectors",
         game=TwoPlayer(
             objective=RelativisticPairing(),
-            penalties=(R1(gamma=Cosine(start=0.5, end=0.001)), R2(gamma=Cosine(start=0.5, end=0.001))),
+            penalties=(R1(gamma=Decay(start=0.5, end=1e-5)), R2(gamma=Decay(start=0.5, end=1e-5))),
             latent=Latent(size=2),
+            standardise=True,
         ),
-        optimizer=Adam(lr=Cosine(start=2e-3, end=1e-4), betas=(0.0, 0.99)),
+        networks=Auto(vector=MLPPair(width=64, init="kaiming")),
+        optimizer=Adam(lr=Cosine(start=4e-3, end=1e-4), betas=(0.0, 0.99)),
+        averages=(Average(decay=0.995),),
         batch=256,
-        steps=30_000,
+        steps=80_000,
     ),
 )
 

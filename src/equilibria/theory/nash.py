@@ -1,15 +1,27 @@
-"""How far from an equilibrium: what each player could gain alone."""
+r"""How far from an equilibrium: what each player could gain alone, and what there is when no equilibrium exists.
+
+An equilibrium is a *definition*, that no player gains by moving alone; for two players of a zero-sum value,
+:math:`V(D, G^*) \le V(D^*, G^*) \le V(D^*, G)` for all ``D`` and ``G``. It does not follow from writing min max (E29),
+and it may not exist (E30, :func:`gaussian_logit`). Strategies are parameters by name; nothing that is given is changed.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .divergences import softplus
+from .slopes import input_slopes
+
+Params = dict[str, Tensor]
 Strategy = Mapping[str, Tensor]
 Projection = Callable[[str, Tensor], Tensor]
+Value = Callable[[Params, Params], Tensor]
+"""A zero-sum value of the discriminator's and the generator's parameters: the first ascends it, the second descends."""
 
 
 def nikaido_isoda(
@@ -18,6 +30,8 @@ def nikaido_isoda(
     steps: int = 50,
     rate: float = 1e-2,
     projections: Mapping[str, Projection] | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
 ) -> dict[str, float]:
     r"""What each player gains by its best answer to the others (Nikaido & Isoda 1955).
 
@@ -28,8 +42,8 @@ def nikaido_isoda(
     :math:`\max_{D'} V(D', G) - \min_{G'} V(D, G')` of Grnarova et al. 2019. Players may share parameters.
 
     The minimum is searched for from the present strategy by Adam, and the best point seen counts, the start among them:
-    so every term is non-negative and bounds the true one from below. Nothing that is given is changed, and no random
-    number is drawn.
+    so every term is non-negative and bounds the true one from below. With ``noise`` the search starts beside the
+    present strategy (the perturbed gap): it leaves points where the gradient vanishes though they are no equilibrium.
 
     Args:
         losses: each player's loss as a function of its own strategy, the others' held.
@@ -37,6 +51,8 @@ def nikaido_isoda(
         steps: of the search.
         rate: Adam's.
         projections: each constrained player's map ``(name, tensor) -> tensor`` onto its strategy set.
+        noise: standard deviation of the Gaussian displacement of the search's start.
+        seed: of that displacement; the global generator is not touched.
 
     Returns:
         :math:`\psi_i` by player, in the losses' units; ``inf`` where the search met a loss of minus infinity.
@@ -62,37 +78,161 @@ def nikaido_isoda(
         if not strategies.get(player):
             raise ValueError(f"player '{player}' has no strategy; give its parameters by name")
         project = (projections or {}).get(player)
-        found[player] = _gain(loss, strategies[player], steps, rate, project)
+        found[player] = best_response(loss, strategies[player], steps, rate, project, noise, seed).gain
     return found
 
 
-def _gain(
-    loss: Callable[[dict[str, Tensor]], Tensor],
-    start: Strategy,
-    steps: int,
-    rate: float,
-    project: Projection | None,
-) -> float:
-    own = {name: value.detach().clone().requires_grad_() for name, value in start.items()}
-    optimizer = torch.optim.Adam(list(own.values()), lr=rate)
-    first = best = math.nan
+@dataclass(frozen=True)
+class Response:
+    """A player's best answer found: its parameters, and how much it lowers the player's loss (>= 0)."""
+
+    strategy: Params
+    gain: float
+
+
+def best_response(
+    loss: Callable[[Params], Tensor],
+    strategy: Strategy,
+    steps: int = 50,
+    rate: float = 1e-2,
+    projection: Projection | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Response:
+    """The lowest loss that Adam meets from a strategy, the strategy itself among the candidates.
+
+    Arguments and errors as in :func:`nikaido_isoda`, of one player. Many steps of a *generator* against a held
+    discriminator are the inner problem of max min: it maps every code to the one point that looks most real
+    (Goodfellow 2016, sec. 5.1.1), which is how modes are lost.
+
+    Examples:
+        >>> found = best_response(lambda own: (own["x"] - 3.0) ** 2, {"x": torch.tensor(1.0)}, steps=300, rate=0.05)
+        >>> round(found.strategy["x"].item(), 2), round(found.gain, 2)
+        (3.0, 4.0)
+    """
+    kept = {name: value.detach().clone() for name, value in strategy.items()}
     with torch.enable_grad():
+        first = best = float(loss(kept).detach())
+        if not math.isfinite(first):
+            raise ValueError(f"a loss is {first} at the present strategies; the gap is not defined")
+        own = {name: value.requires_grad_() for name, value in _displaced(kept, noise, seed).items()}
+        optimizer = torch.optim.Adam(list(own.values()), lr=rate)
         for step in range(steps + 1):
+            _project(own, projection if step or noise else None)
             value = loss(own)
             here = float(value.detach())
-            if step == 0:
-                first = best = here
-                if not math.isfinite(here):
-                    raise ValueError(f"a loss is {here} at the present strategies; the gap is not defined")
-            best = min(best, here)  # a NaN further on never wins
+            if here < best:  # a NaN never wins
+                best, kept = here, {name: tensor.detach().clone() for name, tensor in own.items()}
             if step == steps or not math.isfinite(here):
                 break
             grads = torch.autograd.grad(value, list(own.values()), allow_unused=True)
             for parameter, grad in zip(own.values(), grads, strict=True):
                 parameter.grad = grad
             optimizer.step()
-            if project is not None:
-                with torch.no_grad():
-                    for name, parameter in own.items():
-                        parameter.copy_(project(name, parameter))
-    return first - best
+    return Response(kept, first - best)
+
+
+def _displaced(strategy: Params, noise: float, seed: int) -> Params:
+    if not noise:
+        return {name: value.clone() for name, value in strategy.items()}
+    source = torch.Generator().manual_seed(seed)
+    return {
+        name: value + noise * torch.randn(value.shape, generator=source, dtype=torch.float64).to(value)
+        for name, value in strategy.items()
+    }
+
+
+@torch.no_grad()
+def _project(own: Params, projection: Projection | None) -> None:
+    if projection is not None:
+        for name, parameter in own.items():
+            parameter.copy_(projection(name, parameter))
+
+
+def held_out_gap(
+    losses: Mapping[str, Callable[[Params], Tensor]],
+    held_out: Mapping[str, Callable[[Params], Tensor]],
+    strategies: Mapping[str, Strategy],
+    steps: int = 50,
+    rate: float = 1e-2,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The gap as Grnarova et al. 2019 estimate it: answers are sought on some data and judged on other data.
+
+    A term may be negative, where an answer that fits the first data is worse on the second.
+
+    Args:
+        losses: each player's loss on the data that answers are fitted to, as a function of its own strategy.
+        held_out: the same losses on the data that counts.
+        strategies: as the rest, as in :func:`nikaido_isoda`.
+
+    Raises:
+        ValueError: a player is missing from one of the three, or a loss is not finite at the start.
+
+    Examples:
+        >>> fitted, judged = {"x": lambda own: (own["x"] - 1) ** 2}, {"x": lambda own: (own["x"] - 0.5) ** 2}
+        >>> gaps = held_out_gap(fitted, judged, {"x": {"x": torch.tensor(0.0)}}, steps=400, rate=0.05)
+        >>> abs(gaps["x"]) < 1e-4
+        True
+    """
+    if not losses.keys() == held_out.keys() == strategies.keys():
+        raise ValueError(f"players {list(losses)}, {list(held_out)}, {list(strategies)} differ; give each everywhere")
+    found: dict[str, float] = {}
+    for player, loss in losses.items():
+        answer = best_response(loss, strategies[player], steps, rate, None, noise, seed).strategy
+        judge = held_out[player]
+        found[player] = float(judge(dict(strategies[player])).detach() - judge(answer).detach())
+    return found
+
+
+def duality_gap(
+    value: Value, discriminator: Strategy, generator: Strategy, steps: int = 50, rate: float = 1e-2
+) -> float:
+    r"""The duality gap of a zero-sum value (Grnarova et al. 2019), from below.
+
+    .. math:: DG(G, D) = \max_{D'} V(D', G) - \min_{G'} V(D, G') \ge 0
+
+    Zero exactly at the pure Nash equilibria. If the generators include the data's law and ``V`` is that of Goodfellow
+    et al. 2014, :math:`DG \ge 2\,JSD(p, q)`: the first term is :math:`-\log 4 + 2\,JSD`, the second at most
+    :math:`-\log 4`. (The paper states JSD, of the halved value.)
+
+    Examples:
+        >>> x, y = {"x": torch.tensor(1.0)}, {"y": torch.tensor(0.0)}
+        >>> value = lambda d, g: d["x"] * g["y"] - (d["x"] ** 2 - g["y"] ** 2) / 2
+        >>> round(duality_gap(value, x, y, steps=400, rate=0.02), 3)
+        1.0
+    """
+    return sum(
+        nikaido_isoda(
+            _sides(value, dict(discriminator), dict(generator)), _pair(discriminator, generator), steps, rate
+        ).values()
+    )
+
+
+def minimax_metric(
+    value: Value, discriminator: Strategy, generator: Strategy, steps: int = 50, rate: float = 1e-2
+) -> float:
+    r"""The first term of the duality gap, :math:`\max_{D'} V(D', G)` from below: how good the generator is.
+
+    For the value of Goodfellow et al. 2014 it is :math:`-\log 4 + 2\,JSD(p, q)` at most.
+
+    Examples:
+        >>> at = {"x": torch.tensor(0.0)}
+        >>> round(minimax_metric(lambda d, g: g["x"] * d["x"] - d["x"] ** 2, at, {"x": torch.tensor(2.0)}, 400), 3)
+        1.0
+    """
+    held = dict(generator)
+    gain = best_response(lambda own: -value(own, held), discriminator, steps, rate).gain
+    return float(value(dict(discriminator), held).detach()) + gain
+
+
+def _sides(value: Value, discriminator: Params, generator: Params) -> dict[str, Callable[[Params], Tensor]]:
+    return {
+        "discriminator": lambda own: -value(own, generator),
+        "generator": lambda own: value(discriminator, own),
+    }
+
+
+def _pair(discriminator: Strategy, generator: Strategy) -> dict[str, Strategy]:
+    return {"discriminator": discriminator, "generator": generator}

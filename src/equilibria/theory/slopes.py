@@ -38,10 +38,29 @@ def input_slopes(score: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, 
     """
     exact = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     with torch.autocast(x.device.type, enabled=False):
+        if _is_eager():
+            # A tensor of its own: what score closes over may depend on x as well, and does not count.
+            point = exact.view_as(exact) if exact.requires_grad else exact.detach().requires_grad_()
+            scores = score(point)
+            seed = _rows_mean(scores, x)
+            if not scores.requires_grad:
+                return scores, torch.zeros_like(exact)
+            (slopes,) = torch.autograd.grad(scores, point, seed, create_graph=True, materialize_grads=True)
+            return scores, slopes
         pulled = torch.func.vjp(score, exact)
         scores, pull_back = pulled[0], pulled[1]
-        if scores.ndim == 0 or scores.shape[0] != x.shape[0]:
-            raise ValueError(f"scores of shape {tuple(scores.shape)} for points of shape {tuple(x.shape)}; want (n,)")
-        rows_mean = torch.full_like(scores, x.shape[0] / max(scores.numel(), 1))
-        (slopes,) = pull_back(rows_mean)
+        (slopes,) = pull_back(_rows_mean(scores, x))
     return scores, slopes
+
+
+def _is_eager() -> bool:
+    """Whether autograd can give the slopes itself: outside transforms, compilation and no_grad. It costs less there."""
+    inside = torch._C._functorch.peek_interpreter_stack() is not None or torch.compiler.is_compiling()
+    return torch.is_grad_enabled() and not inside
+
+
+def _rows_mean(scores: Tensor, x: Tensor) -> Tensor:
+    """What to pull back: ones for scores ``(n,)``, shares for maps."""
+    if scores.ndim == 0 or scores.shape[0] != x.shape[0]:
+        raise ValueError(f"scores of shape {tuple(scores.shape)} for points of shape {tuple(x.shape)}; want (n,)")
+    return torch.full_like(scores, x.shape[0] / max(scores.numel(), 1))

@@ -65,7 +65,7 @@ def save(play: Play, folder: Path, keep: int = 3, seconds: float = 0.0) -> Path:
             _discard(final)
         temporary.rename(final)
         disk.sync(folder)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, RunError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise disk.disk_error(_as_os_error(error), final) from error
     found = listed(folder)
@@ -163,6 +163,8 @@ def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _as_os_error(error: Exception) -> OSError:
     """What the file system said; the format's writer says it in words."""
+    if isinstance(error.__cause__, OSError):
+        return error.__cause__
     if isinstance(error, OSError):
         return error
     code = re.search(r"(?:os error|code:) (\d+)", str(error))

@@ -1,0 +1,269 @@
+r"""Where minimisers lie: bad minima of separable and of paired losses, and the one Gaussian that each divergence picks.
+
+The first half counts configurations of ``n`` free generated points against ``n`` distinct data points at the optimal
+discriminator (Sun, Fang & Schwing 2020). A configuration is a tuple: entry ``i`` says on which datum generated point
+``i`` lies, or is :data:`OFF` where it lies on none. Values are the discriminator's supremum, in nats: the generator
+descends them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .divergences import F_DIVERGENCES, f_divergence
+
+OFF = -1
+Configuration = tuple[int, ...]
+Value = Callable[[Configuration], float]
+_MOST = 6
+
+
+class LandscapeCount(NamedTuple):
+    """How many configurations put all generated points on data.
+
+    Attributes:
+        assignments: all of them, ``n^n``.
+        bijections: those that match the data, ``n!``.
+        collapsed: the others, ``n^n - n!``.
+    """
+
+    assignments: int
+    bijections: int
+    collapsed: int
+
+
+def landscape_count(n: int) -> LandscapeCount:
+    r"""Exactly :math:`n^n - n!` assignments are bad strict local minima of a separable loss, none of a paired one.
+
+    (Sun, Fang & Schwing 2020, Theorems 1 and 2.) Assumptions: ``n`` distinct data points, ``n`` free generated points,
+    the discriminator optimal among all functions at every configuration. :func:`strict_local_minima` finds them by
+    search.
+
+    Args:
+        n: points on each side.
+
+    Raises:
+        ValueError: ``n < 1``.
+
+    Examples:
+        >>> landscape_count(3)
+        LandscapeCount(assignments=27, bijections=6, collapsed=21)
+    """
+    if n < 1:
+        raise ValueError(f"a landscape of {n} points; at least one is needed")
+    return LandscapeCount(n**n, math.factorial(n), n**n - math.factorial(n))
+
+
+def separable_value(configuration: Configuration) -> float:
+    r"""The optimal value of the vanilla, separable loss at a configuration, in nats.
+
+    .. math:: \sup_D \frac1n \sum_i \log D(x_i) + \frac1n \sum_i \log(1 - D(y_i))
+
+    A datum with ``m`` generated points on it contributes :math:`\log\frac{1}{1+m} + m \log\frac{m}{1+m}`; a point off
+    the data nothing. The least value is :math:`-\log 4`, at bijections.
+
+    Args:
+        configuration: entries in ``0..n-1`` or :data:`OFF`.
+
+    Raises:
+        ValueError: an entry out of range.
+
+    Examples:
+        >>> round(separable_value((0, 1)), 4), round(separable_value((0, 0)), 4)
+        (-1.3863, -0.9548)
+    """
+    _check(configuration)
+    counts = Counter(at for at in configuration if at != OFF)
+    terms = (m * math.log(m / (1 + m)) - math.log(1 + m) for m in counts.values())
+    return math.fsum(terms) / len(configuration)
+
+
+def paired_value(configuration: Configuration) -> float:
+    r"""The optimal value of relativistic pairing at a configuration, in nats.
+
+    .. math:: \sup_h \frac1n \sum_i \log \sigma(h(x_i) - h(y_i)) = -\frac{\log 2}{n}\, \#\{i \text{ on a cycle}\}
+
+    Read the configuration as a graph with an edge from datum ``i`` to the datum under generated point ``i``. Along a
+    cycle the differences sum to zero, and by concavity the best is to make them all zero; every other difference can
+    be made as large as wanted, all at once. The least value :math:`-\log 2` is reached exactly where
+    ``{y} = {x}``.
+
+    Args:
+        configuration: entries in ``0..n-1`` or :data:`OFF`.
+
+    Raises:
+        ValueError: an entry out of range.
+
+    Examples:
+        >>> round(paired_value((1, 0)), 4), round(paired_value((0, 0)), 4)
+        (-0.6931, -0.3466)
+    """
+    _check(configuration)
+    n = len(configuration)
+    on_cycle = 0
+    for start in range(n):
+        at = configuration[start]
+        for _ in range(n):
+            if at in (OFF, start):
+                break
+            at = configuration[at]
+        on_cycle += at == start
+    return -math.log(2) * on_cycle / n
+
+
+def strict_local_minima(n: int, value: Value) -> list[Configuration]:
+    r"""Every assignment of all points to data from which each small move costs something.
+
+    A small move of a set of points takes them off the data (data are distinct, so nearby there is nothing else to lie
+    on); the values depend on nothing more. All ``2^n - 1`` sets are tried at all ``n^n`` assignments.
+
+    Args:
+        n: points on each side, at most 6.
+        value: :func:`separable_value` or :func:`paired_value`.
+
+    Raises:
+        ValueError: ``n`` out of range.
+
+    Examples:
+        >>> strict_local_minima(2, separable_value)
+        [(0, 0), (0, 1), (1, 0), (1, 1)]
+        >>> strict_local_minima(2, paired_value)
+        [(0, 1), (1, 0)]
+    """
+    _check_size(n)
+    moved = [set(s) for size in range(1, n + 1) for s in itertools.combinations(range(n), size)]
+
+    def is_strict(at: Configuration) -> bool:
+        here = value(at)
+        return all(value(tuple(OFF if i in s else a for i, a in enumerate(at))) > here + 1e-12 for s in moved)
+
+    return [at for at in itertools.product(range(n), repeat=n) if is_strict(at)]
+
+
+def trapped(n: int, value: Value) -> list[Configuration]:
+    r"""Configurations from which no path that never rises leads to the least value.
+
+    A path moves one point at a time, off the data or onto a datum. For the paired loss the list is empty: there is no
+    bad basin (Sun, Fang & Schwing 2020, Theorem 2). For a separable loss it holds the collapsed assignments.
+
+    Args:
+        n: points on each side, at most 6.
+        value: :func:`separable_value` or :func:`paired_value`.
+
+    Raises:
+        ValueError: ``n`` out of range.
+
+    Examples:
+        >>> trapped(2, paired_value), trapped(2, separable_value)
+        ([], [(0, 0), (1, 1)])
+    """
+    _check_size(n)
+    places = range(OFF, n)
+    heights = {at: value(at) for at in itertools.product(places, repeat=n)}
+    least = min(heights.values())
+    free = {at for at, height in heights.items() if height <= least + 1e-12}
+    found = list(free)
+    while found:  # backwards: from where one may fall to here
+        at = found.pop()
+        for i, place in itertools.product(range(n), places):
+            before = (*at[:i], place, *at[i + 1 :])
+            if before not in free and heights[before] >= heights[at] - 1e-12 and _passable(at, before, i, heights):
+                free.add(before)
+                found.append(before)
+    return sorted(heights.keys() - free)
+
+
+def _passable(at: Configuration, before: Configuration, i: int, heights: dict[Configuration, float]) -> bool:
+    """Between two data the point crosses open space, and must not rise there."""
+    return heights[(*at[:i], OFF, *at[i + 1 :])] <= heights[before] + 1e-12
+
+
+class GaussianFit(NamedTuple):
+    """The Gaussian that a divergence picks.
+
+    Attributes:
+        mean: of the fit.
+        std: of the fit.
+        divergence: what is left between target and fit, in the divergence's unit.
+    """
+
+    mean: float
+    std: float
+    divergence: float
+
+
+def fit_gaussian(
+    name: str, target: Tensor, points: Tensor, weights: Tensor, mean: float = 0.0, std: float = 1.0
+) -> GaussianFit:
+    r"""Fit one Gaussian to a density on a grid: :math:`\min_{\mu, \sigma} D_f(p \| N(\mu, \sigma^2))`.
+
+    With a generator too small for the data the divergence decides what is given up: KL covers all modes, reverse KL
+    takes one, JSD switches from covering to taking as the modes move apart; "JS favours realism and coverage equally"
+    is a heuristic (E63). The search is local (L-BFGS from the given start), so a mode-seeking divergence answers for
+    the basin of its start.
+
+    Args:
+        name: a key of ``F_DIVERGENCES``.
+        target: density ``p`` at the points, ``(k,)``.
+        points: the grid, ``(k,)``.
+        weights: of the quadrature, ``(k,)``.
+        mean: where the search starts.
+        std: where the search starts, > 0.
+
+    Raises:
+        ValueError: unknown name, shapes that do not fit, a target that does not integrate to 1, ``std <= 0``, or a
+            search that left the grid.
+
+    Examples:
+        >>> x = torch.linspace(-10, 10, 801, dtype=torch.float64)
+        >>> normal = torch.distributions.Normal(1.0, 0.5).log_prob(x).exp()
+        >>> fit = fit_gaussian("kl", normal, x, torch.full_like(x, 0.025))
+        >>> round(fit.mean, 4), round(fit.std, 4)
+        (1.0, 0.5)
+    """
+    if name not in F_DIVERGENCES or std <= 0:
+        raise ValueError(f"divergence '{name}', std {std}; want one of {', '.join(F_DIVERGENCES)}, and > 0")
+    if not target.shape == points.shape == weights.shape or target.ndim != 1:
+        shapes = f"{tuple(target.shape)}, {tuple(points.shape)}, {tuple(weights.shape)}"
+        raise ValueError(f"target, points and weights of shapes {shapes}; all must be (k,)")
+    if abs(total := float(target @ weights) - 1) > 1e-3:
+        raise ValueError(f"the target integrates to {1 + total:.4g}; widen or refine the grid until it is 1")
+    place = target.new_tensor([mean, math.log(std)]).requires_grad_()
+    search = torch.optim.LBFGS([place], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def left() -> Tensor:
+        z = (points - place[0]) * (-place[1]).exp()
+        log_q = -z.square() / 2 - place[1] - math.log(2 * math.pi) / 2
+        # Far tails underflow to 0, where a divergence is infinite although the fit is not to blame.
+        return f_divergence(name, target, log_q.clamp(min=-600).exp(), weights)
+
+    def closure() -> float:
+        search.zero_grad()
+        loss = left()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    with torch.enable_grad():
+        search.step(closure)
+    mean, std = float(place[0].detach()), float(place[1].detach().exp())
+    if not (points.min() < mean < points.max()) or not math.isfinite(std):
+        raise ValueError(f"the fit left the grid at mean {mean:.3g}, std {std:.3g}; start nearer or widen the grid")
+    return GaussianFit(mean, std, float(left().detach()))
+
+
+def _check(configuration: Configuration) -> None:
+    n = len(configuration)
+    if n == 0 or not all(OFF <= at < n for at in configuration):
+        raise ValueError(f"configuration {configuration}; entries are data 0..{n - 1}, or {OFF} for off the data")
+
+
+def _check_size(n: int) -> None:
+    if not 1 <= n <= _MOST:
+        raise ValueError(f"a search over {n} points; between 1 and {_MOST}: it grows like n^n, use landscape_count")

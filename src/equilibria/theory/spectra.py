@@ -1,0 +1,287 @@
+r"""Eigenvalues of a game's Jacobian: which equilibria attract, how fast, and with which step.
+
+A flow :math:`\dot x = v(x)` is locally exponentially stable at a zero of ``v`` if every eigenvalue of :math:`v'` there
+has negative real part; the step :math:`x \mapsto F(x)` is if every eigenvalue of :math:`F'` is inside the unit circle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Map = Callable[[Tensor], Tensor]
+Which = Literal["LR", "SR", "LM", "LI"]
+
+
+def eigenvalues(matrix: Tensor) -> Tensor:
+    """The eigenvalues of a square matrix, complex ``(n,)``, by decreasing real part.
+
+    Raises:
+        ValueError: the matrix is not square or not finite.
+
+    Examples:
+        >>> [round(value.imag, 6) for value in eigenvalues(torch.tensor([[0.0, -2.0], [2.0, 0.0]])).tolist()]
+        [2.0, -2.0]
+    """
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"a matrix of shape {tuple(matrix.shape)}; want (n, n)")
+    if not bool(torch.isfinite(matrix).all()):
+        raise ValueError("the matrix has entries that are not finite; look for a loss or slope that overflowed")
+    return _ordered(torch.linalg.eigvals(matrix))
+
+
+def leading_eigenvalues(
+    product: Map, like: Tensor, k: int = 6, which: Which = "LR", tolerance: float = 1e-10, rounds: int = 300
+) -> Tensor:
+    r"""Some eigenvalues of a matrix known by its products only (Arnoldi's method, restarted; ARPACK).
+
+    Memory is that of a few dozen vectors, so it runs on games of millions of parameters, where the matrix has ``n^2``
+    entries. The start vector is fixed: the same matrix gives the same answer.
+
+    Args:
+        product: ``u`` to ``J u``, ``(n,)`` to ``(n,)`` (:func:`~equilibria.theory.fields.linearise`).
+        like: a tensor ``(n,)`` of the vectors' type and device.
+        k: how many.
+        which: ``"LR"`` largest real part (decides stability), ``"SR"`` smallest (decides the step), ``"LM"`` largest
+            modulus, ``"LI"`` largest imaginary part by modulus (rotation).
+        tolerance: relative, of an eigenvalue's residual; no use below the precision of ``like``.
+        rounds: restarts at most.
+
+    Returns:
+        Complex ``(k,)``, by decreasing real part; all ``n`` of them where ``k >= n - 1``.
+
+    Raises:
+        ValueError: ``k`` is not positive, a product is not finite, or the method did not converge.
+
+    Examples:
+        >>> scales = torch.arange(100.0, dtype=torch.float64)
+        >>> [round(value.real, 6) for value in leading_eigenvalues(lambda u: scales * u, scales, k=2).tolist()]
+        [99.0, 98.0]
+    """
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+
+    n = like.numel()
+    if k < 1 or like.ndim != 1:
+        raise ValueError(f"k={k} eigenvalues on vectors of shape {tuple(like.shape)}; want k >= 1 and (n,)")
+    if k >= n - 1:
+        basis = torch.eye(n, dtype=like.dtype, device=like.device)
+        return eigenvalues(torch.stack([product(column) for column in basis], 1))
+    kind = np.float64 if like.dtype == torch.float64 else np.float32
+
+    def multiply(u: Any) -> Any:
+        found = product(torch.from_numpy(np.ascontiguousarray(u, dtype=kind).reshape(-1)).to(like)).detach()
+        if not bool(torch.isfinite(found).all()):
+            raise ValueError("a product with the Jacobian is not finite; look for a loss or slope that overflowed")
+        return found.cpu().numpy().astype(kind)
+
+    start = np.random.default_rng(0).standard_normal(n).astype(kind)
+    operator = LinearOperator((n, n), matvec=multiply, dtype=kind)
+    krylov = min(n, max(4 * k + 1, 40))
+    try:
+        found = eigs(operator, k, None, None, which, start, krylov, rounds, tolerance, return_eigenvectors=False)
+    except ArpackNoConvergence as failure:
+        raise ValueError(
+            f"{len(failure.eigenvalues)} of {k} eigenvalues converged in {rounds} restarts; "
+            "ask for fewer, allow more rounds, or use a larger tolerance"
+        ) from failure
+    return _ordered(torch.from_numpy(np.asarray(found)))
+
+
+def _ordered(values: Tensor) -> Tensor:
+    by = np.lexsort((-values.imag.cpu().numpy(), -values.real.cpu().numpy()))
+    return values[torch.from_numpy(by).to(values.device)]
+
+
+def largest_step(spectrum: Tensor) -> float:
+    r"""The step size below which :math:`x + h\,v(x)` contracts (Mescheder et al. 2017, Lemma 4).
+
+    .. math::
+        h < \min_\lambda \frac{1}{|\mathrm{Re}\,\lambda|}\,
+        \frac{2}{1 + (\mathrm{Im}\,\lambda / \mathrm{Re}\,\lambda)^2}
+        = \min_\lambda \frac{-2\,\mathrm{Re}\,\lambda}{|\lambda|^2}
+
+    Zero if an eigenvalue has no negative real part: then no step size contracts.
+
+    Examples:
+        >>> round(largest_step(torch.tensor([-1 + 1j, -1 - 1j])), 6)
+        1.0
+    """
+    if bool((spectrum.real >= 0).any()):
+        return 0.0
+    return float((-2 * spectrum.real / spectrum.abs().square()).min())
+
+
+def step_radius(spectrum: Tensor, step: float) -> float:
+    r"""The spectral radius of a simultaneous step, :math:`\max_\lambda |1 + h \lambda|`: its factor per step, at last.
+
+    Examples:
+        >>> round(step_radius(torch.tensor([2j, -2j]), 0.5), 6)
+        1.414214
+    """
+    return float((1 + step * spectrum).abs().max())
+
+
+def equilibrium_jacobian(k_dd: Tensor, k_dg: Tensor, slope: float, curvature: float) -> Tensor:
+    r"""The Jacobian of the simultaneous flow at an equilibrium (Nagarajan & Kolter 2017, sec. 3.2).
+
+    .. math:: J = \begin{pmatrix} 2 f''(0) K_{DD} & f'(0) K_{DG} \\ -f'(0) K_{DG}^T & 0 \end{pmatrix}, \qquad
+        K_{DD} = E_p[\nabla D \nabla D^T], \quad K_{DG} = \mp\nabla_{\theta_G} E_{p_G}[\nabla_{\theta_D} D]
+
+    in the order discriminator, generator, for :math:`V = E_p f(D) + E_{p_G} f(-D)`. Assumes (I) the generator attains
+    the data and ``D = 0`` there, (IV) equal supports nearby.
+
+    Args:
+        k_dd: ``(d, d)``.
+        k_dg: ``(d, g)``.
+        slope: :math:`f'(0)`; 1/2 for the logistic value, 1 for Wasserstein's.
+        curvature: :math:`f''(0)`; -1/4 for the logistic value, 0 for Wasserstein's.
+
+    Raises:
+        ValueError: the blocks do not fit.
+
+    Examples:
+        Uniform data, ``G = a z``, ``D = w x^2``: eigenvalues -0.05 ± 0.3296 i.
+
+        >>> J = equilibrium_jacobian(torch.tensor([[0.2]]), torch.tensor([[-2 / 3]]), 0.5, -0.25)
+        >>> eigenvalues(J)
+        tensor([-0.0500+0.3296j, -0.0500-0.3296j])
+    """
+    if k_dd.ndim != 2 or k_dg.ndim != 2 or k_dd.shape != (k_dg.shape[0], k_dg.shape[0]):
+        raise ValueError(f"K_DD {tuple(k_dd.shape)} and K_DG {tuple(k_dg.shape)}: want (d, d) and (d, g)")
+    corner = k_dg.new_zeros(k_dg.shape[1], k_dg.shape[1])
+    upper = torch.cat([2 * curvature * k_dd, slope * k_dg], 1)
+    return torch.cat([upper, torch.cat([-slope * k_dg.mT, corner], 1)], 0)
+
+
+def stability_bounds(k_dd: Tensor, k_dg: Tensor, slope: float, curvature: float) -> tuple[float, float]:
+    r"""Upper bounds on the real parts at a GAN equilibrium (Nagarajan & Kolter 2017, Theorem 3.1).
+
+    .. math::
+        \mathrm{Im}\,\lambda \ne 0:&\quad \mathrm{Re}\,\lambda \le f''(0)\,\lambda^+_{min}(K_{DD}) \\
+        \mathrm{Im}\,\lambda = 0:&\quad \lambda \le \frac{2 f''(0) f'(0)^2 \lambda^+_{min}(K_{DD})
+            \lambda^+_{min}(K_{DG}^T K_{DG})}{4 f''(0)^2 \lambda^+_{min}(K_{DD}) \lambda_{max}(K_{DD})
+            + f'(0)^2 \lambda^+_{min}(K_{DG}^T K_{DG})}
+
+    for :math:`\lambda \ne 0`, the least *positive* eigenvalues standing in :math:`\lambda^+_{min}`. It is a theorem on
+    the continuous simultaneous flow; nothing follows for alternating steps of finite size (E28).
+
+    E26: often printed as "f can be any concave function". It needs :math:`f''(0) < 0` and :math:`f'(0) \ne 0`:
+    Wasserstein's :math:`f(t) = t` is concave and its spectrum is imaginary.
+
+    Returns:
+        The bounds for complex and for real eigenvalues, both negative.
+
+    Raises:
+        ValueError: the assumptions on ``f`` do not hold, or a block is zero.
+
+    Examples:
+        >>> stability_bounds(torch.tensor([[0.2]]), torch.tensor([[2 / 3]]), 0.5, -0.25)[0]
+        -0.05000000074505806
+    """
+    if not (curvature < 0 and slope != 0):
+        raise ValueError(f"f'(0)={slope}, f''(0)={curvature}: the theorem needs f'(0) != 0 and f''(0) < 0")
+    of_d, of_g = torch.linalg.eigvalsh(k_dd), torch.linalg.eigvalsh(k_dg.mT @ k_dg)
+    low_d, low_g = _least_positive(of_d, "K_DD"), _least_positive(of_g, "K_DG^T K_DG")
+    top = 2 * curvature * slope**2 * low_d * low_g
+    return curvature * low_d, top / (4 * curvature**2 * low_d * float(of_d.max()) + slope**2 * low_g)
+
+
+def _least_positive(values: Tensor, name: str) -> float:
+    floor = values.abs().max() * len(values) * torch.finfo(values.dtype).eps
+    positive = values[values > floor]
+    if not len(positive):
+        raise ValueError(f"{name} is zero: the players do not feel each other at this point; nothing can be said")
+    return float(positive.min())
+
+
+def regulariser_bound(j_dd: Tensor) -> float:
+    r"""Below which :math:`\eta` the gradient-norm regulariser is locally stable: :math:`1/(2\lambda_{max}(-J_{DD}))`.
+
+    (Nagarajan & Kolter 2017, sec. 4.) Infinite for the Wasserstein value, whose :math:`J_{DD}` is zero.
+
+    Examples:
+        >>> regulariser_bound(torch.tensor([[-0.1]])), regulariser_bound(torch.zeros(1, 1))
+        (4.999999925494195, inf)
+    """
+    top = float(torch.linalg.eigvalsh(-(j_dd + j_dd.mT) / 2).max())
+    return 1 / (2 * top) if top > 0 else math.inf
+
+
+def penalised_eigenvalues(gamma: float, slope: float = 0.5) -> Tensor:
+    r"""The Dirac-GAN with R1 or R2, at the origin (Mescheder et al. 2018, sec. 4).
+
+    .. math:: \lambda = -\tfrac{\gamma}{2} \pm \sqrt{\tfrac{\gamma^2}{4} - f'(0)^2}
+
+    The square of :math:`f'(0)` is missing in R3GAN's eq. 12 as printed (Huang et al. 2024); with it, the damping is
+    critical at :math:`\gamma = 2|f'(0)|`. ``gamma = 0`` is the unregularised game, :math:`\pm i f'(0)`.
+
+    Examples:
+        >>> penalised_eigenvalues(1.0).tolist(), penalised_eigenvalues(0.0).imag.tolist()
+        ([(-0.5+0j), (-0.5+0j)], [0.5, -0.5])
+    """
+    return _pair(-gamma / 2, gamma**2 / 4 - slope**2)
+
+
+def critical_damping(slope: float = 0.5) -> float:
+    r"""The weight at which R1 or R2 stops the Dirac-GAN from turning: :math:`\gamma = 2 |f'(0)|`, the fastest decay.
+
+    Examples:
+        >>> critical_damping()
+        1.0
+    """
+    return 2 * abs(slope)
+
+
+def noised_eigenvalues(variance: float, slope: float = 0.5, curvature: float = -0.25) -> Tensor:
+    r"""The Dirac-GAN with Gaussian instance noise on real *and* fake, at the origin (Mescheder et al. 2018).
+
+    .. math:: \lambda = f''(0) \sigma^2 \pm \sqrt{f''(0)^2 \sigma^4 - f'(0)^2}
+
+    E31: noise is often said to be added to the training data; on one side only, the fitted law is the noised one.
+
+    Examples:
+        >>> noised_eigenvalues(2.0).tolist()
+        [(-0.5+0j), (-0.5+0j)]
+    """
+    return _pair(curvature * variance, curvature**2 * variance**2 - slope**2)
+
+
+def consensus_eigenvalues(gamma: float, slope: float = 0.5) -> Tensor:
+    r"""The Dirac-GAN under consensus optimisation, at the origin: :math:`-\gamma f'(0)^2 \pm i f'(0)`.
+
+    Examples:
+        >>> consensus_eigenvalues(1.0)
+        tensor([-0.2500+0.5000j, -0.2500-0.5000j], dtype=torch.complex128)
+    """
+    return _pair(-gamma * slope**2, -(slope**2))
+
+
+def alternating_eigenvalues(step: float, slope: float = 0.5, turns: tuple[int, int] = (1, 1)) -> Tensor:
+    r"""The operator of alternating gradient steps of the Dirac-GAN at the origin (Mescheder et al. 2018).
+
+    .. math:: \lambda = 1 - \tfrac{\alpha^2}{2} \pm \sqrt{\big(1 - \tfrac{\alpha^2}{2}\big)^2 - 1}, \qquad
+        \alpha = \sqrt{n_g n_d}\, h\, |f'(0)|
+
+    On the unit circle for :math:`\alpha \le 2`: neither converges nor diverges.
+
+    Args:
+        step: :math:`h`.
+        slope: :math:`f'(0)`.
+        turns: :math:`(n_g, n_d)` per round.
+
+    Examples:
+        >>> [round(value, 9) for value in alternating_eigenvalues(0.1).abs().tolist()]
+        [1.0, 1.0]
+    """
+    middle = 1 - turns[0] * turns[1] * (step * slope) ** 2 / 2
+    return _pair(middle, middle**2 - 1)
+
+
+def _pair(middle: float, discriminant: float) -> Tensor:
+    root = complex(math.sqrt(discriminant)) if discriminant >= 0 else complex(0, math.sqrt(-discriminant))
+    return torch.tensor([middle + root, middle - root], dtype=torch.complex128)
