@@ -80,14 +80,28 @@ BAD: dict[str, Case] = {
     "no such path": (train(lambda t: t / "nowhere"), r"there is no file or folder \S+nowhere", "check the path"),
     "corrupt image": (train(one_corrupt), r"the image \S+05\.png cannot be decoded", "corrupt='skip'"),
     "mixed sizes": (
-        train(lambda t: photos(t, ((8, 8),) * 9 + ((9, 8),))), r"mixed sizes: \S+00\.png is 8x8, \S+09\.png is 9x8", "size=64",
+        train(lambda t: photos(t, ((8, 8),) * 9 + ((9, 8),))),
+        r"mixed sizes: \S+00\.png is 8x8, \S+09\.png is 9x8",
+        "size=64",
     ),
     "channels": (train(images((40, 2, 8, 8))), r"shape \(40, 2, 8, 8\) has neither 1 nor 3 channels", "gray or RGB"),
-    "NaN": (train(lambda t: points(t, poked)), r"1 NaN or infinite values of 80, the first at index \(7, 1\)", "remove those"),
+    "NaN": (
+        train(lambda t: points(t, poked)),
+        r"1 NaN or infinite values of 80, the first at index \(7, 1\)",
+        "remove those",
+    ),
     "range": (train(images((40, 1, 8, 8), 255.0)), r"float pixels range over \[0\.\d+, 25\d", r"uint8"),
-    "too few": (train(points, "--set", "batch=400"), r"a batch of 400 rows is more than the 36 training rows", "batch of at most 36"),
+    "too few": (
+        train(points, "--set", "batch=400"),
+        r"a batch of 400 rows is more than the 36 training rows",
+        "batch of at most 36",
+    ),
     "unknown recipe": (train(points, recipe="wgan-pg"), "unknown recipe 'wgan-pg'", "did you mean 'wgan-gp'"),
-    "unknown data": (train(lambda t: "digit"), "'digit' is neither a known data set nor a file", "did you mean 'digits'"),
+    "unknown data": (
+        train(lambda t: "digit"),
+        "'digit' is neither a known data set nor a file",
+        "did you mean 'digits'",
+    ),
     "no data": (lambda t: ["train", "gan", "--out", str(t / "out")], "no data was named", "--data digits"),
     "labels missing": (train(points, recipe="cgan"), "a conditional game needs labels", "labels"),
     "folder exists": (existing, r"the folder \S+keep exists already", "choose another --out"),
@@ -103,18 +117,34 @@ BAD: dict[str, Case] = {
     "set run": (train(points, "--set", "run.keep=0"), "keep=0", "use at least 1"),
     "set run unknown": (train(points, "--set", "run.kep=1"), "Settings has no setting 'kep'", "did you mean 'keep'"),
     "set data": (train(points, "--set", "data.crop=left"), "crop='left' is unknown", "'center'"),
-    "tracker": (train(points, "--set", "run.trackers=tensorbord"), "unknown tracker 'tensorbord'", "did you mean 'tensorboard'"),
+    "tracker": (
+        train(points, "--set", "run.trackers=tensorbord"),
+        "unknown tracker 'tensorbord'",
+        "did you mean 'tensorboard'",
+    ),
     "steps": (train(points, "--steps", "0"), "steps=0", "at least 1"),
     "device": (train(points, "--device", "cuda:99"), "device 'cuda:99' is not available here", "--device cpu"),
     "precision": (train(points, "--precision", "half"), "precision 'half'", "float32 or bfloat16"),
-    "resume nothing": (lambda t: ["train", "--resume", str(t / "no")], r"\S+no is not a run: there is no such folder", "equilibria runs"),
-    "resume no run": (lambda t: ["train", "--resume", str(empty(t))], r"\S+empty is not a run: it has no run.json", "equilibria runs"),
-    "resume and data": (lambda t: ["train", "--resume", str(t), "--seed", "3"], "--seed beside --resume", "leave --seed out"),
-    "sample nothing": (lambda t: ["sample", str(t)], "is not a run", "training run made"),
-    "report nothing": (lambda t: ["report", str(t)], "is not a run", "training run made"),
-    "cite nothing": (lambda t: ["cite", str(t)], "is not a run", "training run made"),
-    "evaluate nothing": (lambda t: ["evaluate", str(t)], "is not a run", "training run made"),
-}  # fmt: skip
+    "resume nothing": (
+        lambda t: ["train", "--resume", str(t / "no")],
+        r"\S+no is not a run: there is no such folder",
+        "equilibria runs",
+    ),
+    "resume no run": (
+        lambda t: ["train", "--resume", str(empty(t))],
+        r"\S+empty is not a run: it has no run.json",
+        "equilibria runs",
+    ),
+    "resume and data": (
+        lambda t: ["train", "--resume", str(t), "--seed", "3"],
+        "--seed beside --resume",
+        "leave --seed out",
+    ),
+    **{
+        f"{name} nothing": (lambda t, name=name: [name, str(t)], "is not a run", "training run made")
+        for name in ("sample", "report", "cite", "evaluate")
+    },
+}
 
 
 def complaint(capsys: pytest.CaptureFixture[str], what: str, fix: str) -> None:
@@ -179,10 +209,14 @@ RUN_JSON: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "no seed": (lambda f: edit(f, seed=None), "'seed' is missing or of the wrong kind", "restore"),
     "data": (lambda f: edit(f, data={"name": "x"}), "'source' is missing or of the wrong kind", "restore"),
     "steps": (lambda f: edit(f, steps="many"), "'steps' is missing or of the wrong kind", "restore"),
-    "record": (lambda f: edit(f, settings={"type": "Recipe2"}), r"Settings in .* \(unknown record type 'Recipe2'", "upgrade"),
+    "record": (
+        lambda f: edit(f, settings={"type": "Recipe2"}),
+        r"Settings in .* \(unknown record type 'Recipe2'",
+        "upgrade",
+    ),
     "field": (lambda f: edit(f, settings={"type": "Settings", "wings": 2}), "no setting 'wings'", "upgrade"),
     "kind": (lambda f: edit(f, settings={"keep": 2}), "damaged: no Settings", "restore"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RUN_JSON)

@@ -272,7 +272,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(
         raise error
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(RunError, match="no space left on the device while writing .*step-00000001"):
+    with pytest.raises(RunError, match=r"no space left on the device while writing .*step-00000001"):
         checkpoint.save(play, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000000"]
 

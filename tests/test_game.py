@@ -150,6 +150,43 @@ def test_slopes_elsewhere_keep_the_context_of_their_side() -> None:
     assert contest.slopes_at(x, "fake").tolist() == [[4.0, 4.0]]
 
 
+def test_a_slope_counts_the_first_entry_only_even_where_the_others_depend_on_it() -> None:
+    """A joint point (x, e(x)): the slope is the partial derivative, and it can be differentiated on."""
+    x = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    contest = Contest((x, 3 * x), (x, x), lambda a, b: (a.square() * b).sum(1))
+    slopes = contest.slopes("real")
+    assert slopes.tolist() == [[6.0, 24.0]]  # 2 x e(x), not d(3 x³)/dx = 9 x²
+    assert torch.autograd.grad(slopes.sum(), x)[0].tolist() == [[12.0, 24.0]]  # the derivative of 6 x² all the same
+
+
+@pytest.mark.parametrize("live_x", [False, True])
+@pytest.mark.parametrize("live_w", [False, True])
+def test_slopes_are_the_same_inside_and_outside_transforms_and_need_what_their_parts_need(
+    live_x: bool, live_w: bool
+) -> None:
+    w = torch.tensor([0.5, -1.0], requires_grad=live_w)
+    x = torch.tensor([[1.0, 2.0], [0.3, 0.1]], requires_grad=live_x)
+    plain = Contest((x,), (x,), lambda a: (a.square() @ w).tanh())
+    slopes = plain.slopes("real")
+    assert slopes.requires_grad is plain.scores("real").requires_grad is (live_x or live_w)
+
+    def inside(w: Tensor) -> Tensor:
+        return Contest((x.detach(),), (x,), lambda a: (a.square() @ w).tanh()).slopes("real").square().sum()
+
+    slope_of_w, value = torch.func.grad_and_value(inside)(w.detach())
+    assert torch.equal(value, slopes.detach().square().sum())
+    if live_w:
+        assert torch.equal(torch.autograd.grad(slopes.square().sum(), w)[0], slope_of_w)
+    with torch.no_grad():
+        assert torch.equal(Contest((x,), (x,), plain.score).slopes("real"), slopes)
+
+
+def test_a_score_that_does_not_depend_on_its_point_has_slope_zero() -> None:
+    bias = torch.ones(3, requires_grad=True)
+    for score in (lambda a: bias * 2, lambda a: torch.ones(3)):
+        assert Contest((torch.zeros(3, 2),), (), score).slopes("real").tolist() == [[0.0, 0.0]] * 3
+
+
 # Players -------------------------------------------------------------------------------------------------------------
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from test_resume import OFTEN, POINTS, content, ensemble, mixed
 from torch import nn
 
 import equilibria as eq
-from equilibria import runfolder
+from equilibria import metrics, runfolder
 from equilibria.errors import ConfigError, DataError, EquilibriaError, RunError, ShapeError
 from equilibria.games.coupled import CoGAN
 from equilibria.networks import MLPPair
+from equilibria.seeding import mix
 from equilibria.training import checkpoint
-
+from test_resume import OFTEN, POINTS, content, ensemble, mixed
 
 SHOWN = replace(OFTEN, sample_every=8)  # samples of rounds 1 and 2
 
@@ -116,12 +117,14 @@ def test_an_ensemble_is_sampled_judged_and_reported(tmp_path: Path) -> None:
     run = eq.open_run(out, POINTS, game=ensemble())
     assert run.sample(4).shape == (3, 4, 2) and run.sample(503).shape == (3, 503, 2)
     judged = run.evaluate(60)
-    alone = [eq.Play.sample(run.play, 60, 1)[i] for i in range(3)]
-    assert len(alone) == 3 and judged["w1"].floor is not None and np.isfinite(judged["w1"].value)
+    members = [metrics.evaluate(rows, run.data)["w1"] for rows in run.play.sample(60, mix(0, 7)).cpu()]
+    assert judged["w1"].value == pytest.approx(np.mean([one.value for one in members]))
+    assert judged["w1"].floor == members[0].floor
     assert "report" in run.report().name and np.load(out / "samples" / "step-00000001.npz")["x"].shape == (3, 2500, 2)
 
 
-def test_an_ensemble_on_a_law_logs_the_modes_of_each_member(tmp_path: Path) -> None:
+def test_an_ensemble_on_a_law_logs_the_modes_of_each_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equilibria.metrics.Suite", partial(metrics.Suite, exact=50, linear=500))
     run = eq.train(ensemble(), "ring8-U", steps=1, out=tmp_path / "e", settings=SHOWN)
     counted = [row for row in run.rows() if "quality/modes" in row]
     assert [len(row["quality/modes"]) for row in counted] == [3]

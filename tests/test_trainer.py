@@ -119,11 +119,19 @@ def test_rows_after_a_step_and_torn_lines_are_cut(tmp_path: Path) -> None:
         ((5, 2), DataSpec(kind="vector", shape=(2,)), {"": (5, 2)}),
         ((3, 5, 2), DataSpec(kind="vector", shape=(2,)), {f"member {i}": (5, 2) for i in range(3)}),
         ((5, 4), DataSpec(kind="vector", shape=(2,), paired=True), {"first": (5, 2), "second": (5, 2)}),
-        ((5, 1, 8, 16), DataSpec(kind="image", shape=(1, 8, 8), paired=True), dict.fromkeys(["first", "second"], (5, 1, 8, 8))),
+        (
+            (5, 1, 8, 16),
+            DataSpec(kind="image", shape=(1, 8, 8), paired=True),
+            dict.fromkeys(["first", "second"], (5, 1, 8, 8)),
+        ),
         ((5, 1, 8, 8), DataSpec(kind="image", shape=(1, 8, 8), paired=True), {"": (5, 1, 8, 8)}),
-        ((2, 5, 1, 8, 8), DataSpec(kind="image", shape=(1, 8, 8)), dict.fromkeys(["member 0", "member 1"], (5, 1, 8, 8))),
+        (
+            (2, 5, 1, 8, 8),
+            DataSpec(kind="image", shape=(1, 8, 8)),
+            dict.fromkeys(["member 0", "member 1"], (5, 1, 8, 8)),
+        ),
     ],
-)  # fmt: skip
+)
 def test_samples_as_rows_of_the_data(shape: tuple[int, ...], spec: DataSpec, parts: dict[str, Any]) -> None:
     samples = torch.arange(float(np.prod(shape))).reshape(shape)
     found = pictures.parts_of(samples, spec)

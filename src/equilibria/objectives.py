@@ -62,6 +62,8 @@ def _margins(fake: Tensor, real: Tensor | None) -> Tensor:
 
 
 def _cross_entropy(scores: Tensor, target: float) -> Tensor:
+    if target in (0.0, 1.0):  # one of the terms is nothing, and costs as much as a small layer
+        return softplus(-scores if target else scores).mean()
     return (target * softplus(-scores) + (1 - target) * softplus(scores)).mean()
 
 

@@ -194,11 +194,11 @@ RELATIVISTIC = (
             latent=Latent(size=2),
             standardise=True,
         ),
-        networks=Auto(vector=MLPPair(width=64, init="kaiming")),
+        networks=Auto(vector=MLPPair(width=64, depth=5, discriminator_depth=3, init="kaiming")),
         optimizer=Adam(lr=Cosine(start=4e-3, end=1e-4), betas=(0.0, 0.99)),
         averages=(Average(decay=0.995),),
         batch=256,
-        steps=80_000,
+        steps=30_000,
     ),
 )
 

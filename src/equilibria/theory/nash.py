@@ -2,7 +2,8 @@ r"""How far from an equilibrium: what each player could gain alone, and what the
 
 An equilibrium is a *definition*, that no player gains by moving alone; for two players of a zero-sum value,
 :math:`V(D, G^*) \le V(D^*, G^*) \le V(D^*, G)` for all ``D`` and ``G``. It does not follow from writing min max (E29),
-and it may not exist (E30, :func:`gaussian_logit`). Strategies are parameters by name; nothing that is given is changed.
+and it may not exist (E30,
+:mod:`equilibria.theory.proximal`). Strategies are parameters by name; nothing that is given is changed.
 """
 
 from __future__ import annotations
@@ -13,9 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from .divergences import softplus
-from .slopes import input_slopes
 
 Params = dict[str, Tensor]
 Strategy = Mapping[str, Tensor]
@@ -203,11 +201,9 @@ def duality_gap(
         >>> round(duality_gap(value, x, y, steps=400, rate=0.02), 3)
         1.0
     """
-    return sum(
-        nikaido_isoda(
-            _sides(value, dict(discriminator), dict(generator)), _pair(discriminator, generator), steps, rate
-        ).values()
-    )
+    d, g = dict(discriminator), dict(generator)
+    losses: dict[str, Callable[[Params], Tensor]] = {"d": lambda own: -value(own, g), "g": lambda own: value(d, own)}
+    return sum(nikaido_isoda(losses, {"d": d, "g": g}, steps, rate).values())
 
 
 def minimax_metric(
@@ -227,12 +223,40 @@ def minimax_metric(
     return float(value(dict(discriminator), held).detach()) + gain
 
 
-def _sides(value: Value, discriminator: Params, generator: Params) -> dict[str, Callable[[Params], Tensor]]:
-    return {
-        "discriminator": lambda own: -value(own, generator),
-        "generator": lambda own: value(discriminator, own),
-    }
+def pure_values(payoff: Tensor) -> tuple[float, float]:
+    r"""``(min max, max min)`` of a finite game in pure strategies.
+
+    .. math:: \max_D \min_G V \le \min_G \max_D V
+
+    always; they differ unless there is a saddle, and then the order of the players matters (Goodfellow 2016, sec.
+    5.1.1). E32: "equivalent under some conditions" are Sion's, a value convex in ``G`` and concave in ``D`` on compact
+    convex sets, which networks' parameters do not meet.
+
+    Args:
+        payoff: ``V``, ``(g, d)``: rows minimise, columns maximise.
+
+    Raises:
+        ValueError: the payoff is not a matrix.
+
+    Examples:
+        >>> pure_values(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
+        (1.0, -1.0)
+    """
+    if payoff.ndim != 2 or not payoff.numel():
+        raise ValueError(f"a payoff of shape {tuple(payoff.shape)}; want (g, d)")
+    return float(payoff.amax(1).amin()), float(payoff.amin(0).amax())
 
 
-def _pair(discriminator: Strategy, generator: Strategy) -> dict[str, Strategy]:
-    return {"discriminator": discriminator, "generator": generator}
+def saddle_points(payoff: Tensor) -> list[tuple[int, int]]:
+    r"""The pure equilibria of a finite zero-sum game, as (row, column); there may be none.
+
+    .. math:: V(G^*, D) \le V(G^*, D^*) \le V(G, D^*)
+
+    Examples:
+        >>> saddle_points(torch.tensor([[2.0, 1.0], [3.0, 0.0]])), saddle_points(torch.eye(2))
+        ([(0, 0)], [])
+    """
+    if payoff.ndim != 2 or not payoff.numel():
+        raise ValueError(f"a payoff of shape {tuple(payoff.shape)}; want (g, d)")
+    both = (payoff == payoff.amax(1, keepdim=True)) & (payoff == payoff.amin(0, keepdim=True))
+    return [(int(row), int(column)) for row, column in both.nonzero()]

@@ -46,7 +46,8 @@ def input_slopes(score: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, 
             if not scores.requires_grad:
                 return scores, torch.zeros_like(exact)
             (slopes,) = torch.autograd.grad(scores, point, seed, create_graph=True, materialize_grads=True)
-            return scores, slopes
+            wanted = exact.requires_grad or _has_leaf_beside(scores, point)
+            return (scores, slopes) if wanted else (scores.detach(), slopes.detach())
         pulled = torch.func.vjp(score, exact)
         scores, pull_back = pulled[0], pulled[1]
         (slopes,) = pull_back(_rows_mean(scores, x))
@@ -57,6 +58,20 @@ def _is_eager() -> bool:
     """Whether autograd can give the slopes itself: outside transforms, compilation and no_grad. It costs less there."""
     inside = torch._C._functorch.peek_interpreter_stack() is not None or torch.compiler.is_compiling()
     return torch.is_grad_enabled() and not inside
+
+
+def _has_leaf_beside(scores: Tensor, point: Tensor) -> bool:
+    """Whether anything but the point needs a gradient; a network's last bias is found in two steps."""
+    stack, seen = [scores.grad_fn], set()
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if getattr(node, "variable", point) is not point:
+            return True
+        stack.extend(before for before, _ in node.next_functions)
+    return False
 
 
 def _rows_mean(scores: Tensor, x: Tensor) -> Tensor:

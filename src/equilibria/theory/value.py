@@ -62,9 +62,7 @@ def value_of_laws(logit: Tensor, p: Tensor, q: Tensor, weights: Tensor | None = 
         tensor(-1.3863)
     """
     if p.shape != q.shape or logit.shape[-1:] != p.shape[-1:]:
-        raise ValueError(
-            f"logits {tuple(logit.shape)}, laws {tuple(p.shape)}, {tuple(q.shape)}; want one (..., k)"
-        )
+        raise ValueError(f"logits {tuple(logit.shape)}, laws {tuple(p.shape)}, {tuple(q.shape)}; want one (..., k)")
     terms = torch.where(p > 0, p * softplus(-logit), 0.0) + torch.where(q > 0, q * softplus(logit), 0.0)
     return -(terms if weights is None else terms * weights).sum(-1)
 
