@@ -85,10 +85,9 @@ def main() -> None:
         hq = [f["hq"] for f in found]
         error = statistics.stdev(hq) / len(hq) ** 0.5 if len(hq) > 1 else 0.0
         least = min(int(f["modes"]) for f in found)
-        print(
-            f"round {play.round}  {seconds:.0f} CPU s a seed  modes >= {least}  HQ {statistics.mean(hq):.4f}", end=" "
-        )
-        print(f"HQ {statistics.mean(hq):.4f} +- {error:.4f} (min {min(hq):.4f})  rKL {statistics.mean(f['rkl'] for f in found):.4f}", flush=True)
+        print(f"round {play.round}  {seconds:.0f} CPU s a seed  modes >= {least}", end="  ")
+        rkl = statistics.mean(f["rkl"] for f in found)
+        print(f"HQ {statistics.mean(hq):.4f} +- {error:.4f} (min {min(hq):.4f})  rKL {rkl:.4f}", flush=True)
         told = {"law": given.law, "recipe": row.name, "rounds": rounds, "torch": torch.__version__, "history": history}
         (HERE / name).write_text(json.dumps(told, indent=1) + "\n")
 

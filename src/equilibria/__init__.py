@@ -17,7 +17,7 @@ _HOME = {
     "resume": "runs",
     "open_run": "runs",
     "Run": "runs",
-    "Settings": "runs",
+    "Settings": "training",
     "recipe": "recipes",
     "Recipe": "recipes",
     "RECIPES": "recipes",
@@ -80,7 +80,8 @@ if TYPE_CHECKING:
     from .games.two_player import TwoPlayer
     from .play import Average, Play
     from .recipes import RECIPES, Recipe, recipe
-    from .runs import Run, Settings, open_run, resume, train
+    from .runs import Run, open_run, resume, train
+    from .training import Settings
 
 
 def __getattr__(name: str) -> Any:

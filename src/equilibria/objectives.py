@@ -61,10 +61,9 @@ def _margins(fake: Tensor, real: Tensor | None) -> Tensor:
     return real - fake
 
 
-def _cross_entropy(scores: Tensor, target: float) -> Tensor:
-    if target in (0.0, 1.0):  # one of the terms is nothing, and costs as much as a small layer
-        return softplus(-scores if target else scores).mean()
-    return (target * softplus(-scores) + (1 - target) * softplus(scores)).mean()
+def _cross_entropy(h: Tensor, target: float) -> Tensor:
+    one = target in (0.0, 1.0)  # then the other term is nothing, and would cost as much
+    return (softplus(-h if target else h) if one else target * softplus(-h) + (1 - target) * softplus(h)).mean()
 
 
 def _check_targets(real: float, fake: float) -> None:

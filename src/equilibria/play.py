@@ -180,7 +180,8 @@ class Play:
                     draw = clocked(self.game.codes(n, labels), mix(seed, 4), *self.clock)
                 reseed(draw.seed)
                 swap = {k: v for own in self.averaged.values() for k, v in own.items()} if averaged else {}
-                return functional_call(self.game, swap, ("sample", draw)).float()
+                made: Tensor = functional_call(self.game, swap, ("sample", draw))
+                return made.float()
         finally:
             self.game.train(was_training)
 

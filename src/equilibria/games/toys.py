@@ -136,7 +136,7 @@ class UniformGAN(Game):
         objective: Objective | None = None,
         penalties: Sequence[Penalty] = (),
         start: tuple[float, float] = (0.5, 0.5),
-        nodes: int = 16,
+        nodes: int = 32,
     ) -> None:
         super().__init__()
         if nodes < 1:

@@ -227,7 +227,9 @@ def fresh_distance(dimension: int, samples: int, fresh: int, generator: torch.Ge
         raise ValueError(f"dimension {dimension}, samples {samples}, fresh {fresh}; all must be >= 1")
     draw = torch.randn(samples + fresh, dimension, generator=generator, dtype=torch.float64) / math.sqrt(dimension)
     base = draw[:samples]
-    return float(torch.cat([torch.cdist(part, base).min(1).values for part in draw[samples:].split(_CHUNK)]).mean())
+    return float(
+        torch.cat([torch.cdist(part, base).min(1).values for part in torch.split(draw[samples:], _CHUNK)]).mean()
+    )
 
 
 def collision_probability(batch: int, support: int) -> float:
@@ -325,9 +327,10 @@ def kl_floor(modes: int, samples: int) -> float:
     if modes == 1:
         return 0.0
     n = torch.arange(1, samples + 1, dtype=torch.float64)
-    binomial = torch.distributions.Binomial(samples, torch.tensor(1 / modes, dtype=torch.float64))
+    log_ways = math.lgamma(samples + 1) - torch.lgamma(n + 1) - torch.lgamma(samples - n + 1)
+    log_odds = n * -math.log(modes) + (samples - n) * math.log1p(-1 / modes)
     share = n / samples
-    return float(modes * (binomial.log_prob(n).exp() * share * (share * modes).log()).sum())
+    return float(modes * ((log_ways + log_odds).exp() * share * (share * modes).log()).sum())
 
 
 def _check_counts(batch: int, support: int) -> None:

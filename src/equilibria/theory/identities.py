@@ -116,7 +116,8 @@ def cauchy_scale(jacobian: Tensor, value_noise: float = 1.0, slope_noise: float 
         tensor([2.])
     """
     _check_jacobian(jacobian, value_noise, slope_noise)
-    return jacobian.norm(dim=1).mean(0) * slope_noise / value_noise
+    columns: Tensor = torch.linalg.vector_norm(jacobian, dim=1)
+    return columns.mean(0) * slope_noise / value_noise
 
 
 def noisy_updates(
@@ -147,9 +148,8 @@ def noisy_updates(
     """
     _check_jacobian(jacobian, value_noise, slope_noise)
     n, d, _ = jacobian.shape
-    like = {"generator": generator, "dtype": jacobian.dtype, "device": jacobian.device}
-    value = value_noise * torch.randn(repeats, n, **like)
-    slope = slope_noise * torch.randn(repeats, n, d, **like)
+    noise = torch.randn(repeats, n, 1 + d, generator=generator, dtype=jacobian.dtype, device=jacobian.device)
+    value, slope = value_noise * noise[..., 0], slope_noise * noise[..., 1:]
     return -torch.einsum("rnd,ndp->rp", slope / value[..., None], jacobian) / n
 
 

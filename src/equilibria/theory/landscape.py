@@ -1,4 +1,4 @@
-r"""Where minimisers lie: bad minima of separable and of paired losses, and the one Gaussian that each divergence picks.
+r"""Where minimisers lie: bad minima of separable and of paired losses, and the mixture that each divergence picks.
 
 The first half counts configurations of ``n`` free generated points against ``n`` distinct data points at the optimal
 discriminator (Sun, Fang & Schwing 2020). A configuration is a tuple: entry ``i`` says on which datum generated point
@@ -185,77 +185,113 @@ def _passable(at: Configuration, before: Configuration, i: int, heights: dict[Co
     return heights[(*at[:i], OFF, *at[i + 1 :])] <= heights[before] + 1e-12
 
 
-class GaussianFit(NamedTuple):
-    """The Gaussian that a divergence picks.
+class MixtureFit(NamedTuple):
+    """The mixture of equal Gaussians that a divergence picks.
 
     Attributes:
-        mean: of the fit.
-        std: of the fit.
+        centres: ``(m, d)``.
+        std: of every component, in every direction.
         divergence: what is left between target and fit, in the divergence's unit.
+        density: of the fit at the points, ``(k,)``.
     """
 
-    mean: float
+    centres: Tensor
     std: float
     divergence: float
+    density: Tensor
 
 
-def fit_gaussian(
-    name: str, target: Tensor, points: Tensor, weights: Tensor, mean: float = 0.0, std: float = 1.0
-) -> GaussianFit:
-    r"""Fit one Gaussian to a density on a grid: :math:`\min_{\mu, \sigma} D_f(p \| N(\mu, \sigma^2))`.
+def mixture_density(points: Tensor, centres: Tensor, std: Tensor) -> Tensor:
+    r"""Density of :math:`\frac1m \sum_j N(c_j, \sigma^2 I)` at the points, floored far out.
+
+    The floor, ``e^-230`` of the peak (``e^-40`` in float32), keeps squares of densities from underflowing: there the
+    slopes of divergences are undefined.
+
+    Args:
+        points: ``(k, d)``.
+        centres: ``(m, d)``.
+        std: a scalar.
+
+    Examples:
+        >>> mixture_density(torch.zeros(1, 1), torch.zeros(1, 1), torch.tensor(1.0))
+        tensor([0.3989])
+    """
+    squares = (points[:, None] - centres).square().sum(-1)
+    lowest = -40 if squares.dtype == torch.float32 else -230
+    kernel = (-squares / (2 * std**2)).clamp(min=lowest).exp()
+    return kernel.mean(1) / (math.sqrt(2 * math.pi) * std) ** points.shape[1]
+
+
+def fit_mixture(
+    name: str, target: Tensor, points: Tensor, weights: Tensor, centres: Tensor, std: float = 1.0
+) -> MixtureFit:
+    r"""Fit equal Gaussians to a density on a grid.
+
+    .. math:: \min_{c, \sigma} D_f\Big(p \,\Big\|\, \frac1m \sum_j N(c_j, \sigma^2 I)\Big)
 
     With a generator too small for the data the divergence decides what is given up: KL covers all modes, reverse KL
-    takes one, JSD switches from covering to taking as the modes move apart; "JS favours realism and coverage equally"
-    is a heuristic (E63). The search is local (L-BFGS from the given start), so a mode-seeking divergence answers for
-    the basin of its start.
+    takes one, JSD switches from covering to taking as the modes move apart; that "JS favours realism and coverage
+    equally" is a heuristic (E63). The search is local (L-BFGS from the given start), so a mode-seeking divergence
+    answers for the basin of its start.
 
     Args:
         name: a key of ``F_DIVERGENCES``.
         target: density ``p`` at the points, ``(k,)``.
-        points: the grid, ``(k,)``.
+        points: the grid, ``(k, d)``.
         weights: of the quadrature, ``(k,)``.
-        mean: where the search starts.
+        centres: where the search starts, ``(m, d)``; one row fits one Gaussian.
         std: where the search starts, > 0.
 
     Raises:
-        ValueError: unknown name, shapes that do not fit, a target that does not integrate to 1, ``std <= 0``, or a
-            search that left the grid.
+        ValueError: unknown name, shapes that do not fit, a target that does not integrate to 1, or ``std <= 0``.
 
     Examples:
-        >>> x = torch.linspace(-10, 10, 801, dtype=torch.float64)
-        >>> normal = torch.distributions.Normal(1.0, 0.5).log_prob(x).exp()
-        >>> fit = fit_gaussian("kl", normal, x, torch.full_like(x, 0.025))
-        >>> round(fit.mean, 4), round(fit.std, 4)
+        >>> x = torch.linspace(-10, 10, 801, dtype=torch.float64)[:, None]
+        >>> target = mixture_density(x, torch.tensor([[1.0]]), torch.tensor(0.5))
+        >>> fit = fit_mixture("kl", target, x, torch.full((801,), 0.025).double(), torch.zeros(1, 1))
+        >>> round(fit.centres.item(), 4), round(fit.std, 4)
         (1.0, 0.5)
     """
-    if name not in F_DIVERGENCES or std <= 0:
-        raise ValueError(f"divergence '{name}', std {std}; want one of {', '.join(F_DIVERGENCES)}, and > 0")
-    if not target.shape == points.shape == weights.shape or target.ndim != 1:
-        shapes = f"{tuple(target.shape)}, {tuple(points.shape)}, {tuple(weights.shape)}"
-        raise ValueError(f"target, points and weights of shapes {shapes}; all must be (k,)")
-    if abs(total := float(target @ weights) - 1) > 1e-3:
-        raise ValueError(f"the target integrates to {1 + total:.4g}; widen or refine the grid until it is 1")
-    place = target.new_tensor([mean, math.log(std)]).requires_grad_()
-    search = torch.optim.LBFGS([place], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+    _check_fit(name, target, points, weights, centres)
+    if std <= 0:
+        raise ValueError(f"the search starts at a standard deviation of {std}; it must be > 0")
+    place = centres.detach().to(points).clone().requires_grad_()
+    log_std = points.new_tensor(math.log(std)).requires_grad_()
+    search = torch.optim.LBFGS([place, log_std], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+    lowest, highest = points.amin(0), points.amax(0)
+    widest = math.log(float((highest - lowest).max()))
 
-    def left() -> Tensor:
-        z = (points - place[0]) * (-place[1]).exp()
-        log_q = -z.square() / 2 - place[1] - math.log(2 * math.pi) / 2
-        # Far tails underflow to 0, where a divergence is infinite although the fit is not to blame.
-        return f_divergence(name, target, log_q.clamp(min=-600).exp(), weights)
+    def density() -> Tensor:
+        # A line search may look far away, where everything overflows; nothing there fits better than the grid's rim.
+        inside = torch.minimum(torch.maximum(place, lowest), highest)
+        return mixture_density(points, inside, log_std.clamp(widest - 12, widest).exp())
 
     def closure() -> float:
         search.zero_grad()
-        loss = left()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
+        left = f_divergence(name, target, density(), weights)
+        left.backward()  # type: ignore[no-untyped-call]
+        return float(left.detach())
 
     with torch.enable_grad():
-        search.step(closure)
-    mean, std = float(place[0].detach()), float(place[1].detach().exp())
-    if not (points.min() < mean < points.max()) or not math.isfinite(std):
-        raise ValueError(f"the fit left the grid at mean {mean:.3g}, std {std:.3g}; start nearer or widen the grid")
-    return GaussianFit(mean, std, float(left().detach()))
+        search.step(closure)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        fitted = density()
+        return MixtureFit(
+            place.detach(), float(log_std.exp()), float(f_divergence(name, target, fitted, weights)), fitted
+        )
+
+
+def _check_fit(name: str, target: Tensor, points: Tensor, weights: Tensor, centres: Tensor) -> None:
+    if name not in F_DIVERGENCES:
+        raise ValueError(f"unknown divergence '{name}'; known: {', '.join(F_DIVERGENCES)}")
+    k = len(target)
+    if target.ndim != 1 or points.ndim != 2 or len(points) != k or weights.shape != (k,):
+        shapes = f"{tuple(target.shape)}, {tuple(points.shape)}, {tuple(weights.shape)}"
+        raise ValueError(f"target, points and weights of shapes {shapes}; want (k,), (k, d), (k,)")
+    if centres.ndim != 2 or centres.shape[1] != points.shape[1]:
+        raise ValueError(f"centres of shape {tuple(centres.shape)}; want (m, {points.shape[1]})")
+    if abs(total := float(target @ weights) - 1) > 1e-3:
+        raise ValueError(f"the target integrates to {1 + total:.4g}; widen or refine the grid until it is 1")
 
 
 def _check(configuration: Configuration) -> None:

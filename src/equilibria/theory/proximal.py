@@ -62,7 +62,7 @@ def gaussian_generator_value(u: Tensor, s: float, w: float = 1.0, nodes: int = 1
 
     Examples:
         >>> gaussian_generator_value(torch.tensor([0.0, 3.0, 6.0]), s=2.0)
-        tensor([ -0.5790,  -3.2247, -13.1818])
+        tensor([ -0.5791,  -3.2254, -13.1825])
     """
     if not -1 <= w <= 1:
         raise ValueError(f"w={w}; the generator's class has |w| <= 1")

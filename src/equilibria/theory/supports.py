@@ -46,7 +46,9 @@ def jacobian_singular_values(generate: Map, z: Tensor) -> Tensor:
     def row(one: Tensor) -> Tensor:
         return generate(one[None])[0].flatten()
 
-    return torch.linalg.svdvals(torch.func.vmap(torch.func.jacrev(row))(z))
+    slopes: Tensor = torch.func.vmap(torch.func.jacrev(row))(z)
+    values: Tensor = torch.linalg.svdvals(slopes)
+    return values
 
 
 def jacobian_rank(generate: Map, z: Tensor, relative: float | None = None) -> Tensor:
@@ -102,7 +104,7 @@ def two_nn_dimension(points: Tensor, discard: float = 0.1) -> float:
     if len(points) < 10 or not 0 <= discard < 1:
         raise ValueError(f"{len(points)} points, discard {discard}; give at least 10 points and discard in [0, 1)")
     x = points.flatten(1).double()
-    two = torch.cat([torch.cdist(part, x).topk(3, largest=False).values[:, 1:] for part in x.split(_CHUNK)])
+    two = torch.cat([torch.cdist(part, x).topk(3, largest=False).values[:, 1:] for part in torch.split(x, _CHUNK)])
     if bool((two[:, 0] == 0).any()):
         raise ValueError("some points coincide, so the ratio of their two nearest distances is undefined; drop copies")
     log_ratio = (two[:, 1] / two[:, 0]).log().sort().values
@@ -140,7 +142,7 @@ def pca_dimension(points: Tensor, share: float = 0.99, neighbours: int | None = 
     if neighbours is None:
         groups = x[None]
     else:
-        near = torch.cat([torch.cdist(part, x).topk(size, largest=False).indices for part in x.split(_CHUNK)])
+        near = torch.cat([torch.cdist(part, x).topk(size, largest=False).indices for part in torch.split(x, _CHUNK)])
         groups = x[near]
     variances = torch.linalg.svdvals(groups - groups.mean(1, keepdim=True)).square()
     carried = variances.cumsum(1) / variances.sum(1, keepdim=True)
@@ -204,7 +206,7 @@ def set_distance(a: Tensor, b: Tensor) -> float:
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or 0 in (len(a), len(b)):
         raise ValueError(f"sets {tuple(a.shape)} and {tuple(b.shape)}; pass (n, d) and (m, d), none of them empty")
-    return min(float(_distances(part, b).min()) for part in a.split(_CHUNK))
+    return min(float(_distances(part, b).min()) for part in torch.split(a, _CHUNK))
 
 
 def smooth_step(t: Tensor) -> Tensor:

@@ -139,7 +139,8 @@ def exact_plan(p: Tensor, q: Tensor, cost: Tensor) -> Plan:
         >>> found.cost.item()
         2.0
     """
-    _check_law(p, "p"), _check_law(q, "q")
+    _check_law(p, "p")
+    _check_law(q, "q")
     n, m = len(p), len(q)
     if cost.shape != (n, m):
         raise ValueError(f"a cost of shape {tuple(cost.shape)} for laws of {n} and {m} atoms; want ({n}, {m})")
@@ -175,7 +176,8 @@ def line_potential(p: Tensor, q: Tensor, points: Tensor) -> Tensor:
         >>> line_potential(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.tensor([0.0, 3.0]))
         tensor([ 0., -3.])
     """
-    _check_law(p, "p"), _check_law(q, "q")
+    _check_law(p, "p")
+    _check_law(q, "q")
     if not p.shape == q.shape == points.shape:
         raise ValueError(f"laws {tuple(p.shape)}, {tuple(q.shape)}, points {tuple(points.shape)}; all must be (k,)")
     by = points.argsort()
@@ -206,8 +208,9 @@ def sliced(x: Tensor, y: Tensor, directions: Tensor, order: float = 1.0) -> Tens
     if x.shape != y.shape or x.ndim != 2 or directions.ndim != 2 or directions.shape[0] != x.shape[1] or order < 1:
         shapes = f"{tuple(x.shape)}, {tuple(y.shape)}, directions {tuple(directions.shape)}, order {order}"
         raise ValueError(f"points {shapes}; want (n, d) twice, (d, p), >= 1")
-    lines = directions / directions.norm(dim=0)
-    return ((x @ lines).sort(0).values - (y @ lines).sort(0).values).abs().pow(order).mean()
+    lines: Tensor = directions / torch.linalg.vector_norm(directions, dim=0)
+    gaps: Tensor = (x @ lines).sort(0).values - (y @ lines).sort(0).values
+    return gaps.abs().pow(order).mean()
 
 
 def sinkhorn(p: Tensor, q: Tensor, cost: Tensor, epsilon: float, rounds: int = 2000, tolerance: float = 1e-9) -> Plan:
@@ -236,7 +239,8 @@ def sinkhorn(p: Tensor, q: Tensor, cost: Tensor, epsilon: float, rounds: int = 2
         >>> round(found.cost.item(), 4)
         0.0347
     """
-    _check_law(p, "p"), _check_law(q, "q")
+    _check_law(p, "p")
+    _check_law(q, "q")
     if cost.shape != (len(p), len(q)) or epsilon <= 0 or not bool((p > 0).all() and (q > 0).all()):
         raise ValueError(f"cost {tuple(cost.shape)}, epsilon {epsilon}; want ({len(p)}, {len(q)}), > 0, positive laws")
     log_p, log_q, scaled = p.log(), q.log(), cost.detach() / epsilon
