@@ -1,0 +1,1 @@
+"""Theory: statements of the field as pure functions; imports nothing of ours."""
