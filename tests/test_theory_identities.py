@@ -76,7 +76,7 @@ def test_both_losses_through_the_latent(mean: float, std: float) -> None:
 
 
 def test_densities_must_integrate_to_one() -> None:
-    with pytest.raises(ValueError, match="model density integrates to 0.5"):
+    with pytest.raises(ValueError, match=r"model density integrates to 0\.5"):
         generator_gradients(log_normal(at(0), GRID), lambda t, x: log_normal(t, x) - math.log(2), at(1), GRID, WEIGHTS)
     with pytest.raises(ValueError, match="all must be"):
         generator_gradients(log_normal(at(0), GRID)[1:], log_normal, at(1), GRID, WEIGHTS)
@@ -140,7 +140,8 @@ def test_slopes_of_the_two_losses(d: float) -> None:
         (math.log(1 - expit(h + step)) - math.log(1 - expit(h - step))) / (2 * step),
         -(math.log(expit(h + step)) - math.log(expit(h - step))) / (2 * step),
     ]
-    assert [float(s) for s in found] == pytest.approx(wanted, abs=1e-6) == pytest.approx([-d, -(1 - d)], abs=1e-6)
+    assert [float(s) for s in found] == pytest.approx(wanted, abs=1e-6)
+    assert [float(s) for s in found] == pytest.approx([-d, -(1 - d)], rel=1e-9)
     inside = slopes_in_probability(torch.tensor(d, dtype=F64))
     chain = d * (1 - d)
     assert [float(s) * chain for s in inside] == pytest.approx([float(s) for s in found], rel=1e-9)
@@ -172,12 +173,12 @@ def test_pairing_measures_the_jsd_of_ordered_pairs(seed: int) -> None:
 
 
 def test_pairing_of_continuous_laws() -> None:
-    """N(0, 1) against N(1, 1): h = -x, so the value is E log σ(N(-1... )), by double quadrature."""
-    wanted = dblquad(lambda y, x: -norm.pdf(x) * norm.pdf(y, 1) * np.logaddexp(0, x - y), -8, 8, -7, 9, epsabs=1e-8)[0]
+    """N(0, 1) against N(1, 1): h = -x up to a constant; the value by double quadrature."""
+    wanted = dblquad(lambda y, x: -norm.pdf(x) * norm.pdf(y, 1) * np.logaddexp(0, x - y), -6, 6, -5, 7, epsabs=1e-7)[0]
     x = torch.linspace(-8, 9, 801, dtype=F64)
     p, q = (torch.softmax(-(x - m).square() / 2, 0) for m in (0.0, 1.0))
-    assert float(pairing_value(-x, p, q)) == pytest.approx(wanted, abs=1e-7)
-    assert float(product_js(p, q)) == pytest.approx(wanted + math.log(2), abs=1e-7)
+    assert float(pairing_value(-x, p, q)) == pytest.approx(wanted, abs=1e-6)
+    assert float(product_js(p, q)) == pytest.approx(wanted + math.log(2), abs=1e-6)
 
 
 def test_pairing_is_zero_for_equal_laws_and_log_two_for_disjoint_ones() -> None:
@@ -213,7 +214,7 @@ def test_wrong_calls_say_what_is_wanted() -> None:
         contribution("hinge", half, half)
     with pytest.raises(ValueError, match=r"strictly in \(0, 1\)"):
         slopes_in_probability(torch.tensor([0.0]))
-    with pytest.raises(ValueError, match="noise 0.0"):
+    with pytest.raises(ValueError, match=r"noise 0\.0"):
         cauchy_scale(torch.ones(1, 1, 1), value_noise=0.0)
     with pytest.raises(ValueError, match=r"\(k,\)"):
         pairing_value(torch.zeros(3), half, half)

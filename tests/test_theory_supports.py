@@ -180,7 +180,7 @@ def test_the_gradient_is_below_the_bound_and_of_first_order() -> None:
 
 
 def test_the_bound_on_the_square_does_not_bound_the_norm() -> None:
-    """E41: D = ε/4 (2 + sin x) at fakes at 0, where D* = 0, has a gradient of about ε/4, above M²ε²/(1-ε)² for small ε."""
+    """E41: D = ε/4 (2 + sin x) where D* = 0 has a gradient of about ε/4, which is above M²ε²/(1-ε)²."""
     epsilon, z = 0.01, torch.zeros(20, 1, dtype=F64)
 
     def judge(x: Tensor) -> Tensor:

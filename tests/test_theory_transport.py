@@ -182,7 +182,7 @@ def test_it_stays_finite_where_kernels_underflow() -> None:
 
 def test_wrong_calls_say_what_is_wanted() -> None:
     p, q, cost = laws(3, 2)
-    with pytest.raises(ValueError, match="p .* is not a law"):
+    with pytest.raises(ValueError, match=r"p .* is not a law"):
         exact_plan(2 * p, q, cost)
     with pytest.raises(ValueError, match=r"want \(3, 2\)"):
         exact_plan(p, q, cost.T)

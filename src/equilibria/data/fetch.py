@@ -41,7 +41,7 @@ class _Recipe(NamedTuple):
 
 
 def fetch(name: str, given: Path | None = None) -> Path:
-    """Fill the cache with a data set and return the file.
+    """Fill the cache with a data set and return the file; a cache that is full is left as it is.
 
     Args:
         name: ``"mnist"``, ``"fashion-mnist"`` or ``"cifar10"``.
@@ -54,6 +54,8 @@ def fetch(name: str, given: Path | None = None) -> Path:
     if name not in _RECIPES:
         raise ConfigError(f"'{name}' cannot be fetched", did_you_mean(name, _RECIPES))
     recipe = _RECIPES[name]
+    if given is None and cache_file(name).exists():
+        return cache_file(name)
     with tempfile.TemporaryDirectory(prefix="equilibria-") as scratch:
         folder = Path(scratch)
         if given is None:

@@ -228,10 +228,8 @@ def relax_divergence(name: str = "reverse-kl", separation: float = 2.0) -> Evide
     start = torch.tensor([[separation / 2, 0.0]])
 
     def numbers(divergence: str) -> Numbers:
-        fit = fit_mixture(divergence, data, grid, weights, start, separation / 2).density
-        centre = (fit * weights) @ grid
-        spread = (fit * weights) @ (grid - centre).square().sum(1) / 2
-        return {"centre": float(centre.norm()), "width": float(spread.sqrt())}
+        fit = fit_mixture(divergence, data, grid, weights, start, separation / 2)
+        return {"centre": float(fit.centres.norm()), "width": fit.std}
 
     return Evidence(numbers("kl"), numbers(name))
 

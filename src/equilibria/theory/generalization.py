@@ -251,21 +251,36 @@ def collision_probability(batch: int, support: int) -> float:
 
 
 def collision_bound(batch: int, support: int, mass: float = 1.0) -> float:
-    r"""A repeat is at least this likely if ``support`` atoms carry the mass :math:`\rho` (Arora & Zhang 2017).
+    r"""A repeat is at least this likely if some ``support`` atoms carry the mass :math:`\rho`.
 
-    .. math:: P \ge 1 - \exp\Big(-\frac{(M^2 - M) \rho}{2 N}\Big)
+    .. math:: P \ge 1 - E_{k \sim B(M, \rho)} \exp\Big(-\frac{k^2 - k}{2 N}\Big)
+
+    Given that ``k`` of the draws fall on these atoms, a uniform law on them repeats least often, and then
+    :math:`\prod_{i<k}(1 - i/N) \le e^{-(k^2-k)/(2N)}`. For :math:`\rho = 1` this is the bound of Arora & Zhang 2017,
+    Theorem 1; for less they print :math:`1 - e^{-(M^2 - M)\rho/(2N)}`, which is too large: it takes all earlier draws
+    to lie on the atoms. Witness: :math:`N = 1, \rho = 1/2, M = 2` has a repeat with probability 1/4, and the printed
+    bound is .393.
+
+    Args:
+        batch: ``M`` draws.
+        support: ``N``.
+        mass: :math:`\rho`.
 
     Raises:
         ValueError: a count below 1, or ``mass`` outside (0, 1].
 
     Examples:
-        >>> round(collision_bound(12, 100), 3)
-        0.483
+        >>> round(collision_bound(12, 100), 3), round(collision_bound(2, 1, mass=0.5), 3)
+        (0.483, 0.158)
     """
     _check_counts(batch, support)
     if not 0 < mass <= 1:
         raise ValueError(f"the mass {mass} of the atoms must lie in (0, 1]")
-    return -math.expm1(-(batch**2 - batch) * mass / (2 * support))
+    if mass == 1:
+        return -math.expm1(-(batch**2 - batch) / (2 * support))
+    k = torch.arange(2, batch + 1, dtype=torch.float64)
+    shares = _binomial(k, batch, mass)
+    return float(-(shares * torch.expm1(-(k**2 - k) / (2 * support))).sum())
 
 
 def birthday_batch(support: int, probability: float = 0.5) -> int:
@@ -327,10 +342,13 @@ def kl_floor(modes: int, samples: int) -> float:
     if modes == 1:
         return 0.0
     n = torch.arange(1, samples + 1, dtype=torch.float64)
-    log_ways = math.lgamma(samples + 1) - torch.lgamma(n + 1) - torch.lgamma(samples - n + 1)
-    log_odds = n * -math.log(modes) + (samples - n) * math.log1p(-1 / modes)
     share = n / samples
-    return float(modes * ((log_ways + log_odds).exp() * share * (share * modes).log()).sum())
+    return float(modes * (_binomial(n, samples, 1 / modes) * share * (share * modes).log()).sum())
+
+
+def _binomial(k: Tensor, trials: int, chance: float) -> Tensor:
+    log_ways = math.lgamma(trials + 1) - torch.lgamma(k + 1) - torch.lgamma(trials - k + 1)
+    return (log_ways + k * math.log(chance) + (trials - k) * math.log1p(-chance)).exp()
 
 
 def _check_counts(batch: int, support: int) -> None:

@@ -144,13 +144,13 @@ def exact_plan(p: Tensor, q: Tensor, cost: Tensor) -> Plan:
     n, m = len(p), len(q)
     if cost.shape != (n, m):
         raise ValueError(f"a cost of shape {tuple(cost.shape)} for laws of {n} and {m} atoms; want ({n}, {m})")
+    if not bool(cost.isfinite().all()):
+        raise ValueError("the costs have entries that are not finite; forbid a pair by a large cost, not by infinity")
     margins = vstack([kron(eye_array(n), np.ones((1, m))), kron(np.ones((1, n)), eye_array(m))]).tocsr()
     wanted = np.concatenate([_normalised(p), _normalised(q)])
     found = linprog(cost.detach().double().cpu().numpy().ravel(), A_eq=margins, b_eq=wanted, method="highs")
     if found.status != 0:
-        raise ValueError(
-            f"no optimal plan was found ({found.message}); check the costs for entries that are not finite"
-        )
+        raise ValueError(f"no optimal plan was found ({found.message}); scale the costs to a moderate range")
     plan = cost.new_tensor(found.x.reshape(n, m))
     duals = cost.new_tensor(found.eqlin.marginals)
     return Plan((plan * cost).sum(), plan, duals[:n], duals[n:])
