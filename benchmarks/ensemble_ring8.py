@@ -4,7 +4,7 @@
 
 Throughput per member: processor time of the members one by one over that of the ensemble, for the same rounds,
 alternating in one process on one thread. Fidelity: the largest deviation of any member's parameter from its lone run.
-The game itself amplifies rounding (in float32 by 10^5 within a hundred rounds of Adam), so beside it stands the
+The game itself amplifies rounding (by 10^5 and more within a hundred rounds of Adam), so beside it stands the
 deviation of a lone run from itself when it starts one rounding away; float64 shows what is not rounding.
 """
 

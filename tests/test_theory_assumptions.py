@@ -80,7 +80,8 @@ def test_few_samples() -> None:
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:
-    assert relax_population(points=10, seed=3) == relax_population(points=10, seed=3)
+    assert relax_equal_priors(points=50, seed=3) == relax_equal_priors(points=50, seed=3)
+    assert relax_equal_priors(points=50, seed=3) != relax_equal_priors(points=50, seed=4)
 
 
 def test_wrong_calls_say_what_is_wanted() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import battery
 from equilibria.errors import ConfigError, ShapeError
-from equilibria.game import Game, clocked, field_of, parameters_of, state_of
+from equilibria.game import Draw, Game, clocked, field_of, parameters_of, pure, state_of
 from equilibria.games.toys import BilinearGame, DiracGAN, UniformGAN, no_batches
 from equilibria.objectives import (
     Hinge,
@@ -31,7 +31,7 @@ from equilibria.play import Play, Rule
 from equilibria.theory import fields
 from equilibria.theory.fields import FlatField
 from equilibria.theory.nash import nikaido_isoda
-from equilibria.theory.spectra import eigenvalues, regulariser_bound
+from equilibria.theory.spectra import eigenvalues, leading_eigenvalues, regulariser_bound
 from equilibria.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous
 from test_battery import GAMES
 
@@ -354,16 +354,19 @@ def test_every_game_has_a_field_a_spectrum_and_a_gap(name: str) -> None:
         wanted += v.block(v.start, player)
         assert bool((v.block(v.start, player)[v.mask(player) == 0] == 0).all())
     torch.testing.assert_close(near.value, wanted)
-    assert sum(nikaido_isoda(*battery_losses(game, draw), steps=2).values()) > 0
+    leading = leading_eigenvalues(near.forward, v.start, k=2, which="LM")
+    if v.size < 300:
+        dense = np.linalg.eigvals(fields.jacobian(v, v.start).numpy())
+        assert np.abs(leading[0].numpy() - dense).min() < 1e-6
+        assert float(leading.abs().max()) == pytest.approx(np.abs(dense).max(), rel=1e-6)
+    assert bool(torch.isfinite(leading.abs()).all())
+    assert sum(nikaido_isoda(*losses_of(game, draw), steps=2).values()) > 0
 
 
-def battery_losses(game: Game, draw: object) -> tuple[dict, dict]:
-    from equilibria.game import pure
-
+def losses_of(game: Game, draw: Draw) -> tuple[dict, dict]:
     state, params = state_of(game), parameters_of(game)
     losses = {
-        p.name: (lambda own, who=p.name: pure(game, {**params, **own}, state, who, draw).total)  # type: ignore[arg-type]
-        for p in game.players
+        p.name: (lambda own, who=p.name: pure(game, {**params, **own}, state, who, draw).total) for p in game.players
     }
     return losses, {p.name: {n: params[n] for n in game.moved(p.name)} for p in game.players}
 

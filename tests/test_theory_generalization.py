@@ -122,7 +122,7 @@ def test_an_affine_critic_reaches_its_supremum() -> None:
         return float(np.logaddexp(0, -up).mean() + np.logaddexp(0, down).mean())
 
     wanted = 2 * math.log(2) - minimize(loss, np.zeros(3), tol=1e-12).fun
-    found = neural_net_distance(affine, start(2), (real, fake), steps=1500, rate=0.02)
+    found = neural_net_distance(affine, start(2), (real, fake), steps=500, rate=0.05)
     assert found.distance == pytest.approx(wanted, abs=1e-6)
 
 
@@ -131,7 +131,7 @@ def test_the_unrestricted_logarithmic_distance_is_twice_the_jsd() -> None:
     counts = torch.tensor([[1, 2, 5], [4, 3, 1]])
     real, fake = (torch.repeat_interleave(torch.arange(3), c) for c in counts)
     found = neural_net_distance(
-        lambda p, i: p["h"][i], {"h": torch.zeros(3, dtype=F64)}, (real, fake), steps=2000, rate=0.05
+        lambda p, i: p["h"][i], {"h": torch.zeros(3, dtype=F64)}, (real, fake), steps=600, rate=0.1
     )
     assert found.distance == pytest.approx(2 * float(js(*(counts.double() / 8))), abs=1e-7)
 
@@ -139,7 +139,7 @@ def test_the_unrestricted_logarithmic_distance_is_twice_the_jsd() -> None:
 def test_the_linear_measure_gives_total_variation() -> None:
     real, fake = torch.tensor([0, 0, 1]), torch.tensor([1, 1, 0])
     critic = {"h": torch.zeros(2, dtype=F64)}
-    found = neural_net_distance(lambda p, i: p["h"][i], critic, (real, fake), torch.sigmoid, steps=3000, rate=0.1)
+    found = neural_net_distance(lambda p, i: p["h"][i], critic, (real, fake), torch.sigmoid, steps=400, rate=0.5)
     assert found.distance == pytest.approx(1 / 3, abs=1e-3) and found.distance <= 1 / 3
 
 

@@ -170,6 +170,7 @@ def test_arnoldi_on_a_game_of_hundreds(which: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ci_slow
 @pytest.mark.parametrize("which", ["LR", "SR", "LM"])
 def test_arnoldi_on_a_game_of_two_thousand(which: str) -> None:
     v = network_field(width=27, depth=2, batch=32)
@@ -194,11 +195,13 @@ def test_arnoldi_on_a_million_parameters() -> None:
     assert v.size >= 1_000_000
     near = fields.linearise(v, v.start)
     found = spectra.leading_eigenvalues(near.forward, v.start, 2, "LM", tolerance=1e-3)
-    # The residual is measured by power: the modulus bounds what a random direction is stretched by, asymptotically.
+    largest = found[found.abs().argmax()]
     u = torch.randn(v.size, generator=torch.Generator().manual_seed(0))
-    for _ in range(30):
+    for _ in range(15):  # the power method; the leading eigenvalue is real here
         u = near.forward(u / u.norm())
-    assert float(u.norm()) == pytest.approx(float(found.abs().max()), rel=0.2)
+    u = u / u.norm()
+    assert largest.imag == 0
+    assert float(near.forward(u) @ u) == pytest.approx(float(largest.real), rel=1e-3)
 
 
 def test_arnoldi_gives_all_of_a_small_matrix_and_repeats_itself() -> None:

@@ -329,13 +329,10 @@ def _changed(path: Path) -> float:
 
 def _row(path: Path) -> dict[str, Any]:
     from . import runfolder
-    from .training import checkpoint
 
     info = runfolder.read(path)
-    saved = checkpoint.listed(path / "checkpoints")
-    step = checkpoint.round_of(saved[-1]) if saved else 0
     told = {"recipe": info["recipe"].get("name", ""), "data": info["data"]["name"], "seed": info["seed"]}
-    return {"run": str(path), **told, "step": step, "steps": info["steps"]}
+    return {"run": str(path), **told, "step": runfolder.played(path), "steps": info["steps"]}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,6 +4,7 @@
 RUN/run.json        recipe, data and its fingerprint, seed, settings, versions, hardware, command
 RUN/metrics.jsonl   one line per logged round
 RUN/checkpoints/    step-00012000/ …
+RUN/stages/         component-01/ …: runs of their own, in a run of several (procedures.py), without checkpoints
 RUN/samples/        step-00001000.npz and .png
 RUN/evaluation.json metrics beside the floors of a perfect sampler
 RUN/report.html     everything above in one file
@@ -31,7 +32,7 @@ import torch
 
 from .errors import ConfigError, RunError
 from .records import decode
-from .training import disk
+from .training import checkpoint, disk
 
 FORMAT = 1
 _NEEDED: dict[str, type | tuple[type, ...]] = {
@@ -137,6 +138,12 @@ def read(path: Path) -> dict[str, Any]:
             if not isinstance(inside, dict) or not isinstance(inside.get(name, ...), kind):
                 raise RunError(f"{file} is damaged: '{name}' is missing or of the wrong kind", keep)
     return info
+
+
+def played(path: Path) -> int:
+    """The rounds that a run's checkpoints say are played; of a run in stages, those of all stages."""
+    folders = (checkpoint.listed(part / "checkpoints") for part in (path, *path.glob("stages/*")))
+    return sum(checkpoint.round_of(saved[-1]) for saved in folders if saved)
 
 
 def part(path: Path, value: Any, kind: type[T]) -> T:

@@ -7,15 +7,16 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import runfolder, samples
+from . import procedures, runfolder, samples
 from .data import DataOptions, Dataset, DataSpec, load
-from .errors import ConfigError, DataError, EquilibriaError, RunError, ShapeError
+from .errors import ConfigError, EquilibriaError, RunError
 from .game import Batches, Game
 from .games.spec import GameSpec, OwnGame
 from .metrics import Measured
@@ -78,13 +79,16 @@ class Run:
                 raise ConfigError(f"labels {asked[:8].tolist()}", f"give {n} whole numbers in 0…{classes - 1}")
         return samples.drawn(self.play, n, seed, asked)
 
-    def evaluate(self, n: int | None = None, seed: int = 0) -> dict[str, Measured]:
+    def evaluate(self, n: int | None = None, seed: int = 0, classify: bool = True) -> dict[str, Measured]:
         """Metrics of fresh samples, each beside what a perfect sampler of that size scores; kept in evaluation.json.
+
+        With ``classify``, samples of labelled images are also judged by a classifier of the data, which is trained the
+        first time (a minute for MNIST) and kept in the cache.
 
         Raises:
             ConfigError: too few samples.
         """
-        judged = samples.judge(self.play, self.data, n, seed)
+        judged = samples.judge(self.play, self.data, n, seed, classify)
         text = json.dumps({name: value.to_dict() for name, value in judged.items()}, indent=1)
         try:
             disk.write_atomically(self.path / "evaluation.json", text)
@@ -156,6 +160,9 @@ def train(
     game = game or _built(row, dataset.spec, seed, modules)
     play = _play(row, game.to(device), lambda own, turn: dataset.batch(row.batch, own, turn), seed, rounds, chosen)
     play.prepare()
+    if row.procedure is not None:  # the lone game was a trial: it fits the data, and so will the components
+        row = procedures.settled(row, row.procedure, rounds, dataset, modules)
+        play, rounds = procedures.mixture((), row.procedure, seed, device), rounds * row.procedure.components
     path = Path(out) if out is not None else runfolder.default_folder(dataset.name, row.name, seed)
     info = {
         "format": runfolder.FORMAT,
@@ -199,6 +206,8 @@ def resume(
     with runfolder.locked(folder):
         run, settings = _open(folder, data, modules, device)
         saved = _restored(run)
+        if steps is not None and run.recipe.procedure is not None:
+            raise ConfigError(f"steps={steps} for a run of several components", "their rounds are fixed: leave it out")
         if steps is not None:
             if steps < run.play.round:
                 raise ConfigError(f"steps={steps}, and {folder} is at round {run.play.round}", "ask for more rounds")
@@ -222,7 +231,7 @@ def open_run(path: str | Path, data: Any = None, **modules: Any) -> Run:
     """
     folder = Path(path)
     run, _ = _open(folder, data, modules, reading=True)
-    if _restored(run) is None:
+    if _restored(run) is None and not run.play.round:
         raise RunError(f"{folder} has no whole checkpoint", f"train it: equilibria train --resume {folder}")
     return run
 
@@ -306,6 +315,8 @@ def _open(
     given = None if reading and data is None else _data_again(path, info, data).to(where)
     horizon, seed = int(info["horizon"]), int(info["seed"])
     play = _play(row, game.to(where), lambda own, turn: run.data.batch(row.batch, own, turn), seed, horizon, settings)
+    if row.procedure is not None:
+        play = procedures.reopened(path, row.procedure, seed, where, open_run)
     run = Run(path, info, row, play, given)
     return run, settings
 
@@ -346,7 +357,27 @@ def _data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
 
 
 def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -> Run:
-    """Train to the last round with the hooks that settings ask for; leave a checkpoint and a report."""
+    """Train to the last round; leave an evaluation and a report."""
+    plan = run.recipe.procedure
+    if plan is None:
+        _fit(run, settings, resumed)
+    else:
+        site = procedures.Site(run.path, plan, run.data, int(run.info["seed"]), run.play.device)
+        row, here = replace(run.recipe, procedure=None), replace(settings, device=str(run.play.device))
+        run.play, run.seconds = procedures.grow(
+            site, procedures.Runs(partial(train, row, settings=here), resume, open_run)
+        )
+    if run.finished:
+        try:
+            run.evaluate(classify=False)
+        except EquilibriaError as error:  # a game of one's own may sample what no metric of the data judges
+            warnings.warn(f"the run is complete, and it was not evaluated: {error.what}", stacklevel=2)
+    run.report()
+    return run
+
+
+def _fit(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -> None:
+    """Play on with the hooks that settings ask for, and leave a checkpoint."""
     steps, planned = int(run.info["steps"]), run.play.horizon
     log = hooks.Log(run.path / "metrics.jsonl", settings.log_every or max(1, planned // 200))
     every = settings.checkpoint_every or max(1, planned // 10)
@@ -361,10 +392,3 @@ def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -
     fit(run.play, steps, watching)
     saves.look(run.play, {})
     run.seconds = saves.seconds
-    if run.finished and run.data.law is not None:
-        try:
-            run.evaluate()
-        except (ShapeError, DataError) as error:  # a game of one's own may sample what no metric of the data judges
-            warnings.warn(f"the run is complete, and it was not evaluated: {error.what}", stacklevel=2)
-    run.report()
-    return run

@@ -45,8 +45,13 @@ def drawn(play: Play, n: int, seed: int, labels: Tensor | None = None) -> Tensor
     return torch.cat(pieces, dim=1 if isinstance(play.game, Ensemble) else 0)
 
 
-def judge(play: Play, data: Dataset, n: int | None = None, seed: int = 0) -> dict[str, Measured]:
+def judge(
+    play: Play, data: Dataset, n: int | None = None, seed: int = 0, classify: bool = False
+) -> dict[str, Measured]:
     """Metrics of a play's samples against its data: the mean over an ensemble's members, each domain of pairs apart.
+
+    With ``classify``, labelled images are also judged by a classifier trained on the data once (and kept in the cache):
+    which classes the samples have, and whether they are those asked for.
 
     Raises:
         ConfigError: too few samples.
@@ -65,10 +70,20 @@ def judge(play: Play, data: Dataset, n: int | None = None, seed: int = 0) -> dic
         second = metrics.evaluate(parts["second"], other, suite=suite)
         both = {"first": first, "second": second}
         return {f"{name}/{key}": value for name, found in both.items() for key, value in found.items()}
+    classifier = classifier_of(data) if classify and data.spec.kind == "image" and data.spec.classes > 1 else None
     # A floor is of the data, not of the samples: the first member's is enough, the others take the cheapest.
     suites = [suite] + [replace(suite, repeats=1)] * (len(parts) - 1)
     judged = zip(parts.values(), suites, strict=True)
-    return _mean([metrics.evaluate(rows, data, labels=told, suite=own) for rows, own in judged])
+    return _mean([metrics.evaluate(rows, data, labels=told, suite=own, classifier=classifier) for rows, own in judged])
+
+
+def classifier_of(data: Dataset) -> metrics.Classifier:
+    """The classifier of a data set's images: trained on the rows that batches deal, measured on those held out."""
+    assert data.size is not None
+    rows = data.take(data.size)
+    held = data.take(data.held_out_size, held_out=True) if data.held_out_size else None
+    test = None if held is None else (held["x"].cpu(), held["y"].cpu())
+    return metrics.train_classifier(rows["x"].cpu(), rows["y"].cpu(), test=test)
 
 
 def _mean(found: list[dict[str, Measured]]) -> dict[str, Measured]:

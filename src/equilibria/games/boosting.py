@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from ..errors import ConfigError, DataError, did_you_mean
-from ..game import Batch, Batches, Game, clocked
+from ..game import Batch, Batches, Draw, Game, clocked
 from ..networks import Auto, Networks
 from ..records import record
 from ..seeding import mix, own_randomness, reseed
@@ -17,6 +18,7 @@ from .judging import need_positive
 from .stages import Procedure, Stage
 
 SCHEMES = ("adagan", "bagging", "independent")
+_PIECE = 1024  # rows of one forward pass
 
 
 def boosting_weights(ratios: Tensor, beta: float) -> Tensor:
@@ -95,8 +97,15 @@ def mixture_sample(games: tuple[Game, ...], n: int, seed: int = 0) -> Tensor:
                 reseed(mix(seed, i, 1))
                 with torch.device(next(games[i].parameters()).device):
                     draw = clocked(games[i].codes(count), mix(seed, i, 2), time=1.0)
-                parts.append(games[i].sample(draw))
+                    pieces = torch.arange(count).split(_PIECE)
+                parts += [games[i].sample(rows_at(draw, piece, games[i].whole)) for piece in pieces]
     return torch.cat(parts)
+
+
+def rows_at(draw: Draw, index: Tensor, whole: tuple[str, ...] = ()) -> Draw:
+    """The draw of the rows at ``index``; entries named in ``whole`` are not one row per example."""
+    rows = {name: tensor if name in whole else tensor[index] for name, tensor in draw.tensors.items()}
+    return replace(draw, tensors=rows)
 
 
 @record

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ConfigError
+from ..games.boosting import Boosting
 from ..games.spec import GameSpec
 from ..networks import Auto, Networks
 from ..optimizers import Adam, OptimizerSpec
@@ -38,7 +39,8 @@ class Recipe:
         optimizers: exceptions, one per player.
         averages: players whose parameters are averaged; samples are taken from the averages.
         batch: real examples per turn.
-        steps: rounds that the row takes by default.
+        steps: rounds that the row takes by default; of each component where there is a procedure.
+        procedure: trains the game several times, on data reweighted by what the finished ones miss; None for once.
 
     Examples:
         >>> from equilibria.recipes import recipe
@@ -59,6 +61,7 @@ class Recipe:
     averages: tuple[Average, ...] = (Average(),)
     batch: int = 64
     steps: int = 20_000
+    procedure: Boosting | None = None
 
     def optimizer_of(self, player: str) -> OptimizerSpec:
         """The optimiser of a player."""
@@ -82,5 +85,8 @@ class Recipe:
         for path, text in settings.items():
             if path.split(".")[0] in {"name", "year", "cite", "source", "about"}:
                 raise ConfigError(f"'{path}' says where a recipe comes from", "set what it does, for example batch=32")
+            if path in {"procedure.rounds", "procedure.batch"}:
+                own = "steps" if path.endswith("rounds") else "batch"
+                raise ConfigError(f"'{path}' follows the recipe's {own}", f"set {own}")
             changed = replace_at(changed, path, text)
         return changed

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from ..games.autoencoding import AAE, LawPrior, Petals
+from ..games.boosting import Boosting
 from ..games.coupled import CoGAN
 from ..games.mixture import MGAN
 from ..games.spec import Latent
 from ..games.two_discriminators import D2GAN
+from ..games.two_player import TwoPlayer
 from ..networks import Auto, MLPPair
+from ..objectives import NonSaturating
 from ..optimizers import SGD, Adam
 from ..play import Average
 from ..updates import Alternating
@@ -93,4 +96,21 @@ AUTOENCODERS = tuple(
     )
 )
 
-RECIPES = (*MANY, *AUTOENCODERS)
+PROCEDURES = (
+    Recipe(
+        name="adagan",
+        year=2017,
+        cite="tolstikhin2017",
+        source="Algorithm 1, equations 12-13, beta_t = 1/t; each component the game of 2014 with perceptrons",
+        about="boosting: ten GANs in turn, each on the data that the mixture of those before misses",
+        game=TwoPlayer(objective=NonSaturating(), latent=Latent(size=5)),
+        networks=Auto(
+            vector=MLPPair(width=32, depth=2, activation="relu"), image=MLPPair(width=512, depth=2, activation="relu")
+        ),
+        optimizer=Adam(lr=1e-3, betas=(0.5, 0.999)),
+        steps=2000,
+        procedure=Boosting(components=10, judge_steps=500),
+    ),
+)
+
+RECIPES = (*MANY, *AUTOENCODERS, *PROCEDURES)

@@ -257,7 +257,9 @@ def fit_mixture(
         raise ValueError(f"the search starts at a standard deviation of {std}; it must be > 0")
     place = centres.detach().to(points).clone().requires_grad_()
     log_std = points.new_tensor(math.log(std)).requires_grad_()
-    search = torch.optim.LBFGS([place, log_std], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+    search = torch.optim.LBFGS(
+        [place, log_std], max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+    )
     lowest, highest = points.amin(0), points.amax(0)
     widest = math.log(float((highest - lowest).max()))
 

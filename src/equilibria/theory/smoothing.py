@@ -73,8 +73,8 @@ class Pull(NamedTuple):
     Attributes:
         a: ``(n,)``, weight of the data's part.
         b: ``(n,)``, weight of the generator's own part.
-        data: ``(n, d)``: descending along it moves the point towards the data.
-        model: ``(n, d)``: descending along it (it is subtracted) moves the point away from generated mass.
+        data: ``(n, d)``: descent along it moves the point towards the data.
+        model: ``(n, d)``: it is subtracted, so that descent moves the point away from generated mass.
     """
 
     a: Tensor
