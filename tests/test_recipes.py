@@ -1,5 +1,8 @@
 """The contract over the registry: what every recipe promises, checked on tiny networks and little data.
 
+Of a row with a procedure, what is built here is one component, the row without its procedure; whole procedures are
+trained in test_procedures.py.
+
 A registered row needs a golden row in golden_recipes.json. ``python tests/test_recipes.py`` prints the rows that are
 missing or differ, in the form in which they are pasted.
 """
@@ -168,6 +171,16 @@ def test_players_named_by_a_row_exist(name: str) -> None:
     assert {o.player for o in row.optimizers} <= players
     # The default average is of "generator"; a game without a player of that name takes none from it.
     assert {a.player for a in row.averages} <= players | {"generator"}
+
+
+@pytest.mark.parametrize("name", [name for name, row in RECIPES.items() if row.procedure is not None])
+def test_a_procedure_has_several_components_and_counts_as_its_row_does(name: str) -> None:
+    row = RECIPES[name]
+    assert row.procedure is not None and row.procedure.components > 1
+    assert (row.procedure.rounds, row.procedure.batch) == (row.steps, row.batch)
+    for path in ("procedure.rounds", "procedure.batch"):
+        with pytest.raises(ConfigError, match=rf"'{path}' follows the recipe's"):
+            row.with_settings({path: "5"})
 
 
 # Golden values -------------------------------------------------------------------------------------------------------

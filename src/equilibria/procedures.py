@@ -169,8 +169,10 @@ class Site:
         return self.path / "weights" / f"component-{t:02d}.npz"
 
 
-def settled(row: Recipe, plan: Boosting, rounds: int, data: Dataset, modules: dict[str, nn.Module]) -> Recipe:
-    """The row with its procedure's rounds and batch written out: those of each component.
+def settled(
+    row: Recipe, plan: Boosting, rounds: int, data: Dataset, modules: dict[str, nn.Module]
+) -> tuple[Recipe, Boosting]:
+    """The row and its procedure with rounds and batch written out: those of each component.
 
     Raises:
         ConfigError: modules of the user's, data in pairs, or a judge that cannot be built for the data.
@@ -183,7 +185,8 @@ def settled(row: Recipe, plan: Boosting, rounds: int, data: Dataset, modules: di
     if data.spec.paired:
         raise ConfigError(f"{row.name} weighs rows, and those of '{data.name}' come in pairs", "name one domain")
     plan.judge.discriminator(data.spec.shape)
-    return replace(row, steps=rounds, procedure=replace(plan, rounds=rounds, batch=row.batch))
+    plan = replace(plan, rounds=rounds, batch=row.batch)
+    return replace(row, steps=rounds, procedure=plan), plan
 
 
 def stage_of(path: Path, t: int) -> Path:
@@ -257,12 +260,18 @@ def grow(site: Site, runs: Runs) -> tuple[Play, float]:
             stopped.round += component.play.round
             return stopped, seconds
         games = (*games, as_sampled(component.play).to(site.device))
-        if t == site.plan.components or not site.weights_file(t + 1).exists():  # otherwise looked at already
+        if not _looked(site, t, log.path):
             hooks.cut_rows(log.path, (t - 1) * site.plan.rounds)
             log.write({"step": t * site.plan.rounds, "weights/effective_share": _effective(weights)})
             shown.look(mixture(games, site.plan, site.seed, site.device), {})
             log.sync()
     return mixture(games, site.plan, site.seed, site.device), seconds
+
+
+def _looked(site: Site, t: int, log: Path) -> bool:
+    """Whether the mixture of ``t`` components was looked at to the end: then the next stage has begun."""
+    logged = any(row["step"] == t * site.plan.rounds for row in hooks.read_rows(log))
+    return logged and t < site.plan.components and site.weights_file(t + 1).exists()
 
 
 def _reweighted(data: Dataset, rows: Batch, weights: Tensor) -> Dataset:

@@ -30,8 +30,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from .data import Dataset
 from .errors import ConfigError, RunError
-from .records import decode
+from .records import decode, encode
 from .training import checkpoint, disk
 
 FORMAT = 1
@@ -186,6 +187,24 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def described(recipe: Any, data: Dataset, settings: Any, own: list[str]) -> dict[str, Any]:
+    """What run.json says of a run before its seed and rounds; ``own`` are the modules that were made in Python."""
+    return {
+        "format": FORMAT,
+        "recipe": encode(recipe),
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "options": encode(data.options),
+            "spec": encode(data.spec),
+            "fingerprint": data.fingerprint(),
+        },
+        "own": own,
+        "settings": encode(settings),
+        **surroundings(),
+    }
 
 
 def surroundings() -> dict[str, Any]:

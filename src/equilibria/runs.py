@@ -23,7 +23,6 @@ from .metrics import Measured
 from .play import Play
 from .recipes import Recipe, citation, default_for
 from .recipes import recipe as named
-from .records import encode
 from .seeding import mix, own_randomness, reseed
 from .training import Hook, Settings, checkpoint, disk, fit, hooks, pictures, progress
 
@@ -161,26 +160,11 @@ def train(
     play = _play(row, game.to(device), lambda own, turn: dataset.batch(row.batch, own, turn), seed, rounds, chosen)
     play.prepare()
     if row.procedure is not None:  # the lone game was a trial: it fits the data, and so will the components
-        row = procedures.settled(row, row.procedure, rounds, dataset, modules)
-        play, rounds = procedures.mixture((), row.procedure, seed, device), rounds * row.procedure.components
+        row, plan = procedures.settled(row, row.procedure, rounds, dataset, modules)
+        play, rounds = procedures.mixture((), plan, seed, device), rounds * plan.components
     path = Path(out) if out is not None else runfolder.default_folder(dataset.name, row.name, seed)
-    info = {
-        "format": runfolder.FORMAT,
-        "recipe": encode(row),
-        "data": {
-            "name": dataset.name,
-            "source": dataset.source,
-            "options": encode(dataset.options),
-            "spec": encode(dataset.spec),
-            "fingerprint": dataset.fingerprint(),
-        },
-        "seed": seed,
-        "steps": rounds,
-        "horizon": rounds,
-        "own": sorted(modules) or (["game"] if isinstance(row.game, OwnGame) else []),
-        "settings": encode(chosen),
-        **runfolder.surroundings(),
-    }
+    own = sorted(modules) or (["game"] if isinstance(row.game, OwnGame) else [])
+    info = runfolder.described(row, dataset, chosen, own) | {"seed": seed, "steps": rounds, "horizon": rounds}
     runfolder.create(path, info)
     with runfolder.locked(path):
         return _carry_out(Run(path, info, row, play, dataset), chosen, None)
@@ -363,11 +347,11 @@ def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -
         _fit(run, settings, resumed)
     else:
         site = procedures.Site(run.path, plan, run.data, int(run.info["seed"]), run.play.device)
-        row, here = replace(run.recipe, procedure=None), replace(settings, device=str(run.play.device))
+        row, here = replace(run.recipe, procedure=None), replace(settings, device=str(run.play.device), evaluate=False)
         run.play, run.seconds = procedures.grow(
             site, procedures.Runs(partial(train, row, settings=here), resume, open_run)
         )
-    if run.finished:
+    if run.finished and settings.evaluate:
         try:
             run.evaluate(classify=False)
         except EquilibriaError as error:  # a game of one's own may sample what no metric of the data judges

@@ -187,4 +187,4 @@ class Boosting:
                 optimizer.step()
         with torch.no_grad():
             judge.eval()
-            return torch.cat([judge(part) for part in torch.split(rows, 4096)]).double().neg().clamp(max=80.0).exp()
+            return torch.cat([judge(part) for part in rows.split(4096)]).double().neg().clamp(max=80.0).exp()

@@ -20,6 +20,7 @@ class Settings:
         checkpoint_every: rounds between two checkpoints; None for 10 a run.
         keep: checkpoints kept, the newest.
         progress: whether to show a progress bar.
+        evaluate: whether a run is judged when it is finished.
         trackers: ``"tensorboard"``, ``"wandb"``, …, through accelerate.
 
     Raises:
@@ -33,6 +34,7 @@ class Settings:
     checkpoint_every: int | None = None
     keep: int = 3
     progress: bool = True
+    evaluate: bool = True
     trackers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
