@@ -97,7 +97,7 @@ def mixture_sample(games: tuple[Game, ...], n: int, seed: int = 0) -> Tensor:
                 reseed(mix(seed, i, 1))
                 with torch.device(next(games[i].parameters()).device):
                     draw = clocked(games[i].codes(count), mix(seed, i, 2), time=1.0)
-                    pieces = torch.arange(count).split(_PIECE)
+                    pieces = torch.split(torch.arange(count), _PIECE)
                 parts += [games[i].sample(rows_at(draw, piece, games[i].whole)) for piece in pieces]
     return torch.cat(parts)
 
@@ -187,4 +187,4 @@ class Boosting:
                 optimizer.step()
         with torch.no_grad():
             judge.eval()
-            return torch.cat([judge(part) for part in rows.split(4096)]).double().neg().clamp(max=80.0).exp()
+            return torch.cat([judge(part) for part in rows.split(4096)]).double().neg().clamp(max=80.0).exp()  # type: ignore[no-untyped-call]
