@@ -22,7 +22,7 @@ from .judging import features_of, fool, judge, need_shape
 from .spec import GameSpec, Latent
 
 DOMAINS = ("first", "second")
-HEADS = ("linear", "network")
+HEADS = ("linear", "local", "network")
 
 
 class CoupledGenerator(nn.Module):
@@ -90,7 +90,9 @@ class CoGAN(GameSpec):
 
     The common layers are one module, registered once: ``stem_layers`` hidden layers between the codes and the two
     heads, and one hidden layer and the logit behind the two trunks. The fewer layers are a domain's own, the closer the
-    correspondence: with ``"linear"`` heads only the generators' last layer is. ``sample`` gives the pair of each code
+    correspondence: with ``"linear"`` heads only the generators' last layer is. That layer still chooses freely what each
+    common unit draws; with ``"local"`` heads, as in the paper's convolutional networks, the common layers end in
+    feature maps that say where things are, and a domain's own 3x3 convolution only how they look. ``sample`` gives the pair of each code
     side by side along the last axis: ``(n, c, h, 2w)`` or ``(n, 2d)``.
 
     Args:
@@ -98,14 +100,17 @@ class CoGAN(GameSpec):
         tied_discriminators: the same for the discriminators' last layers.
         hidden: units of the common layers.
         stem_layers: how many first layers the generators have in common.
-        heads: each domain's own part of the generator, one affine map (``"linear"``) or a whole ``"network"``.
+        heads: each domain's own part of the generator: one affine map (``"linear"``), one 3x3 convolution of common
+            feature maps (``"local"``, images only) or a whole ``"network"``.
+        maps: feature maps behind the stem, with ``"local"`` heads.
         objective: the adversarial losses, in both domains.
         penalties: added to the discriminators' loss in each domain; both domains use the draw's same noise.
         discriminator_turns: turns of the discriminators in a round.
         latent: the law of the codes.
 
     Raises:
-        ConfigError: no common layer, one without units, or an unknown kind of head.
+        ConfigError: no common layer, one without units or maps, or an unknown kind of head.
+        DataError: the data has one domain, or no images for ``"local"`` heads.
 
     Examples:
         >>> from equilibria.networks import MLPPair
@@ -119,39 +124,49 @@ class CoGAN(GameSpec):
     hidden: int = 256
     stem_layers: int = 3
     heads: str = "linear"
+    maps: int = 16
     objective: Objective = NonSaturating()
     penalties: tuple[Penalty, ...] = ()
     discriminator_turns: int | Schedule = 1
     latent: Latent = Latent()
 
     def __post_init__(self) -> None:
-        if self.hidden < 1 or self.stem_layers < 1:
-            raise ConfigError(f"hidden={self.hidden}, stem_layers={self.stem_layers}", "use at least 1 of each")
+        counts = {"hidden": self.hidden, "stem_layers": self.stem_layers, "maps": self.maps}
+        if min(counts.values()) < 1:
+            told = ", ".join(f"{name}={count}" for name, count in counts.items())
+            raise ConfigError(told, "use at least 1 of each")
         if self.heads not in HEADS:
             raise ConfigError(f"heads '{self.heads}'", did_you_mean(self.heads, HEADS))
 
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         if not data.paired:
             raise DataError("CoGAN needs two domains, and the data has one", "give data='pairs:A,B'")
+        if self.heads == "local" and len(data.shape) != 3:
+            raise DataError(f"local heads draw images, and the points have shape {data.shape}", "use heads='linear'")
         trunks: list[nn.Module] = [networks.trunk(data.shape) for _ in DOMAINS]
         heads = [self._head(networks, data.shape) for _ in DOMAINS]
-        stems = [self._stem() for _ in range(1 if self.tied_generators else 2)]
+        stems = [self._stem(data.shape) for _ in range(1 if self.tied_generators else 2)]
         tails = [self._tail(features_of(trunks[0])) for _ in range(1 if self.tied_discriminators else 2)]
         return {"generator": CoupledGenerator(stems, heads), "discriminator": CoupledDiscriminator(trunks, tails)}
 
     def assemble(self, modules: Mapping[str, nn.Module], data: DataSpec) -> Game:
         return CoGANGame(self, modules["generator"], modules["discriminator"], data)
 
-    def _stem(self) -> nn.Module:
+    def _stem(self, shape: tuple[int, ...]) -> nn.Module:
         sizes = [self.latent.size, *[self.hidden] * self.stem_layers]
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), activation("leaky_relu")]
+        if self.heads == "local":
+            places = (self.maps, *shape[1:])
+            layers += [nn.Linear(self.hidden, volume(places)), activation("leaky_relu"), Reshape(places)]
         return nn.Sequential(*layers)
 
     def _head(self, networks: Networks, shape: tuple[int, ...]) -> nn.Module:
         if self.heads == "network":
             return networks.generator(self.hidden, shape)
+        if self.heads == "local":
+            return nn.Sequential(nn.Conv2d(self.maps, shape[0], 3, padding=1), *output_layers("auto", shape))
         last = nn.Linear(self.hidden, volume(shape))
         return nn.Sequential(last, *output_layers("auto", shape), Reshape(shape))
 

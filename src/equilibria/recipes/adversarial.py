@@ -191,7 +191,7 @@ RELATIVISTIC = (
         game=TwoPlayer(
             objective=RelativisticPairing(),
             penalties=(R1(gamma=Decay(start=0.5, end=1e-5)), R2(gamma=Decay(start=0.5, end=1e-5))),
-            latent=Latent(size=2),
+            latent=Latent(size=2, law="uniform"),
             standardise=True,
         ),
         networks=Auto(vector=MLPPair(width=64, depth=5, discriminator_depth=3, init="kaiming")),
