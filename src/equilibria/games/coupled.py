@@ -90,10 +90,10 @@ class CoGAN(GameSpec):
 
     The common layers are one module, registered once: ``stem_layers`` hidden layers between the codes and the two
     heads, and one hidden layer and the logit behind the two trunks. The fewer layers are a domain's own, the closer the
-    correspondence: with ``"linear"`` heads only the generators' last layer is. That layer still chooses freely what each
-    common unit draws; with ``"local"`` heads, as in the paper's convolutional networks, the common layers end in
-    feature maps that say where things are, and a domain's own 3x3 convolution only how they look. ``sample`` gives the pair of each code
-    side by side along the last axis: ``(n, c, h, 2w)`` or ``(n, 2d)``.
+    correspondence: with ``"linear"`` heads only the generators' last layer is. That layer still chooses freely what
+    each common unit draws; with ``"local"`` heads, as in the paper's convolutional networks, the common layers end in
+    feature maps that say where things are, and a domain's own 3x3 convolution only how they look. ``sample`` gives the
+    pair of each code side by side along the last axis: ``(n, c, h, 2w)`` or ``(n, 2d)``.
 
     Args:
         tied_generators: False gives each generator its own first layers: the control without correspondence.
