@@ -38,7 +38,7 @@ $(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --constraint constraints.txt --editable '.[test,dev]'
+	$(PIP) --constraint constraints.txt --editable '.[test,dev,trackers]'
 	@touch $@ $(RUN_STAMP)
 
 demo: $(RUN_STAMP)
