@@ -193,3 +193,14 @@ def test_cogan_names_what_does_not_fit() -> None:
 @pytest.mark.parametrize("spec", [AAE(prior=Petals(petals=5)), AAE(prior=LawPrior()), CoGAN(tied_generators=False)])
 def test_specs_go_to_json_and_back(spec: object) -> None:
     assert decode(encode(spec)) == spec
+
+
+def test_local_heads_draw_the_same_maps_in_two_ways() -> None:
+    game = CoGAN(hidden=6, heads="local", maps=3, latent=Latent(size=3)).build(SMALL, PAIR)
+    draw = clocked(game.draw({"x": torch.randn(5, 1, 4, 4), "other": torch.randn(5, 1, 4, 4)}), 0)
+    assert game.sample(draw).shape == (5, 1, 4, 8)
+    assert all(grad.isfinite().all() for grad in gradients(game, "generators", draw)[0].values())
+    with pytest.raises(DataError, match="image"):
+        CoGAN(heads="local").build(SMALL, DataSpec(kind="vector", shape=(2,), paired=True))
+    with pytest.raises(ConfigError, match="maps"):
+        CoGAN(heads="local", maps=0)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from equilibria.errors import ConfigError
 from equilibria.records import decode, encode, is_record, record, replace_at
+from equilibria.training import Settings
 
 
 @record
@@ -117,3 +118,7 @@ def test_a_setting_inside_a_tuple_leaves_the_others() -> None:
 def test_a_setting_that_does_not_fit_is_refused(path: str, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         replace_at(Tree(), path, text)
+
+
+def test_an_empty_tuple_is_read_as_its_entries_are_declared() -> None:
+    assert replace_at(Settings(), "trackers", "tensorboard,wandb").trackers == ("tensorboard", "wandb")

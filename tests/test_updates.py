@@ -379,3 +379,10 @@ def test_the_rate_of_a_round_is_the_schedules(spec: OptimizerSpec) -> None:
     play.advance()
     step = {"SGD": 0.3 * 2.0, "Adam": 0.3, "RMSprop": 0.3 / math.sqrt(0.01)}[type(spec).__name__]
     assert 1.0 - game.point().real == pytest.approx(step, rel=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1e-3, float("nan"), float("inf")])
+@pytest.mark.parametrize("spec", [Adam, SGD, RMSprop])
+def test_a_rate_that_is_no_rate_is_refused(spec: Any, rate: float) -> None:
+    with pytest.raises(ConfigError, match="lr="):
+        spec(lr=rate)

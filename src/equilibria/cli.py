@@ -112,6 +112,7 @@ def _start(
     from .data import DataOptions, load
     from .recipes import default_for
     from .recipes import recipe as named
+    from .training import Settings
 
     if data is None:
         raise ConfigError("no data was named", "add --data, for example --data digits")
@@ -119,7 +120,7 @@ def _start(
         runfolder.refuse_existing(folder)
     row = named(recipe) if recipe else None
     groups = _grouped(setting)
-    settings = _settings({**base, **groups["run"]})
+    settings = _set(Settings(), {**base, **groups["run"]})
     dataset = load(data, options=_set(DataOptions(), groups["data"]))
     chosen = (row or default_for(dataset.spec)).with_settings(groups["recipe"])
     return runs.train(chosen, dataset, out=folder, settings=settings, **how)
@@ -135,14 +136,6 @@ def _grouped(pairs: list[str]) -> dict[str, dict[str, str]]:
         group = head if head in {"data", "run"} and rest else "recipe"
         groups[group][rest if group != "recipe" else path] = text
     return groups
-
-
-def _settings(changes: dict[str, str]) -> Any:
-    from .training import Settings
-
-    # An empty tuple does not say of what; these are names.
-    names = tuple(name.strip() for name in changes.pop("trackers", "").split(",") if name.strip())
-    return _set(Settings(trackers=names), changes)
 
 
 def _set(value: Any, changes: dict[str, str]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .errors import ConfigError
 from .records import record
 from .schedules import Schedule, value_at
 
@@ -36,6 +37,11 @@ class OptimizerSpec(ABC):
         return float(value_at(self.lr, clock))
 
 
+def _check_rate(lr: float | Schedule) -> None:
+    if isinstance(lr, (int, float)) and not 0 < lr < float("inf"):
+        raise ConfigError(f"lr={lr}", "use a positive number, for example 2e-4")
+
+
 def _fused(parameters: Sequence[nn.Parameter]) -> bool:
     return all(p.is_floating_point() and p.device.type in {"cpu", "cuda"} for p in parameters)
 
@@ -57,6 +63,9 @@ class Adam(OptimizerSpec):
     lr: float | Schedule = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _check_rate(self.lr)
 
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
         first, second = self.betas
@@ -82,6 +91,9 @@ class SGD(OptimizerSpec):
     lr: float | Schedule = 0.1
     momentum: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check_rate(self.lr)
+
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=1.0, momentum=self.momentum, fused=_fused(parameters))
 
@@ -103,6 +115,9 @@ class RMSprop(OptimizerSpec):
     lr: float | Schedule = 5e-5
     alpha: float = 0.99
     eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _check_rate(self.lr)
 
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.RMSprop(parameters, lr=1.0, alpha=self.alpha, eps=self.eps, foreach=True)

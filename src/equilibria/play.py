@@ -72,6 +72,7 @@ class Play:
             if player.name not in self.specs:
                 raise ConfigError(f"player '{player.name}' has no optimiser", "give one for each player")
             self.optimizers[player.name] = self.specs[player.name].build(list(self.game.moved(player.name).values()))
+        self._set_rates()
         self.averaged: dict[str, Tensors] = {
             a.player: {n: p.detach().clone() for n, p in self.game.moved(a.player).items()} for a in self.averages
         }

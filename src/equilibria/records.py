@@ -149,7 +149,8 @@ def _read(text: str, old: Any, hint: Any, path: str) -> Any:
                 continue
     if tuple in kinds:
         inside = text.strip("()[] ").split(",")
-        sample = old[0] if isinstance(old, tuple) and old else 0.0
+        entry = next(iter(typing.get_args(hint)), None)
+        sample = old[0] if isinstance(old, tuple) and old else "" if entry is str else 0.0
         return tuple(_read(t.strip(), sample, None, path) for t in inside if t.strip())
     if str in kinds:
         return text
