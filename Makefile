@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 
 # What `make demo` trains: MNIST where it can be fetched, else the small digits that scikit-learn carries.
-DEMO ?= train r3gan-conditional --steps 3000
+DEMO ?= train r3gan-conditional --steps 2500
 
 # One thread a process: the tests are small, and two threads on two cores only wait for each other.
 export OMP_NUM_THREADS ?= 1
