@@ -77,7 +77,8 @@ class TwoPlayerGame(Game):
         self.spec, self.classes = spec, spec._classes(data)
         fit_pair(generator, discriminator, spec.latent.size, data.shape, self.classes)
         self.generator, self.discriminator = generator, logits(discriminator)
-        self._rowwise = isinstance(discriminator, Head) and discriminator.rowwise
+        # One pass over both sides saves calls, which is what vectors cost; images cost arithmetic and gain nothing.
+        self._rowwise = isinstance(discriminator, Head) and discriminator.rowwise and len(data.shape) == 1
         self.register_buffer("shift", torch.zeros(data.shape) if spec.standardise else None)
         self.register_buffer("scale", torch.ones(()) if spec.standardise else None)
         self.players = (
