@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equilibria import cli, runfolder
+from equilibria import EquilibriaError, cli, runfolder
 from equilibria.training import checkpoint
 
 Case = tuple[Callable[[Path], list[str]], str, str]
@@ -167,7 +167,7 @@ def test_a_mistake_is_said_in_one_line(name: str, tmp_path: Path, capsys: pytest
 
 
 def test_debug_shows_where(tmp_path: Path) -> None:
-    with pytest.raises(cli.EquilibriaError, match="is not a run"):
+    with pytest.raises(EquilibriaError, match="is not a run"):
         cli.main(["cite", str(tmp_path), "--debug"])
 
 

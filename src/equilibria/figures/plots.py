@@ -16,19 +16,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, SymmetricalLogLocator
+from matplotlib.ticker import FuncFormatter, NullLocator, SymmetricalLogLocator
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import DataError, ShapeError
 from .images import INK, Numbers, array_of
+from .panels import BLUE, FONT, GREY, HAIRLINE, PALETTE, panels, tick
 
 Bounds = tuple[float, float, float, float]
 
-BLUE, GREY, HAIRLINE = "#0072B2", "#9a9a9a", "#e6e6e6"
-PALETTE = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
-_FONT = "DejaVu Sans"  # the one family that matplotlib carries, so that text is the same on every machine
 _DPI = 240
 
 
@@ -125,8 +122,8 @@ def scatter(
         if drawn.shape[1] > 2:
             plane = plane or (plane_of(drawn, "the samples") if behind is None else plane_of(behind))
             names = [f"principal axis {i + 1} of {plane.of} ({plane.share[i]:.0%} of variance)" for i in (0, 1)]
-            axes.set_xlabel(names[0], fontsize=8, color=INK, family=_FONT)
-            axes.set_ylabel(names[1], fontsize=8, color=INK, family=_FONT)
+            axes.set_xlabel(names[0], fontsize=8, color=INK, family=FONT)
+            axes.set_ylabel(names[1], fontsize=8, color=INK, family=FONT)
             drawn, behind = plane.project(drawn), None if behind is None else plane.project(behind)
         _points(axes, drawn, behind, bounds or bounds_of(drawn if behind is None else behind), bare)
     if not bare:
@@ -167,7 +164,7 @@ def _histograms(
     axes.stairs(density(shown), bins, color=BLUE, linewidth=1.4, label="samples")
     axes.set_xlim(left, right)
     axes.set_ylim(bottom=0.0)
-    axes.set_ylabel("density", fontsize=8, color=INK, family=_FONT)
+    axes.set_ylabel("density", fontsize=8, color=INK, family=FONT)
     _confess(axes, len(samples) - len(shown), len(shown) - len(inside), bare=False)
 
 
@@ -175,7 +172,7 @@ def _confess(axes: Axes, infinite: int, outside: int, bare: bool) -> None:
     said = [f"{n:,} {what}".replace(",", " ") for n, what in ((outside, "outside"), (infinite, "not finite")) if n]
     if said and not bare:
         text = f"samples: {', '.join(said)}"
-        axes.text(0.01, 0.01, text, transform=axes.transAxes, fontsize=8, color=PALETTE[1], family=_FONT)
+        axes.text(0.01, 0.01, text, transform=axes.transAxes, fontsize=8, color=PALETTE[1], family=FONT)
 
 
 def curves(
@@ -212,9 +209,9 @@ def curves(
     if not any(len(steps) for steps, _ in found.values()):
         raise DataError(f"none of {', '.join(names)} is in the {len(rows)} rows", "draw keys that were logged")
     figure, axes = _blank(3.8, 2.5)
-    axes.set_xlabel("round", fontsize=8, color=INK, family=_FONT)
+    axes.set_xlabel("round", fontsize=8, color=INK, family=FONT)
     scale = _scale(axes, np.concatenate([values for _, values in found.values()]))
-    axes.set_ylabel(ylabel + scale, fontsize=8, color=INK, family=_FONT)
+    axes.set_ylabel(ylabel + scale, fontsize=8, color=INK, family=FONT)
     axes.grid(axis="y", which="major", color=HAIRLINE, linewidth=0.6, linestyle="-", alpha=1.0)
     for i, (key, (steps, values)) in enumerate(found.items()):
         _line(axes, steps, values, bins, names[key], PALETTE[i % len(PALETTE)])
@@ -277,26 +274,13 @@ def _scale(axes: Axes, values: NDArray[np.float64]) -> str:
     axes.set_yscale("symlog", linthresh=threshold)
     axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=threshold))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.yaxis.set_major_formatter(FuncFormatter(tick))
     return ", symlog scale"
 
 
 def _blank(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of that many inches with one quiet pair of axes, nothing left to the user's matplotlibrc."""
-    engine = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04, wspace=0.0, hspace=0.0)
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white", edgecolor="white", layout=engine)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(1, 1, 1, facecolor="white")
-    axes.set_axisbelow(True)
-    axes.grid(False)
-    for side, spine in axes.spines.items():
-        spine.set(visible=side in ("left", "bottom"), color="#bdbdbd", linewidth=0.7)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-        axis.set_major_formatter(FuncFormatter(_tick))
-        axis.set_minor_locator(NullLocator())
-    axes.tick_params(direction="out", length=2.5, width=0.7, pad=3, color="#bdbdbd", top=False, right=False)
-    axes.tick_params(labelsize=8, labelcolor=INK, labelfontfamily=_FONT)
+    """A figure of that many inches with one quiet pair of axes."""
+    figure, (axes,) = panels(1, 1, width, height, _DPI)
     return figure, axes
 
 
@@ -311,7 +295,7 @@ def _bare(side: float) -> tuple[Figure, Axes]:
 
 def _legend(axes: Axes) -> None:
     made = axes.legend(
-        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, prop={"family": _FONT, "size": 8},
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, prop={"family": FONT, "size": 8},
         labelcolor=INK, borderpad=0.0, borderaxespad=0.3, handlelength=1.2, handletextpad=0.5, columnspacing=1.4,
         labelspacing=0.3, numpoints=1, scatterpoints=1, markerscale=1.6, title=None, handleheight=0.7,
     )  # fmt: skip
@@ -326,14 +310,6 @@ def _picture(figure: Figure) -> Image.Image:
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     return Image.fromarray(pixels).convert("RGB")
-
-
-def _tick(value: float, _: object = None) -> str:
-    """A number for an axis: six digits at most, thousands as k, millions as M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if size <= abs(value) < 1000 * size:
-            return f"{value / size:.6g}{letter}".replace("-", "−")
-    return f"{value:.6g}".replace("-", "−")
 
 
 def _vectors(points: Numbers) -> NDArray[np.float64]:

@@ -1,0 +1,33 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import typer
+
+from . import judging, research, training
+from .console import UNFINISHED, app, err, failed, out, tell, warn
+
+__all__ = ["app", "err", "judging", "main", "out", "research", "training"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line. Exit codes: 0 done, 1 a mistake in what was given, 2 wrong usage, 130 stopped."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    given = [word for word in given if word != "--debug"]
+    with warnings.catch_warnings():
+        warnings.showwarning = warn
+        try:
+            code = int(app(given, prog_name="equilibria", standalone_mode=False) or 0)
+        except (KeyboardInterrupt, typer.Abort):
+            code = 130
+        except Exception as error:
+            if debug:
+                raise
+            return failed(error)
+    if code == 130:
+        tell("stopped", "what was under way is not kept; `equilibria runs` lists what can be resumed.")
+    return 130 if code == UNFINISHED else code

@@ -1,0 +1,97 @@
+"""How the command line speaks: lines, tables, errors and warnings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..errors import EquilibriaError
+
+UNFINISHED = -1  # of a run that said how to continue it; Typer itself ends with 130 on Ctrl-C
+_WIDE = 200  # columns where there is no terminal: a pipe or a file cuts nothing off
+
+app = typer.Typer(
+    name="equilibria",
+    help="""Train any GAN on your own data, and learn why a run works or fails.
+
+    A recipe is a complete configuration of a paper; a run is a recipe trained on data, in a folder of its own.
+
+    [bold]Begin[/bold]: train the default recipe; see what else there is; use your own images
+      equilibria train --data digits --steps 2000
+      equilibria recipes
+      equilibria train wgan-gp --data photos/ --set data.size=32
+
+    [bold]Then[/bold]: find a run, see it, judge it, continue it to the bit after Ctrl-C
+      equilibria runs
+      equilibria sample RUN -n 64 --out samples.png
+      equilibria evaluate RUN
+      equilibria train --resume RUN
+
+    Every command says more with --help; --debug shows the traceback of an error.""",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    add_completion=False,
+)
+out = Console(width=None if sys.stdout.isatty() else _WIDE)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
+
+RunArg = Annotated[Path, typer.Argument(help="A run's folder, as `equilibria train` made it.", show_default=False)]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
+
+
+def say(text: str) -> None:
+    """Print a line as it is: a bracket in a name is no markup, and a long path is not broken."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_table(rows: list[dict[str, str]], right: tuple[str, ...] = (), wraps: tuple[str, ...] = ()) -> None:
+    """Print rows under their keys; columns in ``right`` are numbers, those in ``wraps`` may take several lines."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in rows[0]:
+        side: Literal["left", "right"] = "right" if column in right else "left"
+        table.add_column(column, justify=side, no_wrap=column not in wraps, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(value) for value in row.values()))
+    out.print(table)
+
+
+def quoted(path: Path) -> str:
+    """The path as a shell takes it."""
+    import shlex
+
+    return shlex.quote(str(path))
+
+
+def failed(error: Exception) -> int:
+    """Say what is wrong, and return the exit code."""
+    if isinstance(error, EquilibriaError):
+        tell("error", f"{error.what}.")
+        if error.fix:
+            tell("fix", f"{error.fix}.")
+        return 1
+    show = getattr(error, "show", None)
+    if show is not None:  # wrong usage
+        show()
+        return int(getattr(error, "exit_code", 2))
+    tell("error", f"{type(error).__name__}: {error}")
+    tell("fix", "this is a defect of equilibria; run again with --debug for the traceback.")
+    return 70
+
+
+def tell(kind: str, text: str) -> None:
+    """Print a word and one line to standard error."""
+    line = " ".join(text.splitlines())
+    err.print(f"[bold]{kind}:[/bold] {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
+    """Show our own warnings in one line; a stand-in for :func:`warnings.showwarning`."""
+    if issubclass(category, UserWarning):
+        tell("warning", str(message))

@@ -1,0 +1,152 @@
+"""`equilibria sample`, `evaluate`, `report`, `cite`, `runs` and `recipes`: what there is, and how good it is."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ConfigError, EquilibriaError
+from .console import JsonFlag, RunArg, app, print_table, say
+
+
+def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
+    """Print a table of metrics beside what a perfect sampler scores."""
+    rows = [
+        {
+            "metric": name.replace("_", " "),
+            "value": "not finite" if row["value"] is None else f"{row['value']:.4g}",
+            "perfect sampler": "–" if row["floor"] is None else f"{row['floor']:.4g}",
+            "unit": row["unit"],
+        }
+        for name, row in measured.items()
+    ]
+    print_table(rows, right=("value", "perfect sampler"))
+
+
+@app.command()
+def sample(
+    run: RunArg,
+    n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
+    to: Annotated[Path, typer.Option("--out", help="A .png picture, or .npy / .npz numbers.")] = Path("samples.png"),
+    label: Annotated[int | None, typer.Option(help="The class to sample, for a conditional run.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
+) -> None:
+    """Sample from a run's generator into a picture or an array.
+
+    [dim]equilibria sample runs/digits -n 100 --out digits.png
+
+    equilibria sample runs/digits -n 10000 --seed 1 --out digits.npz[/dim]
+    """
+    from .. import runs, samples
+
+    samples.check_name(to)
+    opened = runs.open_run(run)
+    labels = None if label is None else [label] * n
+    samples.write(opened.sample(n, labels, seed), to, opened.spec, lambda: opened.data)
+    say(f"{n} samples in {to}")
+
+
+@app.command()
+def evaluate(
+    run: RunArg,
+    n: Annotated[int | None, typer.Option("-n", help="How many samples; none for the usual number.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples and of every random choice in the metrics.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Judge a run's samples, each number beside what a perfect sampler of the same size scores.
+
+    [dim]equilibria evaluate runs/digits
+
+    equilibria evaluate runs/digits -n 5000 --json[/dim]
+    """
+    from .. import runs
+
+    found = {name: value.to_dict() for name, value in runs.open_run(run).evaluate(n, seed).items()}
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print_metrics(found)
+
+
+@app.command()
+def recipes(as_json: JsonFlag = False) -> None:
+    """List the recipes: name, year, paper, and what is particular about each.
+
+    [dim]equilibria recipes
+
+    equilibria recipes --json[/dim]
+    """
+    from ..recipes import RECIPES
+    from ..records import encode
+
+    if as_json:
+        print(json.dumps([encode(row) for row in RECIPES.values()]))
+        return
+    rows = [{"recipe": r.name, "year": str(r.year), "paper": r.cite, "what": r.about} for r in RECIPES.values()]
+    print_table(rows, wraps=("what",))
+
+
+@app.command()
+def report(run: RunArg) -> None:
+    """Write a run's report.html again and print its path.
+
+    [dim]equilibria report runs/digits[/dim]
+    """
+    from .. import runs
+
+    say(str(runs.write_report(run).resolve()))
+
+
+@app.command()
+def cite(run: RunArg) -> None:
+    """Print the BibTeX of what a run used.
+
+    [dim]equilibria cite runs/digits >> references.bib[/dim]
+    """
+    from .. import runs
+
+    found = runs.cite(run)
+    if not found:
+        raise ConfigError(f"{run} plays a game of your own", "cite your own paper")
+    print(found)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
+    as_json: JsonFlag = False,
+) -> None:
+    """List the runs in a folder, newest first.
+
+    [dim]equilibria runs
+
+    equilibria runs experiments/ --json[/dim]
+    """
+    rows = []
+    for path in sorted(folder.glob("*/run.json"), key=_changed, reverse=True):
+        try:
+            rows.append(_row(path.parent))
+        except EquilibriaError as error:
+            warnings.warn(error.what, stacklevel=2)  # the others are still to be listed
+    if as_json:
+        print(json.dumps(rows))
+    elif rows:
+        print_table([{key: str(value) for key, value in row.items()} for row in rows], right=("seed", "step", "steps"))
+    else:
+        say(f"no runs in {folder}; make one with: equilibria train --data digits")
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _row(path: Path) -> dict[str, Any]:
+    from .. import runfolder
+
+    info = runfolder.read(path)
+    told = {"recipe": info["recipe"].get("name", ""), "data": info["data"]["name"], "seed": info["seed"]}
+    return {"run": str(path), **told, "step": runfolder.played(path), "steps": info["steps"]}

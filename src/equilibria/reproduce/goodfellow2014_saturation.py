@@ -1,0 +1,56 @@
+"""The generator's two losses where the discriminator recognises fakes: one slope dies, the other does not.
+
+Both are compared at the same ``d = D(G(z))`` and in the logit, which is what a network is trained through. The slopes
+are taken by automatic differentiation of the objectives that train, not of formulas written here.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..figures.panels import PALETTE, label, legend, panels
+from ..objectives import Minimax, NonSaturating, Objective
+from ..theory.identities import slopes_in_logits
+from .claim import Claim, Outcome, at_least, at_most
+
+CLAIM = Claim(
+    paper="goodfellow2014",
+    figure="section 3, last paragraph",
+    statement="Early in training log(1 - D(G(z))) saturates; maximising log D(G(z)) gives a strong gradient instead.",
+    expected="slopes in the logit: -sigma(h), going to 0, and -sigma(-h), going to -1, as h falls",
+    tolerance="1e-6 at D(G(z)) = .001, .01, .1, .5",
+    budget=(1, 1),
+    items=("T1", "E49"),
+)
+
+
+def run(quick: bool) -> Outcome:
+    d = torch.tensor([0.001, 0.01, 0.1, 0.5], dtype=torch.float64)
+    logits = torch.linspace(-10, 4, 281, dtype=torch.float64)
+    exact = slopes_in_logits(d.logit())
+    saturating, nonsaturating = _slopes(Minimax(), d.logit()), _slopes(NonSaturating(), d.logit())
+    checks = (
+        at_most("largest error of the saturating slope", _error(saturating, exact.saturating), 1e-6),
+        at_most("largest error of the non-saturating slope", _error(nonsaturating, exact.nonsaturating), 1e-6),
+        at_least("ratio of the slopes at D(G(z)) = .001", float(nonsaturating[0] / saturating[0]), 998.0),
+    )
+    figure, (left, right) = panels(columns=2)
+    names = ("log(1 − d), saturating", "−log d, non-saturating")
+    for objective, name, colour in zip((Minimax(), NonSaturating()), names, PALETTE, strict=False):
+        loss = torch.stack([objective.generator(h[None], None) for h in logits])
+        left.plot(logits, loss, color=colour, linewidth=1.4, label=name)
+        right.plot(logits, _slopes(objective, logits), color=colour, linewidth=1.4, label=name)
+    label(left, "logit h of a fake", "generator's loss (nats)", "The losses")
+    label(right, "logit h of a fake", "slope of the loss in h", "Recognised fakes (left) teach only one of them")
+    legend(left, "lower left")
+    table = {f"D(G(z)) = {x:g}": [float(a), float(b)] for x, a, b in zip(d, saturating, nonsaturating, strict=True)}
+    return Outcome(figure, checks, {"slopes in the logit: saturating, non-saturating": table})
+
+
+def _slopes(objective: Objective, logits: Tensor) -> Tensor:
+    return torch.stack([torch.func.grad(lambda h: objective.generator(h[None], None))(h) for h in logits])
+
+
+def _error(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max())

@@ -1,0 +1,126 @@
+"""The reproductions there are, and how one is run: found by file name, judged, and written to a folder."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import pkgutil
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, EquilibriaError, did_you_mean
+from ..seeding import own_randomness, reseed
+from ..training.disk import make_folder, write_atomically
+from .claim import Claim, Outcome
+
+_NAMED = re.compile(r"[a-z]+\d{4}[a-z0-9]*_[a-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a reproduction ended.
+
+    Attributes:
+        key: the reproduction's name.
+        word: ``"holds"``, ``"fails"``, or ``"error"`` where it could not be carried out.
+        seconds: how long it took.
+        record: what was written to its JSON file.
+    """
+
+    key: str
+    word: str
+    seconds: float
+    record: dict[str, Any]
+
+
+def keys() -> list[str]:
+    """The names of all reproductions, ``<bibkey>_<what>``, in alphabetical order."""
+    package = importlib.import_module(__package__ or "equilibria.reproduce")
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if _NAMED.fullmatch(m.name))
+
+
+def claim_of(key: str) -> Claim:
+    """The header of a reproduction."""
+    claim: Claim = importlib.import_module(f".{key}", __package__).CLAIM
+    return claim
+
+
+def matching(word: str) -> list[str]:
+    """The reproductions of a paper (``arjovsky2017principled``, or any beginning of it), or the one of that name.
+
+    Raises:
+        ConfigError: there is none.
+
+    Examples:
+        >>> matching("goodfellow2014_saturation")
+        ['goodfellow2014_saturation']
+    """
+    known = keys()
+    if word in known:
+        return [word]
+    found = [key for key in known if key.startswith(word)] if word else []
+    if not found:
+        raise ConfigError(f"no reproduction '{word}'", did_you_mean(word, known) + " `equilibria reproduce --list`")
+    return found
+
+
+def reproduce(chosen: Sequence[str], out: Path, quick: bool) -> Iterator[Verdict]:
+    """Run reproductions one after another; each leaves ``<key>.png`` and ``<key>.json`` in ``out``.
+
+    One that raises is told as an error and does not stop the others.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    make_folder(out)
+    for key in chosen:
+        yield _one(key, out, quick)
+
+
+def _one(key: str, out: Path, quick: bool) -> Verdict:
+    from ..figures.panels import rendered
+
+    module = importlib.import_module(f".{key}", __package__)
+    claim: Claim = module.CLAIM
+    run: Callable[[bool], Outcome] = module.run
+    begun = time.perf_counter()
+    told: dict[str, Any] = {"key": key, **asdict(claim), "quick": quick}
+    try:
+        with own_randomness():
+            reseed(0)
+            outcome = run(quick)
+    except (EquilibriaError, ValueError, RuntimeError, ArithmeticError) as error:
+        told |= {"verdict": "error", "error": f"{type(error).__name__}: {error}"}
+    else:
+        told |= {"verdict": "holds" if outcome.holds else "fails", "checks": [asdict(c) for c in outcome.checks]}
+        told["numbers"] = outcome.numbers
+        write_atomically(out / f"{key}.png", rendered(outcome.figure))
+    seconds = time.perf_counter() - begun
+    told |= {"seconds": round(seconds, 1), "versions": _versions()}
+    text = json.dumps(_plain(told), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(out / f"{key}.json", text + "\n")
+    return Verdict(key, told["verdict"], seconds, told)
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    from .. import __version__
+
+    return {"equilibria": __version__, "torch": torch.__version__, "threads": str(torch.get_num_threads())}
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no word for a number that is not finite: it becomes its name."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
