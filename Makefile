@@ -3,6 +3,7 @@
 #   make test       lint, types, floors, doctests and the quick suite (what .ci/run runs)
 #   make test-full  the same with every slow behaviour test
 #   make lint       ruff check, ruff format --check, mypy
+#   make docs       the documentation as a site in site/, which needs no network to be read
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -23,11 +24,12 @@ PYTEST := $(BIN)/python -m pytest
 
 RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
+DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: help demo test test-full lint format clean
+.PHONY: help demo test test-full lint docs format clean
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,6s/^# *//p' Makefile
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "no python3 with the venv module was found; set PYTHON=/path/to/python3.11"; exit 1; }
@@ -39,6 +41,10 @@ $(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 
 $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --constraint constraints.txt --editable '.[test,dev,trackers]'
+	@touch $@ $(RUN_STAMP)
+
+$(DOCS_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --constraint constraints.txt --editable '.[docs]'
 	@touch $@ $(RUN_STAMP)
 
 demo: $(RUN_STAMP)
@@ -58,9 +64,14 @@ test: lint
 test-full: lint
 	@$(PYTEST) -q -m "slow or not slow" --timeout 3600 < /dev/null
 
+# Figures are drawn by `equilibria reproduce --all --quick --out docs/theory/figures` and kept; this only lays them out.
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean
+	@echo "open site/index.html"
+
 format: $(TEST_STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -160,6 +160,25 @@ def test_the_clean_gradient_is_that_of_a_frozen_discriminator() -> None:
     assert clean_gradient(generate, torch.tensor(start), laws(), STD).tolist() == pytest.approx(wanted, abs=1e-9)
 
 
+def test_the_three_atom_example_to_the_digits_printed() -> None:
+    """E9, E45: Theorem 3.2 .0220964 against Corollary 3.2 .1454807 (SPEC appendix C gives the numbers, not the atoms).
+
+    The atoms were found by search over tenths: nothing in the example sees a common translation.
+    """
+    real, made, std = np.array([0.0, 1.2, 3.0]), np.array([1.2, 2.1, 2.8]), 0.6
+
+    def frozen(shift: float) -> float:
+        p = [density(x, real, None, std) for x in made + shift]
+        q = [density(x, made, None, std) for x in made + shift]
+        return float(np.mean([math.log(b / (a + b)) for a, b in zip(p, q, strict=True)]))
+
+    assert (frozen(1e-5) - frozen(-1e-5)) / 2e-5 == pytest.approx(0.0220964, abs=1e-7)
+    assert two_js_slope(real, None, made, std) == pytest.approx(0.1454807, abs=1e-7)
+    clean = clean_gradient(shifted(made), ZERO, laws(real, None), std)
+    noised = noised_gradient(shifted(made), ZERO, laws(real, None), std, nodes=80)
+    assert (round(float(clean), 7), round(float(noised), 7)) == (0.0220964, 0.1454807)
+
+
 def test_in_the_plane_both_sides_of_the_corollary_agree() -> None:
     real = Atoms(torch.tensor([[0.0, 0.0], [1.0, 0.5]], dtype=F64))
     made = torch.tensor([[0.5, -0.5], [-0.3, 0.8]], dtype=F64)

@@ -54,8 +54,8 @@ def test_the_literal_form_has_no_optimal_discriminator() -> None:
     p, q = 0.1, 0.6
     literal = [p * math.log(d) + q * (1 - math.log(d)) for d in (1e-1, 1e-3, 1e-9)]
     assert [round(v, 2) for v in literal] == [1.75, 4.05, 10.96]
-    h = torch.log(torch.tensor([1e-1, 1e-3, 1e-9])).reshape(3, 1)
-    ours = theory.value_of_laws(h, torch.tensor([p]), torch.tensor([q]))
+    h = torch.log(torch.tensor([1e-1, 1e-3, 1e-9])).reshape(3, 1).expand(3, 2)
+    ours = theory.value_of_laws(h, torch.tensor([p, 1 - p]), torch.tensor([q, 1 - q]))
     assert float(ours.max()) < 0
 
 

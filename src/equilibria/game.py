@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .errors import ConfigError, EquilibriaError, did_you_mean
+from .examined import Examined
 from .schedules import Schedule
 from .seeding import mix, reseed
 from .theory.slopes import input_slopes
@@ -196,6 +197,10 @@ class Game(nn.Module):
 
     def after(self, player: str, draw: Draw, carry: Tensors) -> None:
         """Write the game's state, once per turn, in place, under ``no_grad``, by tensor operations only."""
+
+    def examined(self, clock: Callable[[], Any]) -> Examined:
+        """What a doctor looks at; left out, it is the game's first contest. ``clock`` gives the time of the run."""
+        raise NotImplementedError
 
     def forward(self, method: str, *args: Any) -> Any:
         """Call a method by name: ``torch.func.functional_call`` reaches every method through it."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..data import DataSpec
 from ..errors import DataError
+from ..examined import Examined
 from ..game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..networks import Head, Networks, advance_spectral_norms, one_hot
 from ..objectives import NonSaturating, Objective
@@ -99,7 +101,7 @@ class TwoPlayerGame(Game):
             self.scale.copy_((batch["x"] - self.shift).square().mean().sqrt().clamp(min=1e-8))
 
     def draw(self, batch: Batch) -> Batch:
-        real = (batch["x"] - self.shift) / self.scale if self.spec.standardise else batch["x"]
+        real = self._units(batch["x"])
         codes: Batch = {"real": real, "latent": self.spec.latent.codes(len(real), real)}
         if self.classes:
             codes["label"] = one_hot(batch["y"], self.classes)
@@ -135,6 +137,32 @@ class TwoPlayerGame(Game):
     def sample(self, draw: Draw) -> Tensor:
         made = self._made(draw)
         return made * self.scale + self.shift if self.spec.standardise else made
+
+    def examined(self, clock: Callable[[], Any]) -> Examined:
+        noise, like = self.spec.instance_noise, next(self.generator.parameters())
+
+        def score(x: Tensor, y: Tensor | None) -> Tensor:
+            assert noise is not None
+            seen = noise(x, torch.randn_like(x), clock())
+            out: Tensor = self.discriminator(seen, *(() if y is None else (y,)))
+            return out
+
+        def real(batch: Batch) -> tuple[Tensor, Tensor | None]:
+            return self._units(batch["x"]), one_hot(batch["y"], self.classes) if self.classes else None
+
+        return Examined(
+            self.generator,
+            self.discriminator,
+            lambda n: self.spec.latent.codes(n, like),
+            real,
+            self.spec.objective,
+            {} if noise is None else {"discriminator": score},
+            self.spec.latent.size,
+        )
+
+    def _units(self, x: Tensor) -> Tensor:
+        """Points of the data in the units the game is played in."""
+        return (x - self.shift) / self.scale if self.spec.standardise else x
 
     def _made(self, draw: Draw) -> Tensor:
         """Generated points in the units the game is played in."""

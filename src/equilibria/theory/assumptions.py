@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from .checks import check_positive
 from .divergences import js, total_variation
 from .generalization import Parameters, ascend, critic_value, generalization_gap
 from .landscape import fit_mixture, mixture_density
@@ -96,7 +97,7 @@ def relax_equal_priors(prior: float = 0.8, points: int = 4000, seed: int = 0) ->
         ``bias``, the mean of estimated less true log-ratio over both samples, in nats.
 
     Raises:
-        ValueError: ``prior`` outside (0, 1).
+        ValueError: ``prior`` outside (0, 1), or no points.
 
     Examples:
         >>> found = relax_equal_priors(points=500)
@@ -105,6 +106,7 @@ def relax_equal_priors(prior: float = 0.8, points: int = 4000, seed: int = 0) ->
     """
     if not 0 < prior < 1:
         raise ValueError(f"the share of real examples {prior} must lie in (0, 1)")
+    check_positive(points=points)
     draw = torch.Generator().manual_seed(seed)
     real = torch.randn(points, 2, generator=draw, dtype=torch.float64)
     fake = torch.randn(points, 2, generator=draw, dtype=torch.float64) + torch.tensor([1.0, 0.0])
@@ -130,11 +132,15 @@ def relax_discriminator(points: int = 256, seed: int = 0) -> Evidence:
     Returns:
         ``accuracy`` on fresh points; ``w1``, exact between the samples; ``w1_floor``, between two real samples.
 
+    Raises:
+        ValueError: no points.
+
     Examples:
         >>> found = relax_discriminator(points=64)
         >>> found.relaxed["accuracy"] < found.control["accuracy"]
         True
     """
+    check_positive(points=points)
     draw = torch.Generator().manual_seed(seed)
 
     def ring() -> Tensor:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from .checks import check_laws, check_masses, check_positive
+
 Map = Callable[[Tensor], Tensor]
 
 
@@ -231,16 +233,30 @@ def f_divergence(name: str, p: Tensor, q: Tensor, weights: Tensor | None = None)
         that less ``log 4``.
 
     Raises:
-        ValueError: unknown name, other shapes, negative entries, or probabilities that do not sum to 1.
+        ValueError: unknown name, other shapes, negative entries, or laws that do not sum (or integrate) to 1.
 
     Examples:
         >>> p, q = torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])
         >>> round(f_divergence("pearson", p, q).item(), 6)
         0.333333
     """
+    check_laws(p, q, weights)
+    return f_integral(name, p, q, weights)
+
+
+def f_integral(name: str, p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tensor:
+    r""":math:`\sum_i w_i\, q_i f(p_i/q_i)` of two measures of any mass.
+
+    It is a divergence only between laws (:func:`f_divergence`, whose arguments it takes): use it where the mass is
+    meant to vary, as in a fit that may leave the grid.
+
+    Examples:
+        >>> f_integral("kl", torch.tensor([1.0]), torch.tensor([2.0]))
+        tensor(-0.6931)
+    """
     if name not in F_DIVERGENCES:
         raise ValueError(f"unknown f-divergence '{name}'; known: {', '.join(F_DIVERGENCES)}")
-    _check_laws(p, q, weights)
+    check_masses(p, q)
     nowhere = (p == 0) & (q == 0)
     one = torch.ones_like(p)
     terms = F_DIVERGENCES[name].perspective(torch.where(nowhere, one, p), torch.where(nowhere, one, q))
@@ -292,7 +308,7 @@ def total_variation(p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tens
         >>> total_variation(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
         tensor(0.2500)
     """
-    _check_laws(p, q, weights)
+    check_laws(p, q, weights)
     return _total((p - q).abs(), weights) / 2
 
 
@@ -316,7 +332,7 @@ def wasserstein_1d(p: Tensor, q: Tensor, points: Tensor, order: float = 1.0) -> 
         >>> wasserstein_1d(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.tensor([0.0, 3.0]))
         tensor(3.)
     """
-    _check_laws(p, q, None)
+    check_laws(p, q)
     if points.shape != p.shape or p.ndim != 1 or order < 1:
         raise ValueError(f"points {tuple(points.shape)}, laws {tuple(p.shape)}, order {order}: want (k,), (k,), >= 1")
     points, by = points.sort()
@@ -336,25 +352,16 @@ def energy_value(p: Tensor, q: Tensor, margin: float, weights: Tensor | None = N
 
     .. math:: \min_{D \ge 0} E_p D + E_q [m - D]^+
 
-    (Zhao et al. 2017; the minimiser is 0 where ``p >= q`` and ``m`` elsewhere). Errors as in :func:`f_divergence`.
+    (Zhao et al. 2017; the minimiser is 0 where ``p >= q`` and ``m`` elsewhere). Errors as in :func:`f_divergence`, and
+    for a margin that is not positive.
 
     Examples:
         >>> energy_value(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.5]), margin=10.0)
         tensor(10.)
     """
+    check_positive(margin=margin)
     return margin * (1 - total_variation(p, q, weights))
 
 
 def _total(terms: Tensor, weights: Tensor | None) -> Tensor:
     return (terms if weights is None else terms * weights).sum(-1)
-
-
-def _check_laws(p: Tensor, q: Tensor, weights: Tensor | None) -> None:
-    if p.shape != q.shape or p.ndim == 0 or not p.is_floating_point() or not q.is_floating_point():
-        raise ValueError(f"laws {tuple(p.shape)} {p.dtype} and {tuple(q.shape)} {q.dtype}: want floats of one shape")
-    for name, law in (("p", p), ("q", q)):
-        if not bool((law >= 0).all()):
-            raise ValueError(f"{name} has an entry that is not >= 0 (least: {law.min().item():.6g})")
-        if weights is None and not bool(((law.sum(-1) - 1).abs() < 1e-3).all()):
-            total = law.sum(-1).flatten()[0].item()
-            raise ValueError(f"{name} sums to {total:.6g}, not 1; divide it by its sum, or give quadrature weights")

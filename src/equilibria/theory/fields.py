@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .checks import check_map, check_square
+
 Params = dict[str, Tensor]
 Field = Callable[[Params], Mapping[str, Mapping[str, Tensor]]]
 Map = Callable[[Tensor], Tensor]
@@ -90,17 +92,21 @@ class FlatField:
         Raises:
             ValueError: there is no such player.
         """
-        if player not in self.players:
-            raise ValueError(f"no player '{player}'; the field has {', '.join(self.players)}")
+        self._know(player)
         return self._joined({player: self._field(self.params(x))[player]})
 
     def mask(self, player: str) -> Tensor:
-        """One where a player moves the coordinate, zero elsewhere, ``(n,)``."""
+        """One where a player moves the coordinate, zero elsewhere, ``(n,)``; errors as in :meth:`block`."""
+        self._know(player)
         own = self.players[player]
         return torch.cat([torch.full_like(self._all[n], float(n in own)).reshape(-1) for n in self.names])
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._joined(self._field(self.params(x)))
+
+    def _know(self, player: str) -> None:
+        if player not in self.players:
+            raise ValueError(f"no player '{player}'; the field has {', '.join(self.players)}")
 
     def _joined(self, blocks: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
         total: Params = {}
@@ -118,12 +124,16 @@ def jacobian(v: Map, x: Tensor, chunk: int | None = None) -> Tensor:
         x: ``(n,)``.
         chunk: rows at a time; 1 needs the least memory and no batching rule of any operation.
 
+    Raises:
+        ValueError: ``x`` is not ``(n,)``, or ``v`` gives another shape.
+
     Examples:
         >>> jacobian(lambda x: torch.stack([x.prod(), x.sum()]), torch.tensor([2.0, 5.0]))
         tensor([[5., 2.],
                 [1., 1.]])
     """
     rows: Tensor = torch.func.jacrev(v, chunk_size=chunk)(x)
+    check_map(x, rows[..., 0])
     return rows.detach()
 
 
@@ -145,6 +155,9 @@ def linearise(v: Map, x: Tensor) -> Linearised:
     The forward product is a reverse product differentiated in its cotangent (it is linear in it), so that only reverse
     mode is needed: several fused kernels (attention, grid sampling, recurrent cells) have no forward mode.
 
+    Raises:
+        ValueError: ``x`` is not ``(n,)``, ``v`` gives another shape, or a product is asked for a vector of another.
+
     Examples:
         >>> near = linearise(lambda x: x**2, torch.tensor([1.0, 3.0]))
         >>> near.value, near.forward(torch.ones(2)), near.backward(torch.ones(2))
@@ -153,14 +166,17 @@ def linearise(v: Map, x: Tensor) -> Linearised:
     with torch.enable_grad():
         point = x.detach().requires_grad_()
         value = v(point)
+        check_map(x, value)
         cotangent = torch.zeros_like(value, requires_grad=True)
         flat = not value.requires_grad
         pulled = torch.zeros_like(x) if flat else _pull(value, point, cotangent, keep=True)
 
     def forward(u: Tensor) -> Tensor:
+        check_map(x, u, "a product of a Jacobian")
         return _pull(pulled, cotangent, u) if pulled.requires_grad else torch.zeros_like(value)
 
     def backward(w: Tensor) -> Tensor:
+        check_map(x, w, "a product of a Jacobian")
         return torch.zeros_like(x) if flat else _pull(value, point, w)
 
     return Linearised(value.detach(), forward, backward)
@@ -234,6 +250,9 @@ def gradient_regularised(field: FlatField, generator: str, discriminator: str, e
 
     Locally stable for :math:`\eta < 1/(2\lambda_{max}(-J_{DD}))`, for the Wasserstein value too.
 
+    Raises:
+        ValueError: the game has no player of one of these names.
+
     Examples:
         >>> at = {"g": torch.ones(1), "d": torch.ones(1)}
         >>> turn = FlatField(lambda p: {"g": {"g": p["d"]}, "d": {"d": -p["g"]}}, at)
@@ -241,6 +260,7 @@ def gradient_regularised(field: FlatField, generator: str, discriminator: str, e
         tensor([ 0.5000, -1.0000])
     """
     own = field.mask(generator)
+    field.mask(discriminator)
 
     def regularised(x: Tensor) -> Tensor:
         slope: Tensor = torch.func.grad(lambda at: field.block(at, discriminator).square().sum())(x)
@@ -271,12 +291,17 @@ def alternating(field: FlatField, rate: Rate, turns: Mapping[str, int] | None = 
         rate: step size.
         turns: of players with other than one turn.
 
+    Raises:
+        ValueError: ``turns`` names another player.
+
     Examples:
         >>> at = {"x": torch.ones(1), "y": torch.zeros(1)}
         >>> v = FlatField(lambda p: {"y": {"y": p["x"]}, "x": {"x": -p["y"]}}, at)
         >>> alternating(v, 0.5)(v.start)
         tensor([0.7500, 0.5000])
     """
+    for name in turns or {}:
+        field.mask(name)
 
     def round_of(x: Tensor) -> Tensor:
         for player in field.players:
@@ -302,7 +327,7 @@ def optimistic(v: Map, rate: Rate) -> Map:
 
     .. math:: (x, u) \mapsto (x + h(2 v(x) - u),\ v(x))
 
-    Start it at ``(x, v(x))``: the first step is then a plain one.
+    Start it at ``(x, v(x))``: the first step is then a plain one. A state of an odd size is refused.
 
     Examples:
         >>> optimistic(lambda x: -x, 0.5)(torch.tensor([1.0, -1.0]))
@@ -310,6 +335,8 @@ def optimistic(v: Map, rate: Rate) -> Map:
     """
 
     def step(state: Tensor) -> Tensor:
+        if state.ndim != 1 or len(state) % 2:
+            raise ValueError(f"a state of shape {tuple(state.shape)}; want a point and the last field, (2n,)")
         x, last = state.chunk(2)
         now = v(x)
         return torch.cat([x + rate * (2 * now - last), now])
@@ -358,9 +385,13 @@ def split(matrix: Tensor) -> tuple[Tensor, Tensor]:
     A potential game (one common loss) has no second part; the flow of a game without the first keeps
     :math:`\tfrac12\|v\|^2`.
 
+    Raises:
+        ValueError: the matrix is not square.
+
     Examples:
         >>> split(torch.tensor([[0.0, -1.0], [3.0, 0.0]]))[1]
         tensor([[ 0., -2.],
                 [ 2.,  0.]])
     """
+    check_square(matrix)
     return (matrix + matrix.mT) / 2, (matrix - matrix.mT) / 2

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from .checks import check_positive
+
 Map = Callable[[Tensor], Tensor]
 Parameters = Mapping[str, Tensor]
 Critic = Callable[[Parameters, Tensor], Tensor]
@@ -30,7 +32,7 @@ def ascend(value: Callable[[Parameters], Tensor], start: Parameters, steps: int,
         rate: Adam's.
 
     Raises:
-        ValueError: no parameters, or a value that is not finite at the start.
+        ValueError: no parameters, a value that is not finite at the start, a negative number of steps or rate.
 
     Examples:
         >>> top = ascend(lambda p: -(p["x"] - 1).square(), {"x": torch.tensor(0.0)}, steps=300, rate=0.05)
@@ -39,6 +41,9 @@ def ascend(value: Callable[[Parameters], Tensor], start: Parameters, steps: int,
     """
     if not start:
         raise ValueError("no parameters to search over; give the critic's by name")
+    check_positive(rate=rate)
+    if steps < 0:
+        raise ValueError(f"{steps} steps; want 0 or more")
     own = {name: tensor.detach().clone().requires_grad_() for name, tensor in start.items()}
     search = torch.optim.Adam(list(own.values()), lr=rate)
     best, height = {name: tensor.detach().clone() for name, tensor in own.items()}, -math.inf
@@ -70,10 +75,15 @@ def critic_value(real: Tensor, fake: Tensor, measure: Map = logsigmoid) -> Tenso
             unrestricted supremum is then ``2 JSD``), ``torch.sigmoid`` for :math:`\phi(t) = t` (then it is total
             variation), the identity for a Wasserstein critic.
 
+    Raises:
+        ValueError: a side is empty.
+
     Examples:
         >>> critic_value(torch.zeros(3), torch.zeros(2))
         tensor(0.)
     """
+    if not real.numel() or not fake.numel():
+        raise ValueError(f"{real.numel()} real and {fake.numel()} fake logits; want at least one of each")
     undecided = measure(real.new_zeros(()))
     return measure(real).mean() + measure(-fake).mean() - 2 * undecided
 
@@ -109,7 +119,7 @@ def neural_net_distance(
         rate: Adam's.
 
     Raises:
-        ValueError: as in :func:`ascend`.
+        ValueError: as in :func:`ascend`, samples that do not fit, or a critic that does not give one logit a row.
 
     Examples:
         >>> linear = lambda p, x: x @ p["w"]
@@ -119,6 +129,7 @@ def neural_net_distance(
         1.0
     """
     real, fake = samples
+    _check_samples(critic, start, samples)
     best = ascend(lambda own: critic_value(critic(own, real), critic(own, fake), measure), start, steps, rate)
     with torch.no_grad():
         return NeuralNetDistance(float(critic_value(critic(best, real), critic(best, fake), measure)), best)
@@ -157,7 +168,7 @@ def generalization_gap(
         rate: Adam's.
 
     Raises:
-        ValueError: as in :func:`ascend`.
+        ValueError: as in :func:`neural_net_distance`.
 
     Examples:
         >>> linear = lambda p, x: x @ p["w"]
@@ -165,10 +176,23 @@ def generalization_gap(
         >>> generalization_gap(linear, {"w": torch.zeros(1)}, one, one).gap
         0.0
     """
+    _check_samples(critic, start, held_out)
     fitted = neural_net_distance(critic, start, train, steps=steps, rate=rate)
     with torch.no_grad():
         other = critic_value(critic(fitted.parameters, held_out[0]), critic(fitted.parameters, held_out[1]))
     return Gap(fitted.distance, float(other))
+
+
+def _check_samples(critic: Critic, start: Parameters, samples: tuple[Tensor, Tensor]) -> None:
+    real, fake = samples
+    if not start:
+        raise ValueError("no parameters to search over; give the critic's by name")
+    if not len(real) or not len(fake) or real.shape[1:] != fake.shape[1:]:
+        raise ValueError(f"real {tuple(real.shape)} and fake {tuple(fake.shape)} rows; want (n, ...) and (m, ...)")
+    with torch.no_grad():
+        scores = critic(start, real)
+    if scores.ndim == 0 or len(scores) != len(real):
+        raise ValueError(f"{len(real)} points got scores of shape {tuple(scores.shape)}; want (n,), one logit a row")
 
 
 def sample_bound(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from .checks import CLOSE, check_law, check_laws, check_masses, check_positive
 from .divergences import F_DIVERGENCES, js, kl, softplus
 
 LogDensity = Callable[[Tensor, Tensor], Tensor]
@@ -78,9 +79,8 @@ def generator_gradients(
         if p.shape != q.shape or p.shape != weights.shape:
             shapes = f"{tuple(p.shape)}, {tuple(q.shape)} and {tuple(weights.shape)}"
             raise ValueError(f"log densities and weights of shape {shapes}; all must be (k,)")
-        for name, density in (("real", p), ("model", q)):
-            if abs((total := float(density.detach() @ weights)) - 1) > 1e-3:
-                raise ValueError(f"the {name} density integrates to {total:.4g}; widen or refine the grid to reach 1")
+        check_law(p, "the real density", weights)
+        check_law(q, "the model density", weights)
         frozen = (log_real - log_q).detach()
         values = (
             (weights * q) @ logsigmoid(-frozen),
@@ -140,13 +140,14 @@ def noisy_updates(
         ``(repeats, p)``.
 
     Raises:
-        ValueError: another shape, or noise that is not positive.
+        ValueError: another shape, or noise or a number of draws that is not positive.
 
     Examples:
         >>> noisy_updates(torch.ones(5, 4, 1), repeats=3, generator=torch.Generator().manual_seed(0)).shape
         torch.Size([3, 1])
     """
     _check_jacobian(jacobian, value_noise, slope_noise)
+    check_positive(repeats=repeats)
     n, d, _ = jacobian.shape
     noise = torch.randn(repeats, n, 1 + d, generator=generator, dtype=jacobian.dtype, device=jacobian.device)
     value, slope = value_noise * noise[..., 0], slope_noise * noise[..., 1:]
@@ -170,7 +171,7 @@ def contribution(name: str, p: Tensor, q: Tensor) -> Tensor:
         q: the same shape.
 
     Raises:
-        ValueError: unknown name, or other shapes.
+        ValueError: unknown name, other shapes, or a negative entry.
 
     Examples:
         >>> p, q = torch.tensor([1.0, 1e-9]), torch.tensor([1e-9, 1.0])
@@ -181,6 +182,7 @@ def contribution(name: str, p: Tensor, q: Tensor) -> Tensor:
         raise ValueError(
             f"'{name}' of {tuple(p.shape)} and {tuple(q.shape)}; one shape, one of {', '.join(F_DIVERGENCES)}"
         )
+    check_masses(p, q)
     row = F_DIVERGENCES[name]
     at_one = float(row.f(torch.ones((), dtype=torch.float64)))
     return row.perspective(p, q) - at_one * q - row.threshold * (p - q)
@@ -199,6 +201,7 @@ def misprinted_js(p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tensor
         >>> misprinted_js(p, q), misprinted_js(q, p), js(p, q)
         (tensor(0.1708), tensor(0.1752), tensor(0.2306))
     """
+    check_laws(p, q, weights)
     m = (p + q) / 2
     return (kl(p, m, weights) + kl(q, m, weights) / 2) / 2
 
@@ -255,7 +258,7 @@ def pairing_value(scores: Tensor, p: Tensor, q: Tensor) -> Tensor:
         q: probabilities ``(k,)``.
 
     Raises:
-        ValueError: shapes differ.
+        ValueError: shapes differ, or they are not laws.
 
     Examples:
         >>> half = torch.tensor([0.5, 0.5])
@@ -264,6 +267,7 @@ def pairing_value(scores: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """
     if scores.ndim != 1 or not scores.shape == p.shape == q.shape:
         raise ValueError(f"scores {tuple(scores.shape)}, laws {tuple(p.shape)} and {tuple(q.shape)}; all must be (k,)")
+    check_laws(p, q)
     return p @ -softplus(scores - scores[:, None]) @ q
 
 
@@ -288,6 +292,7 @@ def product_js(p: Tensor, q: Tensor) -> Tensor:
     """
     if p.ndim != 1 or p.shape != q.shape:
         raise ValueError(f"laws of shape {tuple(p.shape)} and {tuple(q.shape)}; pass (k,) twice")
+    check_laws(p, q)
     pairs = torch.outer(p, q)
     return js(pairs.flatten(), pairs.T.flatten())
 
@@ -374,13 +379,15 @@ def _joint(data: Tensor, encoder: Tensor, prior: Tensor) -> tuple[Tensor, Tensor
     if encoder.shape != data.shape + prior.shape or data.ndim != 1:
         shapes = f"{tuple(data.shape)}, {tuple(encoder.shape)}, {tuple(prior.shape)}"
         raise ValueError(f"data, encoder and prior of shapes {shapes}; want (m,), (m, k), (k,)")
+    check_law(data, "data")
+    check_law(prior, "prior")
     _check_rows(encoder, "encoder")
     joint = data[:, None] * encoder
     return joint, joint.sum(0)
 
 
 def _check_rows(conditional: Tensor, name: str) -> None:
-    if bool((conditional < 0).any()) or not bool(((conditional.sum(1) - 1).abs() < 1e-3).all()):
+    if not bool((conditional >= 0).all()) or not bool(((conditional.sum(1) - 1).abs() <= CLOSE).all()):
         raise ValueError(f"a row of the {name} is not a law: entries must be >= 0 and each row must sum to 1")
 
 

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .divergences import F_DIVERGENCES, f_divergence
+from .checks import check_law, check_positive, readable
+from .divergences import F_DIVERGENCES, f_integral
 
 OFF = -1
 Configuration = tuple[int, ...]
@@ -210,12 +211,20 @@ def mixture_density(points: Tensor, centres: Tensor, std: Tensor) -> Tensor:
     Args:
         points: ``(k, d)``.
         centres: ``(m, d)``.
-        std: a scalar.
+        std: a scalar > 0.
+
+    Raises:
+        ValueError: shapes that do not fit, or a standard deviation that is not positive.
 
     Examples:
         >>> mixture_density(torch.zeros(1, 1), torch.zeros(1, 1), torch.tensor(1.0))
         tensor([0.3989])
     """
+    if points.ndim != 2 or centres.ndim != 2 or points.shape[1] != centres.shape[1] or std.numel() != 1:
+        shapes = f"{tuple(points.shape)}, {tuple(centres.shape)}, {tuple(std.shape)}"
+        raise ValueError(f"points, centres and std of shapes {shapes}; want (k, d), (m, d) and a scalar")
+    if readable(std):
+        check_positive(std=std.item())
     squares = (points[:, None] - centres).square().sum(-1)
     lowest = -40 if squares.dtype == torch.float32 else -230
     kernel = (-squares / (2 * std**2)).clamp(min=lowest).exp()
@@ -253,8 +262,7 @@ def fit_mixture(
         (1.0, 0.5)
     """
     _check_fit(name, target, points, weights, centres)
-    if std <= 0:
-        raise ValueError(f"the search starts at a standard deviation of {std}; it must be > 0")
+    check_positive(std=std)
     place = centres.detach().to(points).clone().requires_grad_()
     log_std = points.new_tensor(math.log(std)).requires_grad_()
     search = torch.optim.LBFGS(
@@ -270,7 +278,7 @@ def fit_mixture(
 
     def closure() -> float:
         search.zero_grad()
-        left = f_divergence(name, target, density(), weights)
+        left = f_integral(name, target, density(), weights)
         left.backward()  # type: ignore[no-untyped-call]
         return float(left.detach())
 
@@ -279,7 +287,7 @@ def fit_mixture(
     with torch.no_grad():
         fitted = density()
         return MixtureFit(
-            place.detach(), float(log_std.exp()), float(f_divergence(name, target, fitted, weights)), fitted
+            place.detach(), float(log_std.exp()), float(f_integral(name, target, fitted, weights)), fitted
         )
 
 
@@ -292,8 +300,7 @@ def _check_fit(name: str, target: Tensor, points: Tensor, weights: Tensor, centr
         raise ValueError(f"target, points and weights of shapes {shapes}; want (k,), (k, d), (k,)")
     if centres.ndim != 2 or centres.shape[1] != points.shape[1]:
         raise ValueError(f"centres of shape {tuple(centres.shape)}; want (m, {points.shape[1]})")
-    if abs(total := float(target @ weights) - 1) > 1e-3:
-        raise ValueError(f"the target integrates to {1 + total:.4g}; widen or refine the grid until it is 1")
+    check_law(target, "the target", weights)
 
 
 def _check(configuration: Configuration) -> None:

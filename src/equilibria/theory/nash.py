@@ -56,7 +56,8 @@ def nikaido_isoda(
         :math:`\psi_i` by player, in the losses' units; ``inf`` where the search met a loss of minus infinity.
 
     Raises:
-        ValueError: a player without a strategy, or with a loss that is not finite at the start.
+        ValueError: a player without a strategy, or with a loss that is not one finite number at the start; a strategy
+            or a projection of somebody who has no loss; a negative ``noise``, ``steps`` or ``rate``.
 
     Examples:
         The value xy on the square: the gap is \|x\| + \|y\|.
@@ -71,13 +72,19 @@ def nikaido_isoda(
         >>> round(sum(found.values()), 4)
         0.75
     """
+    if strangers := {*strategies, *(projections or {})} - losses.keys():
+        raise ValueError(f"{', '.join(sorted(strangers))} have no loss; the players are {', '.join(losses) or 'none'}")
     found: dict[str, float] = {}
     for player, loss in losses.items():
-        if not strategies.get(player):
-            raise ValueError(f"player '{player}' has no strategy; give its parameters by name")
+        _need(player, strategies.get(player, {}))
         project = (projections or {}).get(player)
         found[player] = best_response(loss, strategies[player], steps, rate, project, noise, seed).gain
     return found
+
+
+def _need(player: str, strategy: Strategy) -> None:
+    if not strategy:
+        raise ValueError(f"player '{player}' has no strategy; give its parameters by name")
 
 
 @dataclass(frozen=True)
@@ -108,9 +115,15 @@ def best_response(
         >>> round(found.strategy["x"].item(), 2), round(found.gain, 2)
         (3.0, 4.0)
     """
+    if not strategy or steps < 0 or not rate > 0 or not noise >= 0:
+        told = f"{len(strategy)} parameters, {steps} steps, rate {rate}, noise {noise}"
+        raise ValueError(f"{told}; want at least one parameter, steps >= 0, rate > 0, noise >= 0")
     kept = {name: value.detach().clone() for name, value in strategy.items()}
     with torch.enable_grad():
-        first = best = float(loss(kept).detach())
+        start = loss(kept).detach()
+        if start.numel() != 1:
+            raise ValueError(f"a loss of shape {tuple(start.shape)}; want one number: take a mean")
+        first = best = float(start)
         if not math.isfinite(first):
             raise ValueError(f"a loss is {first} at the present strategies; the gap is not defined")
         own = {name: value.requires_grad_() for name, value in _displaced(kept, noise, seed).items()}
@@ -193,7 +206,7 @@ def duality_gap(
 
     Zero exactly at the pure Nash equilibria. If the generators include the data's law and ``V`` is that of Goodfellow
     et al. 2014, :math:`DG \ge 2\,JSD(p, q)`: the first term is :math:`-\log 4 + 2\,JSD`, the second at most
-    :math:`-\log 4`. (The paper states JSD, of the halved value.)
+    :math:`-\log 4`. (The paper states JSD, of the halved value.) Errors as in :func:`nikaido_isoda`.
 
     Examples:
         >>> x, y = {"x": torch.tensor(1.0)}, {"y": torch.tensor(0.0)}
@@ -202,8 +215,14 @@ def duality_gap(
         1.0
     """
     d, g = dict(discriminator), dict(generator)
-    losses: dict[str, Callable[[Params], Tensor]] = {"d": lambda own: -value(own, g), "g": lambda own: value(d, own)}
-    return sum(nikaido_isoda(losses, {"d": d, "g": g}, steps, rate).values())
+    both = {"discriminator": d, "generator": g}
+    for player, strategy in both.items():
+        _need(player, strategy)
+    losses: dict[str, Callable[[Params], Tensor]] = {
+        "discriminator": lambda own: -value(own, g),
+        "generator": lambda own: value(d, own),
+    }
+    return sum(nikaido_isoda(losses, both, steps, rate).values())
 
 
 def minimax_metric(
@@ -211,13 +230,16 @@ def minimax_metric(
 ) -> float:
     r"""The first term of the duality gap, :math:`\max_{D'} V(D', G)` from below: how good the generator is.
 
-    For the value of Goodfellow et al. 2014 it is :math:`-\log 4 + 2\,JSD(p, q)` at most.
+    For the value of Goodfellow et al. 2014 it is :math:`-\log 4 + 2\,JSD(p, q)` at most. Errors as in
+    :func:`nikaido_isoda`.
 
     Examples:
         >>> at = {"x": torch.tensor(0.0)}
         >>> round(minimax_metric(lambda d, g: g["x"] * d["x"] - d["x"] ** 2, at, {"x": torch.tensor(2.0)}, 400), 3)
         1.0
     """
+    _need("discriminator", discriminator)
+    _need("generator", generator)
     held = dict(generator)
     gain = best_response(lambda own: -value(own, held), discriminator, steps, rate).gain
     return float(value(dict(discriminator), held).detach()) + gain
@@ -236,14 +258,13 @@ def pure_values(payoff: Tensor) -> tuple[float, float]:
         payoff: ``V``, ``(g, d)``: rows minimise, columns maximise.
 
     Raises:
-        ValueError: the payoff is not a matrix.
+        ValueError: the payoff is not a matrix of numbers.
 
     Examples:
         >>> pure_values(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
         (1.0, -1.0)
     """
-    if payoff.ndim != 2 or not payoff.numel():
-        raise ValueError(f"a payoff of shape {tuple(payoff.shape)}; want (g, d)")
+    _check_payoff(payoff)
     return float(payoff.amax(1).amin()), float(payoff.amin(0).amax())
 
 
@@ -252,11 +273,17 @@ def saddle_points(payoff: Tensor) -> list[tuple[int, int]]:
 
     .. math:: V(G^*, D) \le V(G^*, D^*) \le V(G, D^*)
 
+    Arguments and errors as in :func:`pure_values`.
+
     Examples:
         >>> saddle_points(torch.tensor([[2.0, 1.0], [3.0, 0.0]])), saddle_points(torch.eye(2))
         ([(0, 0)], [])
     """
-    if payoff.ndim != 2 or not payoff.numel():
-        raise ValueError(f"a payoff of shape {tuple(payoff.shape)}; want (g, d)")
+    _check_payoff(payoff)
     both = (payoff == payoff.amax(1, keepdim=True)) & (payoff == payoff.amin(0, keepdim=True))
     return [(int(row), int(column)) for row, column in both.nonzero()]
+
+
+def _check_payoff(payoff: Tensor) -> None:
+    if payoff.ndim != 2 or not payoff.numel() or bool(payoff.isnan().any()):
+        raise ValueError(f"a payoff of shape {tuple(payoff.shape)}; want (g, d), all numbers")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import check_positive
 from .divergences import softplus
 from .nash import Params, Strategy, Value, best_response
 from .slopes import input_slopes
@@ -58,7 +59,7 @@ def gaussian_generator_value(u: Tensor, s: float, w: float = 1.0, nodes: int = 1
         nodes: of the rule.
 
     Raises:
-        ValueError: ``s`` or ``w`` is out of range.
+        ValueError: ``s``, ``w`` or ``nodes`` is out of range.
 
     Examples:
         >>> gaussian_generator_value(torch.tensor([0.0, 3.0, 6.0]), s=2.0)
@@ -66,6 +67,7 @@ def gaussian_generator_value(u: Tensor, s: float, w: float = 1.0, nodes: int = 1
     """
     if not -1 <= w <= 1:
         raise ValueError(f"w={w}; the generator's class has |w| <= 1")
+    check_positive(nodes=nodes)
     points, shares = np.polynomial.hermite_e.hermegauss(nodes)
     z, share = torch.from_numpy(points), torch.from_numpy(shares / shares.sum())
     found = -(softplus(gaussian_logit(w * z + u.double()[..., None], s)) * share).sum(-1)
@@ -97,6 +99,7 @@ class Proximal:
     def __post_init__(self) -> None:
         if not self.weight >= 0:
             raise ValueError(f"weight={self.weight}; use a weight >= 0")
+        check_positive(steps=self.steps, rate=self.rate)
 
 
 def sobolev_distance(score: Callable[[Params, Tensor], Tensor], x: Tensor) -> Distance:
@@ -128,12 +131,16 @@ def proximal_answer(value: Value, discriminator: Strategy, generator: Strategy, 
         generator: ``G``.
         game: the distance, its weight, and the search.
 
+    Raises:
+        ValueError: a player without a strategy.
+
     Examples:
         >>> game = Proximal(lambda one, other: (one["y"] - other["y"]) ** 2, weight=1.0, steps=300)
         >>> value = lambda d, g: g["x"] * d["y"] - d["y"] ** 2 / 2
         >>> round(proximal_answer(value, {"y": torch.tensor(0.0)}, {"x": torch.tensor(1.0)}, game)["y"].item(), 3)
         0.5
     """
+    _need_both(discriminator, generator)
     fixed, start = dict(generator), dict(discriminator)
     return best_response(lambda own: _lost(value, own, start, fixed, game), start, game.steps, game.rate).strategy
 
@@ -149,7 +156,8 @@ def proximal_gradient(
 
     .. math:: \nabla_G V_\lambda(G, D) = \nabla_G V(G, D')
 
-    (Danskin; Farnia & Ozdaglar 2020, Algorithm 1.) Descend it; the discriminator itself moves as usual.
+    (Danskin; Farnia & Ozdaglar 2020, Algorithm 1.) Descend it; the discriminator itself moves as usual. Errors as in
+    :func:`proximal_answer`.
 
     Examples:
         >>> game = Proximal(lambda one, other: (one["y"] - other["y"]) ** 2, weight=1.0, steps=300)
@@ -178,7 +186,7 @@ def proximal_gap(
     (:math:`\max_D V_\lambda = \max_D V`, so only the second term differs from the duality gap.) It vanishes at
     Stackelberg equilibria as well if :math:`\lambda` is small, where the duality gap does not. The first term is found
     from below; the second too as far as the inner maximum is, which makes the gap larger than it is: give the inner
-    search enough steps. It costs ``steps * game.steps`` values.
+    search enough steps. It costs ``steps * game.steps`` values. Errors as in :func:`proximal_answer`.
 
     Examples:
         No Nash equilibrium, but a Stackelberg one at 0.
@@ -188,6 +196,7 @@ def proximal_gap(
         >>> round(proximal_gap(value, {"y": torch.tensor(0.0)}, {"x": torch.tensor(0.0)}, game), 3)
         0.0
     """
+    check_positive(rate=rate)
     d, g = dict(discriminator), dict(generator)
     answer = proximal_answer(value, d, g, game)
     best = best_response(lambda own: -value(own, g), d, steps, rate)
@@ -216,3 +225,9 @@ def _tracked(value: Value, start: Params, generator: Params, game: Proximal, las
 
 def _detached(value: Value, discriminator: Params, generator: Params) -> Tensor:
     return value(discriminator, generator).detach()
+
+
+def _need_both(discriminator: Strategy, generator: Strategy) -> None:
+    for player, strategy in (("discriminator", discriminator), ("generator", generator)):
+        if not strategy:
+            raise ValueError(f"player '{player}' has no strategy; give its parameters by name")

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from .checks import CLOSE
+
 _LOG_TAU = math.log(2 * math.pi)
 _LOG2 = math.log(2)
 
@@ -236,7 +238,7 @@ def noise_distance_bound(variance: float) -> float:
         >>> noise_distance_bound(4.0)
         2.0
     """
-    if variance < 0:
+    if not variance >= 0:
         raise ValueError(f"the noise's variance {variance} is negative; it is the mean of squared norms")
     return math.sqrt(variance)
 
@@ -260,7 +262,7 @@ def transport_bound(js: float, variance: float, diameter: float) -> float:
         >>> transport_bound(0.0, variance=0.01, diameter=3.0)
         0.2
     """
-    if not 0 <= js <= _LOG2 + 1e-6 or diameter < 0:
+    if not 0 <= js <= _LOG2 + 1e-6 or not diameter >= 0:
         raise ValueError(f"JSD {js} must lie in [0, log 2] nats and the diameter {diameter} must be >= 0")
     return 2 * noise_distance_bound(variance) + 2 * diameter * math.sqrt(js)
 
@@ -276,13 +278,15 @@ def gauss_hermite(like: Tensor, std: float, nodes: int) -> tuple[Tensor, Tensor]
         nodes: per dimension.
 
     Raises:
-        ValueError: more than :math:`10^6` nodes in all; sample the noise instead.
+        ValueError: ``std <= 0``, or more than :math:`10^6` nodes in all; sample the noise instead.
 
     Examples:
         >>> at, weights = gauss_hermite(torch.zeros(1, 2), std=2.0, nodes=3)
         >>> round(float(weights @ at[:, 0] ** 4), 3)
         48.0
     """
+    if like.ndim == 0 or not std > 0:
+        raise ValueError(f"points of shape {tuple(like.shape)}, noise of std {std}; want (..., d) and > 0")
     d = like.shape[-1]
     if nodes < 1 or nodes**d > 10**6:
         raise ValueError(f"{nodes} nodes in each of {d} dimensions; between 1 and a million in all: sample the noise")
@@ -312,14 +316,15 @@ def _log_weights(law: Atoms) -> Tensor:
     if law.weights is None:
         return law.points.new_full((k,), -math.log(k))
     total = float(law.weights.sum())
-    if law.weights.shape != (k,) or bool((law.weights < 0).any()) or abs(total - 1) > 1e-3:
+    # Written so that weights that are not numbers are refused as well.
+    if law.weights.shape != (k,) or not bool((law.weights >= 0).all()) or not abs(total - 1) <= CLOSE:
         raise ValueError(f"weights {tuple(law.weights.shape)} of sum {total:.6g} for {k} atoms; want (k,), >= 0, sum 1")
     return law.weights.log()
 
 
 def _log_kernel(x: Tensor, law: Atoms, std: float) -> Tensor:
     """Log of weight times Gaussian density, ``(n, k)``."""
-    if std <= 0:
+    if not std > 0:
         raise ValueError(f"the noise's standard deviation {std} must be > 0; without noise the law may have no density")
     log_weights = _log_weights(law)
     d = law.points.shape[1]

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import check_map, check_positive, check_square
+
 Map = Callable[[Tensor], Tensor]
 Which = Literal["LR", "SR", "LM", "LI"]
 
@@ -28,8 +30,7 @@ def eigenvalues(matrix: Tensor) -> Tensor:
         >>> [round(value.imag, 6) for value in eigenvalues(torch.tensor([[0.0, -2.0], [2.0, 0.0]])).tolist()]
         [2.0, -2.0]
     """
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"a matrix of shape {tuple(matrix.shape)}; want (n, n)")
+    check_square(matrix)
     if not bool(torch.isfinite(matrix).all()):
         raise ValueError("the matrix has entries that are not finite; look for a loss or slope that overflowed")
     return _ordered(torch.linalg.eigvals(matrix))
@@ -56,7 +57,7 @@ def leading_eigenvalues(
         Complex ``(k,)``, by decreasing real part; all ``n`` of them where ``k >= n - 1``.
 
     Raises:
-        ValueError: ``k`` is not positive, a product is not finite, or the method did not converge.
+        ValueError: ``k`` is not positive, a product is not finite or not ``(n,)``, or the method did not converge.
 
     Examples:
         >>> scales = torch.arange(100.0, dtype=torch.float64)
@@ -75,6 +76,7 @@ def leading_eigenvalues(
 
     def multiply(u: Any) -> Any:
         found = product(torch.from_numpy(np.ascontiguousarray(u, dtype=kind).reshape(-1)).to(like)).detach()
+        check_map(like, found, "a product")
         if not bool(torch.isfinite(found).all()):
             raise ValueError("a product with the Jacobian is not finite; look for a loss or slope that overflowed")
         return found.cpu().numpy().astype(kind)
@@ -107,10 +109,14 @@ def largest_step(spectrum: Tensor) -> float:
 
     Zero if an eigenvalue has no negative real part: then no step size contracts.
 
+    Raises:
+        ValueError: no eigenvalues, or one that is not finite.
+
     Examples:
         >>> round(largest_step(torch.tensor([-1 + 1j, -1 - 1j])), 6)
         1.0
     """
+    _check_spectrum(spectrum)
     if bool((spectrum.real >= 0).any()):
         return 0.0
     return float((-2 * spectrum.real / spectrum.abs().square()).min())
@@ -119,11 +125,20 @@ def largest_step(spectrum: Tensor) -> float:
 def step_radius(spectrum: Tensor, step: float) -> float:
     r"""The spectral radius of a simultaneous step, :math:`\max_\lambda |1 + h \lambda|`: its factor per step, at last.
 
+    Raises:
+        ValueError: as in :func:`largest_step`.
+
     Examples:
         >>> round(step_radius(torch.tensor([2j, -2j]), 0.5), 6)
         1.414214
     """
+    _check_spectrum(spectrum)
     return float((1 + step * spectrum).abs().max())
+
+
+def _check_spectrum(spectrum: Tensor) -> None:
+    if spectrum.ndim != 1 or not len(spectrum) or not bool(torch.isfinite(spectrum).all()):
+        raise ValueError(f"a spectrum of shape {tuple(spectrum.shape)}; want (n,), n >= 1, all finite")
 
 
 def equilibrium_jacobian(k_dd: Tensor, k_dg: Tensor, slope: float, curvature: float) -> Tensor:
@@ -151,8 +166,7 @@ def equilibrium_jacobian(k_dd: Tensor, k_dg: Tensor, slope: float, curvature: fl
         >>> eigenvalues(J)
         tensor([-0.0500+0.3296j, -0.0500-0.3296j])
     """
-    if k_dd.ndim != 2 or k_dg.ndim != 2 or k_dd.shape != (k_dg.shape[0], k_dg.shape[0]):
-        raise ValueError(f"K_DD {tuple(k_dd.shape)} and K_DG {tuple(k_dg.shape)}: want (d, d) and (d, g)")
+    _check_blocks(k_dd, k_dg)
     corner = k_dg.new_zeros(k_dg.shape[1], k_dg.shape[1])
     upper = torch.cat([2 * curvature * k_dd, slope * k_dg], 1)
     return torch.cat([upper, torch.cat([-slope * k_dg.mT, corner], 1)], 0)
@@ -177,7 +191,7 @@ def stability_bounds(k_dd: Tensor, k_dg: Tensor, slope: float, curvature: float)
         The bounds for complex and for real eigenvalues, both negative.
 
     Raises:
-        ValueError: the assumptions on ``f`` do not hold, or a block is zero.
+        ValueError: the blocks do not fit, the assumptions on ``f`` do not hold, or a block is zero.
 
     Examples:
         >>> stability_bounds(torch.tensor([[0.2]]), torch.tensor([[2 / 3]]), 0.5, -0.25)[0]
@@ -185,10 +199,18 @@ def stability_bounds(k_dd: Tensor, k_dg: Tensor, slope: float, curvature: float)
     """
     if not (curvature < 0 and slope != 0):
         raise ValueError(f"f'(0)={slope}, f''(0)={curvature}: the theorem needs f'(0) != 0 and f''(0) < 0")
+    _check_blocks(k_dd, k_dg)
     of_d, of_g = torch.linalg.eigvalsh(k_dd), torch.linalg.eigvalsh(k_dg.mT @ k_dg)
     low_d, low_g = _least_positive(of_d, "K_DD"), _least_positive(of_g, "K_DG^T K_DG")
     top = 2 * curvature * slope**2 * low_d * low_g
     return curvature * low_d, top / (4 * curvature**2 * low_d * float(of_d.max()) + slope**2 * low_g)
+
+
+def _check_blocks(k_dd: Tensor, k_dg: Tensor) -> None:
+    if k_dd.ndim != 2 or k_dg.ndim != 2 or k_dd.shape != (k_dg.shape[0], k_dg.shape[0]):
+        raise ValueError(f"K_DD {tuple(k_dd.shape)} and K_DG {tuple(k_dg.shape)}: want (d, d) and (d, g)")
+    if not torch.allclose(k_dd, k_dd.mT, rtol=1e-4, atol=1e-6 * float(k_dd.abs().max())):
+        raise ValueError("K_DD is not symmetric; it is a mean of outer products of the discriminator's slopes")
 
 
 def _least_positive(values: Tensor, name: str) -> float:
@@ -204,10 +226,14 @@ def regulariser_bound(j_dd: Tensor) -> float:
 
     (Nagarajan & Kolter 2017, sec. 4.) Infinite for the Wasserstein value, whose :math:`J_{DD}` is zero.
 
+    Raises:
+        ValueError: the block is not square.
+
     Examples:
         >>> regulariser_bound(torch.tensor([[-0.1]])), regulariser_bound(torch.zeros(1, 1))
         (4.999999925494195, inf)
     """
+    check_square(j_dd, "J_DD")
     top = float(torch.linalg.eigvalsh(-(j_dd + j_dd.mT) / 2).max())
     return 1 / (2 * top) if top > 0 else math.inf
 
@@ -220,10 +246,14 @@ def penalised_eigenvalues(gamma: float, slope: float = 0.5) -> Tensor:
     The square of :math:`f'(0)` is missing in R3GAN's eq. 12 as printed (Huang et al. 2024); with it, the damping is
     critical at :math:`\gamma = 2|f'(0)|`. ``gamma = 0`` is the unregularised game, :math:`\pm i f'(0)`.
 
+    Raises:
+        ValueError: a negative weight.
+
     Examples:
         >>> penalised_eigenvalues(1.0).tolist(), penalised_eigenvalues(0.0).imag.tolist()
         ([(-0.5+0j), (-0.5+0j)], [0.5, -0.5])
     """
+    _check_least(gamma=gamma)
     return _pair(-gamma / 2, gamma**2 / 4 - slope**2)
 
 
@@ -244,20 +274,28 @@ def noised_eigenvalues(variance: float, slope: float = 0.5, curvature: float = -
 
     E31: noise is often said to be added to the training data; on one side only, the fitted law is the noised one.
 
+    Raises:
+        ValueError: a negative variance.
+
     Examples:
         >>> noised_eigenvalues(2.0).tolist()
         [(-0.5+0j), (-0.5+0j)]
     """
+    _check_least(variance=variance)
     return _pair(curvature * variance, curvature**2 * variance**2 - slope**2)
 
 
 def consensus_eigenvalues(gamma: float, slope: float = 0.5) -> Tensor:
     r"""The Dirac-GAN under consensus optimisation, at the origin: :math:`-\gamma f'(0)^2 \pm i f'(0)`.
 
+    Raises:
+        ValueError: a negative weight.
+
     Examples:
         >>> consensus_eigenvalues(1.0)
         tensor([-0.2500+0.5000j, -0.2500-0.5000j], dtype=torch.complex128)
     """
+    _check_least(gamma=gamma)
     return _pair(-gamma * slope**2, -(slope**2))
 
 
@@ -274,12 +312,22 @@ def alternating_eigenvalues(step: float, slope: float = 0.5, turns: tuple[int, i
         slope: :math:`f'(0)`.
         turns: :math:`(n_g, n_d)` per round.
 
+    Raises:
+        ValueError: a step or a number of turns that is not positive.
+
     Examples:
         >>> [round(value, 9) for value in alternating_eigenvalues(0.1).abs().tolist()]
         [1.0, 1.0]
     """
+    check_positive(step=step, generator_turns=turns[0], discriminator_turns=turns[1])
     middle = 1 - turns[0] * turns[1] * (step * slope) ** 2 / 2
     return _pair(middle, middle**2 - 1)
+
+
+def _check_least(**numbers: float) -> None:
+    for name, number in numbers.items():
+        if not number >= 0:
+            raise ValueError(f"{name}={number}: must be >= 0")
 
 
 def _pair(middle: float, discriminant: float) -> Tensor:

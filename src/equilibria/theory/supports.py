@@ -70,12 +70,14 @@ def jacobian_rank(generate: Map, z: Tensor, relative: float | None = None) -> Te
         ``(n,)``, integers.
 
     Raises:
-        ValueError: ``z`` is not a matrix, or a row of output is missing.
+        ValueError: ``z`` is not a matrix, a row of output is missing, or ``relative`` is outside [0, 1).
 
     Examples:
         >>> jacobian_rank(lambda z: torch.cat([z, z.square(), z[:, :1]], 1), torch.ones(1, 2)).tolist()
         [2]
     """
+    if relative is not None and not 0 <= relative < 1:
+        raise ValueError(f"a share of the largest singular value of {relative}; want [0, 1)")
     values = jacobian_singular_values(generate, z)
     if relative is None:
         sizes = max(generate(z[:1]).numel(), z.shape[1])
@@ -243,7 +245,7 @@ def smooth_perfect_discriminator(real: Tensor, fake: Tensor, net: float = 0.0) -
             sets. The distance of the sets is then at least that of the nets less twice this.
 
     Returns:
-        ``(k, d)`` to probabilities ``(k,)``, differentiable to every order.
+        ``(k, d)`` to probabilities ``(k,)``, differentiable to every order; other shapes are refused.
 
     Raises:
         ValueError: the sets touch, or the net is too coarse for their distance.
@@ -262,6 +264,10 @@ def smooth_perfect_discriminator(real: Tensor, fake: Tensor, net: float = 0.0) -
     inner, outer = delta / 3 + net, 2 * delta / 3
 
     def judge(x: Tensor) -> Tensor:
+        if x.ndim != 2 or x.shape[1] != real.shape[1]:
+            raise ValueError(
+                f"points of shape {tuple(x.shape)} for supports in {real.shape[1]} dimensions; want (k, d)"
+            )
         squares = (x[:, None] - real).square().sum(-1)
         # A bump in the squared distance is smooth at the centre too, where the distance itself is not.
         return 1 - (1 - smooth_step((outer**2 - squares) / (outer**2 - inner**2))).prod(1)
@@ -315,7 +321,7 @@ def generator_gradient(
         saturating: :math:`\log(1 - D)`; else :math:`-\log D`.
 
     Raises:
-        ValueError: no parameters, or a loss that is not finite: a score is outside (0, 1).
+        ValueError: no parameters, ``z`` is not a matrix, a score outside [0, 1], or a loss that is not finite.
 
     Examples:
         >>> start, z = {"shift": torch.zeros(1)}, torch.zeros(4, 1)
@@ -325,12 +331,15 @@ def generator_gradient(
     """
     if not parameters:
         raise ValueError("no parameters of the generator are given; pass them by name")
+    if z.ndim != 2:
+        raise ValueError(f"latents of shape {tuple(z.shape)}; pass (n, k)")
     own = {name: value.detach().requires_grad_() for name, value in parameters.items()}
     with torch.enable_grad():
         scores = judge(generate(own, z))
         loss = torch.log1p(-scores).mean() if saturating else -scores.log().mean()
-        if not bool(loss.isfinite()):
-            raise ValueError(f"the generator's loss is {loss.item()}; the scores must lie strictly between 0 and 1")
+        if not bool(loss.isfinite()) or not bool(((scores >= 0) & (scores <= 1)).all()):
+            told = f"scores from {scores.min().item():.4g} to {scores.max().item():.4g}, a loss of {loss.item()}"
+            raise ValueError(f"{told}; the scores are probabilities and must lie strictly between 0 and 1")
         grads = torch.autograd.grad(loss, list(own.values()), allow_unused=True, materialize_grads=True)
 
     def row(values: Parameters, one: Tensor) -> Tensor:
@@ -363,7 +372,7 @@ def vanishing_bound(epsilon: float, jacobian: float) -> float:
         >>> vanishing_bound(0.5, 2.0)
         2.0
     """
-    if not 0 < epsilon < 1 or jacobian < 0:
+    if not 0 < epsilon < 1 or not jacobian >= 0:
         raise ValueError(f"epsilon {epsilon} must lie in (0, 1) and M {jacobian} must be >= 0")
     return jacobian * epsilon / (1 - epsilon)
 

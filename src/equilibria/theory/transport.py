@@ -14,6 +14,8 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import eye_array, kron, vstack
 from torch import Tensor
 
+from .checks import check_law, readable
+
 
 class LineDistances(NamedTuple):
     """Distances of two laws; logarithms are in nats."""
@@ -56,7 +58,7 @@ def costs(x: Tensor, y: Tensor, order: float = 1.0) -> Tensor:
         >>> costs(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
         tensor([[5.]])
     """
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or order < 1:
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not order >= 1:
         raise ValueError(f"points {tuple(x.shape)} and {tuple(y.shape)}, order {order}; want (n, d), (m, d), >= 1")
     squares = (x[:, None] - y).square().sum(-1)
     apart = squares > 0
@@ -139,8 +141,8 @@ def exact_plan(p: Tensor, q: Tensor, cost: Tensor) -> Plan:
         >>> found.cost.item()
         2.0
     """
-    _check_law(p, "p")
-    _check_law(q, "q")
+    check_law(p, "p")
+    check_law(q, "q")
     n, m = len(p), len(q)
     if cost.shape != (n, m):
         raise ValueError(f"a cost of shape {tuple(cost.shape)} for laws of {n} and {m} atoms; want ({n}, {m})")
@@ -176,8 +178,8 @@ def line_potential(p: Tensor, q: Tensor, points: Tensor) -> Tensor:
         >>> line_potential(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.tensor([0.0, 3.0]))
         tensor([ 0., -3.])
     """
-    _check_law(p, "p")
-    _check_law(q, "q")
+    check_law(p, "p")
+    check_law(q, "q")
     if not p.shape == q.shape == points.shape:
         raise ValueError(f"laws {tuple(p.shape)}, {tuple(q.shape)}, points {tuple(points.shape)}; all must be (k,)")
     by = points.argsort()
@@ -199,15 +201,17 @@ def sliced(x: Tensor, y: Tensor, directions: Tensor, order: float = 1.0) -> Tens
         order: ``r >= 1``.
 
     Raises:
-        ValueError: sets of different sizes, or directions of another dimension.
+        ValueError: sets of different sizes, or directions of another dimension or of length zero.
 
     Examples:
         >>> sliced(torch.zeros(4, 2), torch.ones(4, 2), torch.eye(2))
         tensor(1.)
     """
-    if x.shape != y.shape or x.ndim != 2 or directions.ndim != 2 or directions.shape[0] != x.shape[1] or order < 1:
+    if x.shape != y.shape or x.ndim != 2 or directions.ndim != 2 or directions.shape[0] != x.shape[1] or not order >= 1:
         shapes = f"{tuple(x.shape)}, {tuple(y.shape)}, directions {tuple(directions.shape)}, order {order}"
         raise ValueError(f"points {shapes}; want (n, d) twice, (d, p), >= 1")
+    if readable(directions) and not bool((directions != 0).any(0).all()):
+        raise ValueError("a direction is zero; give columns that can be normalised")
     lines: Tensor = directions / torch.linalg.vector_norm(directions, dim=0)
     gaps: Tensor = (x @ lines).sort(0).values - (y @ lines).sort(0).values
     return gaps.abs().pow(order).mean()
@@ -239,9 +243,9 @@ def sinkhorn(p: Tensor, q: Tensor, cost: Tensor, epsilon: float, rounds: int = 2
         >>> round(found.cost.item(), 4)
         0.0347
     """
-    _check_law(p, "p")
-    _check_law(q, "q")
-    if cost.shape != (len(p), len(q)) or epsilon <= 0 or not bool((p > 0).all() and (q > 0).all()):
+    check_law(p, "p")
+    check_law(q, "q")
+    if cost.shape != (len(p), len(q)) or not epsilon > 0 or not bool((p > 0).all() and (q > 0).all()):
         raise ValueError(f"cost {tuple(cost.shape)}, epsilon {epsilon}; want ({len(p)}, {len(q)}), > 0, positive laws")
     log_p, log_q, scaled = p.log(), q.log(), cost.detach() / epsilon
     u, v = torch.zeros_like(p), torch.zeros_like(q)
@@ -253,7 +257,7 @@ def sinkhorn(p: Tensor, q: Tensor, cost: Tensor, epsilon: float, rounds: int = 2
         missed = float((log_plan.exp().sum(1) - p).abs().sum()) / 2
         if missed < max(tolerance, 4 * torch.finfo(p.dtype).eps):
             break
-    if missed > 1e-3:
+    if not missed <= 1e-3:
         raise ValueError(f"after {rounds} rounds the margin is {missed:.2g} off; raise epsilon {epsilon} or the rounds")
     plan = log_plan.exp()
     entropy = (plan * (u[:, None] + v - scaled)).sum()
@@ -264,10 +268,3 @@ def sinkhorn(p: Tensor, q: Tensor, cost: Tensor, epsilon: float, rounds: int = 2
 def _normalised(law: Tensor) -> np.ndarray:
     exact = law.detach().double().cpu().numpy()
     return np.asarray(exact / exact.sum())
-
-
-def _check_law(law: Tensor, name: str) -> None:
-    if law.ndim != 1 or not bool((law >= 0).all()) or abs(float(law.sum()) - 1) > 1e-3:
-        raise ValueError(
-            f"{name} {tuple(law.shape)} of sum {float(law.sum()):.6g} is not a law; want (k,), >= 0, sum 1"
-        )

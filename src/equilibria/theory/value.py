@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .checks import check_law, check_laws, check_masses, check_positive
 from .divergences import js, kl, optimal_logit, softplus
 
 Map = Callable[[Tensor], Tensor]
@@ -39,8 +40,7 @@ def value(real: Tensor, fake: Tensor) -> Tensor:
         >>> value(torch.zeros(3), torch.zeros(2)), value(torch.full((3,), -1e4), torch.full((2,), 1e4))
         (tensor(-1.3863), tensor(-20000.))
     """
-    if not real.numel() or not fake.numel():
-        raise ValueError(f"{real.numel()} real and {fake.numel()} fake logits; want at least one of each")
+    _check_sides(real, fake)
     return -softplus(-real).mean() - softplus(fake).mean()
 
 
@@ -54,7 +54,7 @@ def value_of_laws(logit: Tensor, p: Tensor, q: Tensor, weights: Tensor | None = 
         weights: quadrature weights ``(k,)`` where ``p`` and ``q`` are densities.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not fit, or a law does not sum (or integrate) to 1.
 
     Examples:
         >>> p = torch.tensor([0.5, 0.5])
@@ -63,6 +63,7 @@ def value_of_laws(logit: Tensor, p: Tensor, q: Tensor, weights: Tensor | None = 
     """
     if p.shape != q.shape or logit.shape[-1:] != p.shape[-1:]:
         raise ValueError(f"logits {tuple(logit.shape)}, laws {tuple(p.shape)}, {tuple(q.shape)}; want one (..., k)")
+    check_laws(p, q, weights)
     terms = torch.where(p > 0, p * softplus(-logit), 0.0) + torch.where(q > 0, q * softplus(logit), 0.0)
     return -(terms if weights is None else terms * weights).sum(-1)
 
@@ -121,7 +122,7 @@ def optimal_conditional_discriminator(
         fake_shares: :math:`q(y)`, ``(c,)``; those of the data if not given.
 
     Raises:
-        ValueError: the shapes do not fit, or an entry is negative.
+        ValueError: the shapes do not fit, an entry is negative, or given shares do not sum to 1.
 
     Examples:
         >>> p, q = torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([[0.25, 0.75], [1.0, 0.0]])
@@ -135,6 +136,9 @@ def optimal_conditional_discriminator(
         raise ValueError(
             f"laws {tuple(p.shape)}, shares {tuple(real.shape)}, {tuple(fake.shape)}; want (c, k) and (c,)"
         )
+    for name, shares in (("real_shares", real_shares), ("fake_shares", fake_shares)):
+        if shares is not None:
+            check_law(shares, name)
     return optimal_discriminator(p * real[:, None], q * fake[:, None])
 
 
@@ -153,11 +157,16 @@ def pointwise_optimum(real_loss: Map, fake_loss: Map, p: Tensor, q: Tensor, reac
         q: the same shape.
         reach: scores are sought in ``[-reach, reach]``; an end is returned if the minimum is beyond it.
 
+    Raises:
+        ValueError: shapes differ, an entry is negative, or ``reach`` is not positive.
+
     Examples:
         >>> p, q = torch.tensor([0.6]), torch.tensor([0.2])
         >>> pointwise_optimum(lambda h: (h - 1) ** 2, lambda h: h**2, p, q)
         tensor([0.7500])
     """
+    check_masses(p, q)
+    check_positive(reach=reach)
 
     def slope(h: Tensor) -> Tensor:
         found: Tensor = torch.func.grad(lambda at: (p * real_loss(at) + q * fake_loss(at)).sum())(h)
@@ -217,8 +226,8 @@ def density_descent(p: Tensor, q: Tensor, steps: int, rate: float = 0.5) -> Tens
         >>> density_descent(torch.tensor([0.9, 0.1]), torch.tensor([0.5, 0.5]), steps=40)[-1]
         tensor([0.9000, 0.1000])
     """
-    if not 0 < rate <= 1:
-        raise ValueError(f"rate {rate}; use a rate in (0, 1]")
+    if not 0 < rate <= 1 or steps < 0 or p.ndim != 1:
+        raise ValueError(f"rate {rate}, steps {steps}, laws {tuple(p.shape)}; want a rate in (0, 1], steps >= 0, (k,)")
     if not bool(torch.isfinite(kl(p, q))):
         raise ValueError("q has no mass at an atom of p and a step of this kind never gives it any; start with q > 0")
     path = [q]
@@ -235,10 +244,14 @@ def nagarajan_kolter_value(f: Map, real: Tensor, fake: Tensor) -> Tensor:
     :math:`f(t) = \log\sigma(t)` is :func:`value`, :math:`f(t) = t` is Wasserstein's. A confused discriminator is
     ``h = 0``.
 
+    Raises:
+        ValueError: a side is empty.
+
     Examples:
         >>> nagarajan_kolter_value(torch.nn.functional.logsigmoid, torch.zeros(2), torch.zeros(2))
         tensor(-1.3863)
     """
+    _check_sides(real, fake)
     return f(real).mean() + f(-fake).mean()
 
 
@@ -287,3 +300,8 @@ def js_smoothing(real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Te
     squares = [slope.square().flatten(1).sum(1) for _, slope in (real, fake)]
     doubt, trust = torch.sigmoid(-real[0]).square(), torch.sigmoid(fake[0]).square()
     return (doubt * squares[0]).mean() + (trust * squares[1]).mean()
+
+
+def _check_sides(real: Tensor, fake: Tensor) -> None:
+    if not real.numel() or not fake.numel():
+        raise ValueError(f"{real.numel()} real and {fake.numel()} fake logits; want at least one of each")

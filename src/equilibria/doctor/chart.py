@@ -1,0 +1,180 @@
+"""What the doctor remembers of a run: the measurements by step, and what it needs to compare the next ones with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .objective import Declared
+from .space import Space
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """The measurements of one check-up.
+
+    Attributes:
+        step: of the run.
+        vitals: numbers by name (see :data:`~equilibria.doctor.vitals.VITALS`).
+        arrays: rows of numbers by name: the share of samples in each cell, their mean.
+        notes: words by name: which tensor was first not finite.
+        seconds: what it cost.
+    """
+
+    step: int
+    vitals: dict[str, float]
+    arrays: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __getitem__(self, name: str) -> float:
+        return self.vitals.get(name, math.nan)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, exact; a number that is not finite becomes a word.
+
+        Examples:
+            >>> Checkup(3, {"probe/auc": 0.1, "samples/distance": math.inf}).to_dict()["vitals"]
+            {'probe/auc': 0.1, 'samples/distance': 'inf'}
+        """
+        return {
+            "step": self.step,
+            "vitals": {name: _plain(value) for name, value in self.vitals.items()},
+            "arrays": {name: [_plain(v) for v in row] for name, row in self.arrays.items()},
+            "notes": self.notes,
+            "seconds": round(self.seconds, 4),
+        }
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Checkup:
+        """The check-up that :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: it is something else.
+        """
+        return cls(
+            int(told["step"]),
+            {str(name): float(value) for name, value in told["vitals"].items()},
+            {str(name): tuple(float(v) for v in row) for name, row in told["arrays"].items()},
+            {str(name): str(text) for name, text in told["notes"].items()},
+            float(told["seconds"]),
+        )
+
+
+@dataclass
+class Chart:
+    """All check-ups of a run, oldest first, and the facts that do not change.
+
+    Attributes:
+        space: where samples are compared.
+        objective: what was declared.
+        facts: numbers measured once, at the start (floors, the data's dimension).
+        checkups: one per check-up.
+        words: facts in words.
+    """
+
+    space: Space
+    objective: Declared
+    facts: dict[str, float] = field(default_factory=dict)
+    checkups: list[Checkup] = field(default_factory=list)
+    words: dict[str, str] = field(default_factory=dict)
+
+    def series(self, name: str) -> list[float]:
+        """A vital at every check-up; NaN where it was not measured."""
+        return [c[name] for c in self.checkups]
+
+    def steps(self) -> list[int]:
+        """The steps of the check-ups."""
+        return [c.step for c in self.checkups]
+
+    @property
+    def last(self) -> Checkup:
+        """The newest check-up."""
+        return self.checkups[-1]
+
+    def recent(self, name: str, count: int = 3) -> list[float]:
+        """The last values of a vital."""
+        return self.series(name)[-count:]
+
+    def median(self, name: str, count: int = 3) -> float:
+        """The median of the last finite values of a vital; NaN without one."""
+        return median(self.recent(name, count))
+
+
+def median(values: Iterable[float]) -> float:
+    """The median of the finite values; NaN without one."""
+    kept = sorted(v for v in values if math.isfinite(v))
+    if not kept:
+        return math.nan
+    half = len(kept) // 2
+    return kept[half] if len(kept) % 2 else (kept[half - 1] + kept[half]) / 2
+
+
+@dataclass
+class Memory:
+    """Copies of parameters at earlier moments, flat and detached, on the CPU.
+
+    Attributes:
+        start: at construction, by player.
+        last: at the last check-up.
+        moved: the displacement between the last two check-ups.
+        before: at the call of ``check`` just before this one, where that was one step ago.
+        gradients: what was left in ``.grad`` at that moment.
+    """
+
+    start: dict[str, Tensor] = field(default_factory=dict)
+    last: dict[str, Tensor] = field(default_factory=dict)
+    moved: dict[str, Tensor] = field(default_factory=dict)
+    before: dict[str, Tensor] = field(default_factory=dict)
+    gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    before_step: int = -1
+
+    @classmethod
+    def of(cls, networks: Mapping[str, torch.nn.Module]) -> Memory:
+        """That of a run which begins now."""
+        start = {player: flat_parameters(net) for player, net in networks.items()}
+        return cls(start=start, last=dict(start))
+
+    def unknown(self) -> Memory:
+        """The same without its content: what is compared with it is not a number, so nothing is concluded."""
+        blank = {player: torch.full_like(vector, math.nan) for player, vector in self.start.items()}
+        return Memory(start=blank, last=dict(blank))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What the next session of the run goes on from, as named tensors."""
+        kinds = {"start": self.start, "last": self.last, "moved": self.moved, "before": self.before}
+        return {f"{kind}/{player}": vector.clone() for kind, own in kinds.items() for player, vector in own.items()}
+
+    def again(self, saved: Mapping[str, Tensor], step: int) -> Memory:
+        """The memory that :meth:`tensors` gave at ``step``; without content where that is of other networks."""
+        found = Memory(before_step=step)
+        for name, vector in saved.items():
+            kind, _, player = name.partition("/")
+            if player not in self.start or vector.shape != self.start[player].shape:
+                return self.unknown()
+            getattr(found, kind)[player] = vector
+        return found if found.start.keys() == found.last.keys() == self.start.keys() else self.unknown()
+
+
+def _plain(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+def flat_parameters(module: torch.nn.Module) -> Tensor:
+    """All floating parameters as one vector on the CPU, a copy."""
+    parts = [p.detach().reshape(-1).float().cpu() for p in module.parameters() if p.is_floating_point()]
+    return torch.cat(parts) if parts else torch.empty(0)
+
+
+def flat_gradients(module: torch.nn.Module) -> Tensor | None:
+    """What is left in ``.grad``, zeros where there is none; None where no parameter has any."""
+    own = [p for p in module.parameters() if p.is_floating_point()]
+    if all(p.grad is None for p in own):
+        return None
+    parts = [(torch.zeros_like(p) if p.grad is None else p.grad.detach()).reshape(-1).float().cpu() for p in own]
+    return torch.cat(parts)

@@ -1,0 +1,46 @@
+"""From a chart to a diagnosis: every rule read, causes before what they explain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .chart import Chart, Checkup
+from .conditions import RULES, View
+from .findings import Diagnosis, Finding, Severity, State
+
+_SEVERE = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...]:
+    """Every finding, active ones first, root causes before what they explain (the order of the rules)."""
+    found = [f for rule in RULES if (f := rule.read(chart, probabilities)) is not None]
+    order = {rule.condition: i for i, rule in enumerate(RULES)}
+    found.sort(key=lambda f: (f.status != "active", _SEVERE[f.severity], order[f.condition]))
+    return tuple(found)
+
+
+def conclude(chart: Chart, probabilities: bool = False, deeper: dict[str, float] | None = None) -> Diagnosis:
+    """The diagnosis of a chart; ``deeper`` are vitals of tier 3, taken at the newest check-up."""
+    if not chart.checkups:
+        return Diagnosis(State.ON_THE_WAY, (), dict(chart.words))
+    if deeper:
+        last = chart.last
+        newest = Checkup(last.step, last.vitals | deeper, last.arrays, last.notes, last.seconds)
+        chart = replace(chart, checkups=[*chart.checkups[:-1], newest])
+    found = findings_of(chart, probabilities)
+    return Diagnosis(
+        _state(chart, found),
+        found,
+        dict(chart.words),
+        chart.last.step,
+        len(chart.checkups),
+        sum(c.seconds for c in chart.checkups),
+    )
+
+
+def _state(chart: Chart, found: tuple[Finding, ...]) -> State:
+    if any(f.status == "active" and f.severity is Severity.CRITICAL for f in found):
+        return State.SICK
+    view = View(chart, len(chart.checkups) - 1)
+    near = view.median("samples/distance") < 2.5 * view.fact("floor/distance") and view.median("probe/auc") < 0.7
+    return State.ARRIVED if near else State.ON_THE_WAY

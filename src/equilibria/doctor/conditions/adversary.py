@@ -1,0 +1,157 @@
+"""How the discriminator plays: too strong, too weak, blind, overfitted; and what gradient reaches the generator."""
+
+from __future__ import annotations
+
+from ..findings import Condition, Evidence, Severity
+from .rule import Rule, View, when
+
+Signs = tuple[Evidence, ...] | None
+CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
+
+
+def _blind(view: View) -> Signs:
+    apart = view["probe/auc"] > 0.9 and view.far
+    fooled = abs(view.median("scores/auc") - 0.5) < 0.1
+    flat = view["slopes/between"] < 1e-6 or view["scores/spread"] < 1e-6
+    unable = view.chart.last["learn/discriminator"] < 0.65
+    return when(
+        apart and (flat or (fooled and unable)),
+        view,
+        ("scores/auc", "near 1 where the sides differ as much as here"),
+        ("slopes/between", "above 1e-6: the score depends on its input"),
+        ("probe/auc", "an independent classifier tells the sides apart"),
+    )
+
+
+def _weak(view: View) -> Signs:
+    gap = view.median("probe/auc") - view.median("scores/auc")
+    tries = not view.mean("wiring/descent", 6) < 0.4
+    partly = 0.05 < view.median("cells/missing") < 0.75 and view.median("samples/distance") < 0.7
+    return when(
+        view["probe/auc"] > 0.9 and gap > 0.15 and tries and view.ill and not partly,
+        view,
+        ("scores/auc", "near that of the probe"),
+        ("probe/auc", "an independent classifier tells the sides apart"),
+        ("wiring/descent", "its optimiser follows the right gradient, and does not keep up"),
+    )
+
+
+def _vanishing(view: View) -> Signs:
+    declared, standard = view.median("gradient/declared"), view.median("gradient/nonsaturating")
+    against = max(standard, view.early("gradient/declared"))
+    return when(
+        declared < 1e-2 * against and view["scores/auc"] > 0.9 and view.far,
+        view,
+        ("gradient/declared", f"not a hundred times smaller than {against:.2g}, the non-saturating one or the first"),
+        ("gradient/nonsaturating", "what -log D would give"),
+        ("scores/fake", "log-odds that the discriminator gives the samples"),
+    )
+
+
+def _strong(view: View) -> Signs:
+    sure = view.median("scores/auc") > 0.98 and view.median("scores/certainty") > 4
+    return when(
+        sure and view.ill and view.chart.objective.probabilistic,
+        view,
+        ("scores/auc", "below 0.98 while the generator still learns"),
+        ("scores/certainty", "below 4 (log-odds): beyond it the discriminator is sure of every row"),
+        ("samples/distance", "falls while training goes well"),
+    )
+
+
+def _noisy(view: View) -> Signs:
+    return when(
+        view.median("gradient/snr", 5) < 0.05 and view.ill and view["scores/auc"] > 0.6,
+        view,
+        ("gradient/snr", "above 0.05: batches agree on a direction"),
+        ("gradient/burst", "largest over median gradient norm of 6 draws"),
+    )
+
+
+def _overfitted(view: View) -> Signs:
+    return when(
+        view.median("scores/seen-unseen-auc") > 0.75,
+        view,
+        ("scores/seen-unseen-auc", "about 0.5: training rows and unseen ones score alike"),
+        ("scores/unseen", "mean score of unseen real rows"),
+        ("scores/real", "mean score of training rows"),
+    )
+
+
+OPPONENT: tuple[Rule, ...] = (
+    Rule(
+        Condition.DISCRIMINATOR_BLIND,
+        CRITICAL,
+        _blind,
+        3,
+        "The discriminator gives real and generated rows the same score though they are far apart, and cannot learn "
+        "otherwise: its score does not depend on its input, or its units are dead.",
+        "Goodfellow et al. 2014, Proposition 1: the optimal score is log p/q",
+        ("larger-discriminator",),
+    ),
+    Rule(
+        Condition.DISCRIMINATOR_TOO_WEAK,
+        CRITICAL,
+        _weak,
+        3,
+        "The discriminator tells the sides apart much worse than an independent classifier does, and the samples have "
+        "stopped getting nearer to the data: it does not keep up with the generator.",
+        "Goodfellow et al. 2014, section 4: D must be kept near its optimum",
+        ("faster-discriminator", "larger-discriminator"),
+    ),
+)
+GRADIENTS: tuple[Rule, ...] = (
+    Rule(
+        Condition.VANISHING_GRADIENT,
+        CRITICAL,
+        _vanishing,
+        3,
+        "The discriminator is sure of the samples, and the generator's loss is flat there: next to no gradient reaches "
+        "the generator, so it cannot improve.",
+        "Goodfellow et al. 2014, section 3; Arjovsky & Bottou 2017, Theorem 2.4",
+        ("non-saturating-loss", "slope-penalty"),
+    ),
+    Rule(
+        Condition.DISCRIMINATOR_TOO_STRONG,
+        CRITICAL,
+        _strong,
+        3,
+        "The discriminator is sure of every row while the samples have stopped getting nearer to the data: it has won, "
+        "and its slope tells the generator little about where to go.",
+        "Arjovsky & Bottou 2017, Theorems 2.1, 2.4 and 2.6",
+        ("slope-penalty", "slow-discriminator"),
+    ),
+    Rule(
+        Condition.MEMORISATION,
+        CRITICAL,
+        lambda view: when(
+            view.median("samples/memorised") < 0.75,
+            view,
+            ("samples/memorised", "about 1: samples are as near to unseen rows as to training rows"),
+        ),
+        3,
+        "Samples sit on training rows: they are much nearer to them than to unseen rows of the same law.",
+        "Arora et al. 2017: on few points copies cannot be told from the law",
+        ("more-data", "slope-penalty"),
+    ),
+    Rule(
+        Condition.DISCRIMINATOR_OVERFITTED,
+        CRITICAL,
+        _overfitted,
+        3,
+        "The discriminator scores its training rows above unseen real ones: it has learnt the rows, not the law, and "
+        "pushes the generator towards copies of them.",
+        "Karras et al. 2020 (ADA), section 2; Arora et al. 2017",
+        ("more-data", "slope-penalty"),
+    ),
+    Rule(
+        Condition.NOISY_GRADIENT,
+        CRITICAL,
+        _noisy,
+        3,
+        "The generator's gradient is mostly noise: batches disagree on where to go, and the samples do not get nearer to "
+        "the data.",
+        "Arjovsky & Bottou 2017, Theorem 2.6",
+        ("larger-batch", "slope-penalty"),
+    ),
+)

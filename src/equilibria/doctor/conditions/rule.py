@@ -1,0 +1,165 @@
+"""What a condition is: a sign that can be read off one check-up, for how long it must last, and what it means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..chart import Chart, Checkup, median
+from ..findings import Condition, Evidence, Finding, Severity
+from ..remedies import remedies
+
+
+@dataclass(frozen=True)
+class View:
+    """A chart as it stood at check-up ``at``: nothing later can be seen, so an onset is what could have been known.
+
+    Attributes:
+        chart: all check-ups.
+        at: index of the check-up that is read.
+        probabilities: whether the discriminator ends in a sigmoid.
+    """
+
+    chart: Chart
+    at: int
+    probabilities: bool = False
+
+    @property
+    def now(self) -> Checkup:
+        """The check-up that is read."""
+        return self.chart.checkups[self.at]
+
+    @property
+    def final(self) -> bool:
+        """Whether it is the newest."""
+        return self.at == len(self.chart.checkups) - 1
+
+    def __getitem__(self, name: str) -> float:
+        return self.now[name]
+
+    def past(self, name: str, count: int) -> list[float]:
+        """A vital at the last ``count`` check-ups up to this one."""
+        return [c[name] for c in self.chart.checkups[max(0, self.at + 1 - count) : self.at + 1]]
+
+    def median(self, name: str, count: int = 3) -> float:
+        """The median of the last values."""
+        return median(self.past(name, count))
+
+    def early(self, name: str, count: int = 3) -> float:
+        """The median of the first values."""
+        return median(c[name] for c in self.chart.checkups[:count])
+
+    def fact(self, name: str) -> float:
+        """A number measured once."""
+        return self.chart.facts.get(name, math.nan)
+
+    def mean(self, name: str, count: int) -> float:
+        """The mean of the last finite values; NaN without one."""
+        kept = [v for v in self.past(name, count) if math.isfinite(v)]
+        return sum(kept) / len(kept) if kept else math.nan
+
+    @property
+    def far(self) -> bool:
+        """Whether samples are far from the data: beyond a fifth of its size, or without a tenth of its mass."""
+        limit = max(0.2, 3 * self.fact("floor/distance"))
+        return self.median("samples/distance") > limit or self.median("cells/missing") > 0.1
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the distance to the data has not fallen by a fifth over the last third of the steps."""
+        rows = self.chart.checkups[: self.at + 1]
+        now = self.now.step
+        late = [c["samples/distance"] for c in rows if c.step > 0.67 * now]
+        earlier = [c["samples/distance"] for c in rows if 0.25 * now < c.step <= 0.67 * now]
+        if len(rows) < 8 or not late or not earlier:
+            return False
+        return not median(late) < 0.8 * median(earlier)
+
+    @property
+    def ill(self) -> bool:
+        """Far from the data and not getting nearer."""
+        return self.far and self.stalled
+
+
+_START = 4  # check-ups that belong to the start of a run
+Sign = Callable[[View], tuple[Evidence, ...] | None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a condition is recognised, and what is told of it.
+
+    Attributes:
+        condition: its name.
+        severity: how much it matters.
+        sign: reads a check-up: the evidence, or None where the condition does not show.
+        lasts: check-ups in a row that must show it, the newest among them.
+        cause: why it happens, in words for a reader who never heard of it.
+        source: paper or theorem.
+        cures: names of remedies, best first.
+    """
+
+    condition: Condition
+    severity: Severity
+    sign: Sign
+    lasts: int
+    cause: str
+    source: str
+    cures: tuple[str, ...]
+
+    def read(self, chart: Chart, probabilities: bool) -> Finding | None:
+        """The finding, active or resolved; None where it never showed for long enough."""
+        signs = [self.sign(View(chart, i, probabilities)) for i in range(len(chart.checkups))]
+        shown = [s is not None for s in signs]
+        if not any(shown):
+            return None
+        runs = _stretches(shown)
+        newest = runs[-1]
+        active = newest[1] == len(signs) - 1 and _count(shown, newest) >= min(self.lasts, len(signs))
+        if not active:
+            # What was there for long and is gone is told as resolved. What flickered is not told, nor how every run
+            # begins: an untrained generator is collapsed and far away.
+            longest = max(runs, key=lambda run: run[1] - run[0])
+            if longest[0] < _START or _count(shown, longest) < max(2 * self.lasts, 6):
+                return None
+            newest = longest
+        last = max(i for i in range(newest[0], newest[1] + 1) if shown[i])
+        evidence = signs[last] or ()
+        return Finding(
+            self.condition,
+            self.severity if active else Severity.INFO,
+            chart.checkups[newest[0]].step,
+            evidence,
+            self.cause,
+            self.source,
+            remedies(*self.cures),
+            "active" if active else "resolved",
+        )
+
+
+def _stretches(shown: list[bool]) -> list[tuple[int, int]]:
+    """First and last index of each stretch of signs; one check-up without the sign does not break it."""
+    found: list[tuple[int, int]] = []
+    for i, sign in enumerate(shown):
+        if not sign:
+            continue
+        if found and i - found[-1][1] <= 2:
+            found[-1] = (found[-1][0], i)
+        else:
+            found.append((i, i))
+    return found
+
+
+def _count(shown: list[bool], stretch: tuple[int, int]) -> int:
+    return sum(shown[stretch[0] : stretch[1] + 1])
+
+
+def evidence(view: View, *rows: tuple[str, str]) -> tuple[Evidence, ...]:
+    """Evidence from the vitals of a check-up: ``(name, rule in words)``."""
+    return tuple(Evidence(name, view.now[name], rule) for name, rule in rows)
+
+
+def when(condition: bool, view: View, *rows: tuple[str, str]) -> tuple[Evidence, ...] | None:
+    """The evidence where the condition holds."""
+    return evidence(view, *rows) if condition else None

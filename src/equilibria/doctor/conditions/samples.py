@@ -1,0 +1,148 @@
+"""What the samples show: collapsed, missing modes, moving from mode to mode, out of reach; or done."""
+
+from __future__ import annotations
+
+from ..chart import median
+from ..findings import Condition, Evidence, Severity
+from .rule import Rule, View, when
+
+Signs = tuple[Evidence, ...] | None
+CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
+
+
+def _sets(view: View, count: int) -> list[set[int]]:
+    """The cells that the samples fill at the last check-ups."""
+    rows = view.chart.checkups[max(0, view.at + 1 - count) : view.at + 1]
+    return [{i for i, share in enumerate(c.arrays.get("cells", ())) if share > 0.03} for c in rows]
+
+
+def _overlap(sets: list[set[int]]) -> float:
+    """Mean share of cells in common between neighbours in time."""
+    pairs = [(a, b) for a, b in zip(sets, sets[1:], strict=False) if a | b]
+    return sum(len(a & b) / len(a | b) for a, b in pairs) / len(pairs) if pairs else 1.0
+
+
+def _hopping(view: View) -> Signs:
+    sets = _sets(view, 6)
+    few = median(view.past("cells/missing", 6)) > 0.3
+    moves = len(sets) == 6 and _overlap(sets) < 0.6 and len(set().union(*sets)) > 1.5 * max(len(s) for s in sets)
+    return when(few and moves, view, ("cells/missing", "0: every part of the data has samples; and the same parts at each check-up"))
+
+
+def _collapsed(view: View) -> Signs:
+    spread = view.median("samples/spread")
+    return when(
+        view.far and (spread < 0.15 or view.median("cells/missing") > 0.6),
+        view,
+        ("samples/spread", "about 1: samples are as far apart as real rows"),
+        ("cells/missing", "0: every part of the data has samples"),
+    )
+
+
+def _dropping(view: View) -> Signs:
+    missing = min(view.past("cells/missing", 3), default=0.0)
+    return when(
+        missing > 0.08 and len(view.past("cells/missing", 3)) == 3,
+        view,
+        ("cells/missing", "0: every part of the data has samples"),
+        ("samples/coverage", "near 1"),
+    )
+
+
+def _oscillating(view: View) -> Signs:
+    means = [c.arrays["mean"] for c in view.chart.checkups[max(0, view.at - 6) : view.at + 1] if "mean" in c.arrays]
+    if len(means) < 6:
+        return None
+    steps = [_distance(a, b) for a, b in zip(means, means[1:], strict=False)]
+    path, net = sum(steps), _distance(means[0], means[-1])
+    return when(
+        path / len(steps) > 0.25 and net < 0.5 * path and view.far and view.stalled,
+        view,
+        ("samples/distance", "falls while training goes well; here the samples' mean moves on without getting anywhere"),
+        ("motion/turn-generator", "cosine between the last two displacements"),
+    )
+
+
+def _distance(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    return sum((x - y) ** 2 for x, y in zip(a, b, strict=False)) ** 0.5
+
+
+def _incapable(view: View) -> Signs:
+    reach, now = view.chart.last["learn/generator"], view.median("samples/distance")
+    return when(
+        view.ill and reach > 0.6 * now and reach > max(0.15, 2.5 * view.fact("floor/distance")),
+        view,
+        ("samples/distance", "falls while training goes well"),
+        ("samples/precision", "near 1"),
+    )
+
+
+def _finished(view: View) -> Signs:
+    close = view.median("samples/distance") < 2 * view.fact("floor/distance") and view.median("probe/auc") < 0.6
+    return when(
+        close and view.stalled,
+        view,
+        ("probe/auc", "0.5 is a perfect sampler"),
+        ("samples/distance", "that of two halves of the data is the floor"),
+    )
+
+
+SAMPLES: tuple[Rule, ...] = (
+    Rule(
+        Condition.MODE_HOPPING,
+        CRITICAL,
+        _hopping,
+        2,
+        "At each moment the samples cover a small part of the data, and another part each time: the generator runs to "
+        "wherever the discriminator is not looking, and the discriminator follows.",
+        "Metz et al. 2017, section 3.1",
+        ("slope-penalty", "balance-turns", "relativistic-with-penalties"),
+    ),
+    Rule(
+        Condition.MODE_COLLAPSE,
+        CRITICAL,
+        _collapsed,
+        3,
+        "The samples are nearly all alike, or cover a small part of the data: many codes give the point that the "
+        "discriminator likes best.",
+        "Goodfellow 2016, section 5.1.1: maximin in place of minimax",
+        ("slope-penalty", "balance-turns", "relativistic-with-penalties"),
+    ),
+    Rule(
+        Condition.OSCILLATION,
+        CRITICAL,
+        _oscillating,
+        2,
+        "The samples move, and keep moving, without getting nearer to the data: the players chase each other in circles.",
+        "Mescheder et al. 2018, section 2 (Dirac-GAN); Gidel et al. 2019",
+        ("slope-penalty", "lower-learning-rates"),
+    ),
+    Rule(
+        Condition.GENERATOR_LACKS_CAPACITY,
+        CRITICAL,
+        _incapable,
+        3,
+        "The samples have stopped short of the data, and a copy of the generator that is fitted by itself does not get "
+        "nearer either: the network cannot make this law.",
+        "Goodfellow et al. 2014, Proposition 2: enough capacity",
+        ("larger-generator",),
+    ),
+    Rule(
+        Condition.MODE_DROPPING,
+        CRITICAL,
+        _dropping,
+        4,
+        "Whole parts of the data have next to no samples, the same parts at each check-up.",
+        "Arjovsky & Bottou 2017, Theorem 2.5: the reverse KL costs little for what is dropped",
+        ("shuffle-data", "relativistic-with-penalties", "slope-penalty"),
+    ),
+    Rule(
+        Condition.FINISHED,
+        Severity.INFO,
+        _finished,
+        3,
+        "Samples are as close to the data as can be told at this size, and no nearer than before.",
+        "Goodfellow et al. 2014, Theorem 1",
+        ("stop",),
+    ),
+)

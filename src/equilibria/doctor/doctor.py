@@ -1,0 +1,207 @@
+"""The doctor: attach it to any pair of networks in two lines, and ask it what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, DataError, EquilibriaError, did_you_mean
+from .chart import Chart, Checkup, Memory, flat_gradients
+from .conclude import conclude
+from .conditions import View
+from .findings import Diagnosis
+from .objective import declared, expects_logits
+from .schedule import Schedule
+from .space import space_of
+from .subject import Subject, rows_of
+from .vitals import deeper, examine, facts_of
+
+Latent = int | Callable[[int], Tensor]
+
+
+class Told(TypedDict, total=False):
+    """What the doctor may be told; each widens what it can assess."""
+
+    latent: Latent
+    objective: Any
+    holdout: Any
+    labels: Any
+    sampler: Callable[[int], Tensor]
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    call: Mapping[str, Callable[..., Any]]
+    seed: int
+
+
+class Doctor:
+    """Says whether a GAN's training is healthy, and if not, why, since when, on what evidence and what to change.
+
+    It never disturbs: a run with the doctor is bitwise the run without it.
+
+    Args:
+        generator: called ``generator(z)``, or ``generator(z, y)`` with ``labels``.
+        discriminator: called ``discriminator(x)``, or ``discriminator(x, y)`` with ``labels``.
+        real: what the discriminator is fed: a tensor ``(n, …)``, an array, or a loader of batches.
+        told: see below.
+
+    Keyword arguments:
+        latent: the size of standard normal codes, or ``fn(n) -> codes``.
+        objective: ``"nonsaturating"``, ``"saturating"``, ``"wasserstein"``, ``"hinge"``, ``"least-squares"``,
+            ``"relativistic"``, ``"relativistic-average"``, ``"maximum-likelihood"``, or ``(loss_d(real, fake), loss_g(fake))``
+            on the discriminator's outputs.
+        holdout: real rows that no network is trained on.
+        labels: of the real rows, ``(n,)`` or one-hot ``(n, k)``; both networks are then called with labels.
+        sampler: ``fn(n) -> samples`` where samples are not ``generator(codes)`` (an averaged copy, a transform after it).
+        optimizers: ``{"generator": …, "discriminator": …}``.
+        call: other conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
+        seed: of the check-ups' own randomness.
+
+    Raises:
+        ShapeError: a network cannot be called as told; the message says which argument is needed.
+        DataError: no real rows, or labels of another number.
+        ConfigError: an unknown argument or objective.
+
+    Examples:
+        >>> G, D = nn.Linear(4, 2), nn.Linear(2, 1)
+        >>> doctor = Doctor(G, D, real=torch.randn(200, 2), latent=4, objective="nonsaturating")
+        >>> for step in range(1, 31):
+        ...     pass  # your own training step
+        ...     checkup = doctor.check(step)
+        >>> [finding.condition.value for finding in doctor.diagnose().findings][:2]
+        ['generator-never-updated', 'discriminator-never-updated']
+    """
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, *, real: Any, **told: Unpack[Told]) -> None:
+        for name in told:
+            if name not in Told.__annotations__:
+                raise ConfigError(f"the doctor takes no '{name}'", did_you_mean(name, Told.__annotations__))
+        for who, net in (("generator", generator), ("discriminator", discriminator)):
+            if not isinstance(net, nn.Module):
+                raise ConfigError(f"the {who} is a {type(net).__name__}", "pass the nn.Module that is trained")
+        self.subject = _subject(generator, discriminator, real, told)
+        self.optimizers = _optimizers(told.get("optimizers"))
+        self.seed = told.get("seed", 0)
+        self.subject.inspect()
+        space = space_of(self.subject.real, self.seed)
+        self.chart = Chart(space, declared(told.get("objective")))
+        self.chart.facts |= facts_of(self.subject, space)
+        own = self.chart.objective.own
+        if own is not None:
+            self.chart.facts["loss/expects-logits"] = float(expects_logits(own[0]))
+        self.chart.words |= _missing(self.subject, told)
+        self._memory = Memory.of(self.subject.networks)
+        self._schedule = Schedule()
+
+    def check(self, step: int, real: Tensor | None = None) -> Checkup | None:
+        """Call once after each of your training steps; returns at once unless a check-up is due.
+
+        Args:
+            step: steps done so far; may skip.
+            real: the batch that the discriminator was fed, if ``real=`` is not what it is fed.
+        """
+        if not self._schedule.due(step):
+            if self._schedule.due(step + 1):
+                self._note(step)
+            return None
+        self._schedule.took(step)
+        return self.look(step, real)
+
+    def look(self, step: int, real: Tensor | None = None) -> Checkup:
+        """Make a check-up now, whatever the schedule says."""
+        found = examine(self.subject, self.chart, self._memory, step, self.optimizers, real)
+        self._memory.before.clear()
+        self.chart.checkups.append(found)
+        return found
+
+    def recall(self, checkups: Sequence[Checkup], memory: Memory) -> None:
+        """Go on from an earlier session of the run: its check-ups, and what the next ones are compared with."""
+        self.chart.checkups[:] = checkups
+        self._memory = memory
+        if checkups:
+            self._schedule.took(checkups[-1].step)
+
+    def diagnose(self, deep: bool = True) -> Diagnosis:
+        """What is wrong, root cause first; what could not be looked at.
+
+        Args:
+            deep: whether what each player could still learn is tried, where samples are far from the data; this costs
+                several check-ups.
+        """
+        found = deeper(self.subject, self.chart, self.chart.last.step) if deep and self._doubtful() else {}
+        return conclude(self.chart, self.subject.probabilities, found)
+
+    def _doubtful(self) -> bool:
+        """Whether the costlier tests are worth their time: samples are far from the data, with finite numbers."""
+        if not self.chart.checkups or self.chart.last["numbers/outputs"] + self.chart.last["numbers/parameters"] > 0:
+            return False
+        return View(self.chart, len(self.chart.checkups) - 1).far
+
+    def _note(self, step: int) -> None:
+        """Keep what a check-up one step later compares with."""
+        self._memory.before_step = step
+        self._memory.before = {"discriminator": flat_parameters(self.subject.discriminator)}
+        self._memory.gradients = {"generator": flat_gradients(self.subject.generator)}
+
+
+def _subject(generator: nn.Module, discriminator: nn.Module, real: Any, told: Told) -> Subject:
+    rows = rows_of(real)
+    latent = told.get("latent")
+    if latent is not None and not callable(latent) and (not isinstance(latent, int) or latent < 1):
+        raise ConfigError(f"latent={latent!r}", "a size of at least 1, or fn(n) -> codes")
+    if latent is None and told.get("sampler") is None:
+        raise ConfigError("neither latent nor sampler was given", "pass latent=128, or sampler=fn(n) -> samples")
+    labels = told.get("labels")
+    if labels is not None:
+        labels = torch.as_tensor(labels)[: len(rows)]
+        if len(labels) != len(rows):
+            raise DataError(f"{len(labels)} labels for {len(rows)} real rows", "pass one label a row")
+    holdout = told.get("holdout")
+    if isinstance(holdout, (tuple, list)) and holdout and isinstance(holdout[0], Tensor):
+        holdout = holdout[0]
+    size = latent if isinstance(latent, int) else 0
+    codes = latent if callable(latent) else (lambda n: torch.randn(n, size)) if size else None
+    return Subject(
+        generator,
+        discriminator,
+        rows,
+        labels,
+        None if holdout is None else rows_of(holdout),
+        codes,
+        size,
+        told.get("sampler"),
+        told.get("call") or {},
+    )
+
+
+def _optimizers(given: Mapping[str, torch.optim.Optimizer] | None) -> dict[str, torch.optim.Optimizer]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not {"generator", "discriminator"} & set(given):
+        raise ConfigError("optimizers of another form", '{"generator": optimizer_g, "discriminator": optimizer_d}')
+    for name in given:
+        if name not in {"generator", "discriminator"}:
+            raise ConfigError(f"an optimiser of '{name}'", did_you_mean(name, ["generator", "discriminator"]))
+    return dict(given)
+
+
+def _missing(subject: Subject, told: Told) -> dict[str, str]:
+    """What cannot be assessed, and which argument would make it possible."""
+    found = {}
+    if subject.holdout is None:
+        found["memorisation and an overfitted discriminator"] = "pass holdout= real rows that are not trained on"
+    if "optimizers" not in told:
+        found["parameters left out of an optimiser or held by the wrong one"] = "pass optimizers="
+    if "objective" not in told:
+        found["saturation of your own loss, a double sigmoid, a critic's Lipschitz constraint"] = "pass objective="
+    elif subject.probabilities and isinstance(told.get("objective"), str):
+        found["a double sigmoid"] = "pass objective=(loss_d(real, fake), loss_g(fake)): the discriminator ends in a sigmoid"
+    if subject.labels is None:
+        found["whether labels are obeyed"] = "pass labels= for a conditional pair"
+    if subject.codes is None:
+        found["the generator's gradient and its use of the codes"] = "pass latent="
+    return found
+
+
+__all__ = ["Doctor", "EquilibriaError", "Told"]

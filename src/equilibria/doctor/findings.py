@@ -1,0 +1,190 @@
+"""What the doctor says: conditions by name, findings with their evidence, remedies, and the diagnosis of a run."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from .remedies import Remedy
+
+
+class Condition(StrEnum):
+    """What can be wrong with a GAN. The values are stable: they are written to ``diagnosis.json``."""
+
+    NOT_A_NUMBER = "not-a-number"
+    OVERFLOW = "overflow"
+    GENERATOR_NEVER_UPDATED = "generator-never-updated"
+    DISCRIMINATOR_NEVER_UPDATED = "discriminator-never-updated"
+    PARAMETERS_NOT_OPTIMISED = "parameters-not-optimised"
+    WRONG_PLAYER_TRAINED = "wrong-player-trained"
+    GRADIENTS_ACCUMULATE = "gradients-accumulate"
+    DOUBLE_SIGMOID = "double-sigmoid"
+    SWAPPED_LABELS = "swapped-labels"
+    SAME_BATCH_TWICE = "same-batch-twice"
+    DATA_RANGE_MISMATCH = "data-range-mismatch"
+    OUTPUT_SATURATION = "output-saturation"
+    BATCHNORM_LEAKAGE = "batchnorm-leakage"
+    TRAIN_EVAL_MISMATCH = "train-eval-mismatch"
+    LATENT_IGNORED = "latent-ignored"
+    LATENT_TOO_SMALL = "latent-too-small"
+    LABEL_IGNORED = "label-ignored"
+    DIVERGENCE = "divergence"
+    EXPLODING_GRADIENT = "exploding-gradient"
+    LIPSCHITZ_VIOLATED = "lipschitz-violated"
+    LIPSCHITZ_TOO_TIGHT = "lipschitz-too-tight"
+    VANISHING_GRADIENT = "vanishing-generator-gradient"
+    NOISY_GRADIENT = "noisy-generator-gradient"
+    DISCRIMINATOR_TOO_STRONG = "discriminator-too-strong"
+    DISCRIMINATOR_TOO_WEAK = "discriminator-too-weak"
+    DISCRIMINATOR_BLIND = "discriminator-blind"
+    DISCRIMINATOR_OVERFITTED = "discriminator-overfitted"
+    MEMORISATION = "memorisation"
+    MODE_COLLAPSE = "mode-collapse"
+    MODE_HOPPING = "mode-hopping"
+    MODE_DROPPING = "mode-dropping"
+    OSCILLATION = "oscillation"
+    GENERATOR_LACKS_CAPACITY = "generator-lacks-capacity"
+    FINISHED = "finished"
+
+
+class Severity(StrEnum):
+    """How much it matters: ``info`` asks for nothing, ``warning`` for a look, ``critical`` for a change."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class State(StrEnum):
+    """Of a whole run: a critical finding is active; still moving; as close to the data as can be told."""
+
+    SICK = "sick"
+    ON_THE_WAY = "on the way"
+    ARRIVED = "arrived"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One measured number beside the number it is judged by.
+
+    Attributes:
+        vital: the name of the measurement, as in the table of vitals.
+        value: measured at the last check-up that shows it.
+        rule: the threshold, in words and numbers.
+    """
+
+    vital: str
+    value: float
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.vital} = {self.value:.4g} ({self.rule})"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A named condition with its evidence.
+
+    Attributes:
+        condition: its name.
+        severity: how much it matters.
+        onset: the step of the first check-up at which its evidence holds without a break until it was last seen.
+        status: ``"active"``, or ``"resolved"`` where the last check-up no longer shows it.
+        evidence: the numbers it rests on.
+        cause: why it happens, for a reader who never heard of it.
+        source: the theorem or paper.
+        remedies: what to change, best first.
+    """
+
+    condition: Condition
+    severity: Severity
+    onset: int
+    evidence: tuple[Evidence, ...]
+    cause: str
+    source: str
+    remedies: tuple[Remedy, ...] = ()
+    status: str = "active"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; a number that is not finite becomes ``None``."""
+        numbers = [
+            {"vital": e.vital, "value": e.value if math.isfinite(e.value) else None, "rule": e.rule}
+            for e in self.evidence
+        ]
+        return {
+            "condition": self.condition.value,
+            "severity": self.severity.value,
+            "status": self.status,
+            "onset": self.onset,
+            "evidence": numbers,
+            "cause": self.cause,
+            "source": self.source,
+            "remedies": [r.to_dict() for r in self.remedies],
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{self.severity.value.upper()}  {self.condition.value}, since step {self.onset}"]
+        if self.status != "active":
+            lines[0] += f" ({self.status})"
+        lines += _wrapped("why       ", self.cause)
+        for i, evidence in enumerate(self.evidence):
+            lines += _wrapped("evidence  " if not i else "          ", str(evidence))
+        for i, remedy in enumerate(self.remedies):
+            lines += _wrapped("do        " if not i else "or        ", remedy.what)
+            if not i and remedy.snippet:
+                lines += [f"              {line}" for line in remedy.snippet.splitlines()]
+        lines += _wrapped("source    ", self.source)
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the doctor makes of a run up to a step.
+
+    Attributes:
+        state: sick, on the way, or arrived.
+        findings: root causes first; what another finding explains comes after it.
+        not_assessed: what could not be looked at, and the argument that would make it possible.
+        step: of the last check-up.
+        checkups: how many there were.
+        seconds: what they cost together.
+    """
+
+    state: State
+    findings: tuple[Finding, ...]
+    not_assessed: dict[str, str] = field(default_factory=dict)
+    step: int = 0
+    checkups: int = 0
+    seconds: float = 0.0
+
+    @property
+    def active(self) -> tuple[Finding, ...]:
+        """The findings that ask for something now."""
+        return tuple(f for f in self.findings if f.status == "active" and f.severity is not Severity.INFO)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "state": self.state.value,
+            "step": self.step,
+            "checkups": self.checkups,
+            "seconds": round(self.seconds, 3),
+            "findings": [f.to_dict() for f in self.findings],
+            "not_assessed": self.not_assessed,
+        }
+
+    def __str__(self) -> str:
+        head = f"{self.state.value.upper()} at step {self.step} ({self.checkups} check-ups, {self.seconds:.1f} s)"
+        parts = [head, *(str(f) for f in self.findings)]
+        if not self.findings:
+            parts.append("No finding." if self.checkups > 1 else "Too early: no check-up after the start yet.")
+        if self.not_assessed:
+            parts.append("\n".join(f"not assessed  {what}: {need}" for what, need in self.not_assessed.items()))
+        return "\n\n".join(parts)
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent=f"  {head}", subsequent_indent="            ")

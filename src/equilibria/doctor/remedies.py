@@ -1,0 +1,308 @@
+"""What to change: named remedies that apply to a recipe of ours, and as code to anyone's loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..records import decode, replace_at
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A change that the doctor prescribes.
+
+    Attributes:
+        name: kebab-case, stable.
+        what: the change in words.
+        snippet: the change as code for a loop written by hand; it runs as it stands in such a loop.
+        settings: the change as settings of a recipe, by dotted path, values as JSON forms of records or plain values;
+            ``{"game.penalties": [...]}`` adds to what is there.
+    """
+
+    name: str
+    what: str
+    snippet: str = ""
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    def apply(self, recipe: Any) -> Any:
+        """The recipe with the change made; the recipe itself is not touched.
+
+        Raises:
+            ValueError: the remedy changes code, not settings.
+            ConfigError: the recipe's game has no such setting.
+
+        Examples:
+            >>> from equilibria.recipes import recipe
+            >>> REMEDIES["non-saturating-loss"].apply(recipe("gan-minimax")).game.objective
+            NonSaturating(real_target=1.0)
+        """
+        if not self.settings:
+            raise ValueError(f"the remedy '{self.name}' changes code, not settings: {self.what}")
+        changed = recipe
+        for path, change in self.settings:
+            changed = _change(changed, path, change)
+        return changed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"name": self.name, "what": self.what, "snippet": self.snippet, "settings": dict(self.settings)}
+
+
+def _change(recipe: Any, path: str, change: Any) -> Any:
+    if path == "scale-rates":
+        return _scaled(recipe, change)
+    if isinstance(change, list):  # add to a tuple of records, one of each kind
+        now = _at(recipe, path)
+        new = tuple(decode(c) for c in change)
+        kept = tuple(p for p in now if not any(type(p) is type(n) for n in new))
+        return _set(recipe, path, (*kept, *new))
+    return _set(recipe, path, decode(change) if isinstance(change, dict) else change)
+
+
+def _scaled(recipe: Any, factors: dict[str, float]) -> Any:
+    """Each player's learning rate times its factor."""
+    from dataclasses import replace
+
+    raise_for = dict(factors)
+    common = raise_for.pop("all", None)
+    if common is not None:
+        optimizer = replace(recipe.optimizer, lr=_times(recipe.optimizer.lr, common))
+        own = tuple(replace(o, optimizer=replace(o.optimizer, lr=_times(o.optimizer.lr, common))) for o in recipe.optimizers)
+        recipe = replace(recipe, optimizer=optimizer, optimizers=own)
+    for player, factor in raise_for.items():
+        base = recipe.optimizer_of(player)
+        row = decode({"type": "For", "player": player, "optimizer": _encoded(replace(base, lr=_times(base.lr, factor)))})
+        kept = tuple(o for o in recipe.optimizers if o.player != player)
+        recipe = replace(recipe, optimizers=(*kept, row))
+    return recipe
+
+
+def _times(rate: Any, factor: float) -> Any:
+    from dataclasses import fields, is_dataclass, replace
+
+    if not is_dataclass(rate):
+        return rate * factor
+    scaled = {f.name: getattr(rate, f.name) * factor for f in fields(rate) if f.name in {"start", "end", "value"}}
+    return replace(rate, **scaled)
+
+
+def _encoded(value: Any) -> Any:
+    from ..records import encode
+
+    return encode(value)
+
+
+def _at(value: Any, path: str) -> Any:
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _set(value: Any, path: str, to: Any) -> Any:
+    from dataclasses import replace
+
+    head, _, rest = path.partition(".")
+    if not hasattr(value, head):
+        return replace_at(value, path, str(to))  # raises with a suggestion
+    return replace(value, **{head: _set(getattr(value, head), rest, to) if rest else to})
+
+
+_R1 = """\
+x_real.requires_grad_(True)
+slopes = torch.autograd.grad(discriminator(x_real).sum(), x_real, create_graph=True)[0]
+loss_d = loss_d + 0.5 * gamma * slopes.flatten(1).square().sum(1).mean()  # gamma: 0.1 for vectors, 1 to 10 for images"""
+
+_ROWS: tuple[Remedy, ...] = (
+    Remedy(
+        "non-saturating-loss",
+        "train the generator on -log D(G(z)) instead of log(1 - D(G(z)))",
+        "loss_g = torch.nn.functional.softplus(-discriminator(generator(z))).mean()",
+        (("game.objective", {"type": "NonSaturating"}),),
+    ),
+    Remedy(
+        "slope-penalty",
+        "add a zero-centred slope penalty on the data (R1) to the discriminator's loss",
+        _R1,
+        (("game.penalties", [{"type": "R1", "gamma": 0.1}]),),
+    ),
+    Remedy(
+        "relativistic-with-penalties",
+        "pair real with generated scores and penalise slopes on both sides (RpGAN + R1 + R2)",
+        "gap = discriminator(x_real) - discriminator(x_fake)\nloss_d = F.softplus(-gap).mean() + r1 + r2\n"
+        "loss_g = F.softplus(gap).mean()",
+        (
+            ("game.objective", {"type": "RelativisticPairing"}),
+            ("game.penalties", [{"type": "R1", "gamma": 0.1}, {"type": "R2", "gamma": 0.1}]),
+        ),
+    ),
+    Remedy(
+        "gradient-penalty",
+        "hold the critic's slopes at 1 with a gradient penalty of weight 10",
+        "u = torch.rand(len(x_real), *[1] * (x_real.dim() - 1))\n"
+        "x_mid = (u * x_real + (1 - u) * x_fake.detach()).requires_grad_(True)\n"
+        "slopes = torch.autograd.grad(discriminator(x_mid).sum(), x_mid, create_graph=True)[0]\n"
+        "loss_d = loss_d + 10 * (slopes.flatten(1).norm(dim=1) - 1).square().mean()",
+        (("game.penalties", [{"type": "GradientPenalty"}]), ("game.clip", None)),
+    ),
+    Remedy(
+        "lower-learning-rates",
+        "divide both learning rates by 10",
+        "for optimizer in (optimizer_g, optimizer_d):\n    for group in optimizer.param_groups:\n"
+        '        group["lr"] /= 10',
+        (("scale-rates", {"all": 0.1}),),
+    ),
+    Remedy(
+        "balance-turns",
+        "give the discriminator at least as many steps as the generator",
+        "for _ in range(2):\n    discriminator_step()\ngenerator_step()",
+        (("game.discriminator_turns", 2),),
+    ),
+    Remedy(
+        "slow-discriminator",
+        "divide the discriminator's learning rate by 10 and take one of its steps per generator step",
+        'for group in optimizer_d.param_groups:\n    group["lr"] /= 10',
+        (("scale-rates", {"discriminator": 0.1}), ("game.discriminator_turns", 1)),
+    ),
+    Remedy(
+        "faster-discriminator",
+        "raise the discriminator's learning rate to that of the generator, or give it more steps",
+        'for group in optimizer_d.param_groups:\n    group["lr"] = optimizer_g.param_groups[0]["lr"]',
+        (("scale-rates", {"discriminator": 10.0}),),
+    ),
+    Remedy(
+        "larger-discriminator",
+        "use a wider and deeper discriminator",
+        "discriminator = build_discriminator(width=128, depth=3)",
+        (("networks.discriminator_width", 128), ("networks.discriminator_depth", 3)),
+    ),
+    Remedy(
+        "larger-generator",
+        "use a wider and deeper generator",
+        "generator = build_generator(width=128, depth=3)",
+        (("networks.width", 128), ("networks.depth", 3)),
+    ),
+    Remedy(
+        "larger-latent",
+        "use more latent dimensions than the data's intrinsic dimension",
+        "latent = 64",
+        (("game.latent", {"type": "Latent", "size": 64}),),
+    ),
+    Remedy(
+        "larger-batch",
+        "use a larger batch and a lower learning rate",
+        "loader = DataLoader(data, batch_size=128, shuffle=True)",
+        (("batch", 128), ("scale-rates", {"all": 0.3})),
+    ),
+    Remedy(
+        "more-data",
+        "use more training data, or augment real and generated examples alike before the discriminator",
+        "x_real, x_fake = augment(x_real), augment(x_fake)  # the same random augmentation for both",
+    ),
+    Remedy(
+        "loosen-clipping",
+        "replace weight clipping by a gradient penalty, or clip at a larger value",
+        "",
+        (("game.penalties", [{"type": "GradientPenalty"}]), ("game.clip", None)),
+    ),
+    Remedy(
+        "match-data-range",
+        "scale the data to the range that the generator can produce (tanh: [-1, 1]; sigmoid: [0, 1])",
+        "x_real = 2 * (x_real - x_min) / (x_max - x_min) - 1  # before training, for a tanh output",
+    ),
+    Remedy(
+        "smaller-output-weights",
+        "initialise the generator's last layer smaller, and lower its learning rate",
+        "torch.nn.init.normal_(last_layer.weight, 0, 0.02)",
+    ),
+    Remedy(
+        "update-generator",
+        "step the generator's optimiser, and let gradients reach the generator in its loss",
+        "optimizer_g.zero_grad()\nloss_g = F.softplus(-discriminator(generator(z))).mean()  # no detach here\n"
+        "loss_g.backward()\noptimizer_g.step()",
+    ),
+    Remedy(
+        "update-discriminator",
+        "step the discriminator's optimiser",
+        "optimizer_d.zero_grad()\nloss_d.backward()\noptimizer_d.step()",
+    ),
+    Remedy(
+        "optimise-all-parameters",
+        "hand all of the network's parameters to its optimiser",
+        "optimizer_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))",
+    ),
+    Remedy(
+        "own-parameters-only",
+        "give each optimiser its own network's parameters, and detach fakes in the discriminator's loss",
+        "loss_d = F.softplus(-discriminator(x_real)).mean() + F.softplus(discriminator(x_fake.detach())).mean()",
+    ),
+    Remedy(
+        "zero-gradients",
+        "clear the gradients of a network before each of its steps",
+        "optimizer_g.zero_grad()  # before loss_g.backward()\noptimizer_d.zero_grad()  # before loss_d.backward()",
+    ),
+    Remedy(
+        "one-sigmoid",
+        "remove the sigmoid from the discriminator, or use binary_cross_entropy without logits",
+        "loss = F.binary_cross_entropy_with_logits(logits, target)  # logits: no sigmoid before",
+    ),
+    Remedy(
+        "real-is-one",
+        "label real examples 1 and generated ones 0 in the discriminator's loss, and generated ones 1 in the generator's",
+        "loss_d = bce(discriminator(x_real), ones) + bce(discriminator(x_fake.detach()), zeros)",
+    ),
+    Remedy(
+        "both-sides",
+        "feed the discriminator one batch of real and one of generated examples",
+        "loss_d = bce(discriminator(x_real), ones) + bce(discriminator(generator(z).detach()), zeros)",
+    ),
+    Remedy(
+        "use-labels",
+        "give the label to both networks, for real and for generated examples",
+        "score_real = discriminator(x_real, y)\nscore_fake = discriminator(generator(z, y), y)",
+        (("game.conditional", True),),
+    ),
+    Remedy(
+        "use-latent",
+        "feed fresh latent codes into the generator at every step, and let no layer discard them",
+        "z = torch.randn(len(x_real), latent)\nx_fake = generator(z)",
+    ),
+    Remedy(
+        "fix-normalisation",
+        "let BatchNorm gather its running statistics in train mode (momentum 0.1), or use a norm without them",
+        "generator.train()  # while training; generator.eval() only to sample",
+    ),
+    Remedy(
+        "norm-without-batch",
+        "replace the discriminator's BatchNorm by spectral, layer or no normalisation",
+        "discriminator = build_discriminator(norm=None)",
+    ),
+    Remedy(
+        "full-precision",
+        "compute losses and penalties in float32, and lower the learning rate",
+        "with torch.autocast(device_type, enabled=False):\n    loss_d = loss(discriminator(x.float()))",
+        (("scale-rates", {"all": 0.1}),),
+    ),
+    Remedy(
+        "clip-gradients",
+        "clip the norm of each player's gradient at 1 and lower the learning rate",
+        "torch.nn.utils.clip_grad_norm_(generator.parameters(), 1.0)",
+        (("scale-rates", {"all": 0.1}),),
+    ),
+    Remedy(
+        "shuffle-data",
+        "check that the loader deals the whole data set, shuffled",
+        "loader = DataLoader(data, batch_size=64, shuffle=True)",
+    ),
+    Remedy("stop", "stop here: further rounds bring nothing that can be measured"),
+)
+REMEDIES: dict[str, Remedy] = {row.name: row for row in _ROWS}
+"""Every remedy by name."""
+
+Apply = Callable[[Any], Any]
+
+
+def remedies(*names: str) -> tuple[Remedy, ...]:
+    """The remedies of these names, in this order."""
+    return tuple(REMEDIES[name] for name in names)

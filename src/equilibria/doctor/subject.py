@@ -1,0 +1,257 @@
+"""What is examined: anyone's generator and discriminator, how they are called, and what they are shown.
+
+Nothing here moves them: parameters are replaced by copies where a gradient is taken, buffers are put back, and every
+global generator is given back as it was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..errors import ConfigError, DataError, ShapeError
+from ..seeding import mix, own_randomness, reseed
+
+Params = dict[str, Tensor]
+Codes = tuple[Tensor, Tensor | None]
+_EPSILON = 1e-7
+_STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+
+
+@dataclass
+class Subject:
+    """A pair of networks and what they are fed.
+
+    Attributes:
+        generator: called ``generator(z)``, or ``generator(z, y)`` where there are labels.
+        discriminator: called ``discriminator(x)``, or ``discriminator(x, y)``.
+        real: ``(n, …)`` training rows.
+        labels: ``(n,)`` of the training rows, or None.
+        holdout: rows that no network is trained on, or None.
+        codes: ``n -> (n, latent)`` codes.
+        sampler: ``n -> (n, …)`` where samples are not ``generator(codes)``.
+        calls: other calling conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
+        probabilities: whether the discriminator ends in a sigmoid (found by :meth:`inspect`).
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    real: Tensor
+    labels: Tensor | None = None
+    holdout: Tensor | None = None
+    codes: Callable[[int], Tensor] | None = None
+    latent: int = 0
+    sampler: Callable[[int], Tensor] | None = None
+    calls: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    probabilities: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the discriminator lives."""
+        return next((p.device for p in self.discriminator.parameters()), self.real.device)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether train and eval mode differ: batch norm or dropout in either network."""
+        return any(isinstance(m, _STATEFUL) for net in self.networks.values() for m in net.modules())
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Both networks by player."""
+        return {"generator": self.generator, "discriminator": self.discriminator}
+
+    def deal(self, n: int) -> Codes:
+        """``n`` codes (and labels, drawn from the data's), on the device."""
+        if self.codes is None:
+            raise ConfigError("the doctor was given no latent", "pass latent=128, or latent=fn with fn(n) -> codes")
+        y = None
+        if self.labels is not None:
+            y = self.labels[torch.randint(len(self.labels), (n,))].to(self.device)
+        return self.codes(n).to(self.device), y
+
+    def make(self, codes: Codes, params: Params | None = None) -> Tensor:
+        """Generated examples; with ``params`` in place of the generator's parameters."""
+        call = self.calls.get("generator")
+        z, y = codes
+        if call is not None:
+            return _first(_swapped(self.generator, params, lambda: call(z, y)), "generator")
+        given = (z,) if y is None else (z, y)
+        return _first(_called(self.generator, params, given), "generator")
+
+    def sample(self, n: int) -> Tensor:
+        """``n`` examples as a user would take them."""
+        return self.sampler(n).to(self.device) if self.sampler is not None else self.make(self.deal(n))
+
+    def raw(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Tensor:
+        """The discriminator's own outputs, one number a row: patch maps are averaged."""
+        call = self.calls.get("discriminator")
+        if call is not None:
+            out = _swapped(self.discriminator, params, lambda: call(x, y))
+        else:
+            out = _called(self.discriminator, params, (x,) if self.labels is None else (x, y))
+        return _per_row(_first(out, "discriminator"), len(x))
+
+    def score(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Tensor:
+        """Logits ``(n,)``: higher is more real. Probabilities are turned back into logits."""
+        out = self.raw(x, y, params)
+        if not self.probabilities:
+            return out
+        p = out.clamp(_EPSILON, 1 - _EPSILON)
+        return p.log() - (1 - p).log()
+
+    def batch(self, n: int, holdout: bool = False) -> tuple[Tensor, Tensor | None]:
+        """``n`` real rows at random, and their labels."""
+        rows = self.holdout if holdout and self.holdout is not None else self.real
+        chosen = torch.randint(len(rows), (min(n, len(rows)),)) if len(rows) > n else torch.arange(len(rows))
+        x = rows[chosen.to(rows.device)].to(self.device)
+        if not x.is_floating_point():
+            x = x.float()
+        y = self.labels[chosen.to(self.labels.device)].to(self.device) if self.labels is not None and not holdout else None
+        return x, y
+
+    def inspect(self) -> None:
+        """Try both networks once, and find out whether the discriminator ends in a sigmoid.
+
+        Raises:
+            ShapeError: an output or input does not fit; the message says what is needed.
+        """
+        with self.undisturbed(0), torch.no_grad():
+            x, y = self.batch(64)
+            try:
+                fake = self.sample(len(x))
+            except ConfigError:
+                fake = None
+            except (RuntimeError, TypeError, ValueError, IndexError) as error:
+                raise ShapeError(
+                    f"the generator cannot be called: {error}",
+                    "latent= its code size or fn(n) -> codes; labels= if it needs them; call={'generator': fn(z, y)}",
+                ) from error
+            if fake is not None and fake.shape[1:] != x.shape[1:]:
+                raise ShapeError(
+                    f"the generator makes {tuple(fake.shape[1:])} and real rows are {tuple(x.shape[1:])}",
+                    "pass real= in the shape that the discriminator is fed",
+                )
+            try:
+                wide = [self.raw(scale * x, y) for scale in (1.0, 30.0, -30.0)]
+            except ShapeError:
+                raise
+            except (RuntimeError, TypeError, ValueError, IndexError) as error:
+                raise ShapeError(
+                    f"the discriminator cannot be called: {error}",
+                    "labels= if it needs them, or call={'discriminator': fn(x, y) -> scores}",
+                ) from error
+            both = torch.cat(wide if fake is None else [*wide, self.raw(fake, y)])
+            last = [m for m in self.discriminator.modules() if not list(m.children())]
+            ends = bool(last) and isinstance(last[-1], nn.Sigmoid)
+            inside = bool(((both >= 0) & (both <= 1)).all())
+            self.probabilities = inside and (ends or float(both.max() - both.min()) > 0.5)
+
+    @contextmanager
+    def undisturbed(self, seed: int) -> Iterator[None]:
+        """Inside, draw and forward freely: generators, buffers, train flags and RNG states come back as they were."""
+        flags = {id(m): (m, m.training) for net in self.networks.values() for m in net.modules()}
+        buffers = [(b, b.clone()) for net in self.networks.values() for b in net.buffers()]
+        state, numpy_state = random.getstate(), np.random.get_state()
+        try:
+            with own_randomness(), torch.autocast(self.device.type, enabled=False), torch.enable_grad():
+                reseed(mix(seed, 11))
+                random.seed(mix(seed, 12))
+                np.random.seed(mix(seed, 13))
+                yield
+        finally:
+            random.setstate(state)
+            np.random.set_state(numpy_state)
+            with torch.no_grad():
+                for buffer, kept in buffers:
+                    buffer.copy_(kept)
+            for module, training in flags.values():
+                module.training = training
+
+    def mode(self, training: bool) -> None:
+        """Put both networks in train or eval mode; only inside :meth:`undisturbed`."""
+        for net in self.networks.values():
+            net.train(training)
+
+
+def rows_of(real: Any, most: int = 4096) -> Tensor:
+    """Real rows as one tensor, from a tensor, an array, a list of tensors, or a loader of batches (of tuples).
+
+    Raises:
+        DataError: there are none, or they are of no such kind.
+    """
+    if isinstance(real, Tensor):
+        found = real
+    elif isinstance(real, np.ndarray):
+        found = torch.from_numpy(real)
+    elif isinstance(real, Iterable):
+        parts, count = [], 0
+        for batch in real:
+            x = batch[0] if isinstance(batch, (tuple, list)) else batch
+            x = x["x"] if isinstance(x, Mapping) and "x" in x else x
+            if not isinstance(x, Tensor):
+                raise DataError(f"a batch of type {type(x).__name__}", "real= a tensor (n, …) or a loader of tensors")
+            parts.append(x.detach().cpu())
+            count += len(x)
+            if count >= most:
+                break
+        found = torch.cat(parts) if parts else torch.empty(0)
+    else:
+        raise DataError(f"real= of type {type(real).__name__}", "pass a tensor (n, …), an array, or a loader")
+    if found.dim() < 2 or len(found) < 16:
+        raise DataError(f"real rows of shape {tuple(found.shape)}", "pass at least 16 rows, (n, d) or (n, c, h, w)")
+    return found.detach()
+
+
+def copies(module: nn.Module) -> Params:
+    """The parameters of a module as detached leaves that take gradients; the module's own are not touched."""
+    return {n: p.detach().clone().requires_grad_() for n, p in module.named_parameters() if p.is_floating_point()}
+
+
+def _called(module: nn.Module, params: Params | None, given: tuple[Any, ...]) -> Any:
+    return module(*given) if params is None else functional_call(module, params, given)
+
+
+def _swapped(module: nn.Module, params: Params | None, call: Callable[[], Any]) -> Any:
+    """Call something that uses the module, with other parameters inside it for the time of the call."""
+    if params is None:
+        return call()
+
+    class _Inside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self) -> Any:
+            return call()
+
+    return functional_call(_Inside(), {f"inner.{n}": p for n, p in params.items()}, ())
+
+
+def _first(out: Any, who: str) -> Tensor:
+    """The first tensor of what a network returns."""
+    if isinstance(out, Tensor):
+        return out
+    if isinstance(out, Mapping):
+        out = tuple(out.values())
+    if isinstance(out, (tuple, list)) and out and isinstance(out[0], Tensor):
+        return out[0]
+    raise ShapeError(f"the {who} returns a {type(out).__name__}", f"call={{'{who}': fn}} that returns one tensor")
+
+
+def _per_row(out: Tensor, n: int) -> Tensor:
+    if out.dim() == 0 or len(out) != n:
+        raise ShapeError(f"the discriminator returns {tuple(out.shape)} for {n} rows", "one score, or one map, a row")
+    if out.dim() == 2 and out.shape[1] > 1:
+        raise ShapeError(
+            f"the discriminator returns {out.shape[1]} features a row and no score",
+            "call={'discriminator': lambda x, y: score of shape (n,)}",
+        )
+    return out.flatten(1).mean(1) if out.dim() > 1 else out

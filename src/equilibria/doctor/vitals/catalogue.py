@@ -1,0 +1,97 @@
+"""The table of vitals: what each number is, in which unit, and where it comes from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Vital(NamedTuple):
+    """One measurement.
+
+    Attributes:
+        unit: what it counts.
+        what: the statement, with its equation where it has one.
+        source: the paper or theorem it comes from; empty where it is plain arithmetic.
+        tier: 1 at every check-up, 2 where the discriminator or the samples call for it, 3 only at a diagnosis.
+    """
+
+    unit: str
+    what: str
+    source: str = ""
+    tier: int = 1
+
+
+_AB = "Arjovsky & Bottou 2017"
+VITALS: dict[str, Vital] = {
+    "numbers/parameters": Vital("share", "parameters and buffers that are not finite"),
+    "numbers/outputs": Vital("share", "entries of samples and scores that are not finite"),
+    "numbers/largest": Vital("value", "largest finite magnitude among parameters, samples and scores"),
+    "probe/auc": Vital("probability", "an independent classifier ranks a real row above a generated one, held-out"),
+    "probe/jsd": Vital(
+        "nats", "lower bound on JSD(p, q): (E_p log D + E_q log(1-D) + log 4)/2 of the probe", "Goodfellow et al. 2014"
+    ),
+    "samples/distance": Vital("data rms", "sliced Wasserstein-1 distance of samples to real rows", "Rabin et al. 2011"),
+    "samples/spread": Vital("ratio", "median distance of pairs of samples over that of pairs of real rows"),
+    "samples/coverage": Vital("ratio", "coverage over that of a perfect sampler", "Naeem et al. 2020"),
+    "samples/precision": Vital("ratio", "precision over that of real rows", "Kynkäänniemi et al. 2019"),
+    "samples/size": Vital("ratio", "root mean square of samples over that of real rows, around the real mean"),
+    "samples/low": Vital("value", "smallest entry of the samples"),
+    "samples/high": Vital("value", "largest entry of the samples"),
+    "real/low": Vital("value", "smallest entry of the real rows"),
+    "real/high": Vital("value", "largest entry of the real rows"),
+    "real/outside": Vital("share", "real entries outside the range of the samples"),
+    "samples/at-edge": Vital("share", "entries of samples within 0.5 % of the range's ends"),
+    "real/at-edge": Vital("share", "entries of real rows at the same ends"),
+    "samples/duplicates": Vital("share", "samples that are near copies of another", "Arora & Zhang 2018"),
+    "samples/dimension": Vital("dimensions", "intrinsic dimension of the samples (two nearest neighbours)", "Facco et al. 2017"),
+    "samples/memorised": Vital("ratio", "distance of samples to training rows over that to unseen rows"),
+    "samples/train-distance": Vital("data rms", "samples/distance with both networks in train mode"),
+    "samples/eval-distance": Vital("data rms", "samples/distance with both networks in eval mode"),
+    "cells/missing": Vital("share", "real mass of cells (k-means) with next to no samples"),
+    "cells/covered": Vital("share", "cells that the samples fill"),
+    "latent/dependence": Vital("ratio", "how far a sample moves when only its code changes, over the data's spread"),
+    "latent/own-noise": Vital("ratio", "how far a sample moves when only the network's own noise changes"),
+    "label/agreement": Vital("share", "samples whose nearest real rows have the label asked for"),
+    "label/chance": Vital("share", "agreement of labels that are ignored"),
+    "scores/auc": Vital("probability", "the discriminator ranks a real row above a generated one"),
+    "scores/real": Vital("logit", "mean score of real rows"),
+    "scores/fake": Vital("logit", "mean score of generated rows"),
+    "scores/spread": Vital("logit", "standard deviation of all scores"),
+    "scores/certainty": Vital("logit", "median magnitude of all scores"),
+    "scores/unseen": Vital("logit", "mean score of held-out rows"),
+    "scores/unseen-auc": Vital("probability", "the discriminator ranks an unseen real row above a generated one"),
+    "scores/seen-unseen-auc": Vital("probability", "the discriminator ranks a training row above an unseen one", "Arora et al. 2017"),
+    "scores/mixed-auc": Vital("probability", "scores/auc when real and generated rows share their batches"),
+    "slopes/real": Vital("logit per unit", "mean norm of the score's input gradient on real rows", "Mescheder et al. 2018"),
+    "slopes/fake": Vital("logit per unit", "the same on generated rows"),
+    "slopes/between": Vital("logit per unit", "the same between real and generated rows", "Gulrajani et al. 2017"),
+    "slopes/largest": Vital("logit per unit", "the largest of those"),
+    "gradient/declared": Vital("norm", "gradient of the generator's declared loss in its parameters, mean of 6 draws"),
+    "gradient/saturating": Vital("norm", "gradient of log(1 - D(G(z)))", f"{_AB}, Theorem 2.4"),
+    "gradient/nonsaturating": Vital("norm", "gradient of -log D(G(z))", f"{_AB}, Theorem 2.5"),
+    "gradient/bound": Vital("norm", "M eps/(1 - eps), what gradient/saturating can be at most near a perfect D", f"{_AB}, Theorem 2.4"),
+    "gradient/snr": Vital("ratio", "squared norm of the mean gradient over its variance between batches of 64"),
+    "gradient/burst": Vital("ratio", "largest over median gradient norm of 6 draws", f"{_AB}, Theorem 2.6"),
+    "motion/generator": Vital("per step", "relative movement of the generator's parameters since the last check-up"),
+    "motion/discriminator": Vital("per step", "the same for the discriminator"),
+    "motion/turn-generator": Vital("cosine", "between the generator's last two displacements", "Berard et al. 2020"),
+    "motion/turn-discriminator": Vital("cosine", "between the discriminator's last two displacements"),
+    "size/generator": Vital("ratio", "norm of the generator's parameters over that at the start"),
+    "size/discriminator": Vital("ratio", "the same for the discriminator"),
+    "units/dead-generator": Vital("share", "rectifier units of the generator that are zero for every sample"),
+    "units/dead-discriminator": Vital("share", "the same for the discriminator, over real and generated rows"),
+    "wiring/still-generator": Vital("0 or 1", "no parameter of the generator has moved since the start"),
+    "wiring/still-discriminator": Vital("0 or 1", "no parameter of the discriminator has moved since the start"),
+    "wiring/unmoved-generator": Vital("share", "entries of the generator's parameters that equal those at the start"),
+    "wiring/unmoved-discriminator": Vital("share", "the same for the discriminator"),
+    "wiring/left-out-generator": Vital("share", "trainable parameters of the generator that no optimiser holds"),
+    "wiring/left-out-discriminator": Vital("share", "the same for the discriminator"),
+    "wiring/held-by-discriminator": Vital("share", "the generator's parameters that the discriminator's optimiser holds"),
+    "wiring/held-by-generator": Vital("share", "the discriminator's parameters that the generator's optimiser holds"),
+    "wiring/leftover-ratio": Vital("ratio", "norm of the gradient left in the generator over that of a recomputed one"),
+    "wiring/leftover-likeness": Vital("cosine", "between the gradients left after two steps in a row"),
+    "wiring/descent": Vital("cosine", "between what the discriminator's optimiser follows and a proper gradient"),
+    "learn/discriminator": Vital("probability", "AUC of a copy of the discriminator after 60 steps of its own", "Grnarova et al. 2019", 3),
+    "learn/generator": Vital("data rms", "distance that a copy of the generator reaches when fitted by itself", "", 3),
+}
+"""Every vital by name."""

@@ -1,0 +1,116 @@
+"""A check-up: every vital that can be measured, at a frozen point of training."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+from torch import Tensor
+
+from ...errors import EquilibriaError
+from ...metrics.neighbours import neighbours
+from ...seeding import mix
+from ...theory.supports import two_nn_dimension
+from ..chart import Chart, Checkup, Memory
+from ..space import Space
+from ..subject import Subject
+from . import players, samples, wiring
+
+_ROWS, _IMAGE_ROWS = 512, 256
+
+
+def rows_for(subject: Subject) -> int:
+    """How many rows a check-up looks at."""
+    wide = subject.real[0].numel() > 256
+    return min(_IMAGE_ROWS if wide else _ROWS, max(len(subject.real), 64))
+
+
+def facts_of(subject: Subject, space: Space) -> dict[str, float]:
+    """What is measured once: floors, and what the data is like."""
+    z = space(subject.real)
+    n = min(rows_for(subject), len(z) // 2)
+    a, b = z[:n], z[n : 2 * n]
+    facts = {"real/rows": float(len(subject.real)), "latent/size": float(subject.latent)}
+    gaps = torch.cdist(a, a) + 1e9 * torch.eye(len(a))
+    facts["real/nearest"] = float(gaps.min(1).values.median())
+    facts["real/spread"] = samples.spread(a)
+    facts["real/spread-within"] = samples.spread_within(z, subject.labels)
+    facts["floor/distance"] = space.sliced(a, b)
+    if len(b) > 8:
+        facts["real/precision"] = neighbours(b, a, 5).precision
+    try:
+        facts["real/dimension"] = two_nn_dimension(z[:1000].double())
+    except ValueError:
+        facts["real/dimension"] = math.nan
+    return facts
+
+
+def examine(
+    subject: Subject, chart: Chart, memory: Memory, step: int, optimizers: wiring.Optimizers, real: Tensor | None = None
+) -> Checkup:
+    """Measure, and move nothing: everything is put back when it is done."""
+    begun = time.perf_counter()
+    values: dict[str, float] = {}
+    arrays: dict[str, tuple[float, ...]] = {}
+    with subject.undisturbed(mix(step, 1)):
+        n = rows_for(subject)
+        x, y = (real[:n].to(subject.device).float(), None) if real is not None else subject.batch(n)
+        with torch.no_grad(), wiring.watched_units(subject) as dead:
+            fake, label = _made(subject, n)
+            h = torch.cat([subject.score(x, y), subject.score(fake, label)])
+        found, notes = wiring.numbers(subject, fake, h)
+        values |= found
+        for player, shares in dead.items():
+            if shares:
+                values[f"units/dead-{player}"] = max(shares)
+        found, arrays = samples.where(x, fake, chart, mix(step, 2))
+        values |= found | samples.ranges(x, fake)
+        if values["numbers/outputs"] + values["numbers/parameters"] == 0:
+            values |= _looked_into(subject, chart, (x, y), (fake, label))
+            values |= wiring.leftovers(subject, memory, values.get("gradient/declared", math.nan), step)
+            values |= wiring.descent(subject, chart, memory, optimizers, (x, fake))
+        values |= wiring.motion(subject, memory, chart, step)
+        found, words = wiring.holdings(subject, optimizers)
+        values |= found
+    return Checkup(step, values, arrays, notes | words, time.perf_counter() - begun)
+
+
+def deeper(subject: Subject, chart: Chart, step: int) -> dict[str, float]:
+    """The vitals of tier 3: what each player could still do if it were trained by itself."""
+    found: dict[str, float] = {}
+    with subject.undisturbed(mix(step, 5)):
+        for test in (players.could_learn, players.could_reach):
+            try:
+                found |= test(subject, chart)
+            except (EquilibriaError, RuntimeError, ValueError):  # a network that cannot be trained as a copy
+                continue
+    return found
+
+
+def _made(subject: Subject, n: int) -> tuple[Tensor, Tensor | None]:
+    if subject.sampler is not None:
+        return subject.sample(n), None if subject.labels is None else subject.deal(n)[1]
+    codes = subject.deal(n)
+    return subject.make(codes), codes[1]
+
+
+def _looked_into(
+    subject: Subject, chart: Chart, real: tuple[Tensor, Tensor | None], fake: tuple[Tensor, Tensor | None]
+) -> dict[str, float]:
+    labels = (real[1], fake[1])
+    values = samples.diversity(fake[0], chart) | samples.copied(subject, fake[0], chart.space)
+    values |= samples.dependence(subject, chart.space, chart.facts["real/spread-within"])
+    values |= players.scores(subject, real[0], fake[0], labels)
+    values |= players.slopes(subject, real[0], fake[0], labels)
+    values |= players.pulls(subject, chart, real[0], real[1])
+    if chart.objective.probabilistic:
+        values |= players.bound(subject, fake[0])
+    if subject.stateful and subject.codes is not None:
+        for training in (True, False):
+            subject.mode(training)
+            with torch.no_grad():
+                made, _ = _made(subject, len(fake[0]))
+            word = "train" if training else "eval"
+            values[f"samples/{word}-distance"] = chart.space.sliced(chart.space(real[0]), chart.space(made))
+    return values

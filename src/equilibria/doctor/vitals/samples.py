@@ -1,0 +1,168 @@
+"""Vitals of the samples: where they are, how they are spread, what they repeat, what they ignore."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ...metrics.neighbours import expected_coverage, memorisation
+from ...metrics.neighbours import neighbours as neighbours_of
+from ...theory.supports import two_nn_dimension
+from ..chart import Chart
+from ..probe import probe
+from ..space import Space
+from ..subject import Subject
+
+Values = dict[str, float]
+_K = 5
+_DIMENSION = 256
+
+
+def where(real: Tensor, fake: Tensor, chart: Chart, seed: int) -> tuple[Values, dict[str, tuple[float, ...]]]:
+    """How far generated rows are from real ones, in the space of the data; and which cells they fill."""
+    space = chart.space
+    a, b = space(real), space(fake)
+    if len(b) < 16:
+        return {"probe/auc": 1.0, "probe/jsd": math.log(2), "samples/distance": math.inf}, {}
+    judged = probe(a, b, seed)
+    found = neighbours_of(b, a, _K)
+    cells = space.cells(b)
+    expected = space.shares
+    rare = cells < 0.2 * expected
+    # A cell counts as missing where so few samples cannot be chance: five expected, next to none seen.
+    rare &= expected * len(b) >= 5
+    values = {
+        "probe/auc": judged.auc,
+        "probe/jsd": judged.jsd,
+        "samples/distance": space.sliced(a, b),
+        "samples/spread": spread(b) / max(spread(a), 1e-12),
+        "samples/coverage": found.coverage / expected_coverage(len(a), len(b), _K),
+        "samples/precision": found.precision / max(chart.facts.get("real/precision", 1.0), 1e-6),
+        "samples/size": float(b.square().mean().sqrt() / a.square().mean().sqrt().clamp(min=1e-12)),
+        "cells/missing": float(expected[rare].sum()),
+        "cells/covered": float((~rare & (expected > 0)).sum()) / max(int((expected > 0).sum()), 1),
+    }
+    arrays = {"cells": tuple(cells.tolist()), "mean": tuple(b.mean(0)[:8].tolist())}
+    return values, arrays
+
+
+def spread(z: Tensor) -> float:
+    """Median distance of pairs of rows."""
+    half = len(z) // 2
+    return float((z[:half] - z[half : 2 * half]).norm(dim=1).median())
+
+
+def spread_within(z: Tensor, labels: Tensor | None) -> float:
+    """Median distance of pairs of rows with the same label; of any pairs where there are no labels."""
+    if labels is None or len(labels) != len(z):
+        return spread(z)
+    order = torch.argsort(_classes(labels.cpu()), stable=True)
+    y, rows = _classes(labels.cpu())[order], z[order]
+    same = y[1:] == y[:-1]
+    return float((rows[1:] - rows[:-1])[same].norm(dim=1).median()) if bool(same.any()) else spread(z)
+
+
+def ranges(real: Tensor, fake: Tensor) -> Values:
+    """Extremes and saturation of the raw values."""
+    r, f = real.detach().float(), fake.detach().float()
+    f = f[torch.isfinite(f.flatten(1)).all(1)]
+    if not len(f):
+        return {}
+    low, high = float(f.min()), float(f.max())
+    width = max(high - low, 1e-12)
+    edge = 0.005 * width
+
+    def at_edge(x: Tensor) -> float:
+        return float(((x <= low + edge) | (x >= high - edge)).float().mean())
+
+    slack = 0.02 * max(float(r.max() - r.min()), 1e-12)
+    return {
+        "samples/low": low,
+        "samples/high": high,
+        "real/low": float(r.min()),
+        "real/high": float(r.max()),
+        "samples/at-edge": at_edge(f),
+        "real/at-edge": at_edge(r),
+        "real/outside": float(((r < low - slack) | (r > high + slack)).float().mean()),
+    }
+
+
+def diversity(fake: Tensor, chart: Chart) -> Values:
+    """Intrinsic dimension of the samples, and how many of them are near copies of another."""
+    z = chart.space(fake)[:_DIMENSION]
+    near = chart.facts.get("real/nearest", 0.0)
+    gaps = torch.cdist(z, z) + 1e9 * torch.eye(len(z))
+    values = {"samples/duplicates": float((gaps.min(1).values < 0.01 * near).float().mean()) if near > 0 else math.nan}
+    try:
+        values["samples/dimension"] = two_nn_dimension(z.double())
+    except ValueError:  # all rows alike
+        values["samples/dimension"] = 0.0
+    return values
+
+
+def copied(subject: Subject, fake: Tensor, space: Space) -> Values:
+    """How much closer samples are to training rows than to unseen ones."""
+    if subject.holdout is None:
+        return {}
+    seen, unseen = space(subject.real[:2048]), space(subject.holdout[:2048])
+    z = space(fake)[:_DIMENSION]
+    if min(len(seen), len(unseen)) < 8 or len(z) < 8:
+        return {}
+    return {"samples/memorised": memorisation(z, seen, unseen)}
+
+
+def dependence(subject: Subject, space: Space, real_spread: float) -> Values:
+    """How much samples depend on the code and on the label, everything else held fixed."""
+    if subject.codes is None:
+        return {}
+    n = 128
+    z, y = subject.deal(n)
+    state = torch.get_rng_state()
+
+    def made(z: Tensor, y: Tensor | None) -> Tensor:
+        torch.set_rng_state(state)  # the network's own noise is the same in each call
+        with torch.no_grad():
+            return subject.make((z, y))
+
+    first = made(z, y)
+    moved = _shift(space, first, made(z[torch.randperm(n)], y))
+    torch.set_rng_state(state)
+    torch.randn(1)
+    with torch.no_grad():
+        shaken = _shift(space, first, subject.make((z, y)))
+    size = max(real_spread, 1e-12)
+    values = {"latent/dependence": moved / size, "latent/own-noise": shaken / size}
+    if subject.labels is not None and y is not None:
+        values |= _agreement(subject, space, first, y)
+    return values
+
+
+def _shift(space: Space, a: Tensor, b: Tensor) -> float:
+    """Median distance of rows to their partners, in the space of the data."""
+    x, y = space(a), space(b)
+    return float((x - y).norm(dim=1).median()) if len(x) == len(y) and len(x) else math.nan
+
+
+def _agreement(subject: Subject, space: Space, made: Tensor, y: Tensor) -> Values:
+    """Share of samples whose nearest real rows have the label that was asked for."""
+    assert subject.labels is not None
+    x = space(subject.real[:2048])
+    known = _classes(subject.labels[: len(x)].cpu())
+    asked = _classes(y.cpu())
+    z = space(made)
+    if len(z) != len(asked) or len(x) != len(known):
+        return {}
+    nearest = torch.cdist(z, x).topk(5, largest=False).indices
+    voted = torch.mode(known[nearest], dim=1).values
+    counts = torch.bincount(known).float()
+    return {
+        "label/agreement": float((voted == asked).float().mean()),
+        "label/chance": float((counts / counts.sum()).square().sum()),
+    }
+
+
+def _classes(y: Tensor) -> Tensor:
+    """Labels as whole numbers, from one-hot rows where they are so given."""
+    return y.argmax(1) if y.dim() == 2 else y.long()

@@ -1,0 +1,167 @@
+"""Vitals of the loop itself: who holds which parameters, what moves, what the optimisers follow, what is not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..chart import Chart, Memory, flat_gradients, flat_parameters
+from ..subject import Subject, copies
+
+Values = dict[str, float]
+Optimizers = Mapping[str, torch.optim.Optimizer]
+PLAYERS = ("generator", "discriminator")
+
+
+def numbers(subject: Subject, fake: Tensor, scores: Tensor) -> tuple[Values, dict[str, str]]:
+    """What is not finite, where first, and how large the largest finite numbers are."""
+    broken, total, first, largest = 0, 0, "", 0.0
+    for player, net in subject.networks.items():
+        for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
+            if not tensor.is_floating_point() or not tensor.numel():
+                continue
+            finite = torch.isfinite(tensor.detach())
+            total += tensor.numel()
+            count = tensor.numel() - int(finite.sum())
+            broken += count
+            if count and not first:
+                first = f"{player}.{name}"
+            largest = max(largest, float(tensor.detach()[finite].abs().max()) if finite.any() else 0.0)
+    outputs = torch.cat([fake.detach().flatten().float(), scores.detach().flatten().float()])
+    held = torch.isfinite(outputs)
+    if not bool(held.all()) and not first:
+        first = "the generator's samples" if not bool(torch.isfinite(fake).all()) else "the discriminator's scores"
+    values = {
+        "numbers/parameters": broken / max(total, 1),
+        "numbers/outputs": 1 - float(held.float().mean()),
+        "numbers/largest": max(largest, float(outputs[held].abs().max()) if held.any() else 0.0),
+    }
+    return values, {"first not finite": first} if first else {}
+
+
+def motion(subject: Subject, memory: Memory, chart: Chart, step: int) -> Values:
+    """How far each player has come since the last check-up, in which direction, and how large it is."""
+    since = step - (chart.last.step if chart.checkups else 0)
+    values: Values = {}
+    for player, net in subject.networks.items():
+        now = flat_parameters(net)
+        start, last = memory.start[player], memory.last.get(player, memory.start[player])
+        step_taken = now - last
+        size = float(last.norm()) or 1.0
+        values[f"motion/{player}"] = float(step_taken.norm()) / size / max(since, 1)
+        values[f"size/{player}"] = float(now.norm()) / (float(start.norm()) or 1.0)
+        values[f"wiring/still-{player}"] = float(torch.equal(now, start))
+        values[f"wiring/unmoved-{player}"] = float((now == start).float().mean()) if len(now) else 0.0
+        before = memory.moved.get(player)
+        if before is not None and float(before.norm()) and float(step_taken.norm()):
+            values[f"motion/turn-{player}"] = cosine(before, step_taken)
+        memory.moved[player], memory.last[player] = step_taken, now
+    return values
+
+
+def holdings(subject: Subject, optimizers: Optimizers) -> tuple[Values, dict[str, str]]:
+    """Whose parameters each optimiser holds."""
+    if not optimizers:
+        return {}, {}
+    held = {who: {id(p) for g in o.param_groups for p in g["params"]} for who, o in optimizers.items()}
+    values: Values = {}
+    notes: dict[str, str] = {}
+    for player, net in subject.networks.items():
+        own = [(n, p) for n, p in net.named_parameters() if p.requires_grad]
+        count = sum(p.numel() for _, p in own)
+        everyone = set().union(*held.values())
+        out = [(n, p) for n, p in own if id(p) not in everyone]
+        values[f"wiring/left-out-{player}"] = sum(p.numel() for _, p in out) / max(count, 1)
+        if out:
+            notes[f"left out of {player}"] = ", ".join(n for n, _ in out[:4])
+        other = next(p for p in PLAYERS if p != player)
+        if other in held:
+            foreign = sum(p.numel() for _, p in own if id(p) in held[other])
+            values[f"wiring/held-by-{other}"] = foreign / max(count, 1)
+    return values, notes
+
+
+def leftovers(subject: Subject, memory: Memory, recomputed: float, step: int) -> Values:
+    """The generator's gradient as the loop left it: its size against a recomputed one, its likeness to the last."""
+    left = flat_gradients(subject.generator)
+    if left is None or not bool(torch.isfinite(left).all()):
+        return {}
+    values = {"wiring/leftover-ratio": float(left.norm()) / max(recomputed, 1e-12)}
+    before = memory.gradients.get("generator")
+    if before is not None and memory.before_step == step - 1 and float(left.norm()) and float(before.norm()):
+        values["wiring/leftover-likeness"] = cosine(left, before)
+    return values
+
+
+def descent(
+    subject: Subject, chart: Chart, memory: Memory, optimizers: Optimizers, data: tuple[Tensor, Tensor]
+) -> Values:
+    """Cosine between what the discriminator's optimiser follows and the gradient of a proper discriminator's loss.
+
+    Where the optimiser is not known, its last step stands for what it follows.
+    """
+    followed = _followed(subject, optimizers)
+    if followed is None and "discriminator" in memory.before:
+        followed = memory.before["discriminator"] - flat_parameters(subject.discriminator)
+    if followed is None or subject.labels is not None:
+        return {}
+    params = copies(subject.discriminator)
+    real, fake = data
+    read: Callable[..., Tensor] = subject.raw if chart.objective.own is not None else subject.score
+    out = chart.objective.discriminator(read(real, None, params), read(fake, None, params))
+    if not out.requires_grad:
+        return {}
+    grads = torch.autograd.grad(out, list(params.values()), allow_unused=True, materialize_grads=True)
+    proper = torch.cat([g.reshape(-1).float().cpu() for g in grads])
+    if not float(proper.norm()) or not float(followed.norm()):
+        return {}
+    return {"wiring/descent": cosine(followed, proper)}
+
+
+def _followed(subject: Subject, optimizers: Optimizers) -> Tensor | None:
+    """The running mean of the gradients that an optimiser with momentum keeps."""
+    optimizer = optimizers.get("discriminator")
+    if optimizer is None:
+        return None
+    parts = []
+    for p in subject.discriminator.parameters():
+        if not p.is_floating_point():
+            continue
+        state = optimizer.state.get(p, {})
+        kept = state.get("exp_avg", state.get("momentum_buffer"))
+        parts.append(torch.zeros(p.numel()) if kept is None else kept.detach().reshape(-1).float().cpu())
+    found = torch.cat(parts) if parts else torch.empty(0)
+    return found if len(found) and float(found.norm()) else None
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """Cosine of the angle between two vectors; NaN if one is zero."""
+    scale = float(a.norm()) * float(b.norm())
+    return float(a @ b) / scale if scale > 0 and math.isfinite(scale) else math.nan
+
+
+@contextmanager
+def watched_units(subject: Subject) -> Iterator[dict[str, list[float]]]:
+    """Count, inside, the units of rectifiers that are zero for every row; the hooks are gone afterwards."""
+    found: dict[str, list[float]] = {player: [] for player in PLAYERS}
+    handles = []
+
+    def watch(player: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def look(module: nn.Module, given: object, out: Tensor) -> None:
+            if isinstance(out, Tensor) and out.dim() > 1 and len(out) >= 32:
+                active = (out.detach() > 0).flatten(2).any(2).any(0) if out.dim() > 2 else (out.detach() > 0).any(0)
+                found[player].append(1 - float(active.float().mean()))
+
+        return look
+
+    for player, net in subject.networks.items():
+        handles += [m.register_forward_hook(watch(player)) for m in net.modules() if isinstance(m, nn.ReLU)]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()

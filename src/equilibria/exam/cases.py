@@ -1,0 +1,194 @@
+"""The planted diseases and the healthy runs: which loop, what is changed, which condition it is, how it is verified.
+
+Each disease is planted in two settings: one for developing thresholds, one (another law, another architecture, other
+seeds) that is held out and run only for the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..doctor import Condition as C
+from .loop import Loop
+from .nets import Networks
+
+Change = Callable[[Loop], Loop]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A disease in a setting.
+
+    Attributes:
+        name: of the disease.
+        conditions: any of these among the first two findings is right.
+        healthy: the loop without the fault.
+        change: what the fault changes.
+        measure: of :mod:`~equilibria.exam.truth`, by which it is verified as sick.
+        onset: the step from which it is there.
+    """
+
+    name: str
+    conditions: tuple[C, ...]
+    healthy: Loop
+    change: Change
+    measure: str = "quality"
+    onset: int = 0
+
+    @property
+    def sick(self) -> Loop:
+        """The loop with the fault."""
+        return self.change(self.healthy)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A law and a pair of networks on which diseases are planted."""
+
+    loop: Loop
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def loop_with(**fields: Any) -> Change:
+    """A change of a loop's fields."""
+    return lambda loop: replace(loop, **fields)
+
+
+def nets_with(**fields: Any) -> Change:
+    """A change of the networks' fields."""
+    return lambda loop: replace(loop, nets=replace(loop.nets, **fields))
+
+
+def both(*changes: Change) -> Change:
+    """Changes one after another."""
+
+    def all_of(loop: Loop) -> Loop:
+        for change in changes:
+            loop = change(loop)
+        return loop
+
+    return all_of
+
+
+def fault(name: str) -> Change:
+    """A mistake in the code."""
+    return lambda loop: replace(loop, faults=(*loop.faults, name))
+
+
+RING = Loop()
+GRID = Loop(data="grid25", nets=Networks(width=96, width_d=96, depth=3, depth_d=3, activation="relu"), steps=2000)
+MOONS = Loop(data="moons", nets=Networks(activation="tanh", latent=4), objective="hinge", momentum=0.0)
+DIGITS = Loop(data="digits", nets=Networks(width=128, width_d=128, latent=16, output="tanh"), r1=1.0, batch=64)
+DIGITS_B = Loop(
+    data="digits",
+    nets=Networks(width=192, width_d=160, depth=3, latent=24, output="tanh", activation="relu"),
+    r1=0.5,
+    batch=96,
+    objective="hinge",
+)
+RING_BN = replace(RING, nets=Networks(norm="batch", activation="relu"))
+DIGITS_BN = replace(DIGITS, nets=replace(DIGITS.nets, norm="batch"))
+WGAN = Loop(objective="wasserstein", r1=0.0, penalty=1.0, turns_d=3, momentum=0.0, rate=5e-4, rate_d=1e-3)
+WGAN_B = replace(WGAN, data="moons", nets=Networks(width=96, width_d=96, activation="relu"), batch=96)
+
+Planted = tuple[str, tuple[C, ...], Change, str]
+_COMMON: tuple[Planted, ...] = (
+    ("generator-not-stepped", (C.GENERATOR_NEVER_UPDATED,), fault("generator-not-stepped"), "quality"),
+    ("generator-detached", (C.GENERATOR_NEVER_UPDATED,), fault("generator-detached"), "quality"),
+    ("discriminator-not-stepped", (C.DISCRIMINATOR_NEVER_UPDATED,), fault("discriminator-not-stepped"), "quality"),
+    ("swapped-labels", (C.SWAPPED_LABELS,), fault("swapped-labels"), "quality"),
+    ("real-twice", (C.SAME_BATCH_TWICE,), fault("real-twice"), "quality"),
+    ("fake-twice", (C.SAME_BATCH_TWICE,), fault("fake-twice"), "quality"),
+    ("shared-optimizer", (C.WRONG_PLAYER_TRAINED,), fault("shared-optimizer"), "quality"),
+    ("half-optimised", (C.PARAMETERS_NOT_OPTIMISED,), fault("half-optimised"), "quality"),
+    ("no-zero-grad", (C.GRADIENTS_ACCUMULATE,), fault("no-zero-grad"), "quality"),
+    ("blank-input", (C.DISCRIMINATOR_BLIND,), nets_with(blank=True), "quality"),
+    ("one-class-loader", (C.MODE_DROPPING, C.MODE_COLLAPSE), fault("one-class-loader"), "quality"),
+    ("divergence", (C.DIVERGENCE, C.EXPLODING_GRADIENT), loop_with(rate=0.5, rate_d=0.5), "quality"),
+    ("overflow", (C.OVERFLOW, C.NOT_A_NUMBER, C.DIVERGENCE), fault("overflow"), "quality"),
+    ("half-precision", (C.NOT_A_NUMBER, C.OVERFLOW), fault("half-precision"), "quality"),
+    ("weak-discriminator", (C.DISCRIMINATOR_TOO_WEAK,), loop_with(rate_d=1e-6), "quality"),
+    ("small-discriminator", (C.DISCRIMINATOR_TOO_WEAK, C.DISCRIMINATOR_BLIND), nets_with(depth_d=0), "quality"),
+    ("generator-heavy", (C.MODE_COLLAPSE, C.MODE_HOPPING), loop_with(turns=20, r1=0.0), "quality"),
+    ("affine-generator", (C.GENERATOR_LACKS_CAPACITY,), nets_with(depth=0), "quality"),
+)
+_STRONG = loop_with(objective="saturating", r1=0.0, turns_d=10, rate=1e-4, rate_d=2e-3)
+
+
+def _cases(settings: dict[str, Loop]) -> tuple[Case, ...]:
+    s = settings
+    rows = [Case(name, conditions, s["plain"], change, measure) for name, conditions, change, measure in _COMMON]
+    rows += [
+        Case("double-sigmoid", (C.DOUBLE_SIGMOID,), replace(s["plain"], objective="nonsaturating"), fault("double-sigmoid")),
+        Case("saturated-loss", (C.VANISHING_GRADIENT,), s["digits"], _STRONG),
+        Case("strong-discriminator", (C.DISCRIMINATOR_TOO_STRONG, C.NOISY_GRADIENT), s["digits"], loop_with(r1=0.0, turns_d=10, rate=2e-5, rate_d=5e-3)),
+        Case("tiny-batch", (C.NOISY_GRADIENT,), s["plain"], loop_with(batch=1, r1=0.0, rate=2e-3)),
+        Case("mode-hopping", (C.MODE_HOPPING, C.MODE_COLLAPSE), s["plain"], both(loop_with(r1=0.0, momentum=0.9, rate=2e-3, rate_d=5e-4), nets_with(depth_d=1, activation="relu"))),
+        Case("rotation", (C.OSCILLATION,), s["smooth"], both(loop_with(r1=0.0, optimizer="sgd", momentum=0.9, rate=0.02, rate_d=0.02), nets_with(depth_d=0))),
+        Case("few-rows", (C.DISCRIMINATOR_OVERFITTED, C.MEMORISATION), s["digits"], loop_with(points=64, r1=0.0), "generalisation"),
+        Case("memorised", (C.MEMORISATION, C.DISCRIMINATOR_OVERFITTED), s["digits"], loop_with(points=32, steps=3000, r1=0.1), "novelty"),
+        Case("label-dropped", (C.LABEL_IGNORED,), s["labelled"], fault("label-dropped"), "agreement"),
+        Case("deaf-generator", (C.LATENT_IGNORED,), replace(s["digits"], conditional=True), nets_with(deaf=True)),
+        Case("one-latent", (C.LATENT_TOO_SMALL,), s["digits"], nets_with(latent=1)),
+        Case("range-sigmoid", (C.DATA_RANGE_MISMATCH,), s["digits"], nets_with(output="sigmoid")),
+        Case("range-bytes", (C.DATA_RANGE_MISMATCH,), s["digits"], loop_with(scale=127.5)),
+        Case("saturated-output", (C.OUTPUT_SATURATION,), s["digits"], nets_with(gain=1e3)),
+        Case("unconstrained-critic", (C.LIPSCHITZ_VIOLATED,), s["wgan"], loop_with(penalty=0.0, rate_d=5e-3, turns_d=5)),
+        Case("tight-clipping", (C.LIPSCHITZ_TOO_TIGHT,), s["wgan"], loop_with(penalty=0.0, clip=1e-3)),
+        Case("frozen-statistics", (C.TRAIN_EVAL_MISMATCH, C.BATCHNORM_LEAKAGE), s["batchnorm"], fault("frozen-statistics")),
+        Case("leaking-batches", (C.BATCHNORM_LEAKAGE,), s["batchnorm"], both(nets_with(norm_d="batch"), loop_with(r1=0.0))),
+        Case("exploding", (C.EXPLODING_GRADIENT, C.DIVERGENCE, C.NOT_A_NUMBER, C.OVERFLOW), s["plain"], loop_with(optimizer="sgd", objective="least-squares", rate=3.0, rate_d=3.0)),
+        Case("dead-discriminator", (C.DISCRIMINATOR_BLIND,), s["plain"], nets_with(activation="relu", bias_d=-50.0)),
+    ]
+    return tuple(rows)
+
+
+DEVELOPED = _cases({
+    "plain": RING, "smooth": MOONS, "digits": DIGITS, "wgan": WGAN, "batchnorm": RING_BN,
+    "labelled": replace(RING, conditional=True),
+})  # fmt: skip
+HELD_OUT = _cases({
+    "plain": GRID, "smooth": replace(MOONS, data="swissroll", scale=0.3), "digits": DIGITS_B, "wgan": WGAN_B, "batchnorm": DIGITS_BN,
+    "labelled": replace(DIGITS, conditional=True),
+})  # fmt: skip
+
+_HEALTHY_A: dict[str, Loop] = {
+    "ring": RING,
+    "ring-hinge": replace(RING, objective="hinge"),
+    "ring-saturating": replace(RING, objective="saturating"),
+    "ring-slow": replace(RING, rate=2e-4, rate_d=2e-4),
+    "ring-batchnorm": RING_BN,
+    "ring-conditional": replace(RING, conditional=True),
+    "wgan-gp": WGAN,
+    "wgan-large-losses": replace(WGAN, scale=5.0, rate=1e-3),
+    "digits": DIGITS,
+    "digits-small-steps": replace(DIGITS, rate=3e-4, rate_d=3e-4),
+    "moons": MOONS,
+    "strong-penalty": replace(RING, r1=1.0),
+    "small-data": replace(RING, points=256),
+    "sigmoid-discriminator": replace(RING, nets=Networks(sigmoid=True)),
+    "rmsprop": replace(RING, optimizer="rmsprop", rate=5e-4, rate_d=5e-4),
+    "two-turns": replace(RING, turns_d=2),
+}
+_HEALTHY_B: dict[str, Loop] = {
+    "grid": GRID,
+    "grid-least-squares": replace(GRID, objective="least-squares"),
+    "grid-slow": replace(GRID, rate=3e-4, rate_d=3e-4),
+    "swissroll": replace(MOONS, data="swissroll", scale=0.3),
+    "digits-b": DIGITS_B,
+    "digits-batchnorm": DIGITS_BN,
+    "digits-conditional": replace(DIGITS, conditional=True),
+    "digits-dropout": replace(DIGITS, nets=replace(DIGITS.nets, dropout=0.3)),
+    "wgan-moons": WGAN_B,
+    "wgan-moons-large": replace(WGAN_B, scale=5.0, rate=1e-3),
+    "moons-small-data": replace(MOONS, points=300, r1=0.3),
+    "ring-tanh": replace(RING, nets=Networks(activation="tanh")),
+    "ring-strong-penalty": replace(RING, r1=0.5, nets=Networks(width=96, width_d=96)),
+    "ring-least-squares": replace(RING, objective="least-squares"),
+    "moons-sigmoid": replace(MOONS, objective="nonsaturating", nets=replace(MOONS.nets, sigmoid=True)),
+    "grid-wide-latent": replace(GRID, nets=replace(GRID.nets, latent=64)),
+}
+HEALTHY = {"developed": _HEALTHY_A, "held-out": _HEALTHY_B}
+CASES = {"developed": DEVELOPED, "held-out": HELD_OUT}

@@ -1,0 +1,174 @@
+"""Parallel lines: only the Wasserstein distance says how far they are, and only its critic teaches the generator.
+
+Left, the exact distances of (0, U) and (theta, U), and what trained WGAN-GP critics report. Right, the generator's
+gradient in theta while a discriminator and a critic are trained from scratch against a generator that stands still.
+"""
+
+from __future__ import annotations
+
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor, nn
+
+from ..data import DataSpec
+from ..data import law as law_named
+from ..ensemble import Ensemble
+from ..figures.images import INK
+from ..figures.panels import GREY, PALETTE, label, legend, logarithmic, panels
+from ..game import Batch, Contest, Game, clocked, gradients
+from ..games.spec import Latent
+from ..games.two_player import TwoPlayer
+from ..networks import MLPPair
+from ..objectives import Minimax, Wasserstein
+from ..optimizers import Adam
+from ..penalties import GradientPenalty
+from ..play import Play
+from ..seeding import mix, own_randomness, reseed
+from ..theory.transport import assignment, parallel_lines
+from ..updates import Alternating
+from .claim import Check, Claim, Outcome, at_least, at_most, close
+
+CLAIM = Claim(
+    paper="arjovsky2017wgan",
+    figure="Example 1, Figure 1; Theorem 3",
+    statement="Of two parallel lines W1 is |theta|, while JSD is log 2, TV 1 and KL infinite for every theta but 0. A "
+    "WGAN-GP critic reports |theta| and its generator has a gradient; the JS-GAN's vanishes.",
+    expected="W1 = |theta|, JSD = log 2, TV = 1, KL infinite; the slope of W1 is the sign of theta, all others 0",
+    tolerance="exact distances to 1e-12; critic's estimate within 10 % of |theta| (mean of the seeds at each theta); "
+    "its generator's gradient above 1/2, the JS-GAN's below 1/100 of it",
+    budget=(20, 60),
+    items=("T28", "B11", "E5", "E61", "E62"),
+)
+_THETAS = (0.1, 0.25, 0.5, 1.0)
+_SILENT = 300  # steps of the JS-GAN: much later its gradients underflow, and such numbers are slow
+_SPECS = {
+    "wgan": TwoPlayer(objective=Wasserstein(), penalties=(GradientPenalty(),), latent=Latent(size=1, law="uniform")),
+    "gan": TwoPlayer(objective=Minimax(), latent=Latent(size=1, law="uniform")),
+}
+
+
+class _Line(nn.Module):
+    """G(z) = (theta, u) with u uniform on [0, 1] for z uniform on [-1, 1]."""
+
+    def __init__(self, theta: float) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor(theta))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.cat([self.theta.expand(len(z), 1), (z + 1) / 2], 1)
+
+
+def run(quick: bool) -> Outcome:
+    seeds, steps = (2, 1_000) if quick else (5, 2_000)
+    marks, few = _marks(steps), _marks(_SILENT)
+    critics, pushes = _history(_SPECS["wgan"], seeds, marks)
+    _, vanishing = _history(_SPECS["gan"], seeds, few)
+    reported = critics[-1].mean(1)
+    wrong = max(abs(float(r) / t - 1) for r, t in zip(reported, _THETAS, strict=True))
+    push, vanished = pushes[-1].mean(1), vanishing[-1].mean(1)
+    checks = (
+        *_exact(),
+        at_most("critic's estimate: largest relative error over theta", wrong, 0.1),
+        at_least("WGAN-GP: smallest gradient norm of the generator over theta", float(push.min()), 0.5),
+        at_most("JS-GAN: its gradient norm over WGAN-GP's, largest over theta", float((vanished / push).max()), 0.01),
+    )
+    figure, (left, right) = panels(columns=2, width=4.0, height=2.9)
+    _draw_distances(left, critics[-1])
+    _draw_pushes(right, {"WGAN-GP": (marks, pushes[:, -1]), "JS-GAN, saturating loss": (few, vanishing[:, -1])})
+    rows = zip(_THETAS, reported, push, vanished, strict=True)
+    table = {f"theta = {t:g}": [float(r), float(p), float(v)] for t, r, p, v in rows}
+    return Outcome(figure, checks, {"critic's estimate, gradient norm of WGAN-GP and JS-GAN": table, "seeds": seeds})
+
+
+def _exact() -> tuple[Check, ...]:
+    """The formula against an optimal matching of points on the lines, and the matching's slope in theta."""
+    t = torch.linspace(0, 1, 33, dtype=torch.float64)
+    errors, slopes = [], []
+    for theta in (-1.0, -0.25, 0.1, 1.5):
+        moved = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
+        cost = assignment(torch.stack([moved.expand(33), t], 1), torch.stack([torch.zeros_like(t), t], 1)).cost
+        errors.append(abs(float(cost.detach()) - parallel_lines(theta).w1))
+        slopes.append(float(torch.autograd.grad(cost, moved)[0]) * (1 if theta > 0 else -1))
+    apart = parallel_lines(1e-9)
+    return (
+        at_most("W1 by optimal matching: largest error against |theta|", max(errors), 1e-12),
+        close("slope of W1 times the sign of theta", min(slopes), 1.0, 1e-12),
+        close("JSD at theta = 1e-9 (nats)", apart.js, 0.6931471805599453, 1e-12),
+        close("TV at theta = 1e-9", apart.total_variation, 1.0, 1e-12),
+    )
+
+
+def _marks(steps: int) -> list[int]:
+    """Four a decade, and the last."""
+    return [*(m for i in range(20) if (m := round(10 ** (i / 4))) < steps), steps]
+
+
+def _batches(seed: int, turn: int) -> Batch:
+    source = torch.Generator().manual_seed(mix(seed, turn, 5))
+    return {"x": law_named("parallel-lines").sample(64, source)}
+
+
+def _member(spec: TwoPlayer, seed: int) -> Game:
+    """Seeds count through thetas, then repeats."""
+    reseed(mix(seed, 6))
+    theta = _THETAS[seed % len(_THETAS)]
+    networks = MLPPair(width=64, depth=2)
+    return spec.build(networks, DataSpec(kind="vector", shape=(2,)), {"generator": _Line(theta)})
+
+
+def _history(spec: TwoPlayer, repeats: int, marks: list[int]) -> tuple[Tensor, Tensor]:
+    """The critic's estimates and the generator's gradient norms at some steps, ``(marks, thetas, repeats)``."""
+    members = Ensemble(lambda seed: _member(spec, seed), range(len(_THETAS) * repeats))
+    adam = Adam(lr=1e-3, betas=(0.0, 0.9))
+    play = Play(members, Alternating(), {p.name: adam for p in members.players}, _batches)
+    estimates, pushes = [], []
+    with own_randomness():
+        for step in range(marks[-1] + 1):
+            if step in marks:
+                found = [_measured(members.member(i), spec) for i in range(len(members.seeds))]
+                estimates.append([f[0] for f in found])
+                pushes.append([f[1] for f in found])
+            draw = play.deal()
+            play.move("discriminator", gradients(members, "discriminator", draw)[0])
+    shape = (len(estimates), repeats, len(_THETAS))
+    return torch.tensor(estimates).view(shape).mT, torch.tensor(pushes).view(shape).mT
+
+
+def _measured(game: Game, spec: TwoPlayer) -> tuple[float, float]:
+    """On points even along both lines: E f(real) - E f(fake), and the norm of the generator's gradient."""
+    along = torch.linspace(-1, 1, 201)[:, None]
+    real = torch.cat([torch.zeros_like(along), (along + 1) / 2], 1)
+    draw = clocked({"real": real, "latent": along}, seed=0)
+    contest: Contest = game.contests(draw)["data"]
+    with torch.no_grad():
+        apart = float(contest.scores("real").mean() - contest.scores("fake").mean())
+    own, _ = gradients(game, "generator", draw)
+    return apart, float(torch.cat([g.reshape(-1) for g in own.values()]).norm())
+
+
+def _draw_distances(axes: Axes, critics: Tensor) -> None:
+    theta = torch.linspace(0.005, 1.2, 60).tolist()
+    exact = [parallel_lines(t) for t in theta]
+    axes.plot(theta, [d.w1 for d in exact], color=PALETTE[0], linewidth=1.5, label="W₁ = |θ|")
+    axes.plot(theta, [d.total_variation for d in exact], color=PALETTE[2], linewidth=1.5, label="TV = 1")
+    axes.plot(theta, [d.js for d in exact], color=PALETTE[1], linewidth=1.5, label="JSD = log 2 (nats)")
+    for i, at in enumerate(_THETAS):
+        for value in critics[i].tolist():
+            name = "WGAN-GP critic's estimate" if i == 0 and value == critics[0, 0] else None
+            axes.plot([at], [value], "o", color="black", markersize=3.5, label=name)
+    axes.plot([0], [0], "s", color=INK, markersize=5, clip_on=False, label="θ = 0: all are 0")
+    axes.annotate("KL = ∞ for every θ ≠ 0", (0.6, 0.15), fontsize=8, color=INK)
+    axes.set_ylim(0, 2.3)
+    axes.set_xlim(0, 1.25)
+    label(axes, "distance θ of the lines", "distance of the laws", "Only W₁ says how far the lines are")
+    legend(axes, "upper left", columns=1)
+
+
+def _draw_pushes(axes: Axes, found: dict[str, tuple[list[int], Tensor]]) -> None:
+    axes.axhline(1, color=GREY, linestyle="--", linewidth=1.0, label="slope of W₁")
+    for (name, (marks, rows)), colour in zip(found.items(), PALETTE, strict=False):
+        for i, one in enumerate(rows.T):
+            axes.plot(marks, one, color=colour, linewidth=1.1, label=name if i == 0 else None)
+    logarithmic(axes, x=True, y=True)
+    label(axes, "steps of the critic or discriminator", "generator's gradient norm (θ = 1)", "A critic teaches on, D falls silent")
+    legend(axes, "lower left")
