@@ -119,14 +119,15 @@ def _code_page(path: Path, is_test: bool) -> str:
 def _prose(text: str) -> str:
     """A docstring of this house (Google's sections, Sphinx's formulas) as Markdown."""
     out: list[str] = []
-    section = ""
+    section, formulas = "", False
     for block in re.split(r"\n\s*\n", text):
         head = _SECTION.match(block)
         if head:
             section, block = head[1], block[head.end() :].strip("\n")
             out.append(f"**{section}**")
         lines = block.split("\n")
-        if block.lstrip().startswith(".. math::"):
+        formulas = block.lstrip().startswith(".. math::") or (formulas and block.startswith("    "))
+        if formulas:
             body = block.lstrip().removeprefix(".. math::").strip()
             aligned = "&" in body or r"\\" in body
             out.append("$$\n" + (rf"\begin{{aligned}}{body}\end{{aligned}}" if aligned else body) + "\n$$")

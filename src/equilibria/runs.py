@@ -14,17 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import procedures, runfolder, samples
+from . import procedures, remedying, runfolder, samples
 from .data import DataOptions, Dataset, DataSpec, load
+from .doctor import Diagnosis
 from .errors import ConfigError, EquilibriaError, RunError
-from .game import Batches, Game
+from .game import Batch, Batches, Game
 from .games.spec import GameSpec, OwnGame
 from .metrics import Measured
 from .play import Play
 from .recipes import Recipe, citation, default_for
 from .recipes import recipe as named
 from .seeding import mix, own_randomness, reseed
-from .training import Hook, Settings, checkpoint, disk, fit, hooks, pictures, progress
+from .sessions import Session
+from .training import Settings, checkpoint, checkups, disk, hooks, progress
 
 
 @dataclass
@@ -94,6 +96,18 @@ class Run:
         except RunError as error:
             warnings.warn(f"the evaluation is not kept with the run: {error.what}", stacklevel=2)
         return judged
+
+    def diagnose(self) -> Diagnosis:
+        """What the doctor makes of the run: of its check-ups so far, and of a look at it as it is.
+
+        Raises:
+            RunError: the run cannot be examined, or its data is not at hand.
+        """
+        if self.recipe.procedure is not None:
+            raise RunError(f"{self.path} is a run of several components", "diagnose those in its folder stages/")
+        saved = checkpoint.listed(self.path / "checkpoints")
+        at_round = next((p for p in saved if checkpoint.round_of(p) == self.play.round), None)
+        return checkups.diagnosed(self.path, self.play, self.data, at_round)
 
     def report(self) -> Path:
         """Write report.html, one file that needs no network, and return its path."""
@@ -202,6 +216,8 @@ def resume(
                 warnings.warn(f"no checkpoint of {folder} is whole: it starts again from round 0", stacklevel=2)
             run.play.prepare()
         hooks.cut_rows(folder / "metrics.jsonl", run.play.round)
+        if (folder / checkups.ROWS).exists():
+            hooks.cut_rows(folder / checkups.ROWS, run.play.round)
         return _carry_out(run, settings, saved)
 
 
@@ -286,6 +302,25 @@ def _play(row: Recipe, game: Game, batches: Batches, seed: int, horizon: int, se
     )
 
 
+def _played_with(run: Run, row: Recipe, settings: Settings) -> Play:
+    """A fresh play of a changed recipe on the run's data; of networks or a game of one's own only the training changes.
+
+    Raises:
+        ConfigError: the change is not one of the training alone.
+    """
+    seed, game = int(run.info["seed"]), run.play.game
+    if not run.info["own"]:
+        game = _built(row, run.spec, seed, {}).to(run.play.device)
+    elif (row.game, row.networks) != (run.recipe.game, run.recipe.networks):
+        raise ConfigError("a game made in Python is not made again", "change it yourself")
+    batches = partial(_batch, run.data, row.batch)
+    return _play(row, game, batches, seed, int(run.info["horizon"]), settings)
+
+
+def _batch(data: Dataset, size: int, own: int, turn: int) -> Batch:
+    return data.batch(size, own, turn)
+
+
 def _open(
     path: Path, data: Any, modules: dict[str, Any], device: str | None = None, reading: bool = False
 ) -> tuple[Run, Settings]:
@@ -343,8 +378,10 @@ def _data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
 def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -> Run:
     """Train to the last round; leave an evaluation and a report."""
     plan = run.recipe.procedure
-    if plan is None:
-        _fit(run, settings, resumed)
+    if plan is None and settings.auto_remedy:
+        remedying.attend(run, settings, resumed, lambda row: _played_with(run, row, settings))
+    elif plan is None:
+        Session(run, settings, resumed).play()
     else:
         site = procedures.Site(run.path, plan, run.data, int(run.info["seed"]), run.play.device)
         row, here = replace(run.recipe, procedure=None), replace(settings, device=str(run.play.device), evaluate=False)
@@ -358,21 +395,3 @@ def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -
             warnings.warn(f"the run is complete, and it was not evaluated: {error.what}", stacklevel=2)
     run.report()
     return run
-
-
-def _fit(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -> None:
-    """Play on with the hooks that settings ask for, and leave a checkpoint."""
-    steps, planned = int(run.info["steps"]), run.play.horizon
-    log = hooks.Log(run.path / "metrics.jsonl", settings.log_every or max(1, planned // 200))
-    every = settings.checkpoint_every or max(1, planned // 10)
-    saves = hooks.Checkpoints(run.path / "checkpoints", every, settings.keep, log, resumed)
-    shown = pictures.sample_hook(run.path, run.data, settings.sample_every or max(1, planned // 12), log)
-    watching: list[Hook] = [log, shown, saves]
-    if settings.progress:
-        watching.append(progress.Bar(log, steps, run.play.round))
-    if settings.trackers:
-        watching.append(progress.Trackers(log, settings.trackers, run.path, run.play.round))
-    saves.look(run.play, {})
-    fit(run.play, steps, watching)
-    saves.look(run.play, {})
-    run.seconds = saves.seconds

@@ -1,4 +1,4 @@
-"""`equilibria sample`, `evaluate`, `report`, `cite`, `runs` and `recipes`: what there is, and how good it is."""
+"""`equilibria sample`, `evaluate`, `diagnose`, `report`, `cite`, `runs`, `recipes`: what there is, how good it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError, EquilibriaError
-from .console import JsonFlag, RunArg, app, print_table, say
+from .console import JsonFlag, RunArg, app, print_table, quoted, say
 
 
 def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
@@ -25,6 +25,42 @@ def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
         for name, row in measured.items()
     ]
     print_table(rows, right=("value", "perfect sampler"))
+
+
+def print_diagnosis(run: Path) -> None:
+    """Print in brief what ``diagnosis.json`` of a run says: the state, and each active finding with what to do."""
+    told = kept_diagnosis(run)
+    for line in brief(told):
+        say(line)
+    if told.get("findings"):
+        say(f"More:    equilibria diagnose {quoted(run)}")
+
+
+def kept_diagnosis(run: Path) -> dict[str, Any]:
+    """The ``diagnosis.json`` of a run; empty where there is none, or it is damaged."""
+    try:
+        told = json.loads((run / "diagnosis.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def brief(told: dict[str, Any]) -> list[str]:
+    """A diagnosis in a few lines.
+
+    Examples:
+        >>> brief({"state": "on the way", "step": 40, "findings": []})
+        ['Doctor:  on the way at round 40, nothing found']
+    """
+    if told.get("state") is None:
+        return [f"Doctor:  {told['note']}"] if told.get("note") else []
+    active = [f for f in told["findings"] if f["status"] == "active" and f["severity"] != "info"]
+    head = f"Doctor:  {told['state']} at round {told['step']}"
+    lines = [head + (f" ({told['note']})" if told.get("note") else "") + ("" if active else ", nothing found")]
+    for finding in active:
+        what = finding["remedies"][0]["what"] if finding["remedies"] else "see the report"
+        lines.append(f"  {finding['severity']}: {finding['condition']} since round {finding['onset']}. Do: {what}")
+    return lines
 
 
 @app.command()
@@ -70,6 +106,25 @@ def evaluate(
         print(json.dumps(found))
     else:
         print_metrics(found)
+
+
+@app.command()
+def diagnose(run: RunArg, as_json: JsonFlag = False) -> None:
+    """Say whether a run is healthy, and if not, why, since when, on what evidence and what to change.
+
+    The doctor concludes from its check-ups during training and from a look at the newest checkpoint.
+
+    [dim]equilibria diagnose runs/digits
+
+    equilibria diagnose runs/digits --json[/dim]
+    """
+    from .. import runs
+
+    found = runs.open_run(run).diagnose()
+    if as_json:
+        print(json.dumps(found.to_dict()))
+    else:
+        say(str(found))
 
 
 @app.command()

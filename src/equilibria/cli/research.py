@@ -1,4 +1,4 @@
-"""`equilibria reproduce`: the literature, run."""
+"""`equilibria reproduce` and `exam`: the literature, run; and the doctor, examined."""
 
 from __future__ import annotations
 
@@ -78,3 +78,49 @@ def _print_verdict(verdict: Any, folder: Path) -> None:
     for check in verdict.record.get("checks", []):
         mark = "holds" if check["holds"] else "FAILS"
         say(f"  {mark}  {check['name']}: {check['measured']:.6g}, should be {check['rule']}")
+
+
+@app.command()
+def exam(
+    half: Annotated[str, typer.Option(help="developed (thresholds were set on it) or held-out.")] = "held-out",
+    seeds: Annotated[int, typer.Option(help="Of each planted disease.")] = 5,
+    healthy: Annotated[int, typer.Option(help="Seeds of each healthy run.")] = 7,
+    only: Annotated[list[str] | None, typer.Option(help="A case by name. Repeatable; none for all.")] = None,
+    cure: Annotated[bool, typer.Option(help="Try the first remedy on each sick run.")] = True,
+    processes: Annotated[int, typer.Option(help="Runs at once, one thread each.")] = 2,
+    folder: Annotated[Path, typer.Option("--out", help="Where exam.json and exam.md go.")] = Path("exam"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Examine the doctor: planted diseases and healthy runs, how often it is right, and how often it cries wolf.
+
+    [dim]equilibria exam --only swapped-labels --seeds 1 --half developed
+
+    equilibria exam --json > exam.json[/dim]
+    """
+    from ..exam import Plan, markdown, sit
+    from ..training.disk import make_folder, write_atomically
+
+    plan = Plan(half, seeds, healthy, tuple(only or ()), cure, processes)
+    make_folder(folder)
+    found = sit(plan, None if as_json else _heard)
+    text = json.dumps(found, indent=1, allow_nan=True)
+    write_atomically(folder / "exam.json", text + "\n")
+    write_atomically(folder / "exam.md", markdown(found, seeds, half))
+    if as_json:
+        print(text)
+    else:
+        _say_exam(found, seeds, half, folder)
+
+
+def _heard(kind: str, sitting: Any) -> None:
+    told = ", ".join(f"{name} since {at}" for name, at in sitting.said[:2]) or "no finding"
+    cured = "" if sitting.cured is None else f"; after {sitting.remedy}: {sitting.cured:.2f}"
+    control = "" if kind == "healthy" else f" (control {sitting.control:.2f})"
+    say(f"{kind:8} {sitting.name} seed {sitting.seed}: {sitting.truth:.2f}{control}  {told}{cured}")
+
+
+def _say_exam(found: dict[str, Any], seeds: int, half: str, folder: Path) -> None:
+    from ..exam import markdown
+
+    say(markdown(found, seeds, half))
+    say(f"written to {folder / 'exam.json'} and {folder / 'exam.md'}")

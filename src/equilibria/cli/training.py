@@ -10,7 +10,7 @@ import typer
 
 from ..errors import ConfigError
 from .console import UNFINISHED, JsonFlag, app, quoted, say
-from .judging import print_metrics
+from .judging import kept_diagnosis, print_diagnosis, print_metrics
 
 
 @app.command()
@@ -39,9 +39,16 @@ def train(
         typer.Option(
             "--set",
             help="key=value: a setting of the recipe (batch=128, optimizer.lr=1e-4), of the data (data.size=32) or of "
-            "the run (run.checkpoint_every=500, run.trackers=tensorboard). Repeatable.",
+            "the run (run.checkpoint_every=500, run.doctor=false, run.trackers=tensorboard). Repeatable.",
         ),
     ] = None,
+    auto_remedy: Annotated[
+        bool,
+        typer.Option(
+            "--auto-remedy",
+            help="When the doctor finds something critical, go back to before it began and on with the remedy.",
+        ),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Train a recipe on data, or continue a run.
@@ -58,12 +65,12 @@ def train(
 
     if resume is not None:
         fixed = {"RECIPE": recipe, "--data": data, "--seed": seed, "--out": folder, "--precision": precision}
-        fixed["--set"] = setting[0] if setting else None
+        fixed |= {"--set": setting[0] if setting else None, "--auto-remedy": auto_remedy or None}
         if given := [name for name, value in fixed.items() if value is not None]:
             raise ConfigError(f"{given[0]} beside --resume, which takes it from the run", f"leave {given[0]} out")
         run = runs.resume(resume, steps=steps, device=device)
     else:
-        base = {"device": device or "auto", "precision": precision or "float32"}
+        base = {"device": device or "auto", "precision": precision or "float32", "auto_remedy": str(auto_remedy)}
         run = _start(recipe, data, setting or [], folder, base, steps=steps, seed=seed or 0)
     _after(run, as_json)
     if not run.finished:
@@ -119,6 +126,9 @@ def _after(run: Any, as_json: bool) -> None:
             "finished": run.finished,
             "seconds": round(run.seconds, 3),
         }
+        said = kept_diagnosis(run.path)
+        found = [f["condition"] for f in said.get("findings", []) if f["status"] == "active"]
+        done |= {"state": said.get("state"), "findings": found}
         print(json.dumps({**done, "report": str(run.path / "report.html")}))
         return
     if not run.finished:
@@ -130,5 +140,6 @@ def _after(run: Any, as_json: bool) -> None:
     evaluation = run.path / "evaluation.json"
     if evaluation.exists():
         print_metrics(json.loads(evaluation.read_text(encoding="utf-8")))
+    print_diagnosis(run.path)
     say(f"Report:  {(run.path / 'report.html').resolve()}")
     say(f"Samples: equilibria sample {quoted(run.path)} -n 64 --out samples.png")

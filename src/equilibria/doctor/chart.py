@@ -157,7 +157,7 @@ class Memory:
             kind, _, player = name.partition("/")
             if player not in self.start or vector.shape != self.start[player].shape:
                 return self.unknown()
-            getattr(found, kind)[player] = vector
+            getattr(found, kind)[player] = vector.clone()  # sums round by how memory is aligned, and a file is not
         return found if found.start.keys() == found.last.keys() == self.start.keys() else self.unknown()
 
 

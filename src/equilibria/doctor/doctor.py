@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, DataError, EquilibriaError, did_you_mean
-from .chart import Chart, Checkup, Memory, flat_gradients
+from .chart import Chart, Checkup, Memory, flat_gradients, flat_parameters
 from .conclude import conclude
 from .conditions import View
 from .findings import Diagnosis
@@ -46,14 +46,14 @@ class Doctor:
         real: what the discriminator is fed: a tensor ``(n, …)``, an array, or a loader of batches.
         told: see below.
 
-    Keyword arguments:
+    Keyword Arguments:
         latent: the size of standard normal codes, or ``fn(n) -> codes``.
         objective: ``"nonsaturating"``, ``"saturating"``, ``"wasserstein"``, ``"hinge"``, ``"least-squares"``,
-            ``"relativistic"``, ``"relativistic-average"``, ``"maximum-likelihood"``, or ``(loss_d(real, fake), loss_g(fake))``
-            on the discriminator's outputs.
+            ``"relativistic"``, ``"relativistic-average"``, ``"maximum-likelihood"``, or two callables
+            ``(loss_d(real, fake), loss_g(fake))`` on the discriminator's outputs.
         holdout: real rows that no network is trained on.
         labels: of the real rows, ``(n,)`` or one-hot ``(n, k)``; both networks are then called with labels.
-        sampler: ``fn(n) -> samples`` where samples are not ``generator(codes)`` (an averaged copy, a transform after it).
+        sampler: ``fn(n) -> samples`` where samples are not ``generator(codes)`` (an averaged copy, a transform).
         optimizers: ``{"generator": …, "discriminator": …}``.
         call: other conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
         seed: of the check-ups' own randomness.
@@ -196,7 +196,9 @@ def _missing(subject: Subject, told: Told) -> dict[str, str]:
     if "objective" not in told:
         found["saturation of your own loss, a double sigmoid, a critic's Lipschitz constraint"] = "pass objective="
     elif subject.probabilities and isinstance(told.get("objective"), str):
-        found["a double sigmoid"] = "pass objective=(loss_d(real, fake), loss_g(fake)): the discriminator ends in a sigmoid"
+        found["a double sigmoid"] = (
+            "pass objective=(loss_d(real, fake), loss_g(fake)): the discriminator ends in a sigmoid"
+        )
     if subject.labels is None:
         found["whether labels are obeyed"] = "pass labels= for a conditional pair"
     if subject.codes is None:

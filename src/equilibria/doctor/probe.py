@@ -1,4 +1,4 @@
-"""An independent judge: a classifier that the doctor trains itself at each check-up, on rows it then does not test on."""
+"""An independent judge: a classifier that the doctor trains at each check-up, and tests on other rows."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Probe:
 def probe(real: Tensor, fake: Tensor, seed: int = 0) -> Probe:
     """Fit ridge-penalised logistic regression on local and global features, and test it on the other half.
 
-    Features are Gaussian bumps around landmarks of both sets at three widths, the coordinates and their squares; the fit
-    is Newton's. It shares nothing with the discriminator under examination.
+    Features are Gaussian bumps around landmarks of both sets at three widths, the coordinates and their squares; the
+    fit is Newton's. It shares nothing with the discriminator under examination.
 
     Args:
         real: ``(n, d)`` rows in standardised coordinates.

@@ -69,11 +69,15 @@ def _scaled(recipe: Any, factors: dict[str, float]) -> Any:
     common = raise_for.pop("all", None)
     if common is not None:
         optimizer = replace(recipe.optimizer, lr=_times(recipe.optimizer.lr, common))
-        own = tuple(replace(o, optimizer=replace(o.optimizer, lr=_times(o.optimizer.lr, common))) for o in recipe.optimizers)
+        own = tuple(
+            replace(o, optimizer=replace(o.optimizer, lr=_times(o.optimizer.lr, common))) for o in recipe.optimizers
+        )
         recipe = replace(recipe, optimizer=optimizer, optimizers=own)
     for player, factor in raise_for.items():
         base = recipe.optimizer_of(player)
-        row = decode({"type": "For", "player": player, "optimizer": _encoded(replace(base, lr=_times(base.lr, factor)))})
+        row = decode(
+            {"type": "For", "player": player, "optimizer": _encoded(replace(base, lr=_times(base.lr, factor)))}
+        )
         kept = tuple(o for o in recipe.optimizers if o.player != player)
         recipe = replace(recipe, optimizers=(*kept, row))
     return recipe
@@ -82,8 +86,8 @@ def _scaled(recipe: Any, factors: dict[str, float]) -> Any:
 def _times(rate: Any, factor: float) -> Any:
     from dataclasses import fields, is_dataclass, replace
 
-    if not is_dataclass(rate):
-        return rate * factor
+    if not is_dataclass(rate) or isinstance(rate, type):
+        return float(rate) * factor
     scaled = {f.name: getattr(rate, f.name) * factor for f in fields(rate) if f.name in {"start", "end", "value"}}
     return replace(rate, **scaled)
 
@@ -112,7 +116,7 @@ def _set(value: Any, path: str, to: Any) -> Any:
 _R1 = """\
 x_real.requires_grad_(True)
 slopes = torch.autograd.grad(discriminator(x_real).sum(), x_real, create_graph=True)[0]
-loss_d = loss_d + 0.5 * gamma * slopes.flatten(1).square().sum(1).mean()  # gamma: 0.1 for vectors, 1 to 10 for images"""
+loss_d = loss_d + 0.5 * gamma * slopes.flatten(1).square().sum(1).mean()  # gamma 0.1, images 1"""
 
 _ROWS: tuple[Remedy, ...] = (
     Remedy(
@@ -148,9 +152,9 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "lower-learning-rates",
-        "divide both learning rates by 10",
+        "use one constant learning rate for each player: a tenth of what it is, and at most 1e-3",
         "for optimizer in (optimizer_g, optimizer_d):\n    for group in optimizer.param_groups:\n"
-        '        group["lr"] /= 10',
+        '        group["lr"] = min(group["lr"] / 10, 1e-3)',
         (("scale-rates", {"all": 0.1}),),
     ),
     Remedy(
@@ -167,7 +171,7 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "faster-discriminator",
-        "raise the discriminator's learning rate to that of the generator, or give it more steps",
+        "raise the discriminator's learning rate to that of the generator, and give it as many steps",
         'for group in optimizer_d.param_groups:\n    group["lr"] = optimizer_g.param_groups[0]["lr"]',
         (("scale-rates", {"discriminator": 10.0}),),
     ),
@@ -176,6 +180,17 @@ _ROWS: tuple[Remedy, ...] = (
         "use a wider and deeper discriminator",
         "discriminator = build_discriminator(width=128, depth=3)",
         (("networks.discriminator_width", 128), ("networks.discriminator_depth", 3)),
+    ),
+    Remedy(
+        "seeing-discriminator",
+        "let the score depend on its input: remove what blanks it, use leaky rectifiers and zero biases at the start",
+        "assert discriminator(x_real).std() > 0  # the same score for every row means that nothing gets through",
+    ),
+    Remedy(
+        "stable-losses",
+        "compute the losses from logits and in float32: softplus(-h), never -log(sigmoid(h))",
+        "loss_d = F.softplus(-discriminator(x_real)).mean() + F.softplus(discriminator(x_fake.detach())).mean()",
+        (("scale-rates", {"all": 0.1}),),
     ),
     Remedy(
         "larger-generator",
@@ -249,7 +264,8 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "real-is-one",
-        "label real examples 1 and generated ones 0 in the discriminator's loss, and generated ones 1 in the generator's",
+        "label real examples 1 and generated ones 0 in the discriminator's loss, and generated ones 1 in the "
+        "generator's",
         "loss_d = bce(discriminator(x_real), ones) + bce(discriminator(x_fake.detach()), zeros)",
     ),
     Remedy(
@@ -277,12 +293,6 @@ _ROWS: tuple[Remedy, ...] = (
         "norm-without-batch",
         "replace the discriminator's BatchNorm by spectral, layer or no normalisation",
         "discriminator = build_discriminator(norm=None)",
-    ),
-    Remedy(
-        "full-precision",
-        "compute losses and penalties in float32, and lower the learning rate",
-        "with torch.autocast(device_type, enabled=False):\n    loss_d = loss(discriminator(x.float()))",
-        (("scale-rates", {"all": 0.1}),),
     ),
     Remedy(
         "clip-gradients",

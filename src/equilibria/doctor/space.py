@@ -57,7 +57,10 @@ class Space:
             return math.inf
         n = min(len(a), len(b))
         levels = torch.linspace(0.5 / n, 1 - 0.5 / n, n)
-        p, q = (torch.quantile(s @ self.directions, levels, dim=0) if len(s) != n else (s @ self.directions).sort(0).values for s in (a, b))
+        p, q = (
+            torch.quantile(s @ self.directions, levels, dim=0) if len(s) != n else (s @ self.directions).sort(0).values
+            for s in (a, b)
+        )
         return float((p - q).abs().mean())
 
 
@@ -98,7 +101,9 @@ def _cells(z: Tensor, seed: int) -> tuple[Tensor, bool]:
             break
         fitted = KMeans(k, n_init=3, random_state=seed).fit(rows)
         centres = torch.from_numpy(fitted.cluster_centers_).float()
-        score = float(silhouette_score(rows[:500], fitted.labels_[:500])) if len(set(fitted.labels_[:500])) > 1 else -1.0
+        score = (
+            float(silhouette_score(rows[:500], fitted.labels_[:500])) if len(set(fitted.labels_[:500])) > 1 else -1.0
+        )
         if score > best[0]:
             best = (score, centres)
         if k <= 12:

@@ -114,7 +114,11 @@ class Subject:
         x = rows[chosen.to(rows.device)].to(self.device)
         if not x.is_floating_point():
             x = x.float()
-        y = self.labels[chosen.to(self.labels.device)].to(self.device) if self.labels is not None and not holdout else None
+        y = (
+            self.labels[chosen.to(self.labels.device)].to(self.device)
+            if self.labels is not None and not holdout
+            else None
+        )
         return x, y
 
     def inspect(self) -> None:

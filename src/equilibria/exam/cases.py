@@ -7,13 +7,14 @@ seeds) that is held out and run only for the report.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..doctor import Condition as C
+from ..doctor import Condition
 from .loop import Loop
 from .nets import Networks
 
+C = Condition
 Change = Callable[[Loop], Loop]
 
 
@@ -41,14 +42,6 @@ class Case:
     def sick(self) -> Loop:
         """The loop with the fault."""
         return self.change(self.healthy)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A law and a pair of networks on which diseases are planted."""
-
-    loop: Loop
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def loop_with(**fields: Any) -> Change:
@@ -93,66 +86,114 @@ DIGITS_BN = replace(DIGITS, nets=replace(DIGITS.nets, norm="batch"))
 WGAN = Loop(objective="wasserstein", r1=0.0, penalty=1.0, turns_d=3, momentum=0.0, rate=5e-4, rate_d=1e-3)
 WGAN_B = replace(WGAN, data="moons", nets=Networks(width=96, width_d=96, activation="relu"), batch=96)
 
-Planted = tuple[str, tuple[C, ...], Change, str]
-_COMMON: tuple[Planted, ...] = (
-    ("generator-not-stepped", (C.GENERATOR_NEVER_UPDATED,), fault("generator-not-stepped"), "quality"),
-    ("generator-detached", (C.GENERATOR_NEVER_UPDATED,), fault("generator-detached"), "quality"),
-    ("discriminator-not-stepped", (C.DISCRIMINATOR_NEVER_UPDATED,), fault("discriminator-not-stepped"), "quality"),
-    ("swapped-labels", (C.SWAPPED_LABELS,), fault("swapped-labels"), "quality"),
-    ("real-twice", (C.SAME_BATCH_TWICE,), fault("real-twice"), "quality"),
-    ("fake-twice", (C.SAME_BATCH_TWICE,), fault("fake-twice"), "quality"),
-    ("shared-optimizer", (C.WRONG_PLAYER_TRAINED,), fault("shared-optimizer"), "quality"),
-    ("half-optimised", (C.PARAMETERS_NOT_OPTIMISED,), fault("half-optimised"), "quality"),
-    ("no-zero-grad", (C.GRADIENTS_ACCUMULATE,), fault("no-zero-grad"), "quality"),
-    ("blank-input", (C.DISCRIMINATOR_BLIND,), nets_with(blank=True), "quality"),
-    ("one-class-loader", (C.MODE_DROPPING, C.MODE_COLLAPSE), fault("one-class-loader"), "quality"),
-    ("divergence", (C.DIVERGENCE, C.EXPLODING_GRADIENT), loop_with(rate=0.5, rate_d=0.5), "quality"),
-    ("overflow", (C.OVERFLOW, C.NOT_A_NUMBER, C.DIVERGENCE), fault("overflow"), "quality"),
-    ("half-precision", (C.NOT_A_NUMBER, C.OVERFLOW), fault("half-precision"), "quality"),
-    ("weak-discriminator", (C.DISCRIMINATOR_TOO_WEAK,), loop_with(rate_d=1e-6), "quality"),
-    ("small-discriminator", (C.DISCRIMINATOR_TOO_WEAK, C.DISCRIMINATOR_BLIND), nets_with(depth_d=0), "quality"),
-    ("generator-heavy", (C.MODE_COLLAPSE, C.MODE_HOPPING), loop_with(turns=20, r1=0.0), "quality"),
-    ("affine-generator", (C.GENERATOR_LACKS_CAPACITY,), nets_with(depth=0), "quality"),
-)
 _STRONG = loop_with(objective="saturating", r1=0.0, turns_d=10, rate=1e-4, rate_d=2e-3)
+_CERTAIN = loop_with(r1=0.0, turns_d=10, rate=2e-5, rate_d=5e-3)
+_NAIVE = both(fault("naive-log"), loop_with(r1=0.0, turns_d=5, rate_d=1e-2, rate=1e-4, scale=20.0))
+_HOPPING = both(loop_with(r1=0.0, momentum=0.9, rate=2e-3, rate_d=5e-4), nets_with(depth_d=1, activation="relu"))
+_ROTATING = both(loop_with(r1=0.0, objective="wasserstein", momentum=0.9, rate=5e-3, rate_d=5e-3), nets_with(depth_d=0))
+_EXPLODING = loop_with(optimizer="sgd", objective="least-squares", rate=3.0, rate_d=3.0)
+_BURST = (C.EXPLODING_GRADIENT, C.DIVERGENCE, C.NOT_A_NUMBER, C.OVERFLOW)
+_SHORT = (C.MODE_COLLAPSE, C.MODE_HOPPING, C.DISCRIMINATOR_TOO_WEAK)  # too few turns of D: what it does, or what it is
+_COPIES = (C.DISCRIMINATOR_OVERFITTED, C.MEMORISATION)
+
+Planted = tuple[str, tuple[C, ...], str, Change, str]
+"""Name, conditions that are right, setting, what is changed, measure."""
+PLANTED: tuple[Planted, ...] = (
+    ("generator-not-stepped", (C.GENERATOR_NEVER_UPDATED,), "plain", fault("generator-not-stepped"), "quality"),
+    ("generator-detached", (C.GENERATOR_NEVER_UPDATED,), "plain", fault("generator-detached"), "quality"),
+    (
+        "discriminator-not-stepped",
+        (C.DISCRIMINATOR_NEVER_UPDATED,),
+        "plain",
+        fault("discriminator-not-stepped"),
+        "quality",
+    ),
+    ("swapped-labels", (C.SWAPPED_LABELS,), "plain", fault("swapped-labels"), "quality"),
+    ("real-twice", (C.SAME_BATCH_TWICE,), "plain", fault("real-twice"), "quality"),
+    ("fake-twice", (C.SAME_BATCH_TWICE,), "plain", fault("fake-twice"), "quality"),
+    ("shared-optimizer", (C.WRONG_PLAYER_TRAINED,), "plain", fault("shared-optimizer"), "quality"),
+    ("half-optimised", (C.PARAMETERS_NOT_OPTIMISED,), "plain", fault("half-optimised"), "quality"),
+    ("no-zero-grad", (C.GRADIENTS_ACCUMULATE,), "plain", fault("no-zero-grad"), "quality"),
+    ("double-sigmoid", (C.DOUBLE_SIGMOID,), "logistic-digits", fault("double-sigmoid"), "quality"),
+    ("naive-log", (C.NOT_A_NUMBER,), "plain", _NAIVE, "quality"),
+    ("overflow", (C.OVERFLOW, C.NOT_A_NUMBER, C.DIVERGENCE), "plain", fault("overflow"), "quality"),
+    ("exploding", _BURST, "plain", _EXPLODING, "quality"),
+    ("divergence", (C.DIVERGENCE, C.EXPLODING_GRADIENT), "plain", loop_with(rate=0.5, rate_d=0.5), "quality"),
+    ("one-class-loader", (C.MODE_DROPPING, C.MODE_COLLAPSE), "plain", fault("one-class-loader"), "quality"),
+    ("blank-input", (C.DISCRIMINATOR_BLIND,), "plain", nets_with(blank=True), "quality"),
+    ("dead-discriminator", (C.DISCRIMINATOR_BLIND,), "plain", nets_with(activation="relu", bias_d=-50.0), "quality"),
+    ("weak-discriminator", (C.DISCRIMINATOR_TOO_WEAK,), "plain", loop_with(rate_d=1e-6), "quality"),
+    (
+        "small-discriminator",
+        (C.DISCRIMINATOR_TOO_WEAK, C.OSCILLATION),
+        "plain",
+        nets_with(width_d=2, depth_d=1),
+        "quality",
+    ),
+    ("generator-heavy", _SHORT, "plain", loop_with(turns=20, r1=0.0), "quality"),
+    ("mode-hopping", (C.MODE_HOPPING, C.MODE_COLLAPSE), "plain", _HOPPING, "quality"),
+    ("rotation", (C.OSCILLATION,), "smooth", _ROTATING, "quality"),
+    ("affine-generator", (C.GENERATOR_LACKS_CAPACITY,), "plain", nets_with(depth=0), "quality"),
+    ("tiny-batch", (C.NOISY_GRADIENT,), "plain", loop_with(batch=2, r1=0.0, rate=5e-3, rate_d=5e-3), "quality"),
+    ("saturated-loss", (C.VANISHING_GRADIENT,), "digits", _STRONG, "quality"),
+    ("strong-discriminator", (C.DISCRIMINATOR_TOO_STRONG,), "logistic-digits", _CERTAIN, "quality"),
+    ("few-rows", _COPIES, "digits", loop_with(points=64, r1=0.0), "generalisation"),
+    ("memorised", _COPIES, "digits", loop_with(points=32, steps=3000, r1=0.1), "novelty"),
+    ("label-hidden", (C.LABEL_IGNORED,), "labelled", fault("label-hidden"), "agreement"),
+    ("deaf-generator", (C.LATENT_IGNORED,), "labelled-digits", nets_with(deaf=True), "quality"),
+    ("one-latent", (C.LATENT_TOO_SMALL,), "digits", nets_with(latent=1), "quality"),
+    ("range-sigmoid", (C.DATA_RANGE_MISMATCH,), "digits", nets_with(output="sigmoid"), "quality"),
+    ("range-bytes", (C.DATA_RANGE_MISMATCH,), "digits", loop_with(scale=127.5), "quality"),
+    ("saturated-output", (C.OUTPUT_SATURATION,), "digits", nets_with(gain=1e3), "quality"),
+    (
+        "unconstrained-critic",
+        (C.LIPSCHITZ_VIOLATED,),
+        "wgan",
+        loop_with(penalty=0.0, rate_d=5e-3, rate=5e-3, momentum=0.9),
+        "quality",
+    ),
+    ("tight-clipping", (C.LIPSCHITZ_TOO_TIGHT,), "wgan", loop_with(penalty=0.0, clip=1e-3), "quality"),
+    ("frozen-statistics", (C.TRAIN_EVAL_MISMATCH,), "batchnorm", fault("frozen-statistics"), "quality"),
+    (
+        "leaking-batches",
+        (C.BATCHNORM_LEAKAGE,),
+        "batchnorm",
+        both(nets_with(norm_d="batch"), loop_with(r1=0.0)),
+        "quality",
+    ),
+)
 
 
 def _cases(settings: dict[str, Loop]) -> tuple[Case, ...]:
-    s = settings
-    rows = [Case(name, conditions, s["plain"], change, measure) for name, conditions, change, measure in _COMMON]
-    rows += [
-        Case("double-sigmoid", (C.DOUBLE_SIGMOID,), replace(s["plain"], objective="nonsaturating"), fault("double-sigmoid")),
-        Case("saturated-loss", (C.VANISHING_GRADIENT,), s["digits"], _STRONG),
-        Case("strong-discriminator", (C.DISCRIMINATOR_TOO_STRONG, C.NOISY_GRADIENT), s["digits"], loop_with(r1=0.0, turns_d=10, rate=2e-5, rate_d=5e-3)),
-        Case("tiny-batch", (C.NOISY_GRADIENT,), s["plain"], loop_with(batch=1, r1=0.0, rate=2e-3)),
-        Case("mode-hopping", (C.MODE_HOPPING, C.MODE_COLLAPSE), s["plain"], both(loop_with(r1=0.0, momentum=0.9, rate=2e-3, rate_d=5e-4), nets_with(depth_d=1, activation="relu"))),
-        Case("rotation", (C.OSCILLATION,), s["smooth"], both(loop_with(r1=0.0, optimizer="sgd", momentum=0.9, rate=0.02, rate_d=0.02), nets_with(depth_d=0))),
-        Case("few-rows", (C.DISCRIMINATOR_OVERFITTED, C.MEMORISATION), s["digits"], loop_with(points=64, r1=0.0), "generalisation"),
-        Case("memorised", (C.MEMORISATION, C.DISCRIMINATOR_OVERFITTED), s["digits"], loop_with(points=32, steps=3000, r1=0.1), "novelty"),
-        Case("label-dropped", (C.LABEL_IGNORED,), s["labelled"], fault("label-dropped"), "agreement"),
-        Case("deaf-generator", (C.LATENT_IGNORED,), replace(s["digits"], conditional=True), nets_with(deaf=True)),
-        Case("one-latent", (C.LATENT_TOO_SMALL,), s["digits"], nets_with(latent=1)),
-        Case("range-sigmoid", (C.DATA_RANGE_MISMATCH,), s["digits"], nets_with(output="sigmoid")),
-        Case("range-bytes", (C.DATA_RANGE_MISMATCH,), s["digits"], loop_with(scale=127.5)),
-        Case("saturated-output", (C.OUTPUT_SATURATION,), s["digits"], nets_with(gain=1e3)),
-        Case("unconstrained-critic", (C.LIPSCHITZ_VIOLATED,), s["wgan"], loop_with(penalty=0.0, rate_d=5e-3, turns_d=5)),
-        Case("tight-clipping", (C.LIPSCHITZ_TOO_TIGHT,), s["wgan"], loop_with(penalty=0.0, clip=1e-3)),
-        Case("frozen-statistics", (C.TRAIN_EVAL_MISMATCH, C.BATCHNORM_LEAKAGE), s["batchnorm"], fault("frozen-statistics")),
-        Case("leaking-batches", (C.BATCHNORM_LEAKAGE,), s["batchnorm"], both(nets_with(norm_d="batch"), loop_with(r1=0.0))),
-        Case("exploding", (C.EXPLODING_GRADIENT, C.DIVERGENCE, C.NOT_A_NUMBER, C.OVERFLOW), s["plain"], loop_with(optimizer="sgd", objective="least-squares", rate=3.0, rate_d=3.0)),
-        Case("dead-discriminator", (C.DISCRIMINATOR_BLIND,), s["plain"], nets_with(activation="relu", bias_d=-50.0)),
-    ]
-    return tuple(rows)
+    return tuple(
+        Case(name, conditions, settings[where], change, measure) for name, conditions, where, change, measure in PLANTED
+    )
 
 
-DEVELOPED = _cases({
-    "plain": RING, "smooth": MOONS, "digits": DIGITS, "wgan": WGAN, "batchnorm": RING_BN,
-    "labelled": replace(RING, conditional=True),
-})  # fmt: skip
-HELD_OUT = _cases({
-    "plain": GRID, "smooth": replace(MOONS, data="swissroll", scale=0.3), "digits": DIGITS_B, "wgan": WGAN_B, "batchnorm": DIGITS_BN,
-    "labelled": replace(DIGITS, conditional=True),
-})  # fmt: skip
+DEVELOPED = _cases(
+    {
+        "plain": RING,
+        "smooth": MOONS,
+        "digits": DIGITS,
+        "logistic-digits": DIGITS,
+        "wgan": WGAN,
+        "batchnorm": RING_BN,
+        "labelled": replace(RING, conditional=True),
+        "labelled-digits": replace(DIGITS, conditional=True),
+    }
+)
+HELD_OUT = _cases(
+    {
+        "plain": GRID,
+        "smooth": replace(MOONS, data="swissroll", scale=0.3),
+        "digits": DIGITS_B,
+        "logistic-digits": replace(DIGITS_B, objective="nonsaturating"),
+        "wgan": WGAN_B,
+        "batchnorm": DIGITS_BN,
+        "labelled": replace(DIGITS, conditional=True),
+        "labelled-digits": replace(DIGITS_B, conditional=True),
+    }
+)
 
 _HEALTHY_A: dict[str, Loop] = {
     "ring": RING,

@@ -88,7 +88,8 @@ def markdown(found: dict[str, Any], seeds: int, half: str) -> str:
     def told(name: str) -> str:
         row = found[name]
         low, high = row["interval"]
-        return f"{row['hits']} of {row['of']} ({100 * (row['share'] or 0):.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+        share, between = 100 * (row["share"] or 0), f"{100 * low:.1f} to {100 * high:.1f} %"
+        return f"{row['hits']} of {row['of']} ({share:.1f} %, 95 % interval {between})"
 
     lines = [
         f"Half: {half}; {seeds} seeds a case.",
@@ -107,7 +108,6 @@ def markdown(found: dict[str, Any], seeds: int, half: str) -> str:
         verified_of = f"{row['named']} of {row['verified']}"
         if row["verified"] < row["played"]:
             verified_of += f" ({row['played'] - row['verified']} not sick)"
-        lines.append(
-            f"| {row['case']} | {row['condition']} | {verified_of} | {onset} | {row['cured']} of {row['tried']} | {instead} |"
-        )
+        cured = f"{row['cured']} of {row['tried']}"
+        lines.append(f"| {row['case']} | {row['condition']} | {verified_of} | {onset} | {cured} | {instead} |")
     return "\n".join(lines) + "\n"

@@ -131,7 +131,9 @@ def build(spec: Networks, shape: tuple[int, ...], classes: int) -> tuple[Generat
     return Generator(spec, shape, classes), Discriminator(spec, shape, classes)
 
 
-def _perceptron(spec: Networks, inputs: int, width: int, depth: int, norm: str, dropout: float = 0.0) -> list[nn.Module]:
+def _perceptron(
+    spec: Networks, inputs: int, width: int, depth: int, norm: str, dropout: float = 0.0
+) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for i in range(depth):
         layers.append(nn.Linear(inputs if i == 0 else width, width))

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..doctor import Diagnosis, Doctor, Finding
+from ..doctor.doctor import Told
 from .cases import Case
 from .cure import prescribe
 from .loop import Loop, Played, play, prepare
@@ -49,16 +50,15 @@ class Sitting:
 def watched(loop: Loop) -> tuple[Played, Doctor]:
     """Play a loop with a doctor attached as a user attaches one."""
     run = prepare(loop)
-    doctor = Doctor(
-        run.generator,
-        run.discriminator,
-        real=run.reference,
-        holdout=run.holdout,
-        latent=loop.nets.latent,
-        objective=run.losses(),
-        optimizers=run.optimizers,
-        **({"labels": run.labels} if run.labels is not None else {}),  # type: ignore[typeddict-item]
-    )
+    told: Told = {
+        "latent": loop.nets.latent,
+        "objective": run.losses(),
+        "holdout": run.holdout,
+        "optimizers": run.optimizers,
+    }
+    if run.labels is not None:
+        told["labels"] = run.labels
+    doctor = Doctor(run.generator, run.discriminator, real=run.reference, **told)
     play(loop, lambda step, _: doctor.check(step), run)
     return run, doctor
 
@@ -80,9 +80,7 @@ def sit_sick(case: Case, seed: int, controls: dict[str, float], cure: bool = Tru
         controls[key] = measure(play(healthy))
     run, doctor = watched(replace(case.sick, seed=seed))
     truth, found = measure(run), doctor.diagnose()
-    sitting = Sitting(
-        case.name, seed, truth, controls[key], _said(found), found.state.value, seconds=found.seconds
-    )
+    sitting = Sitting(case.name, seed, truth, controls[key], _said(found), found.state.value, seconds=found.seconds)
     right = _right(case, found)
     if not cure or right is None or not right.remedies or truth > _SICK * controls[key]:
         return sitting

@@ -43,13 +43,13 @@ def agreement(run: Played) -> float:
         return 0.0
     made, y = sampled(run, _N)
     given = labelled(run.loop, made)
-    share = float((given == y).float().mean()) if given is not None else 0.0
+    share = float((given == y).float().mean()) if given is not None and y is not None else 0.0
     chance = 1 / run.classes
     return max(0.0, (share - chance) / (1 - chance))
 
 
 def novelty(run: Played) -> float:
-    """How far samples keep from the very training rows: their median distance to one over that of fresh rows, at most 1."""
+    """Median distance of samples to their nearest training row over that of fresh rows, at most 1."""
     if not finite(run):
         return 0.0
     made, _ = sampled(run, _N)

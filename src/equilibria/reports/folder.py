@@ -36,6 +36,7 @@ class Folder:
         info: ``run.json``.
         rows: the lines of ``metrics.jsonl``, one per round, in order.
         evaluation: ``evaluation.json``, or nothing.
+        diagnosis: ``diagnosis.json``, or nothing.
         snapshots: samples by round, in order.
         notes: what was missing or damaged.
     """
@@ -44,6 +45,7 @@ class Folder:
     info: dict[str, Any]
     rows: tuple[dict[str, Any], ...]
     evaluation: dict[str, Any]
+    diagnosis: dict[str, Any]
     snapshots: tuple[Snapshot, ...]
     notes: tuple[str, ...]
 
@@ -74,13 +76,14 @@ def read(path: Path) -> Folder:
         raise RunError(f"'{file}' is not a JSON object", "restore run.json; a run cannot be described without it")
     rows, damaged = _rows(path / "metrics.jsonl")
     notes = [f"{damaged} damaged lines of metrics.jsonl were left out."] if damaged else []
-    evaluation: dict[str, Any] = {}
-    if (path / "evaluation.json").is_file():
-        found = _object(path / "evaluation.json")
-        evaluation = found or {}
+    judged: dict[str, dict[str, Any]] = {}
+    for name in ("evaluation.json", "diagnosis.json"):
+        found = _object(path / name) if (path / name).is_file() else {}
+        judged[name] = found or {}
         if found is None:
-            notes.append("evaluation.json is damaged and was left out.")
-    return Folder(path, info, rows, evaluation, _snapshots(path / "samples"), tuple(notes))
+            notes.append(f"{name} is damaged and was left out.")
+    evaluation, diagnosis = judged.values()
+    return Folder(path, info, rows, evaluation, diagnosis, _snapshots(path / "samples"), tuple(notes))
 
 
 def _object(file: Path) -> dict[str, Any] | None:

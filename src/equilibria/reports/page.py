@@ -14,7 +14,8 @@ _ACRONYMS = {"kl", "js", "tv", "w1", "w2", "mmd", "fid", "kid", "r1", "r2", "ema
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1d1d1b; --quiet: #6a6a65; --line: #e5e5e0; --wash: #f6f6f3;
-  --accent: #0072b2; --mono: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "Liberation Mono", monospace; }
+  --accent: #0072b2; --good: #009e73; --warn: #e69f00; --bad: #d55e00;
+  --mono: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "Liberation Mono", monospace; }
 @media (prefers-color-scheme: dark) { :root { --paper: #141414; --ink: #e7e5e0; --quiet: #9d9b94; --line: #2f2f2d;
   --wash: #1d1d1c; --accent: #6cb4e0; } .plot { filter: invert(.92) hue-rotate(180deg); } }
 * { box-sizing: border-box; }
@@ -76,6 +77,14 @@ pre { margin: 0; padding: 1rem 1.125rem; background: var(--wash); border-radius:
 pre.wrap { white-space: pre-wrap; overflow-wrap: anywhere; } .wrap span { display: inline-block; max-width: 100%; }
 details { margin-top: 1.25rem; } summary { cursor: pointer; color: var(--quiet); font-size: .9375rem; }
 details pre { margin-top: .75rem; }
+.state { padding: .75rem 1rem; background: var(--wash); border-left: 3px solid var(--good); border-radius: .25rem; }
+.state.sick, .finding.critical { border-left-color: var(--bad); } .state small { color: var(--quiet); }
+.finding { margin: 1.75rem 0 0; padding-left: 1rem; border-left: 3px solid var(--line); }
+.finding.warning { border-left-color: var(--warn); } .finding h3 { margin: 0 0 .5rem; }
+.finding h3 span { font-weight: 400; color: var(--quiet); font-size: .875rem; margin-left: .375rem; }
+.finding th small { display: block; color: var(--quiet); font-size: .8125rem; } .finding .scroll { margin: 0 0 1rem; }
+.finding .hint { margin: 0; } .finding details { margin: 0 0 1rem; } code { font: .875em/1.5 var(--mono); }
+pre code { font-size: 1em; }
 ul { margin: 0; padding-left: 1.125rem; } li { margin: .375rem 0; max-width: 40rem; }
 footer { margin-top: 5rem; }
 @media (max-width: 40rem) { main { padding: 2.5rem 1.125rem 4rem; } section { margin-top: 3rem; }

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import DataError
 from ..figures import curves, is_number, png, series
 from ..figures.images import Numbers, array_of
+from .diagnosis import verdict
 from .folder import Folder, read
 from .page import escape, heading, number, page, picture, section, tree, words
 from .samples import frames, show
@@ -76,6 +77,7 @@ def render(
             _header(folder),
             section("Samples", show(made)),
             section("Evaluation", _evaluation(folder)),
+            section("Diagnosis", verdict(folder.diagnosis, folder.info.get("remedies"))),
             section("Training", _charts(folder)),
             section("Configuration", _configuration(folder)),
             section("Data", tree(_data(folder.part("data")))),

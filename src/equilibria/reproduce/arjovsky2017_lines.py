@@ -22,10 +22,9 @@ from ..networks import MLPPair
 from ..objectives import Minimax, Wasserstein
 from ..optimizers import Adam
 from ..penalties import GradientPenalty
-from ..play import Play
-from ..seeding import mix, own_randomness, reseed
+from ..seeding import mix, reseed
 from ..theory.transport import assignment, parallel_lines
-from ..updates import Alternating
+from .arjovsky2017 import discriminate, marks_until
 from .claim import Check, Claim, Outcome, at_least, at_most, close
 
 CLAIM = Claim(
@@ -40,7 +39,6 @@ CLAIM = Claim(
     items=("T28", "B11", "E5", "E61", "E62"),
 )
 _THETAS = (0.1, 0.25, 0.5, 1.0)
-_SILENT = 300  # steps of the JS-GAN: much later its gradients underflow, and such numbers are slow
 _SPECS = {
     "wgan": TwoPlayer(objective=Wasserstein(), penalties=(GradientPenalty(),), latent=Latent(size=1, law="uniform")),
     "gan": TwoPlayer(objective=Minimax(), latent=Latent(size=1, law="uniform")),
@@ -60,9 +58,9 @@ class _Line(nn.Module):
 
 def run(quick: bool) -> Outcome:
     seeds, steps = (2, 1_000) if quick else (5, 2_000)
-    marks, few = _marks(steps), _marks(_SILENT)
+    marks = marks_until(steps, 4)
     critics, pushes = _history(_SPECS["wgan"], seeds, marks)
-    _, vanishing = _history(_SPECS["gan"], seeds, few)
+    _, vanishing = _history(_SPECS["gan"], seeds, marks)
     reported = critics[-1].mean(1)
     wrong = max(abs(float(r) / t - 1) for r, t in zip(reported, _THETAS, strict=True))
     push, vanished = pushes[-1].mean(1), vanishing[-1].mean(1)
@@ -74,7 +72,7 @@ def run(quick: bool) -> Outcome:
     )
     figure, (left, right) = panels(columns=2, width=4.0, height=2.9)
     _draw_distances(left, critics[-1])
-    _draw_pushes(right, {"WGAN-GP": (marks, pushes[:, -1]), "JS-GAN, saturating loss": (few, vanishing[:, -1])})
+    _draw_pushes(right, marks, {"WGAN-GP": pushes[:, -1], "JS-GAN, saturating loss": vanishing[:, -1]})
     rows = zip(_THETAS, reported, push, vanished, strict=True)
     table = {f"theta = {t:g}": [float(r), float(p), float(v)] for t, r, p, v in rows}
     return Outcome(figure, checks, {"critic's estimate, gradient norm of WGAN-GP and JS-GAN": table, "seeds": seeds})
@@ -98,11 +96,6 @@ def _exact() -> tuple[Check, ...]:
     )
 
 
-def _marks(steps: int) -> list[int]:
-    """Four a decade, and the last."""
-    return [*(m for i in range(20) if (m := round(10 ** (i / 4))) < steps), steps]
-
-
 def _batches(seed: int, turn: int) -> Batch:
     source = torch.Generator().manual_seed(mix(seed, turn, 5))
     return {"x": law_named("parallel-lines").sample(64, source)}
@@ -120,21 +113,12 @@ def _history(spec: TwoPlayer, repeats: int, marks: list[int]) -> tuple[Tensor, T
     """The critic's estimates and the generator's gradient norms at some steps, ``(marks, thetas, repeats)``."""
     members = Ensemble(lambda seed: _member(spec, seed), range(len(_THETAS) * repeats))
     adam = Adam(lr=1e-3, betas=(0.0, 0.9))
-    play = Play(members, Alternating(), {p.name: adam for p in members.players}, _batches)
-    estimates, pushes = [], []
-    with own_randomness():
-        for step in range(marks[-1] + 1):
-            if step in marks:
-                found = [_measured(members.member(i), spec) for i in range(len(members.seeds))]
-                estimates.append([f[0] for f in found])
-                pushes.append([f[1] for f in found])
-            draw = play.deal()
-            play.move("discriminator", gradients(members, "discriminator", draw)[0])
-    shape = (len(estimates), repeats, len(_THETAS))
-    return torch.tensor(estimates).view(shape).mT, torch.tensor(pushes).view(shape).mT
+    seen = torch.tensor(discriminate(members, adam, _batches, marks, _measured))
+    estimates, pushes = seen.view(len(marks), repeats, len(_THETAS), 2).transpose(1, 2).unbind(3)
+    return estimates, pushes
 
 
-def _measured(game: Game, spec: TwoPlayer) -> tuple[float, float]:
+def _measured(game: Game) -> tuple[float, float]:
     """On points even along both lines: E f(real) - E f(fake), and the norm of the generator's gradient."""
     along = torch.linspace(-1, 1, 201)[:, None]
     real = torch.cat([torch.zeros_like(along), (along + 1) / 2], 1)
@@ -149,9 +133,9 @@ def _measured(game: Game, spec: TwoPlayer) -> tuple[float, float]:
 def _draw_distances(axes: Axes, critics: Tensor) -> None:
     theta = torch.linspace(0.005, 1.2, 60).tolist()
     exact = [parallel_lines(t) for t in theta]
-    axes.plot(theta, [d.w1 for d in exact], color=PALETTE[0], linewidth=1.5, label="W₁ = |θ|")
-    axes.plot(theta, [d.total_variation for d in exact], color=PALETTE[2], linewidth=1.5, label="TV = 1")
-    axes.plot(theta, [d.js for d in exact], color=PALETTE[1], linewidth=1.5, label="JSD = log 2 (nats)")
+    axes.plot(theta, [d.w1 for d in exact], color=PALETTE[0], linewidth=1.5, label="W₁ = |θ|, slope 1")
+    axes.plot(theta, [d.total_variation for d in exact], color=PALETTE[2], linewidth=1.5, label="TV = 1, slope 0")
+    axes.plot(theta, [d.js for d in exact], color=PALETTE[1], linewidth=1.5, label="JSD = log 2 nats, slope 0")
     for i, at in enumerate(_THETAS):
         for value in critics[i].tolist():
             name = "WGAN-GP critic's estimate" if i == 0 and value == critics[0, 0] else None
@@ -164,11 +148,16 @@ def _draw_distances(axes: Axes, critics: Tensor) -> None:
     legend(axes, "upper left", columns=1)
 
 
-def _draw_pushes(axes: Axes, found: dict[str, tuple[list[int], Tensor]]) -> None:
+def _draw_pushes(axes: Axes, marks: list[int], found: dict[str, Tensor]) -> None:
     axes.axhline(1, color=GREY, linestyle="--", linewidth=1.0, label="slope of W₁")
-    for (name, (marks, rows)), colour in zip(found.items(), PALETTE, strict=False):
+    for (name, rows), colour in zip(found.items(), PALETTE, strict=False):
         for i, one in enumerate(rows.T):
             axes.plot(marks, one, color=colour, linewidth=1.1, label=name if i == 0 else None)
     logarithmic(axes, x=True, y=True)
-    label(axes, "steps of the critic or discriminator", "generator's gradient norm (θ = 1)", "A critic teaches on, D falls silent")
+    label(
+        axes,
+        "steps of the critic or D",
+        "generator's gradient norm (θ = 1)",
+        "A critic teaches on, D falls silent",
+    )
     legend(axes, "lower left")

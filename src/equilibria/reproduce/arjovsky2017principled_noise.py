@@ -56,7 +56,11 @@ def run(quick: bool) -> Outcome:
     coarse = torch.linspace(-2.8, 2.8, 15, dtype=torch.float64)
     places = torch.cartesian_prod(coarse, coarse)
     felt = pull(places, real, fake, _STD)
-    titles = ("Pulled towards the data (darker: stronger) …", "… pushed from generated mass …", "… and both: the descent on log(1 − D*)")
+    titles = (
+        "Pulled towards the data (darker: stronger) …",
+        "… pushed from generated mass …",
+        "… and both: the descent on log(1 − D*)",
+    )
     for panel, arrows, title in zip(axes, (-felt.data, felt.model, -felt.slope), titles, strict=False):
         _draw_field(panel, places, arrows, title)
     legend(axes[0], "lower left")
@@ -187,5 +191,5 @@ def _draw_gradients(axes: Axes) -> None:
     axes.plot(shifts[::2], two_js[::2], "o", color="black", markersize=3, label="2 ∇JSD of the noised laws")
     axes.plot(shifts, clean, color=PALETTE[1], linewidth=1.6, label="samples clean (Thm 3.2)")
     axes.set_ylim(top=1.9 * max(max(noised), max(clean)))
-    label(axes, "shift θ of three generated points", "gradient in θ (nats per unit)", "2 ∇JSD needs noise on both sides")
+    label(axes, "shift θ of three generated points", "gradient in θ (nats per unit)", "2 ∇JSD needs noise on both")
     legend(axes, "upper left")

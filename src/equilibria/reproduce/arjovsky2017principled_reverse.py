@@ -109,7 +109,7 @@ def _weighed(x: Tensor, weights: Tensor, p: Tensor, q: Tensor, charged: dict[str
     dropped, _, invented = _shares(x, weights, cost)
     total = float(kl(q, p, weights) - 2 * js(p, q, weights))
     return [
-        at_most("difference of the summed charges from the divergence (nats)", abs(float(cost @ weights) - total), 1e-9),
+        at_most("summed charges less the divergence (nats)", abs(float(cost @ weights) - total), 1e-9),
         close("charge for dropping a mode of mass 1/2 (nats)", dropped, (1 - math.log(2)) / 2, 1e-3),
         at_least("charge for inventing a mode over that for dropping one", invented / dropped, 10.0),
     ]

@@ -58,7 +58,9 @@ def run(quick: bool) -> Outcome:
     _draw_cells(middle, curves)
     _draw_judge(right, judge, arcs)
     names = ("dim z", "largest rank", "TwoNN dimension", "PCA dimension of a small ball")
-    return Outcome(figure, checks, {"dimensions": [dict(zip(names, row, strict=True)) for row in rows], "cells": curves})
+    return Outcome(
+        figure, checks, {"dimensions": [dict(zip(names, row, strict=True)) for row in rows], "cells": curves}
+    )
 
 
 def _dimensions(n: int) -> tuple[list[Check], list[tuple[float, ...]]]:
@@ -144,7 +146,11 @@ def _translated(repeats: int) -> list[Check]:
     return [
         at_least("curves that meet in space align (1 if so)", float(_align(axes)), 1.0),
         at_least("share of random shifts that part them", sum(b > 0 for b in bounds) / repeats, 1.0),
-        at_least("smallest gap found less the planes' distance", min(g - b for g, b in zip(gaps, bounds, strict=True)), -1e-12),
+        at_least(
+            "smallest gap found less the planes' distance",
+            min(g - b for g, b in zip(gaps, bounds, strict=True)),
+            -1e-12,
+        ),
     ]
 
 
@@ -163,11 +169,15 @@ def _perfect() -> tuple[list[Check], Map, tuple[Tensor, Tensor]]:
     accuracy = ((real > 0.5).double().mean() + (fake < 0.5).double().mean()) / 2
     steepest = torch.cat([up, down]).norm(dim=1).max()
     estimate = (float(value(real.logit(), fake.logit())) + math.log(4)) / 2
-    return [
-        close("perfect discriminator: accuracy on both arcs", float(accuracy), 1.0, 0.0),
-        at_most("perfect discriminator: largest gradient on both arcs", float(steepest), 0.0),
-        close("perfect discriminator: the JSD it reports (nats); log 2, not 0 (E5)", estimate, math.log(2), 1e-6),
-    ], judge, (points[0], points[1])
+    return (
+        [
+            close("perfect discriminator: accuracy on both arcs", float(accuracy), 1.0, 0.0),
+            at_most("perfect discriminator: largest gradient on both arcs", float(steepest), 0.0),
+            close("perfect discriminator: the JSD it reports (nats); log 2, not 0 (E5)", estimate, math.log(2), 1e-6),
+        ],
+        judge,
+        (points[0], points[1]),
+    )
 
 
 def _draw_dimensions(axes: Axes, rows: list[tuple[float, ...]]) -> None:

@@ -28,7 +28,8 @@ def cloud(axes: Axes, made: Tensor, law: Law, source: Tensor | None = None, colo
     assert law.modes is not None and law.std is not None
     low, high = law.modes.amin(0), law.modes.amax(0)
     middle, half = (low + high) / 2, 0.72 * float((high - low).max())
-    axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half), aspect="equal")
+    x, y = middle.tolist()
+    axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), aspect="equal")
     size = [6 * law.std] * len(law.modes)
     rings = EllipseCollection(
         size, size, [0.0] * len(size), units="xy", offsets=law.modes.numpy(), transOffset=axes.transData,

@@ -34,7 +34,7 @@ CLAIM = Claim(
     expected="pairs of digits and negatives that agree, the more the more layers are shared; their measure is another",
     tolerance="tied: agreement above the baseline of independent pairs in every seed; untied: at least nine tenths of "
     "that excess gone, in the mean over seeds. 5 seeds, 1,200 rounds; quick: 2 seeds, 400",
-    budget=(30, 115),
+    budget=(18, 105),
     items=("B28",),
 )
 NETWORKS = MLPPair(width=128, depth=1)
@@ -109,7 +109,7 @@ def _told(look: Look) -> dict[str, list[float]]:
 
 
 def _draw(found: dict[bool, dict[int, Look]], made: dict[bool, Tensor]) -> Figure:
-    figure, axes = panels(columns=3, width=2.9, height=2.6)
+    figure, axes = panels(columns=3, width=2.9, height=3.0)
     _pairs(axes[0], made[True], "Tied: each code's digit, negative below")
     _pairs(axes[1], made[False], "Untied: the same codes, nothing shared")
     for tied, colour in ((True, PALETTE[0]), (False, PALETTE[1])):

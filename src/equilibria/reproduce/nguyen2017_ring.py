@@ -3,7 +3,8 @@
 The paper's own networks (each discriminator one hidden layer, codes of 256, batches of 512, 25,000 rounds of Adam 2e-4)
 did not open here within 6,000 rounds. These give each discriminator, the control's too, a second hidden layer, and
 shrink codes, batch and budget; they were chosen on two seeds among eight settings. The control is not always closed: a
-seed may open late, so it is judged by its median seed.
+seed may open late, so it is judged by its median seed. Weights of .1 in place of 1 shift nothing between coverage and
+precision here.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ CLAIM = Claim(
     expected="all 8 modes, the GAN collapses (pictures and a curve; no number printed)",
     tolerance="alpha = beta = 1: 8 modes in every seed; the plain GAN in the same networks: fewer than 8 in the median "
     "seed. 5 seeds, 3,000 rounds; quick: 3 seeds, 1,500. In full also, without a gate, alpha or beta of .1",
-    budget=(25, 140),
+    budget=(22, 140),
     items=("B10",),
 )
 NETWORKS = MLPPair(depth=2, discriminator_depth=2, activation="relu")

@@ -121,6 +121,20 @@ def read(path: Path) -> Saved:
         raise DamagedError(f"state.safetensors: {error}") from error
 
 
+def drop(folder: Path, beyond: int) -> None:
+    """Delete the checkpoints of rounds after ``beyond``, newest first.
+
+    Raises:
+        RunError: one cannot be deleted.
+    """
+    for path in reversed(listed(folder)):
+        if round_of(path) > beyond:
+            try:
+                _discard(path)
+            except OSError as error:
+                raise disk.disk_error(error, path) from error
+
+
 def listed(folder: Path) -> list[Path]:
     """The checkpoints of a folder, oldest first."""
     if not folder.is_dir():

@@ -113,10 +113,16 @@ class Checkpoints:
         keep: how many are kept.
         log: put on the disk before each checkpoint.
         resumed: the checkpoint that the play was continued from.
+
+    Attributes:
+        first: called before each checkpoint: what must not be younger than it.
+        then: called with the folder of each new checkpoint.
     """
 
     def __init__(self, folder: Path, every: int, keep: int, log: Log, resumed: checkpoint.Saved | None = None) -> None:
-        self.folder, self.every, self.keep, self.log = folder, every, keep, log
+        self.folder, self.every, self.keep = folder, every, keep
+        self.first: list[Callable[[], None]] = [log.sync]
+        self.then: list[Callable[[Path], None]] = []
         self.saved = resumed.round if resumed else -1
         self.before, self.started = resumed.seconds if resumed else 0.0, time.monotonic()
 
@@ -130,9 +136,12 @@ class Checkpoints:
 
     def look(self, play: Play, losses: dict[str, Loss]) -> None:
         if self.saved != play.round:
-            self.log.sync()
-            checkpoint.save(play, self.folder, self.keep, self.seconds)
+            for call in self.first:
+                call()
+            made = checkpoint.save(play, self.folder, self.keep, self.seconds)
             self.saved = play.round
+            for tell in self.then:
+                tell(made)
 
     def close(self, play: Play) -> None: ...
 

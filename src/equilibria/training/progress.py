@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,17 @@ from .hooks import Log
 
 
 class Bar:
-    """A progress bar with rate, time left and key numbers; a line now and then where there is no terminal."""
+    """A progress bar with rate, time left and key numbers; a line now and then where there is no terminal.
 
-    def __init__(self, log: Log, steps: int, done: int) -> None:
-        self.log, self.steps, self.first = log, steps, done
+    Args:
+        log: has the numbers.
+        steps: the last round.
+        done: rounds played before.
+        said: what else is to be shown: the conditions that the doctor finds.
+    """
+
+    def __init__(self, log: Log, steps: int, done: int, said: Callable[[], str] = lambda: "") -> None:
+        self.log, self.steps, self.first, self.said = log, steps, done, said
         self.started = time.monotonic()
         self.live = sys.stderr.isatty()
         console = Console(stderr=True)
@@ -32,9 +39,10 @@ class Bar:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[numbers]}"),
+            TextColumn("[red]{task.fields[said]}"),
         )
         self.bar = Progress(*columns, console=console, disable=not self.live, transient=True)
-        self.task = self.bar.add_task("training", total=steps, completed=done, rate="", numbers="")
+        self.task = self.bar.add_task("training", total=steps, completed=done, rate="", numbers="", said="")
         self.bar.start()
         self.shown = 0.0
         self.next_line = done
@@ -47,11 +55,12 @@ class Bar:
     def look(self, play: Play, losses: dict[str, Loss]) -> None:
         self.shown = time.monotonic()
         rate = (play.round - self.first) / max(1e-9, self.shown - self.started)
-        numbers = key_numbers(self.log.latest)
-        self.bar.update(self.task, completed=play.round, rate=f"{rate:.1f} rounds/s", numbers=numbers)
+        numbers, said = key_numbers(self.log.latest), self.said()
+        self.bar.update(self.task, completed=play.round, rate=f"{rate:.1f} rounds/s", numbers=numbers, said=said)
         if not self.live:
             left = (self.steps - play.round) / max(rate, 1e-9)
-            print(f"round {play.round}/{self.steps}  {rate:.1f}/s  {left:.0f} s left  {numbers}", file=sys.stderr)
+            line = f"round {play.round}/{self.steps}  {rate:.1f}/s  {left:.0f} s left  {numbers}  {said}"
+            print(line.rstrip(), file=sys.stderr)
             self.next_line = play.round + max(1, self.steps // 10)
 
     def close(self, play: Play) -> None:

@@ -10,7 +10,7 @@ from ..records import record
 
 @record
 class Settings:
-    """How a run is carried out; nothing here changes what is learnt but the precision.
+    """How a run is carried out; nothing here changes what is learnt but the precision and ``auto_remedy``.
 
     Args:
         device: ``"auto"`` (an accelerator where there is one), ``"cpu"``, ``"cuda"``, …
@@ -21,6 +21,10 @@ class Settings:
         keep: checkpoints kept, the newest.
         progress: whether to show a progress bar.
         evaluate: whether a run is judged when it is finished.
+        doctor: whether the doctor looks at the run as it goes; it changes nothing of it.
+        auto_remedy: whether, when the doctor finds something critical, the run goes back to the checkpoint before its
+            onset and on from there with the doctor's remedy in its recipe: at most three times, no remedy twice. At
+            least a dozen checkpoints are kept.
         trackers: ``"tensorboard"``, ``"wandb"``, …, through accelerate.
 
     Raises:
@@ -35,11 +39,15 @@ class Settings:
     keep: int = 3
     progress: bool = True
     evaluate: bool = True
+    doctor: bool = True
+    auto_remedy: bool = False
     trackers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.precision not in {"float32", "bfloat16"}:
             raise ConfigError(f"precision '{self.precision}'", "use float32 or bfloat16")
+        if self.auto_remedy and not self.doctor:
+            raise ConfigError("auto_remedy=True without the doctor, who finds what to remedy", "leave doctor=False out")
         for name in ("log_every", "sample_every", "checkpoint_every", "keep"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -75,7 +75,8 @@ class Ward:
         if self.pair.latent:
             doctor.subject.latent = self.pair.latent
             doctor.chart.facts["latent/size"] = float(self.pair.latent)
-        doctor.chart.words |= self.pair.unseen
+        words = {what: _why(need) for what, need in doctor.chart.words.items()}
+        doctor.chart.words = {what: why for what, why in words.items() if why} | dict(self.pair.unseen)
         return doctor
 
     def _rows(self, held_out: bool) -> tuple[Tensor, Tensor | None]:
@@ -95,6 +96,19 @@ class Ward:
             if holders:
                 found[role] = self.play.optimizers[holders[0][1]]
         return found
+
+
+_WHY = {
+    "labels=": "",  # a game without labels has none to obey
+    "objective=": "the losses of this game are no pair that the doctor knows",
+    "holdout=": "no rows of the data are held out; set data.held_out",
+    "optimizers=": "the networks looked at have no optimiser of their own",
+}
+
+
+def _why(need: str) -> str:
+    """What a doctor misses that is told of a loop of one's own by arguments, in the words of a run."""
+    return next((why for argument, why in _WHY.items() if need.startswith(f"pass {argument}")), need)
 
 
 def ward_of(play: Play, data: Dataset) -> Ward:
@@ -205,7 +219,7 @@ class _Dealt:
         return torch.cat([draw[name].reshape(n, -1).float() for name in self.codes], 1)
 
     def make(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        draw, start = self(len(z)), 0
+        draw, start = self(max(len(z), _TRIED)), 0  # what the codes do not replace may need more rows than one
         tensors = dict(draw.tensors)
         for name, (shape, kind) in self.codes.items():
             width = int(torch.Size(shape).numel())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .adversary import GRADIENTS, OPPONENT
+from .adversary import GRADIENTS, NOISE, OPPONENT
 from .networks import GROWTH, INPUTS
 from .rule import Rule, View
 from .samples import SAMPLES
 from .wiring import WIRING
 
-RULES: tuple[Rule, ...] = (*WIRING, *INPUTS, *OPPONENT, *GROWTH, *GRADIENTS, *SAMPLES)
+RULES: tuple[Rule, ...] = (*WIRING, *INPUTS, *OPPONENT, *GROWTH, *GRADIENTS, *SAMPLES, *NOISE)
 __all__ = ["RULES", "Rule", "View"]

@@ -24,11 +24,10 @@ def _blind(view: View) -> Signs:
 
 
 def _weak(view: View) -> Signs:
-    gap = view.median("probe/auc") - view.median("scores/auc")
-    tries = not view.mean("wiring/descent", 6) < 0.4
-    partly = 0.05 < view.median("cells/missing") < 0.75 and view.median("samples/distance") < 0.7
+    gap = view.median("probe/auc") - view.median("scores/auc", 8)
+    tries = not view.mean("wiring/descent", 8) < 0.4
     return when(
-        view["probe/auc"] > 0.9 and gap > 0.15 and tries and view.ill and not partly,
+        view["probe/auc"] > 0.9 and gap > 0.15 and tries and view.ill and not view.partly,
         view,
         ("scores/auc", "near that of the probe"),
         ("probe/auc", "an independent classifier tells the sides apart"),
@@ -61,9 +60,10 @@ def _strong(view: View) -> Signs:
 
 def _noisy(view: View) -> Signs:
     return when(
-        view.median("gradient/snr", 5) < 0.05 and view.ill and view["scores/auc"] > 0.6,
+        view.ill and (view.median("gradient/snr", 5) < 0.05 or view.median("gradient/step-snr", 6) < 1.0),
         view,
-        ("gradient/snr", "above 0.05: batches agree on a direction"),
+        ("gradient/snr", "above 0.05: batches of 64 agree on a direction"),
+        ("gradient/step-snr", "above 1: the loop's own batches hold more signal than noise"),
         ("gradient/burst", "largest over median gradient norm of 6 draws"),
     )
 
@@ -87,7 +87,7 @@ OPPONENT: tuple[Rule, ...] = (
         "The discriminator gives real and generated rows the same score though they are far apart, and cannot learn "
         "otherwise: its score does not depend on its input, or its units are dead.",
         "Goodfellow et al. 2014, Proposition 1: the optimal score is log p/q",
-        ("larger-discriminator",),
+        ("seeing-discriminator",),
     ),
     Rule(
         Condition.DISCRIMINATOR_TOO_WEAK,
@@ -144,12 +144,15 @@ GRADIENTS: tuple[Rule, ...] = (
         "Karras et al. 2020 (ADA), section 2; Arora et al. 2017",
         ("more-data", "slope-penalty"),
     ),
+)
+NOISE: tuple[Rule, ...] = (
     Rule(
         Condition.NOISY_GRADIENT,
         CRITICAL,
         _noisy,
         3,
-        "The generator's gradient is mostly noise: batches disagree on where to go, and the samples do not get nearer to "
+        "The generator's gradient is mostly noise: batches disagree on where to go, and the samples do not get "
+        "nearer to "
         "the data.",
         "Arjovsky & Bottou 2017, Theorem 2.6",
         ("larger-batch", "slope-penalty"),

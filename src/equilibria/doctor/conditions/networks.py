@@ -86,8 +86,10 @@ def _label(view: View) -> Signs:
 
 def _diverged(view: View) -> Signs:
     size = view["samples/size"]
+    largest = max((v for v in view.past("samples/size", view.at + 1) if math.isfinite(v)), default=0.0)
+    growing = size > 4 and size >= 0.7 * largest
     return when(
-        size > 4 or (view["size/generator"] > 30 and view.far) or not math.isfinite(view["samples/distance"]),
+        growing or (view["size/generator"] > 30 and view.far) or not math.isfinite(view["samples/distance"]),
         view,
         ("samples/size", "about 1: samples are of the data's size"),
         ("size/generator", "parameters are of the size they started with"),
@@ -115,9 +117,9 @@ def _lipschitz(view: View) -> Signs:
 def _tight(view: View) -> Signs:
     scale = view.chart.space.scale
     return when(
-        view.chart.objective.wasserstein and view["slopes/largest"] * scale < 0.02 and view.far,
+        view.chart.objective.wasserstein and view["slopes/largest"] * scale < 1e-4 and view["probe/auc"] > 0.95,
         view,
-        ("slopes/largest", "about 1: a critic flatter than this gives the generator next to no gradient"),
+        ("slopes/largest", "about 1, at least 1e-4: a critic flatter than this gives next to no gradient"),
     )
 
 
@@ -147,7 +149,8 @@ INPUTS: tuple[Rule, ...] = (
         CRITICAL,
         _lipschitz,
         3,
-        "The critic's slopes grow without bound. The Wasserstein loss is a distance only over functions of bounded slope; "
+        "The critic's slopes grow without bound. The Wasserstein loss is a distance only over functions of "
+        "bounded slope; "
         "unbounded, the critic's loss measures how steep it has become and nothing else.",
         "Arjovsky et al. 2017, equation 2; Gulrajani et al. 2017",
         ("gradient-penalty",),
@@ -167,7 +170,8 @@ INPUTS: tuple[Rule, ...] = (
         CRITICAL,
         _mismatch,
         3,
-        "Samples in eval mode are far worse than in train mode (or the reverse): the running statistics of a batch norm "
+        "Samples in eval mode are far worse than in train mode (or the reverse): the running statistics of a "
+        "batch norm "
         "do not fit what the network computes.",
         "Ioffe & Szegedy 2015, Algorithm 2",
         ("fix-normalisation",),
@@ -187,7 +191,8 @@ INPUTS: tuple[Rule, ...] = (
         CRITICAL,
         _narrow,
         3,
-        "The samples lie on a set of lower dimension than the data: a generator cannot make more dimensions than its code "
+        "The samples lie on a set of lower dimension than the data: a generator cannot make more dimensions "
+        "than its code "
         "has.",
         "Arjovsky & Bottou 2017, Lemma 1",
         ("larger-latent",),
@@ -197,7 +202,8 @@ INPUTS: tuple[Rule, ...] = (
         CRITICAL,
         _label,
         3,
-        "Samples do not have the label that was asked for. The discriminator must see the label beside real and generated "
+        "Samples do not have the label that was asked for. The discriminator must see the label beside real and "
+        "generated "
         "rows alike, or it cannot teach the generator to obey it.",
         "Mirza & Osindero 2014, equation 2, with D conditioned in both terms",
         ("use-labels",),
@@ -207,7 +213,8 @@ INPUTS: tuple[Rule, ...] = (
         CRITICAL,
         _leak,
         3,
-        "The discriminator tells batches apart rather than rows: with real and generated rows in one batch it hardly can. "
+        "The discriminator tells batches apart rather than rows: with real and generated rows in one batch it "
+        "hardly can. "
         "Its batch norm reads the side off the batch's statistics.",
         "Salimans et al. 2016, section 3.5",
         ("norm-without-batch",),

@@ -66,6 +66,11 @@ class View:
         return self.median("samples/distance") > limit or self.median("cells/missing") > 0.1
 
     @property
+    def partly(self) -> bool:
+        """Whether samples lie where part of the data lies, and another part has none."""
+        return 0.05 < self.median("cells/missing") < 0.75 and self.median("samples/distance") < 0.75
+
+    @property
     def stalled(self) -> bool:
         """Whether the distance to the data has not fallen by a fifth over the last third of the steps."""
         rows = self.chart.checkups[: self.at + 1]
@@ -78,8 +83,8 @@ class View:
 
     @property
     def ill(self) -> bool:
-        """Far from the data and not getting nearer."""
-        return self.far and self.stalled
+        """Far from the data and not getting nearer, or farther than a generator that always gives the data's mean."""
+        return self.far and (self.stalled or self.median("samples/distance") > 1.0)
 
 
 _START = 4  # check-ups that belong to the start of a run

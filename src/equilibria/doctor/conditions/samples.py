@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 from ..chart import median
 from ..findings import Condition, Evidence, Severity
 from .rule import Rule, View, when
@@ -18,7 +21,7 @@ def _sets(view: View, count: int) -> list[set[int]]:
 
 def _overlap(sets: list[set[int]]) -> float:
     """Mean share of cells in common between neighbours in time."""
-    pairs = [(a, b) for a, b in zip(sets, sets[1:], strict=False) if a | b]
+    pairs = [(a, b) for a, b in itertools.pairwise(sets) if a | b]
     return sum(len(a & b) / len(a | b) for a, b in pairs) / len(pairs) if pairs else 1.0
 
 
@@ -26,7 +29,11 @@ def _hopping(view: View) -> Signs:
     sets = _sets(view, 6)
     few = median(view.past("cells/missing", 6)) > 0.3
     moves = len(sets) == 6 and _overlap(sets) < 0.6 and len(set().union(*sets)) > 1.5 * max(len(s) for s in sets)
-    return when(few and moves, view, ("cells/missing", "0: every part of the data has samples; and the same parts at each check-up"))
+    return when(
+        few and moves,
+        view,
+        ("cells/missing", "0: every part of the data has samples; and the same parts at each check-up"),
+    )
 
 
 def _collapsed(view: View) -> Signs:
@@ -53,18 +60,21 @@ def _oscillating(view: View) -> Signs:
     means = [c.arrays["mean"] for c in view.chart.checkups[max(0, view.at - 6) : view.at + 1] if "mean" in c.arrays]
     if len(means) < 6:
         return None
-    steps = [_distance(a, b) for a, b in zip(means, means[1:], strict=False)]
+    steps = [_distance(a, b) for a, b in itertools.pairwise(means)]
     path, net = sum(steps), _distance(means[0], means[-1])
     return when(
-        path / len(steps) > 0.25 and net < 0.5 * path and view.far and view.stalled,
+        path / len(steps) > 0.25 and net < 0.5 * path and view.ill and not view.partly,
         view,
-        ("samples/distance", "falls while training goes well; here the samples' mean moves on without getting anywhere"),
+        (
+            "samples/distance",
+            "falls while training goes well; here the samples' mean moves on without getting anywhere",
+        ),
         ("motion/turn-generator", "cosine between the last two displacements"),
     )
 
 
 def _distance(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    return sum((x - y) ** 2 for x, y in zip(a, b, strict=False)) ** 0.5
+    return math.dist(a, b)
 
 
 def _incapable(view: View) -> Signs:
@@ -99,6 +109,16 @@ SAMPLES: tuple[Rule, ...] = (
         ("slope-penalty", "balance-turns", "relativistic-with-penalties"),
     ),
     Rule(
+        Condition.OSCILLATION,
+        CRITICAL,
+        _oscillating,
+        2,
+        "The samples move, and keep moving, without getting nearer to the data: the players chase each other in "
+        "circles.",
+        "Mescheder et al. 2018, section 2 (Dirac-GAN); Gidel et al. 2019",
+        ("slope-penalty", "lower-learning-rates"),
+    ),
+    Rule(
         Condition.MODE_COLLAPSE,
         CRITICAL,
         _collapsed,
@@ -107,15 +127,6 @@ SAMPLES: tuple[Rule, ...] = (
         "discriminator likes best.",
         "Goodfellow 2016, section 5.1.1: maximin in place of minimax",
         ("slope-penalty", "balance-turns", "relativistic-with-penalties"),
-    ),
-    Rule(
-        Condition.OSCILLATION,
-        CRITICAL,
-        _oscillating,
-        2,
-        "The samples move, and keep moving, without getting nearer to the data: the players chase each other in circles.",
-        "Mescheder et al. 2018, section 2 (Dirac-GAN); Gidel et al. 2019",
-        ("slope-penalty", "lower-learning-rates"),
     ),
     Rule(
         Condition.GENERATOR_LACKS_CAPACITY,

@@ -15,14 +15,14 @@ def _not_finite(view: View) -> Signs:
 
 
 def _overflow(view: View) -> Signs:
-    return when(view["numbers/largest"] > 1e9, view, ("numbers/largest", "below 1e9"))
+    return when(view["numbers/largest"] > 1e6, view, ("numbers/largest", "below 1e6"))
 
 
 def _still(player: str) -> object:
     def sign(view: View) -> Signs:
         name = f"wiring/still-{player}"
         # A generator that no gradient reaches stands still too, but that is another condition.
-        reached = player == "discriminator" or not view["gradient/declared"] == 0
+        reached = player == "discriminator" or view["gradient/declared"] != 0
         return when(view[name] == 1.0 and reached, view, (name, "0 once training has begun"))
 
     return sign
@@ -67,8 +67,8 @@ def _double_sigmoid(view: View) -> Signs:
 
 
 def _swapped(view: View) -> Signs:
-    against = view.mean("wiring/descent", 6)
-    shows = view["scores/auc"] < 0.3 and view["probe/auc"] > 0.8 and against < -0.4
+    against = view.mean("wiring/descent", view.at + 1)
+    shows = view.median("scores/auc") < 0.3 and view["probe/auc"] > 0.8 and against < -0.25
     return when(
         shows,
         view,
@@ -79,8 +79,8 @@ def _swapped(view: View) -> Signs:
 
 
 def _same_batch(view: View) -> Signs:
-    apart = view["probe/auc"] > 0.9 and view.median("samples/distance") > 0.4
-    astray = abs(view.mean("wiring/descent", 6)) < 0.4
+    apart = view["probe/auc"] > 0.9 and view.median("samples/distance") > 0.4 and not view.partly
+    astray = abs(view.mean("wiring/descent", view.at + 1)) < 0.4
     could = not view.chart.last["learn/discriminator"] < 0.8
     alive = view["motion/discriminator"] > 0 and view["slopes/between"] > 1e-6
     return when(
@@ -95,17 +95,6 @@ def _same_batch(view: View) -> Signs:
 _READ_D = "Goodfellow et al. 2014, Algorithm 1: the discriminator ascends E_p log D + E_q log(1 - D)"
 WIRING: tuple[Rule, ...] = (
     Rule(
-        Condition.NOT_A_NUMBER,
-        CRITICAL,
-        _not_finite,
-        1,
-        "A parameter, a sample or a score is no longer a finite number. From there on every step makes more of them: "
-        "the run cannot recover by itself. Overflow in low precision, a learning rate that is too high, or a division "
-        "by zero in a loss are the usual reasons.",
-        "IEEE 754; Micikevicius et al. 2018 for low precision",
-        ("full-precision", "lower-learning-rates", "clip-gradients"),
-    ),
-    Rule(
         Condition.OVERFLOW,
         CRITICAL,
         _overflow,
@@ -114,6 +103,17 @@ WIRING: tuple[Rule, ...] = (
         "high, for one step even, is the usual reason.",
         "Mescheder et al. 2017, section 3: step sizes beyond the stability limit",
         ("lower-learning-rates", "clip-gradients"),
+    ),
+    Rule(
+        Condition.NOT_A_NUMBER,
+        CRITICAL,
+        _not_finite,
+        1,
+        "A parameter, a sample or a score is no longer a finite number. From there on every step makes more of them: "
+        "the run cannot recover by itself. A logarithm of a probability that has become exactly 0, overflow in low "
+        "precision, and a division by zero in a loss are the usual reasons.",
+        "IEEE 754; Micikevicius et al. 2018 for low precision",
+        ("stable-losses", "lower-learning-rates", "clip-gradients"),
     ),
     Rule(
         Condition.GENERATOR_NEVER_UPDATED,
@@ -140,7 +140,8 @@ WIRING: tuple[Rule, ...] = (
         CRITICAL,
         _wrong_player,
         1,
-        "An optimiser holds parameters of the other player. A discriminator's step that also moves the generator trains "
+        "An optimiser holds parameters of the other player. A discriminator's step that also moves the "
+        "generator trains "
         "it to be told apart, which is the opposite of its own loss.",
         "Goodfellow et al. 2014, equation 1: each player has its own parameters",
         ("own-parameters-only",),
@@ -171,7 +172,8 @@ WIRING: tuple[Rule, ...] = (
         CRITICAL,
         _double_sigmoid,
         1,
-        "The discriminator ends in a sigmoid and its loss applies another one: the loss sees numbers between 0 and 1 as "
+        "The discriminator ends in a sigmoid and its loss applies another one: the loss sees numbers between 0 "
+        "and 1 as "
         "log-odds, so it can never call a row surely fake, and the inner sigmoid saturates.",
         _READ_D,
         ("one-sigmoid",),
@@ -181,7 +183,8 @@ WIRING: tuple[Rule, ...] = (
         CRITICAL,
         _swapped,
         3,
-        "The discriminator scores generated rows higher than real ones, consistently, though the sides are easy to tell "
+        "The discriminator scores generated rows higher than real ones, consistently, though the sides are easy "
+        "to tell "
         "apart: it is trained with the labels the wrong way round, and the generator, which wants high scores, is "
         "already content.",
         _READ_D,

@@ -43,7 +43,9 @@ VITALS: dict[str, Vital] = {
     "samples/at-edge": Vital("share", "entries of samples within 0.5 % of the range's ends"),
     "real/at-edge": Vital("share", "entries of real rows at the same ends"),
     "samples/duplicates": Vital("share", "samples that are near copies of another", "Arora & Zhang 2018"),
-    "samples/dimension": Vital("dimensions", "intrinsic dimension of the samples (two nearest neighbours)", "Facco et al. 2017"),
+    "samples/dimension": Vital(
+        "dimensions", "intrinsic dimension of the samples (two nearest neighbours)", "Facco et al. 2017"
+    ),
     "samples/memorised": Vital("ratio", "distance of samples to training rows over that to unseen rows"),
     "samples/train-distance": Vital("data rms", "samples/distance with both networks in train mode"),
     "samples/eval-distance": Vital("data rms", "samples/distance with both networks in eval mode"),
@@ -60,17 +62,24 @@ VITALS: dict[str, Vital] = {
     "scores/certainty": Vital("logit", "median magnitude of all scores"),
     "scores/unseen": Vital("logit", "mean score of held-out rows"),
     "scores/unseen-auc": Vital("probability", "the discriminator ranks an unseen real row above a generated one"),
-    "scores/seen-unseen-auc": Vital("probability", "the discriminator ranks a training row above an unseen one", "Arora et al. 2017"),
+    "scores/seen-unseen-auc": Vital(
+        "probability", "the discriminator ranks a training row above an unseen one", "Arora et al. 2017"
+    ),
     "scores/mixed-auc": Vital("probability", "scores/auc when real and generated rows share their batches"),
-    "slopes/real": Vital("logit per unit", "mean norm of the score's input gradient on real rows", "Mescheder et al. 2018"),
+    "slopes/real": Vital(
+        "logit per unit", "mean norm of the score's input gradient on real rows", "Mescheder et al. 2018"
+    ),
     "slopes/fake": Vital("logit per unit", "the same on generated rows"),
     "slopes/between": Vital("logit per unit", "the same between real and generated rows", "Gulrajani et al. 2017"),
     "slopes/largest": Vital("logit per unit", "the largest of those"),
     "gradient/declared": Vital("norm", "gradient of the generator's declared loss in its parameters, mean of 6 draws"),
     "gradient/saturating": Vital("norm", "gradient of log(1 - D(G(z)))", f"{_AB}, Theorem 2.4"),
     "gradient/nonsaturating": Vital("norm", "gradient of -log D(G(z))", f"{_AB}, Theorem 2.5"),
-    "gradient/bound": Vital("norm", "M eps/(1 - eps), what gradient/saturating can be at most near a perfect D", f"{_AB}, Theorem 2.4"),
+    "gradient/bound": Vital(
+        "norm", "M eps/(1 - eps), what gradient/saturating can be at most near a perfect D", f"{_AB}, Theorem 2.4"
+    ),
     "gradient/snr": Vital("ratio", "squared norm of the mean gradient over its variance between batches of 64"),
+    "gradient/step-snr": Vital("ratio", "the same for the loop's own steps, from Adam's or RMSprop's second moment"),
     "gradient/burst": Vital("ratio", "largest over median gradient norm of 6 draws", f"{_AB}, Theorem 2.6"),
     "motion/generator": Vital("per step", "relative movement of the generator's parameters since the last check-up"),
     "motion/discriminator": Vital("per step", "the same for the discriminator"),
@@ -86,12 +95,16 @@ VITALS: dict[str, Vital] = {
     "wiring/unmoved-discriminator": Vital("share", "the same for the discriminator"),
     "wiring/left-out-generator": Vital("share", "trainable parameters of the generator that no optimiser holds"),
     "wiring/left-out-discriminator": Vital("share", "the same for the discriminator"),
-    "wiring/held-by-discriminator": Vital("share", "the generator's parameters that the discriminator's optimiser holds"),
+    "wiring/held-by-discriminator": Vital(
+        "share", "the generator's parameters that the discriminator's optimiser holds"
+    ),
     "wiring/held-by-generator": Vital("share", "the discriminator's parameters that the generator's optimiser holds"),
     "wiring/leftover-ratio": Vital("ratio", "norm of the gradient left in the generator over that of a recomputed one"),
     "wiring/leftover-likeness": Vital("cosine", "between the gradients left after two steps in a row"),
     "wiring/descent": Vital("cosine", "between what the discriminator's optimiser follows and a proper gradient"),
-    "learn/discriminator": Vital("probability", "AUC of a copy of the discriminator after 60 steps of its own", "Grnarova et al. 2019", 3),
+    "learn/discriminator": Vital(
+        "probability", "AUC of a copy of the discriminator after 60 steps of its own", "Grnarova et al. 2019", 3
+    ),
     "learn/generator": Vital("data rms", "distance that a copy of the generator reaches when fitted by itself", "", 3),
 }
 """Every vital by name."""

@@ -69,6 +69,7 @@ def examine(
         if values["numbers/outputs"] + values["numbers/parameters"] == 0:
             values |= _looked_into(subject, chart, (x, y), (fake, label))
             values |= wiring.leftovers(subject, memory, values.get("gradient/declared", math.nan), step)
+            values |= wiring.step_noise(subject, optimizers, values.get("gradient/declared", math.nan))
             values |= wiring.descent(subject, chart, memory, optimizers, (x, fake))
         values |= wiring.motion(subject, memory, chart, step)
         found, words = wiring.holdings(subject, optimizers)

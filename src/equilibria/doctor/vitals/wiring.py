@@ -122,6 +122,31 @@ def descent(
     return {"wiring/descent": cosine(followed, proper)}
 
 
+def step_noise(subject: Subject, optimizers: Optimizers, gradient: float) -> Values:
+    r"""Signal over noise of the generator's own steps: :math:`\|\bar g\|^2 / (\sum v - \|\bar g\|^2)`.
+
+    ``v`` is Adam's running mean of squared gradients, which holds the noise of the loop's own batches; the mean
+    gradient is the doctor's.
+    """
+    optimizer = optimizers.get("generator")
+    if optimizer is None or not math.isfinite(gradient):
+        return {}
+    total, found = 0.0, False
+    for group in optimizer.param_groups:
+        second = group.get("betas", (0.0, 0.99))[1] if "betas" in group else group.get("alpha", 0.99)
+        for p in group["params"]:
+            state = optimizer.state.get(p, {})
+            kept = state.get("exp_avg_sq", state.get("square_avg"))
+            if kept is not None:
+                age = float(state.get("step", 1e9))
+                total += float(kept.sum()) / max(1 - second**age, 1e-6)
+                found = True
+    if not found:
+        return {}
+    signal = gradient**2
+    return {"gradient/step-snr": signal / max(total - signal, 1e-3 * signal, 1e-30)}
+
+
 def _followed(subject: Subject, optimizers: Optimizers) -> Tensor | None:
     """The running mean of the gradients that an optimiser with momentum keeps."""
     optimizer = optimizers.get("discriminator")

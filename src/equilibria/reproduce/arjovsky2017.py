@@ -1,0 +1,41 @@
+"""What the reproductions of Arjovsky and his co-authors share: discriminators trained while generators stand still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from ..ensemble import Ensemble
+from ..game import Batches, Game, gradients
+from ..optimizers import OptimizerSpec
+from ..play import Play
+from ..seeding import own_randomness
+from ..updates import Alternating
+
+Seen = TypeVar("Seen")
+
+
+def discriminate(
+    members: Ensemble, optimizer: OptimizerSpec, batches: Batches, marks: Sequence[int], look: Callable[[Game], Seen]
+) -> list[list[Seen]]:
+    """Train every member's discriminator alone, and look at each member after some numbers of steps.
+
+    Returns:
+        What ``look`` saw, by mark and member.
+    """
+    play = Play(members, Alternating(), {player.name: optimizer for player in members.players}, batches)
+    seen: list[list[Seen]] = []
+    with own_randomness():
+        play.prepare()
+        for step in range(1, marks[-1] + 1):
+            draw = play.deal()
+            play.move("discriminator", gradients(members, "discriminator", draw)[0])
+            if step in marks:
+                seen.append([look(members.member(i)) for i in range(len(members.seeds))])
+    return seen
+
+
+def marks_until(steps: int, per_decade: int) -> list[int]:
+    """Numbers of steps, evenly spaced by their logarithms, from 1 to ``steps``."""
+    count = 1 + per_decade * len(str(steps))
+    return sorted({m for i in range(count) if (m := round(10 ** (i / per_decade))) < steps} | {1, steps})

@@ -1,0 +1,107 @@
+"""The Helvetica scenario: a generator trained too long against a discriminator that keeps still gives up its variety.
+
+A schedule is so many turns of the discriminator, then so many of the generator; every schedule plays the same number
+of rounds, so that the rarer player has as many turns everywhere. A snapshot is collapsed if it holds at most three of
+the eight modes. What schedules do depends on more than their ratio: in our trials generators that start
+as a small blob, or have codes of eight dimensions, lost modes under the discriminator's schedule too (2 to 5 were
+left), because -log D seeks modes when D is nearly optimal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from ..data import Dataset, load
+from ..ensemble import Ensemble
+from ..figures.panels import GREY, PALETTE, label, legend, panels
+from ..games.spec import Latent
+from ..games.two_player import TwoPlayer
+from ..metrics.modes import modes
+from ..networks import MLPPair
+from ..optimizers import Adam
+from ..play import Play
+from .claim import Claim, Outcome, at_least, at_most
+from .side_by_side import Turns, batches_of, seeded
+
+CLAIM = Claim(
+    paper="goodfellow2014",
+    figure="section 6 (the Helvetica scenario)",
+    statement="G must not be trained too much without updating D, or it collapses many codes to the same point.",
+    expected="none printed",
+    tolerance="ring of 8, 5 seeds: with 20 turns of G for one of D at most 3 modes at every snapshot, with 20 of D for "
+    "one of G more than 3 at the end, every seed",
+    budget=(36, 240),
+    items=("B1",),
+)
+
+_RULES = {"1 : 1": Turns(), "1 : 20": Turns(generator=20), "20 : 1": Turns(discriminator=20)}
+_OTHERS = {f"{d} : {g}": Turns(discriminator=d, generator=g) for d, g in ((5, 1), (1, 5), (5, 5), (20, 5), (5, 20), (20, 20))}
+_SEEDS, _FRAMES = range(5), 4
+
+
+class _Run(NamedTuple):
+    rounds: list[int]
+    frames: list[Tensor]
+    captured: list[list[int]]
+
+
+def run(quick: bool) -> Outcome:
+    data, rounds = load("ring8-M"), 400 if quick else 600
+    found = {name: _played(data, rule, rounds) for name, rule in (_RULES if quick else _RULES | _OTHERS).items()}
+    checks = (
+        at_most("modes with 20 turns of G for one of D, largest", _largest(found["1 : 20"].captured), 3),
+        at_least("modes at the end with 20 turns of D for one of G, least", min(found["20 : 1"].captured[-1]), 4),
+    )
+    figure, axes = panels(rows=3, columns=_FRAMES + 1, width=2.0, height=2.1)
+    assert data.law is not None
+    real = data.take(500)["x"]
+    for row, name in enumerate(_RULES):
+        played, own = found[name], axes[row * (_FRAMES + 1) :]
+        for ax, points, at in zip(own, played.frames, played.rounds, strict=False):
+            _frame(ax, real, points, f"round {at}")
+        own[0].set_title(f"D : G = {name}, round {played.rounds[0]}", fontsize=8.5, loc="left")
+        _counts(own[_FRAMES], played)
+    legend(axes[_FRAMES + 1], "upper left")
+    return Outcome(figure, checks, {"modes by snapshot and seed, D : G": {k: v.captured for k, v in found.items()}})
+
+
+def _played(data: Dataset, rule: Turns, rounds: int) -> _Run:
+    spec, networks = TwoPlayer(latent=Latent(size=2)), MLPPair(width=64, depth=2, activation="relu", init="kaiming")
+    game = Ensemble(lambda seed: seeded(spec, networks, data, seed), _SEEDS)
+    rates = {"generator": Adam(lr=4e-3), "discriminator": Adam(lr=1e-3)}
+    play, seen = Play(game, rule, rates, batches_of(data, 64)), _Run([], [], [])
+    assert data.law is not None
+    for _ in range(_FRAMES):
+        play.advance(rounds // _FRAMES)
+        made = play.sample(2500, seed=play.round)
+        seen.rounds.append(play.round)
+        seen.frames.append(made[0, :500])
+        seen.captured.append([modes(points, data.law).captured for points in made])
+    return seen
+
+
+def _frame(axes: Axes, real: Tensor, made: Tensor, title: str) -> None:
+    axes.plot(real[:, 0], real[:, 1], ".", color=GREY, markersize=1.5, alpha=0.5, label="data")
+    axes.plot(made[:, 0], made[:, 1], ".", color=PALETTE[2], markersize=1.5, label="generator")
+    axes.set_xlim(-3.2, 3.2)
+    axes.set_ylim(-3.2, 3.2)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    label(axes, "", "", title)
+
+
+def _counts(axes: Axes, played: _Run) -> None:
+    for captured in zip(*played.captured, strict=True):
+        axes.plot(played.rounds, captured, color=PALETTE[2], linewidth=0.9, marker="o", markersize=2.5)
+    axes.axhline(3.5, color=PALETTE[1], linewidth=0.9, linestyle="--")
+    axes.set_ylim(-0.3, 8.4)
+    axes.set_yticks([0, 4, 8])
+    label(axes, "rounds", "modes of 8", "5 seeds; dashed: collapse")
+
+
+def _largest(captured: Sequence[Sequence[int]]) -> int:
+    return max(max(row) for row in captured)

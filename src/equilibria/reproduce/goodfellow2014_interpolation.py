@@ -1,0 +1,135 @@
+"""Paths between codes: a generator that has learned a manifold turns one digit into another in even steps.
+
+A path is walked in 32 steps, on a line between two codes (lerp) or on the arc that keeps their length (slerp). The
+measure is the longest step of the pictures over the median one, in pixel distance. A memoriser, which shows the
+training image nearest to each picture of the same path, is the control: it stands still and jumps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..data import Dataset, load
+from ..figures.images import image_grid
+from ..figures.panels import PALETTE, label, legend, panels
+from ..games.spec import Latent
+from ..metrics import Classifier, train_classifier
+from ..play import Average, Play
+from ..recipes import recipe
+from .claim import Claim, Outcome, at_least, at_most
+from .side_by_side import batches_of, seeded
+
+CLAIM = Claim(
+    paper="goodfellow2014",
+    figure="Figure 3",
+    statement="Pictures between two codes turn one digit into the other smoothly.",
+    expected="none printed (strips of digits)",
+    tolerance="longest over median step < 5 on every path (20 pairs of codes of different digits, lerp and slerp, 8x8 "
+    "digits), 10 kinds of digits among 1000 samples; 3 seeds quick, 5 full; the memoriser fails the same rule",
+    budget=(20, 120),
+    items=("B3",),
+)
+
+_STEPS, _PAIRS, _SHOWN = 32, 20, 3
+
+
+class Walk(NamedTuple):
+    """Pictures of one path, ``(steps + 1, 1, 8, 8)``, and the lengths of its steps."""
+
+    frames: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        return self.frames.diff(dim=0).flatten(1).norm(dim=1)
+
+    @property
+    def evenness(self) -> float:
+        """Median step over the longest."""
+        return float(self.lengths.median() / self.lengths.max())
+
+
+def lerp(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
+    """Points on the segment from ``a`` to ``b``, ``(shares, d)``."""
+    return torch.lerp(a, b, shares[:, None])
+
+
+def slerp(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
+    """Points on the arc from ``a`` to ``b``: their directions turn and their lengths change at a constant speed."""
+    angle = torch.acos(torch.cosine_similarity(a, b, dim=0))
+    lengths = torch.lerp(a.norm(), b.norm(), shares)[:, None]
+    weights = torch.stack([((1 - shares) * angle).sin(), (shares * angle).sin()], 1) / angle.sin()
+    return lengths * weights @ torch.stack([a / a.norm(), b / b.norm()])
+
+
+_PATHS = {"lerp": lerp, "slerp": slerp}
+
+
+def run(quick: bool) -> Outcome:
+    rounds, seeds = (1500, 3) if quick else (3000, 5)
+    data = load("digits")
+    assert data.size is not None
+    known = data.take(data.size)
+    judge = train_classifier(known["x"], known["y"])
+    shares = torch.linspace(0, 1, _STEPS + 1)
+    walks: dict[str, list[Walk]] = {name: [] for name in (*_PATHS, "memoriser")}
+    kinds, shown = [], []
+    for seed in range(seeds):
+        play = _trained(data, rounds, seed)
+        kinds.append(len(judge.predict(play.sample(1000)).unique()))
+        for i, (a, b) in enumerate(_pairs(play, judge)):
+            for name, path in _PATHS.items():
+                with torch.no_grad():
+                    walk = Walk(play.game.generator(path(a, b, shares)))  # type: ignore[operator]
+                walks[name].append(walk)
+                shown += [walk.frames[::4]] if seed == 0 and i < _SHOWN else []
+            walks["memoriser"].append(Walk(known["x"][_nearest(walk.frames, known["x"])]))
+    worst = {name: min(walk.evenness for walk in own) for name, own in walks.items()}
+    checks = (
+        at_most("longest over median step, lerp, worst path", 1 / worst["lerp"], 5.0),
+        at_most("longest over median step, slerp, worst path", 1 / worst["slerp"], 5.0),
+        at_least("kinds of digits among 1000 samples, fewest", min(kinds), 10),
+        at_most("median over longest step, memoriser, evenest path", max(w.evenness for w in walks["memoriser"]), 0.2),
+    )
+    figure, (left, right) = panels(columns=2, height=3.2)
+    page = image_grid(torch.cat(shown), columns=_STEPS // 4 + 1, tile=40)
+    left.imshow(page, interpolation="nearest")
+    left.set_xticks([])
+    left.set_yticks([(i + 0.5) * page.height / len(shown) for i in range(len(shown))], list(_PATHS) * _SHOWN)
+    left.tick_params(length=0)
+    left.spines[:].set_visible(False)
+    label(left, "", "", "Three pairs of codes, every fourth picture")
+    for (name, own), colour in zip(walks.items(), PALETTE, strict=False):
+        right.plot(range(1, _STEPS + 1), own[0].lengths, color=colour, linewidth=1.3, label=name)
+    legend(right, "upper right")
+    label(right, "step along the path", "distance of pictures (pixels)", "Steps of the first pair")
+    return Outcome(figure, checks, {"longest over median, all paths": {k: 1 / v if v else "inf" for k, v in worst.items()}})
+
+
+def _trained(data: Dataset, rounds: int, seed: int) -> Play:
+    """The library's small image recipe, its averaged generator put in the trained one's place."""
+    row = recipe("r3gan")
+    game = seeded(replace(row.game, latent=Latent(size=16)), row.networks, data, seed)  # type: ignore[arg-type]
+    specs = {p.name: row.optimizer_of(p.name) for p in game.players}
+    play = Play(game, row.update, specs, batches_of(data, 64), seed, rounds, (Average(decay=0.99),))
+    play.advance(rounds)
+    with torch.no_grad():
+        for name, parameter in game.moved("generator").items():
+            parameter.copy_(play.averaged["generator"][name])
+    return play
+
+
+def _pairs(play: Play, judge: Classifier) -> list[tuple[Tensor, Tensor]]:
+    """The first pairs of codes whose pictures are different digits."""
+    codes = torch.randn(40 * _PAIRS, 16, generator=torch.Generator().manual_seed(play.seed))
+    with torch.no_grad():
+        kinds = judge.predict(play.game.generator(codes))  # type: ignore[operator]
+    firsts, seconds = codes[::2][kinds[::2] != kinds[1::2]], codes[1::2][kinds[::2] != kinds[1::2]]
+    return list(zip(firsts, seconds, strict=True))[:_PAIRS]
+
+
+def _nearest(frames: Tensor, rows: Tensor) -> Tensor:
+    return torch.cdist(frames.flatten(1), rows.flatten(1)).argmin(1)

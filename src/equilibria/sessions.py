@@ -1,0 +1,75 @@
+"""A session of a run: its rounds played on, with everything that looks at them while they are played."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from .data import Dataset
+from .play import Play
+from .training import Hook, Settings, checkpoint, fit, hooks, pictures, progress
+from .training.checkups import Alarm, Checkups, Site
+
+
+class Live(Protocol):
+    """What a session needs to know of a run."""
+
+    path: Path
+    info: dict[str, Any]
+    play: Play
+    seconds: float
+
+    @property
+    def data(self) -> Dataset: ...
+
+
+class Session:
+    """One session.
+
+    Args:
+        run: what is played; its seconds are counted on.
+        settings: how often to look, and what is shown.
+        resumed: the checkpoint that the play was continued from.
+        alarm: told what the doctor finds, as soon as it does; what it raises ends the session.
+    """
+
+    def __init__(
+        self, run: Live, settings: Settings, resumed: checkpoint.Saved | None, alarm: Alarm | None = None
+    ) -> None:
+        self.run, self.settings, self.alarm = run, settings, alarm
+        self.steps, planned = int(run.info["steps"]), run.play.horizon
+        self.log = hooks.Log(run.path / "metrics.jsonl", settings.log_every or max(1, planned // 200))
+        every = settings.checkpoint_every or max(1, planned // 10)
+        self.saves = hooks.Checkpoints(run.path / "checkpoints", every, settings.keep, self.log, resumed)
+        self.saves.before = run.seconds
+        self.shown = pictures.sample_hook(run.path, run.data, settings.sample_every or max(1, planned // 12), self.log)
+        self.checkups: Checkups | None = None
+        if settings.doctor:
+            site = Site(run.path, run.data, self.steps, self.log, resumed.path if resumed else None)
+            self.checkups = Checkups(site, run.play, alarm)
+            self.saves.first.append(self.checkups.sync)
+            self.saves.then.append(self.checkups.beside)
+
+    def play(self) -> None:
+        """Play on to the last round, and leave a checkpoint."""
+        play, watching = self.run.play, self._watching()
+        try:
+            self.saves.look(play, {})
+            fit(play, self.steps, watching)
+            self.saves.look(play, {})
+        finally:
+            self.run.seconds = self.saves.seconds
+
+    def _watching(self) -> list[Hook]:
+        """The hooks, in the order in which they look: check-ups before the checkpoint that remembers them."""
+        log, done = self.log, self.run.play.round
+        watching: list[Hook] = [log, self.shown]
+        if self.checkups is not None:
+            watching.append(self.checkups)
+        watching.append(self.saves)
+        if self.settings.progress:
+            said = self.checkups.said if self.checkups is not None else str
+            watching.append(progress.Bar(log, self.steps, done, said))
+        if self.settings.trackers:
+            watching.append(progress.Trackers(log, self.settings.trackers, self.run.path, done))
+        return watching

@@ -1,0 +1,394 @@
+"""The doctor in our own runs: it disturbs nothing, its check-ups survive a stop, and what it says is shown."""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import equilibria as eq
+from equilibria import cli
+from equilibria.data import DataSpec, load
+from equilibria.doctor import Condition, Diagnosis, Doctor, Evidence, Finding, Severity, State
+from equilibria.doctor.chart import Checkup, Memory
+from equilibria.doctor.remedies import remedies
+from equilibria.errors import ConfigError, RunError
+from equilibria.game import Batch, Contest, Draw, Game, Loss, Player
+from equilibria.games.two_player import TwoPlayer
+from equilibria.networks import MaxoutPair, MLPPair
+from equilibria.reports import render
+from equilibria.training import checkpoint, checkups
+from equilibria.training.ward import ward_of
+
+QUIET = eq.Settings(
+    device="cpu", progress=False, evaluate=False, log_every=1, sample_every=50, checkpoint_every=5, keep=2
+)
+POINTS = torch.randn(300, 2, generator=torch.Generator().manual_seed(0)).numpy()
+SMALL = MLPPair(width=8)
+
+
+def tiny(name: str, **changes: Any) -> Any:
+    """A recipe with small networks and batches."""
+    return replace(eq.recipe(name), **{"networks": SMALL, "batch": 16} | changes)
+
+
+CASES: dict[str, tuple[Any, Any]] = {
+    "r3gan-small": (replace(eq.recipe("r3gan-small"), batch=32), "ring8-U"),
+    "wgan-gp": (tiny("wgan-gp"), "ring8-U"),
+    "instance-noise": (tiny("instance-noise"), "ring8-U"),
+    "optimistic": (tiny("optimistic"), POINTS),
+    "batch-norm": (
+        tiny("gan", networks=MLPPair(width=8, norm="batch", discriminator_norm="batch")),
+        POINTS,
+    ),
+    "spectral-norm": (tiny("hinge", networks=MLPPair(width=8, spectral_norm=True)), POINTS),
+    "dropout": (tiny("gan-maxout", networks=MaxoutPair(width=16, discriminator_width=8)), "digits"),
+    "conditional": (tiny("r3gan-conditional"), "digits"),
+    "d2gan": (tiny("d2gan"), POINTS),
+    "mgan": (tiny("mgan"), POINTS),
+    "aae": (tiny("aae"), "digits"),
+    "cogan": (replace(eq.recipe("cogan"), batch=16), "pairs:digits,digits-negative"),
+}
+
+
+def native_norms() -> dict[str, nn.Module]:
+    """Networks with torch's own BatchNorm, whose forward moves its running statistics."""
+    torch.manual_seed(1)
+    G = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    D = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 1))
+    return {"generator": G, "discriminator": D}
+
+
+def ensemble() -> eq.Ensemble:
+    plane = eq.load(POINTS).spec
+    torch.manual_seed(5)
+    return eq.Ensemble(lambda seed: TwoPlayer().build(SMALL, plane), seeds=(1, 2, 3))
+
+
+def left(run: eq.Run) -> dict[str, Any]:
+    """Everything that a run learnt and logged."""
+    samples = {p.name: p.read_bytes() for p in (run.path / "samples").glob("*.npz")}
+    state = {n: t.clone() for n, t in run.play.tensors().items()}
+    return {**state, **samples, "rows": (run.path / "metrics.jsonl").read_bytes()}
+
+
+def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(
+        torch.equal(a[n], b[n]) if isinstance(a[n], Tensor) else a[n] == b[n] for n in a
+    )
+
+
+def random_states() -> list[Any]:
+    numbers = np.random.get_state(legacy=False)
+    return [
+        torch.get_rng_state().tolist(),
+        numbers["state"]["key"].tolist(),
+        numbers["state"]["pos"],
+        random.getstate(),
+    ]
+
+
+def planted(*found: Finding) -> Callable[..., Diagnosis]:
+    """In place of the doctor's conclusions."""
+
+    def conclude(chart: Any, *rest: Any) -> Diagnosis:
+        sick = any(f.severity is Severity.CRITICAL for f in found)
+        state = State.SICK if sick else State.ON_THE_WAY
+        return Diagnosis(state, found, {"the weather": "look out"}, chart.last.step, len(chart.checkups), 1.25)
+
+    return conclude
+
+
+def collapse(onset: int = 10, *names: str, severity: Severity = Severity.CRITICAL) -> Finding:
+    return Finding(
+        Condition.MODE_COLLAPSE,
+        severity,
+        onset,
+        (Evidence("samples/coverage", 0.125, "below 0.5"),),
+        "the generator makes few of the data's <kinds>",
+        "a paper",
+        remedies(*(names or ("slope-penalty", "more-data"))),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:the discriminator's scores lie in")
+@pytest.mark.parametrize("case", [*CASES, "native-norms", "ensemble"])
+def test_a_run_with_the_doctor_is_bitwise_the_run_without(case: str, tmp_path: Path) -> None:
+    results = []
+    for doctor in (False, True):
+        row, data = CASES.get(case, (tiny("gan"), POINTS))
+        row = ensemble() if case == "ensemble" else row
+        own = native_norms() if case == "native-norms" else {}
+        settings, out = replace(QUIET, doctor=doctor, checkpoint_every=11), tmp_path / str(doctor)
+        before = random_states()
+        run = eq.train(row, data, steps=21, seed=3, out=out, settings=settings, **own)
+        assert random_states() == before
+        results.append(left(run))
+        modules = list(run.play.game.modules())
+        assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in modules)
+        assert all(p.requires_grad and p.grad is None for p in run.play.game.parameters())
+        assert all(m.training for m in modules)
+    assert same(*results)
+    rows = checkups.history(tmp_path / "True", 99)
+    assert [c.step for c in rows] == [10, 20, 21] and all("samples/distance" in c.vitals for c in rows)
+    told = json.loads((tmp_path / "True" / "diagnosis.json").read_text())
+    assert told["state"] and told["checkups"] == 3 and "note" not in told
+    assert not (tmp_path / "False" / "checkups.jsonl").exists() and not (tmp_path / "False" / "diagnosis.json").exists()
+
+
+def test_nothing_of_the_doctor_outlives_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[weakref.ref[Any]] = []
+    look = Doctor.look
+
+    def watched(self: Doctor, *given: Any) -> Any:
+        called.append(weakref.ref(self))
+        return look(self, *given)
+
+    monkeypatch.setattr(Doctor, "look", watched)
+    run = eq.train(tiny("gan"), POINTS, steps=12, out=tmp_path / "a", settings=QUIET)
+    game = weakref.ref(run.play.game)
+    gc.collect()
+    assert called and called[0]() is None and game() is not None
+    del run
+    gc.collect()
+    assert game() is None
+
+
+def test_a_doctor_that_fails_is_sent_away_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = tiny("gan")
+    without = eq.train(row, POINTS, steps=25, out=tmp_path / "a", settings=replace(QUIET, doctor=False))
+    look = Doctor.look
+
+    def failing(self: Doctor, step: int, *rest: Any) -> Any:
+        if step >= 20:
+            raise ZeroDivisionError("no\nluck")
+        return look(self, step, *rest)
+
+    monkeypatch.setattr(Doctor, "look", failing)
+    with pytest.warns(UserWarning, match="sent away at round 20: ZeroDivisionError: no luck; the run goes on"):
+        run = eq.train(row, POINTS, steps=25, out=tmp_path / "b", settings=QUIET)
+    assert same(left(without), left(run)) and run.finished
+    told = json.loads((run.path / "diagnosis.json").read_text())
+    assert told["step"] == 10 and told["note"].startswith("the doctor was sent away at round 20")
+    assert [c.step for c in checkups.history(run.path, 99)] == [10]
+
+
+def test_a_stopped_run_goes_on_with_its_check_ups(tmp_path: Path) -> None:
+    row = tiny("gan")
+    whole = eq.train(row, POINTS, steps=40, out=tmp_path / "whole", settings=QUIET)
+    for stop in (3, 12, 20, 29):  # before the first check-up, between two, at one, just before one
+        out = tmp_path / str(stop)
+        eq.train(row, POINTS, steps=40, out=out, settings=replace(QUIET, checkpoint_every=stop, keep=99))
+        for path in checkpoint.listed(out / "checkpoints"):
+            if checkpoint.round_of(path) > stop:
+                (path / "state.json").unlink()  # as if it had been killed there, the rows of later rounds written
+        with open(out / "checkups.jsonl", "a") as file:
+            file.write('{"step": 4')
+        with pytest.warns(UserWarning, match="damaged"):
+            again = eq.resume(out, POINTS)
+        assert same(left(whole), left(again))
+        a, b = (checkups.history(run.path, 99) for run in (whole, again))
+        assert [c.step for c in a] == [10, 20, 30, 40]
+        assert [(c.step, repr(sorted(c.vitals.items())), c.arrays) for c in a] == [
+            (c.step, repr(sorted(c.vitals.items())), c.arrays) for c in b
+        ]
+
+
+def test_a_run_without_what_the_doctor_remembers_raises_no_false_alarm(tmp_path: Path) -> None:
+    row = tiny("gan")
+    out = tmp_path / "a"
+    eq.train(row, POINTS, steps=12, out=out, settings=replace(QUIET, doctor=False))
+    found = eq.open_run(out, POINTS).diagnose()
+    names = {f.condition for f in found.findings}
+    assert found.checkups == 1 and found.step == 12
+    assert not names & {Condition.GENERATOR_NEVER_UPDATED, Condition.DISCRIMINATOR_NEVER_UPDATED}
+    eq.train(row, POINTS, steps=12, out=tmp_path / "b", settings=QUIET)
+    (checkpoint.listed(tmp_path / "b" / "checkpoints")[-1] / "doctor.safetensors").write_bytes(b"torn")
+    assert eq.open_run(tmp_path / "b", POINTS).diagnose().checkups == 2
+
+
+def test_diagnose_concludes_from_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "points.npy", POINTS)
+    out, data = tmp_path / "run", str(tmp_path / "points.npy")
+    row = tiny("gan")
+    settings = replace(QUIET, checkpoint_every=5)
+    run = eq.train(row, data, steps=25, out=out, settings=settings)
+    kept = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    told = json.loads((out / "diagnosis.json").read_text())
+    found = eq.open_run(out).diagnose().to_dict()
+    assert found["checkups"] == 3 and {**found, "seconds": 0} == {**told, "seconds": 0}
+    assert run.diagnose().to_dict()["findings"] == told["findings"]
+    assert cli.main(["diagnose", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["findings"] == told["findings"]
+    assert cli.main(["diagnose", str(out)]) == 0
+    assert "at step 25 (3 check-ups" in capsys.readouterr().out
+    lines = (out / "checkups.jsonl").read_text().splitlines()
+    (out / "checkups.jsonl").write_text(lines[0] + "\n" + lines[1][:40])
+    assert eq.open_run(out).diagnose().checkups == 2  # the torn line is a fresh look's now
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and p.name != "checkups.jsonl"} == {
+        p: raw for p, raw in kept.items() if p.name != "checkups.jsonl"
+    }
+    (tmp_path / "points.npy").unlink()
+    assert cli.main(["diagnose", str(out)]) == 1
+
+
+def test_findings_are_shown_where_a_person_looks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = replace(collapse(2, severity=Severity.WARNING), status="resolved", condition=Condition.OSCILLATION)
+    monkeypatch.setattr("equilibria.doctor.doctor.conclude", planted(collapse(), old))
+    np.save(tmp_path / "points.npy", POINTS)
+    given = ["train", "gan", "--data", str(tmp_path / "points.npy"), "--steps", "20", "--out", str(tmp_path / "run")]
+    given += ["--set", "batch=8", "--set", "networks.vector.width=8", "--set", "run.sample_every=50"]
+    assert cli.main(given) == 0
+    said = capsys.readouterr()
+    assert "round 20/20" in said.err and "doctor: mode-collapse" in said.err.splitlines()[-1]
+    assert "doctor" not in said.err.splitlines()[0]
+    assert "Doctor:  sick at round 20\n" in said.out and "oscillation" not in said.out
+    assert "  critical: mode-collapse since round 10. Do: add a zero-centred slope penalty" in said.out
+    assert f"equilibria diagnose {tmp_path / 'run'}" in said.out
+    page = (tmp_path / "run" / "report.html").read_text()
+    for text in ("Diagnosis", "Mode collapse", "since round 10", "&lt;kinds&gt;", "samples/coverage", "0.125", "R1"):
+        assert text in page
+    assert page.index(">Diagnosis<") < page.index(">Training<") and "1 earlier finding, resolved" in page
+    assert "The weather: look out" in page and "torch.autograd.grad(discriminator(x_real)" in page
+    assert cli.main([*given[:-2], "--out", str(tmp_path / "b"), "--json", "--set", "run.progress=false"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["findings"]) == ("sick", ["mode-collapse"])
+
+
+def test_a_damaged_diagnosis_is_left_out_of_the_report(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"format": 1, "recipe": {"name": "gan"}, "data": {"name": "grid25"}}')
+    for text in ('{"state": "sick", "findings": [3, {"evidence": [1]}], "not_assessed": []}', "[1]", '{"state": 7}'):
+        (tmp_path / "diagnosis.json").write_text(text)
+        assert "Diagnosis" in render(tmp_path).read_text() or text == "[1]"
+    (tmp_path / "diagnosis.json").write_text('{"state": null, "note": "no doctor: too few rows"}')
+    assert "No doctor: too few rows." in render(tmp_path).read_text()
+
+
+def test_a_short_run_calls_no_doctor_and_one_can_do_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equilibria.training.ward.Ward.admit", lambda self: pytest.fail("a doctor was called"))
+    row = tiny("gan")
+    eq.train(row, POINTS, steps=8, out=tmp_path / "a", settings=QUIET)
+    told = json.loads((tmp_path / "a" / "diagnosis.json").read_text())
+    assert told["state"] is None and told["note"] == "too early: no check-up has been due"
+    with pytest.raises(ConfigError, match="auto_remedy=True without the doctor"):
+        replace(QUIET, doctor=False, auto_remedy=True)
+
+
+def test_a_run_of_several_components_is_diagnosed_part_by_part(tmp_path: Path) -> None:
+    run = eq.train(tiny("gan"), POINTS, steps=2, out=tmp_path / "a", settings=QUIET)
+    run.recipe = eq.recipe("adagan")
+    with pytest.raises(RunError, match="run of several components"):
+        run.diagnose()
+
+
+# The adapter ---------------------------------------------------------------------------------------------------------
+
+
+class Line(Game):
+    """A game of one's own, as small as can be: x = a z + b against a linear score."""
+
+    def __init__(self, bare: bool = False) -> None:
+        super().__init__()
+        self.maker, self.judge = nn.Linear(1, 2), nn.Linear(2, 1)
+        self.gain = nn.Parameter(torch.ones(())) if bare else torch.ones(())
+        self.players = (
+            Player("discriminator", ("judge",)),
+            Player("generator", ("maker", "gain") if bare else ("maker",)),
+        )
+
+    def codes(self, n: int, labels: Tensor | None = None) -> Batch:
+        return {"latent": torch.randn(n, 1)}
+
+    def draw(self, batch: Batch) -> Batch:
+        return {"real": batch["x"], "unused": torch.randn(3), **self.codes(len(batch["x"]))}
+
+    def contests(self, draw: Draw) -> dict[str, Contest]:
+        return {"data": Contest((draw["real"],), (self.sample(draw),), lambda x: self.judge(x)[:, 0])}
+
+    def loss(self, player: str, draw: Draw) -> Loss:
+        contest = self.contests(draw)["data"]
+        gap = contest.scores("fake").mean() - contest.scores("real").mean()
+        return Loss(gap if player == "discriminator" else -gap)
+
+    def sample(self, draw: Draw) -> Tensor:
+        return self.gain * self.maker(draw["latent"])
+
+
+def played(game: Game, data: Any = POINTS) -> tuple[eq.Play, eq.Dataset]:
+    found = load(data)
+    specs = {p.name: eq.recipe("gan").optimizer for p in game.players}
+    play = eq.Play(game, eq.recipe("gan").update, specs, lambda seed, turn: found.batch(16, seed, turn))
+    play.prepare()
+    return play, found
+
+
+def test_a_game_of_ones_own_is_seen_through_its_contest() -> None:
+    game = Line()
+    ward = ward_of(*played(game))
+    assert ward.networks == {"generator": game.maker, "discriminator": game.judge}
+    doctor = ward.admit()
+    assert doctor.look(0).vitals["latent/dependence"] > 0.1 and set(doctor.optimizers) == {"generator", "discriminator"}
+    assert doctor.subject.deal(5)[0].shape == (5, 1)
+    with pytest.raises(ConfigError, match="not those of modules of its own"):
+        ward_of(*played(Line(bare=True)))
+
+
+def test_two_players_are_seen_in_the_units_of_their_game() -> None:
+    row = tiny("r3gan-small")
+    data = load(POINTS * 50 + 1000)
+    game = row.game.build(row.networks, data.spec)
+    play, _ = played(game, POINTS * 50 + 1000)
+    doctor = ward_of(play, data).admit()
+    assert abs(float(doctor.subject.real.mean())) < 0.3 and 0.7 < float(doctor.subject.real.std()) < 1.4
+    assert doctor.subject.holdout is not None and doctor.chart.facts["latent/size"] == 2
+    assert doctor.chart.objective.pair == row.game.objective and "whether labels are obeyed" not in doctor.chart.words
+
+
+def test_labels_are_one_hot_and_noise_is_seen() -> None:
+    row = tiny("cgan")
+    play, data = played(row.game.build(row.networks, load("digits").spec), "digits")
+    labels = ward_of(play, data).admit().subject.labels
+    assert labels is not None and labels.shape == (1617, 10) and bool((labels.sum(1) == 1).all())
+    row = tiny("instance-noise")
+    play, data = played(row.game.build(row.networks, load(POINTS).spec))
+    subject = ward_of(play, data).admit().subject
+    x = torch.zeros(400, 2)
+    assert float(subject.score(x).detach().std()) > 0
+    play.round = play.horizon  # the noise is gone at the end
+    assert float(subject.score(x).detach().std()) < 1e-6
+
+
+def test_what_a_contest_is_not_is_said() -> None:
+    found = ward_of(*played(tiny("d2gan").game.build(SMALL, load(POINTS).spec))).admit()
+    assert found.chart.words["the contest 'second'"] == "only the first, 'first', is looked at"
+    three = ward_of(*played(ensemble()))
+    assert "only member 0" in three.pair.unseen["members 1 to 2 of the ensemble"]
+    assert three.admit().optimizers == {}
+    data = DataSpec(kind="vector", shape=(2,))
+    code = ward_of(*played(eq.recipe("aae").game.build(SMALL, data))).admit()
+    assert "the samples" in code.chart.words and code.subject.real.shape[1] != 2
+
+
+def test_a_check_up_and_a_memory_come_back_as_they_were() -> None:
+    made = Checkup(7, {"a": 0.1, "b": float("inf"), "c": float("nan")}, {"d": (1.0, float("-inf"))}, {"e": "f"}, 0.25)
+    back = Checkup.from_dict(json.loads(json.dumps(made.to_dict(), allow_nan=False)))
+    assert repr(back) == repr(made)
+    net = nn.Linear(2, 2)
+    memory = Memory.of({"generator": net})
+    memory.moved["generator"] = torch.ones(6)
+    again = memory.again(memory.tensors(), 3)
+    assert torch.equal(again.start["generator"], memory.start["generator"]) and "generator" in again.moved
+    other = Memory.of({"generator": nn.Linear(3, 3)}).again(memory.tensors(), 3)
+    assert bool(other.start["generator"].isnan().all()) and len(other.start["generator"]) == 12
