@@ -14,7 +14,7 @@ from equilibria.game import Game
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
 from equilibria.optimizers import SGD
-from equilibria.reproduce.arjovsky2017 import discriminate, marks_until
+from equilibria.reproduce.arjovsky2017principled import discriminate, marks_until
 from equilibria.reproduce.arjovsky2017principled_bound import _grid, _perfect, _plus, _ripple
 from equilibria.reproduce.arjovsky2017principled_curves import _orders_lost
 from equilibria.reproduce.arjovsky2017principled_supports import _js_in_cells

@@ -3,9 +3,11 @@
 ```
 RUN/run.json        recipe, data and its fingerprint, seed, settings, versions, hardware, command
 RUN/metrics.jsonl   one line per logged round
+RUN/checkups.jsonl  one line per check-up of the doctor
 RUN/checkpoints/    step-00012000/ …
 RUN/stages/         component-01/ …: runs of their own, in a run of several (procedures.py), without checkpoints
 RUN/samples/        step-00001000.npz and .png
+RUN/diagnosis.json  what the doctor makes of them
 RUN/evaluation.json metrics beside the floors of a perfect sampler
 RUN/report.html     everything above in one file
 ```

@@ -43,11 +43,7 @@ def train(
         ),
     ] = None,
     auto_remedy: Annotated[
-        bool,
-        typer.Option(
-            "--auto-remedy",
-            help="When the doctor finds something critical, go back to before it began and on with the remedy.",
-        ),
+        bool, typer.Option("--auto-remedy", help="At a critical finding of the doctor, go back and on with its remedy.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:

@@ -20,6 +20,7 @@ from .subject import Subject, rows_of
 from .vitals import deeper, examine, facts_of
 
 Latent = int | Callable[[int], Tensor]
+Fed = Tensor | tuple[Tensor, Tensor]
 
 
 class Told(TypedDict, total=False):
@@ -94,12 +95,12 @@ class Doctor:
         self._memory = Memory.of(self.subject.networks)
         self._schedule = Schedule()
 
-    def check(self, step: int, real: Tensor | None = None) -> Checkup | None:
+    def check(self, step: int, real: Fed | None = None) -> Checkup | None:
         """Call once after each of your training steps; returns at once unless a check-up is due.
 
         Args:
             step: steps done so far; may skip.
-            real: the batch that the discriminator was fed, if ``real=`` is not what it is fed.
+            real: the batch that the discriminator was fed, if ``real=`` is not what it is fed; ``(x, y)`` with labels.
         """
         if not self._schedule.due(step):
             if self._schedule.due(step + 1):
@@ -108,9 +109,12 @@ class Doctor:
         self._schedule.took(step)
         return self.look(step, real)
 
-    def look(self, step: int, real: Tensor | None = None) -> Checkup:
+    def look(self, step: int, real: Fed | None = None) -> Checkup:
         """Make a check-up now, whatever the schedule says."""
-        found = examine(self.subject, self.chart, self._memory, step, self.optimizers, real)
+        fed = real if isinstance(real, tuple) or real is None else (real, None)
+        if fed is not None and self.subject.labels is not None and fed[1] is None:
+            raise ConfigError("a batch without labels for a conditional pair", "pass check(step, real=(x, y))")
+        found = examine(self.subject, self.chart, self._memory, step, self.optimizers, fed)
         self._memory.before.clear()
         self.chart.checkups.append(found)
         return found

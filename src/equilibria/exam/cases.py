@@ -83,6 +83,9 @@ DIGITS_B = Loop(
 )
 RING_BN = replace(RING, nets=Networks(norm="batch", activation="relu"))
 DIGITS_BN = replace(DIGITS, nets=replace(DIGITS.nets, norm="batch"))
+DIGITS_CONV = replace(
+    DIGITS, nets=Networks(kind="conv", norm="batch", latent=16, output="tanh"), steps=1000, rate=2e-3, rate_d=1e-3
+)
 WGAN = Loop(objective="wasserstein", r1=0.0, penalty=1.0, turns_d=3, momentum=0.0, rate=5e-4, rate_d=1e-3)
 WGAN_B = replace(WGAN, data="moons", nets=Networks(width=96, width_d=96, activation="relu"), batch=96)
 
@@ -210,6 +213,7 @@ _HEALTHY_A: dict[str, Loop] = {
     "strong-penalty": replace(RING, r1=1.0),
     "small-data": replace(RING, points=256),
     "sigmoid-discriminator": replace(RING, nets=Networks(sigmoid=True)),
+    "arrived": replace(RING, data="gaussian", nets=Networks(latent=2), r1=0.3),
     "rmsprop": replace(RING, optimizer="rmsprop", rate=5e-4, rate_d=5e-4),
     "two-turns": replace(RING, turns_d=2),
 }
@@ -229,6 +233,8 @@ _HEALTHY_B: dict[str, Loop] = {
     "ring-strong-penalty": replace(RING, r1=0.5, nets=Networks(width=96, width_d=96)),
     "ring-least-squares": replace(RING, objective="least-squares"),
     "moons-sigmoid": replace(MOONS, objective="nonsaturating", nets=replace(MOONS.nets, sigmoid=True)),
+    "arrived": replace(MOONS, data="mescheder-gaussian", objective="nonsaturating", r1=0.3),
+    "digits-conv": DIGITS_CONV,
     "grid-wide-latent": replace(GRID, nets=replace(GRID.nets, latent=64)),
 }
 HEALTHY = {"developed": _HEALTHY_A, "held-out": _HEALTHY_B}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..doctor import VITALS
-from .page import escape, heading, number
+from .page import escape, number
 
 _STATES = {
     "sick": "something critical is wrong now",
@@ -25,7 +25,7 @@ def verdict(told: Mapping[str, Any], given: Any = None) -> str:
         given: ``remedies`` of ``run.json``: what was changed on the way.
 
     Examples:
-        >>> "no check-up has been due" in verdict({"state": None, "note": "no check-up has been due"})
+        >>> "No check-up has been due." in verdict({"state": None, "note": "no check-up has been due"})
         True
     """
     note, state = str(told.get("note") or ""), told.get("state")
@@ -34,7 +34,7 @@ def verdict(told: Mapping[str, Any], given: Any = None) -> str:
     found = [f for f in _list(told.get("findings")) if isinstance(f, Mapping)]
     active = [f for f in found if f.get("status") == "active"]
     past = [f for f in found if f.get("status") != "active"]
-    parts = [_state(state, told), f"<p>{escape(heading(note))}.</p>" if note else ""]
+    parts = [_state(state, told), f"<p>{escape(_capital(note))}.</p>" if note else ""]
     if state is not None and not active:
         parts.append("<p>No finding is active.</p>")
     parts += [_finding(f) for f in active]
@@ -43,7 +43,7 @@ def verdict(told: Mapping[str, Any], given: Any = None) -> str:
     parts.append(_given([row for row in _list(given) if isinstance(row, Mapping)]))
     unseen = told.get("not_assessed")
     if isinstance(unseen, Mapping) and unseen:
-        items = "".join(f"<li>{escape(heading(what))}: {escape(why)}.</li>" for what, why in unseen.items())
+        items = "".join(f"<li>{escape(_capital(what))}: {escape(why)}.</li>" for what, why in unseen.items())
         parts.append(_folded("What could not be looked at", f"<ul>{items}</ul>"))
     parts.append(f'<p class="hint">{escape(_HOW)}</p>')
     return "\n".join(part for part in parts if part)
@@ -56,7 +56,7 @@ def _state(state: object, told: Mapping[str, Any]) -> str:
     cost = f"{_count(told.get('checkups'), 'check-up')} up to round {number(told.get('step'))}"
     cost += f", {number(told.get('seconds'))} s together"
     return (
-        f'<p class="state {mark}"><strong>{escape(heading(str(state)))}</strong>: '
+        f'<p class="state {mark}"><strong>{escape(_capital(str(state)))}</strong>: '
         f"{escape(_STATES.get(str(state), 'a state that this version does not know'))}.<br><small>{cost}</small></p>"
     )
 
@@ -66,7 +66,7 @@ def _finding(found: Mapping[str, Any]) -> str:
     since = f"{severity} · since round {number(found.get('onset'))}"
     since += "" if found.get("status") == "active" else f" · {found.get('status')}"
     mark = severity if severity in {"critical", "warning"} else "info"
-    parts = [f"<h3>{escape(heading(str(found.get('condition')).replace('-', ' ')))} <span>{escape(since)}</span></h3>"]
+    parts = [f"<h3>{escape(_capital(str(found.get('condition')).replace('-', ' ')))} <span>{escape(since)}</span></h3>"]
     if found.get("cause"):
         parts.append(f"<p>{escape(_sentence(str(found['cause'])))}</p>")
     parts.append(_evidence(row for row in _list(found.get("evidence")) if isinstance(row, Mapping)))
@@ -81,7 +81,7 @@ def _finding(found: Mapping[str, Any]) -> str:
             code = f"<pre><code>{escape(first['snippet'])}</code></pre>"
             parts.append(_folded("The same in a training loop of your own", code))
     if found.get("source"):
-        parts.append(f'<p class="hint">{escape(found["source"])}</p>')
+        parts.append(f'<p class="hint">Source: {escape(found["source"])}</p>')
     return f'<article class="finding {mark}">\n' + "\n".join(part for part in parts if part) + "\n</article>"
 
 
@@ -106,8 +106,20 @@ def _settings(settings: object) -> str:
     """The change in a recipe: ``path = value``."""
     if not isinstance(settings, Mapping) or not settings:
         return ""
-    shown = ", ".join(f"<code>{escape(path)} = {escape(_short(value))}</code>" for path, value in settings.items())
+    shown = ", ".join(f"<code>{escape(_change(str(path), value))}</code>" for path, value in settings.items())
     return f" In a recipe: {shown}."
+
+
+def _change(path: str, value: object) -> str:
+    """One setting.
+
+    Examples:
+        >>> _change("game.penalties", [{"type": "R1", "gamma": 0.1}]), _change("scale-rates", {"all": 0.1})
+        ('game.penalties + R1(gamma=0.1)', 'learning rates: all × 0.1')
+    """
+    if path == "scale-rates":
+        return f"learning rates: {_short(value)}"
+    return f"{path}{' ' if isinstance(value, list) else ' = '}{_short(value)}"
 
 
 def _short(value: object) -> str:
@@ -144,8 +156,12 @@ def _count(n: object, what: str) -> str:
     return f"{number(n)} {what}{'' if n == 1 else 's'}"
 
 
+def _capital(text: object) -> str:
+    return str(text)[:1].upper() + str(text)[1:]
+
+
 def _sentence(text: str) -> str:
-    whole = text[:1].upper() + text[1:]
+    whole = _capital(text)
     return whole if whole.endswith((".", "!", "?")) else f"{whole}."
 
 

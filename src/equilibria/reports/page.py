@@ -77,7 +77,7 @@ pre { margin: 0; padding: 1rem 1.125rem; background: var(--wash); border-radius:
 pre.wrap { white-space: pre-wrap; overflow-wrap: anywhere; } .wrap span { display: inline-block; max-width: 100%; }
 details { margin-top: 1.25rem; } summary { cursor: pointer; color: var(--quiet); font-size: .9375rem; }
 details pre { margin-top: .75rem; }
-.state { padding: .75rem 1rem; background: var(--wash); border-left: 3px solid var(--good); border-radius: .25rem; }
+.state { max-width: none; padding: .75rem 1rem; background: var(--wash); border-left: 3px solid var(--good); }
 .state.sick, .finding.critical { border-left-color: var(--bad); } .state small { color: var(--quiet); }
 .finding { margin: 1.75rem 0 0; padding-left: 1rem; border-left: 3px solid var(--line); }
 .finding.warning { border-left-color: var(--warn); } .finding h3 { margin: 0 0 .5rem; }

@@ -2,6 +2,7 @@
 
 Left, the exact distances of (0, U) and (theta, U), and what trained WGAN-GP critics report. Right, the generator's
 gradient in theta while a discriminator and a critic are trained from scratch against a generator that stands still.
+The critic of weight 10 is known to overshoot: a linear one is best with slope 1 + theta/20.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ..optimizers import Adam
 from ..penalties import GradientPenalty
 from ..seeding import mix, reseed
 from ..theory.transport import assignment, parallel_lines
-from .arjovsky2017 import discriminate, marks_until
+from .arjovsky2017principled import discriminate, marks_until
 from .claim import Check, Claim, Outcome, at_least, at_most, close
 
 CLAIM = Claim(
@@ -35,7 +36,7 @@ CLAIM = Claim(
     expected="W1 = |theta|, JSD = log 2, TV = 1, KL infinite; the slope of W1 is the sign of theta, all others 0",
     tolerance="exact distances to 1e-12; critic's estimate within 10 % of |theta| (mean of the seeds at each theta); "
     "its generator's gradient above 1/2, the JS-GAN's below 1/100 of it",
-    budget=(20, 60),
+    budget=(12, 27),
     items=("T28", "B11", "E5", "E61", "E62"),
 )
 _THETAS = (0.1, 0.25, 0.5, 1.0)

@@ -27,7 +27,7 @@ CLAIM = Claim(
     expected="norm < M eps/(1 - eps); slope 1 in log-log as eps goes to 0; of the counter-example, -1",
     tolerance="strict at eps = .3, .1, .03, .01; log-log slope 1 within .05 between the two smallest, where the "
     "bound's own is 1.019",
-    budget=(1, 1),
+    budget=(4, 4),
     items=("T19", "E8", "E41", "E42"),
 )
 _SIZES = (0.3, 0.1, 0.03, 0.01)

@@ -28,7 +28,7 @@ CLAIM = Claim(
     tolerance="Kolmogorov-Smirnov against that law: no p below .01 / 5 over 5 seeds; against a normal law of the same "
     "quartiles below 1e-6; quartile range of means of 100 updates that of one update within 25 %; spread over batches "
     "of 16, 64 and 256 codes within 10 %",
-    budget=(3, 6),
+    budget=(5, 6),
     items=("T21", "E48"),
 )
 _SEEDS, _CODES, _COLUMN = 5, 64, 0

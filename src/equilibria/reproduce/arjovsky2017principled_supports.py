@@ -40,7 +40,7 @@ CLAIM = Claim(
     expected="rank and dimension <= dim z; JSD = log 2 (not 0), KL infinite; accuracy 1 and gradient 0 on both sets",
     tolerance="rank exact, dimension within its standard error 3 k/sqrt(n); JSD in cells at least .99 log 2 for lines "
     "that cross, the rest vanishing like the side of a cell (log-log slope 1 within .15); disjoint sets to 1e-6",
-    budget=(6, 10),
+    budget=(5, 7),
     items=("T15", "T16", "T17", "T18", "E5", "E7", "E16", "E17", "E43", "E44", "E61"),
 )
 _LATENTS = (1, 2, 4, 8)

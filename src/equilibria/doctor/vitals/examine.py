@@ -17,6 +17,7 @@ from ..space import Space
 from ..subject import Subject
 from . import players, samples, wiring
 
+Fed = tuple[Tensor, Tensor | None]
 _ROWS, _IMAGE_ROWS = 512, 256
 
 
@@ -47,7 +48,7 @@ def facts_of(subject: Subject, space: Space) -> dict[str, float]:
 
 
 def examine(
-    subject: Subject, chart: Chart, memory: Memory, step: int, optimizers: wiring.Optimizers, real: Tensor | None = None
+    subject: Subject, chart: Chart, memory: Memory, step: int, optimizers: wiring.Optimizers, fed: Fed | None = None
 ) -> Checkup:
     """Measure, and move nothing: everything is put back when it is done."""
     begun = time.perf_counter()
@@ -55,7 +56,7 @@ def examine(
     arrays: dict[str, tuple[float, ...]] = {}
     with subject.undisturbed(mix(step, 1)):
         n = rows_for(subject)
-        x, y = (real[:n].to(subject.device).float(), None) if real is not None else subject.batch(n)
+        x, y = subject.batch(n) if fed is None else _rows(subject, fed, n)
         with torch.no_grad(), wiring.watched_units(subject) as dead:
             fake, label = _made(subject, n)
             h = torch.cat([subject.score(x, y), subject.score(fake, label)])
@@ -75,6 +76,11 @@ def examine(
         found, words = wiring.holdings(subject, optimizers)
         values |= found
     return Checkup(step, values, arrays, notes | words, time.perf_counter() - begun)
+
+
+def _rows(subject: Subject, fed: Fed, n: int) -> Fed:
+    x, y = fed
+    return x[:n].detach().to(subject.device).float(), None if y is None else y[:n].to(subject.device)
 
 
 def deeper(subject: Subject, chart: Chart, step: int) -> dict[str, float]:

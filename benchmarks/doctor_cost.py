@@ -1,0 +1,148 @@
+"""What the doctor costs: the same run with and without it, in turns, and what a check-up takes.
+
+    PYTHONPATH=src OMP_NUM_THREADS=1 python benchmarks/doctor_cost.py [--rounds 30000] [--only ring8]
+
+Both sides play the same recipe from the same seed, and log nothing; one has the doctor's hook at default settings.
+They alternate in blocks, in one process on one thread, in processor time, so that a busy machine disturbs both alike.
+Two shares are printed: the seconds spent inside the hook over the seconds of training, and the difference of the two
+sides over the same. Check-ups are dense early and sparser later, so a share is of the number of rounds it was measured
+with: use as many as the run would have (``--rounds``, per game below if left out: five minutes on the ring, ten on MNIST).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from equilibria.data import Dataset, load
+from equilibria.errors import EquilibriaError
+from equilibria.game import Loss
+from equilibria.play import Play
+from equilibria.recipes import RECIPES, Recipe
+from equilibria.seeding import reseed
+from equilibria.training import fit, hooks
+from equilibria.training.checkups import Checkups, Site, history
+
+
+class Timed:
+    """A hook, and the processor time it takes."""
+
+    def __init__(self, hook: Checkups) -> None:
+        self.hook, self.spent = hook, 0.0
+
+    def due(self, step: int) -> bool:
+        return self._timed(lambda: self.hook.due(step))
+
+    def look(self, play: Play, losses: dict[str, Loss]) -> None:
+        self._timed(lambda: self.hook.look(play, losses))
+
+    def close(self, play: Play) -> None: ...
+
+    def _timed(self, call: Callable[[], Any]) -> Any:
+        start = time.process_time()
+        try:
+            return call()
+        finally:
+            self.spent += time.process_time() - start
+
+
+def play_of(row: Recipe, data: Dataset, rounds: int) -> Play:
+    """A fresh play of the recipe."""
+    reseed(0)
+    game = row.game.build(row.networks, data.spec)
+    play = Play(
+        game,
+        row.update,
+        {p.name: row.optimizer_of(p.name) for p in game.players},
+        lambda seed, turn: data.batch(row.batch, seed, turn),
+        horizon=rounds,
+        averages=row.averages,
+    )
+    play.prepare()
+    return play
+
+
+def measure(row: Recipe, data: Dataset, rounds: int, folder: Path, blocks: int = 40) -> dict[str, float]:
+    """Seconds of both sides, of the hook, and of single check-ups; the networks of both sides have to end the same."""
+    alone, seen = play_of(row, data, rounds), play_of(row, data, rounds)
+    for play in (alone, seen):
+        play.advance(3)  # what torch loads and allocates at first
+    hook = Checkups(Site(folder, data, rounds, hooks.Log(folder / "metrics.jsonl", 1)), seen)
+    timed, took = Timed(hook), {"alone": 0.0, "seen": 0.0}
+    marks = [max(4, rounds * (i + 1) // blocks) for i in range(blocks)]
+    for i, until in enumerate(marks):
+        sides: list[tuple[str, Play, list[Any]]] = [("alone", alone, []), ("seen", seen, [timed])]
+        for name, play, watching in sides if i % 2 else sides[::-1]:
+            start = time.process_time()
+            fit(play, until, watching)
+            took[name] += time.process_time() - start
+    same = all(torch.equal(a, b) for a, b in zip(alone.game.parameters(), seen.game.parameters(), strict=True))
+    assert same, "the doctor has disturbed the run"
+    if hook.note:
+        raise SystemExit(hook.note)
+    kept = history(folder, rounds)
+    costs = [c.seconds for c in kept]
+    start = time.process_time()
+    hook._doctor.diagnose() if hook._doctor is not None else None
+    return {
+        "training": took["alone"],
+        "hook": timed.spent,
+        "difference": took["seen"] - took["alone"],
+        "check-ups": len(costs),
+        "check-up": statistics.median(costs) if costs else 0.0,
+        "rest": timed.spent - sum(costs),
+        "diagnosis": time.process_time() - start,
+    }
+
+
+def mnist() -> Dataset:
+    """MNIST; noise in its shape where it cannot be had (the time hardly depends on the pixels)."""
+    try:
+        return load("mnist")
+    except EquilibriaError as error:
+        warnings.warn(f"noise in place of MNIST: {error.what}", stacklevel=2)
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(0, 256, (4096, 1, 28, 28), generator=generator, dtype=torch.uint8)
+        return load((pixels, torch.arange(4096) % 10))
+
+
+GAMES: dict[str, tuple[str, Callable[[], Dataset], int]] = {
+    "ring8-U / r3gan-small": ("r3gan-small", lambda: load("ring8-U"), 30_000),
+    "mnist / r3gan-conditional": ("r3gan-conditional", mnist, 10_000),
+    "mnist / r3gan": ("r3gan", mnist, 10_000),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=None, help="of each side; none for those of a whole run")
+    parser.add_argument("--only", default="", help="measure games whose name contains this")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, 1 thread, processor time; doctor / training")
+    for name, (recipe, data, usual) in GAMES.items():
+        if chosen.only not in name:
+            continue
+        rounds = chosen.rounds or usual
+        with tempfile.TemporaryDirectory() as folder:
+            found = measure(RECIPES[recipe], data(), rounds, Path(folder))
+        share = found["hook"] / found["training"]
+        print(
+            f"{name:26s} {rounds} rounds: doctor {found['hook']:.2f} s / training {found['training']:.1f} s = "
+            f"{share:.1%} (by difference {found['difference'] / found['training']:+.1%})\n"
+            f"{'':26s} {found['check-ups']:.0f} check-ups, median {1e3 * found['check-up']:.0f} ms (wall); "
+            f"admission and diagnoses {found['rest']:.2f} s; a diagnosis with the costlier tests {found['diagnosis']:.2f} s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
