@@ -3,7 +3,7 @@
     python examples/sick_and_healthy.py                # a minute or less
     python examples/sick_and_healthy.py --only broken  # one of: healthy, broken, saturating
 
-`healthy` has every mode. `broken` has none: its discriminator's learning rate was left at 3e-5, so it never keeps up.
+`healthy` has every mode. `broken` has none: its discriminator's learning rate was left at 2e-5, so it never keeps up.
 `saturating` has one: the generator is trained on log(1 - D), at a low learning rate, from a narrow start.
 """
 
@@ -20,8 +20,8 @@ from equilibria.doctor import Diagnosis, Doctor
 
 LATENT, BATCH, MODES = 8, 128, 8
 RUNS = {
-    "healthy": {"rate_g": 1e-3, "rate_d": 1e-3, "r1": 0.1},
-    "broken": {"rate_g": 1e-3, "rate_d": 3e-5},
+    "healthy": {"rate_g": 1e-3, "rate_d": 1e-3, "r1": 0.5},
+    "broken": {"rate_g": 1e-3, "rate_d": 2e-5},
     "saturating": {"rate_g": 1e-4, "rate_d": 1e-3, "saturating": True, "gain": 0.05},
 }
 
@@ -32,7 +32,7 @@ def centres() -> Tensor:
 
 
 def ring(n: int) -> Tensor:
-    return centres()[torch.randint(MODES, (n,))] + 0.05 * torch.randn(n, 2)
+    return centres()[torch.randint(MODES, (n,))] + 0.07 * torch.randn(n, 2)
 
 
 def perceptron(inputs: int, outputs: int) -> nn.Sequential:
@@ -49,7 +49,7 @@ def train(
     saturating: bool = False,
     gain: float = 1.0,
 ) -> tuple[nn.Module, Diagnosis, float, float]:
-    """A plain loop; losses are the mean of its last 50 steps."""
+    """A plain loop; losses are the mean of its last 500 steps."""
     torch.manual_seed(seed)
     real = ring(4096)
     G, D = perceptron(LATENT, 2), perceptron(2, 1)
@@ -78,7 +78,7 @@ def train(
         loss_g.backward()
         opt_g.step()
         doctor.check(step)
-        late = [*late[-49:], (loss_g.item(), loss_d.item())]
+        late = [*late[-499:], (loss_g.item(), loss_d.item())]
     means = torch.tensor(late).mean(0).tolist()
     return G, doctor.diagnose(), means[0], means[1]
 
@@ -87,7 +87,7 @@ def found(G: nn.Module, n: int = 2000) -> tuple[int, float]:
     """Modes with at least a tenth of their share of samples within 3 standard deviations, and the share of those."""
     with torch.no_grad():
         far, nearest = torch.cdist(G(torch.randn(n, LATENT)), centres()).min(1)
-    good = far < 0.15
+    good = far < 0.21
     counts = torch.bincount(nearest[good], minlength=MODES)
     return int((counts >= 0.1 * n / MODES).sum()), float(good.float().mean())
 
@@ -95,7 +95,7 @@ def found(G: nn.Module, n: int = 2000) -> tuple[int, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--only", choices=[*RUNS], help="one of the three")
     told = parser.parse_args()
     for name in [told.only] if told.only else RUNS:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from .data import Dataset
 from .doctor import Diagnosis, Finding, Remedy, Severity
 from .errors import EquilibriaError, RunError
@@ -130,7 +132,7 @@ def treat(run: Any, chosen: Prescription) -> checkpoint.Saved | None:
     saved = checkpoint.newest(folder)
     if saved is not None:
         try:
-            play.load(saved.tensors, saved.round, saved.turn)
+            play.load(_without_others(saved.tensors, run.recipe, chosen), saved.round, saved.turn)
         except RunError:  # networks of other shapes: what was learnt does not fit them
             checkpoint.drop(folder, -1)
             saved = None
@@ -158,6 +160,13 @@ def treat(run: Any, chosen: Prescription) -> checkpoint.Saved | None:
         stacklevel=2,
     )
     return saved
+
+
+def _without_others(tensors: dict[str, Tensor], before: Recipe, chosen: Prescription) -> dict[str, Tensor]:
+    """What was saved, less what an optimiser of another kind would not know."""
+    names = [player.name for player in chosen.play.game.players]
+    changed = {n for n in names if type(before.optimizer_of(n)) is not type(chosen.recipe.optimizer_of(n))}
+    return {k: t for k, t in tensors.items() if not (k.startswith("opt/") and k.split("/")[1] in changed)}
 
 
 def cut(path: Path, step: int) -> None:

@@ -31,6 +31,7 @@ app = typer.Typer(
       equilibria runs
       equilibria sample RUN -n 64 --out samples.png
       equilibria evaluate RUN
+      equilibria diagnose RUN
       equilibria train --resume RUN
 
     Every command says more with --help; --debug shows the traceback of an error.""",

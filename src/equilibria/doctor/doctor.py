@@ -85,6 +85,7 @@ class Doctor:
         self.optimizers = _optimizers(told.get("optimizers"))
         self.seed = told.get("seed", 0)
         self.subject.inspect()
+        self.subject.measure_latent()
         space = space_of(self.subject.real, self.seed)
         self.chart = Chart(space, declared(told.get("objective")))
         self.chart.facts |= facts_of(self.subject, space)

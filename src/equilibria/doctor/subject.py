@@ -158,6 +158,13 @@ class Subject:
             inside = bool(((both >= 0) & (both <= 1)).all())
             self.probabilities = inside and (ends or float(both.max() - both.min()) > 0.5)
 
+    def measure_latent(self) -> None:
+        """How many numbers a code has, where only a function that makes codes was given."""
+        if self.codes is not None and not self.latent:
+            with self.undisturbed(0):
+                codes = self.codes(2)
+            self.latent = codes[0].numel() if codes.is_floating_point() else 0
+
     @contextmanager
     def undisturbed(self, seed: int) -> Iterator[None]:
         """Inside, draw and forward freely: generators, buffers, train flags and RNG states come back as they were."""

@@ -36,11 +36,12 @@ from .side_by_side import batches_of, side_by_side
 CLAIM = Claim(
     paper="farnia2020",
     figure="section 4 (Gaussian data), section 7 (frozen discriminators, proximal training); Figures 1 to 5",
-    statement="GANs may have no Nash equilibrium: against the frozen discriminator of a trained GAN the generator lowers its "
-    "loss while its samples get worse; trained and held in the proximal game it gets worse by less.",
-    expected="Gaussian example, s = 2: -.579, -3.225, -13.18 nats at shifts 0, 3, 6; frozen training shown in pictures only",
-    tolerance="half a unit of the last digit; in every seed the loss falls and W1 to the data rises; the mean rise in the "
-    "proximal game is smaller. 5 seeds, 600 rounds and 300 frozen ones; quick: 2 seeds and half of each",
+    statement="GANs may have no Nash equilibrium: against the frozen discriminator of a trained GAN the generator "
+    "lowers its loss while its samples get worse; trained and held in the proximal game it gets worse by less.",
+    expected="Gaussian example, s = 2: -.579, -3.225, -13.18 nats at shifts 0, 3, 6; frozen training shown in "
+    "pictures only",
+    tolerance="half a unit of the last digit; in every seed the loss falls and W1 to the data rises; the mean rise in "
+    "the proximal game is smaller. 5 seeds, 600 rounds and 300 frozen ones; quick: 2 seeds and half of each",
     budget=(40, 120),
     items=("T11", "E30"),
 )
@@ -78,7 +79,7 @@ class ProximalTraining:
         assert isinstance(game, Ensemble)
         d = {name: p for name, p in everything.items() if name.startswith("stack.discriminator.")}
         g = {name: p for name, p in everything.items() if name.startswith("stack.generator.")}
-        network = game.lone(0).discriminator
+        network = game.lone(0).get_submodule("discriminator")
 
         def value(own: dict[str, Tensor], made: dict[str, Tensor]) -> Tensor:
             return -pure(game, {**everything, **own, **made}, state, "discriminator", draw).total
@@ -197,7 +198,9 @@ def _draw(gaussian: tuple[Tensor, Tensor, Tensor], drifts: dict[str, Drift]) -> 
     shifts, curve, path = gaussian
     left.plot(shifts, curve, color=PALETTE[0], linewidth=1.4, label="value against the frozen optimum")
     at = path[::12][path[::12] <= 6]
-    left.plot(at, gaussian_generator_value(at, 2.0), "o", color=PALETTE[1], markersize=4, label="every 12th gradient step")
+    left.plot(
+        at, gaussian_generator_value(at, 2.0), "o", color=PALETTE[1], markersize=4, label="every 12th gradient step"
+    )
     label(left, "generator's shift u", "E log(1 − D*(z + u)) (nats)", "Gaussian data, s = 2: shifting away pays")
     legend(left, "lower left")
     for (name, drift), colour in zip(drifts.items(), PALETTE, strict=False):
@@ -206,7 +209,12 @@ def _draw(gaussian: tuple[Tensor, Tensor, Tensor], drifts: dict[str, Drift]) -> 
     low, high = loss.get_ylim()
     loss.set_ylim(low - 0.45 * (high - low), high)
     label(loss, "generator's rounds against the frozen D", "change of its loss", "Ring: the generator's loss falls …")
-    label(distance, "generator's rounds against the frozen D", "W1 to 1,000 data (ring of radius 2)", "… and its samples get worse")
+    label(
+        distance,
+        "generator's rounds against the frozen D",
+        "W1 to 1,000 data (ring of radius 2)",
+        "… and its samples get worse",
+    )
     legend(loss, "lower left")
     return figure
 

@@ -1,4 +1,4 @@
-"""The bilinear game under every update rule of the library: the rules that train images, played with plain gradients."""
+"""The bilinear game under every update rule of the library: the rules that train images, with plain gradients."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ CLAIM = Claim(
     "extragradient, its past form, optimistic, consensus and unrolled steps converge linearly.",
     expected="simultaneous (1 + h^2)^(t/2); alternating keeps theta^2 + psi^2 - h theta psi; extragradient "
     "((1 - h^2)^2 + h^2)^(t/2); consensus ((1 - h gamma)^2 + h^2)^(t/2); the others by their linear maps",
-    tolerance="1e-9 relative at every round, against powers of 2 x 2 or 4 x 4 matrices written from the papers' equations",
+    tolerance="1e-9 relative at every round, against powers of 2 x 2 or 4 x 4 matrices written from the papers' "
+    "equations",
     budget=(4, 7),
     items=("T12", "T13"),
 )
@@ -48,7 +49,8 @@ def _alternating(ahead: int) -> Matrix:
     """The discriminator first; the generator then sees it, ``ahead`` steps on, as psi - ahead h theta."""
     first = np.array([[1.0, 0.0], [-H, 1.0]])
     then = np.array([[1.0 - 2 * ahead * H**2, H], [0.0, 1.0]])
-    return then @ first
+    both: Matrix = then @ first
+    return both
 
 
 def _with_memory(step: Matrix, of_memory: Matrix, memory: Matrix, of_itself: Matrix) -> Matrix:

@@ -23,9 +23,10 @@ CLAIM = Claim(
     figure="Propositions 1 and 2, equations 10 to 12",
     statement="Unregularised RpGAN does not converge on the Dirac problem; with R1, with R2 and with both it converges "
     "locally at a linear rate.",
-    expected="eigenvalues ± i f'(0) without, -g/2 ± sqrt(g^2/4 - f'(0)^2) with (eq. 12 prints f'(0) without the square)",
-    tolerance="eigenvalues 1e-6; factor a step within 1e-3 of the eigenvalues'; without penalty more than a hundredth of "
-    "the radius is left after 4,000 steps of .1",
+    expected="eigenvalues ± i f'(0) without, -g/2 ± sqrt(g^2/4 - f'(0)^2) with (eq. 12 prints f'(0) without the "
+    "square)",
+    tolerance="eigenvalues 1e-6; factor a step within 1e-3 of the eigenvalues'; without penalty more than a hundredth "
+    "of the radius is left after 4,000 steps of .1",
     budget=(4, 4),
     items=("T14", "T29"),
 )
@@ -60,7 +61,8 @@ def run(quick: bool) -> Outcome:
 def _radii(game: DiracGAN) -> Tensor:
     start = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
     step = fields.simultaneous(recorded(flat(game), start), H)
-    return fields.orbit(step, start, STEPS)[:, 0].norm(dim=1)
+    radii: Tensor = fields.orbit(step, start, STEPS)[:, 0].norm(dim=1)
+    return radii
 
 
 def _apart(found: Tensor, expected: Tensor) -> float:

@@ -6,6 +6,7 @@ With two errors in print: a factor in the published notebook's consensus field, 
 from __future__ import annotations
 
 import cmath
+from collections.abc import Callable
 
 import torch
 from matplotlib.axes import Axes
@@ -35,9 +36,10 @@ CLAIM = Claim(
     figure="sections 2 to 4, Lemmas on the Dirac-GAN; the table of eigenvalues",
     statement="At the equilibrium the unregularised fields only turn; noise, R1, R2 and consensus damp, "
     "R1 and R2 critically at gamma = 2 |f'(0)|; an alternating step stays on the unit circle up to alpha = 2.",
-    expected="GAN, NSGAN ± i f'(0); WGAN ± i; noise f'' s^2 ± sqrt(f''^2 s^4 - f'^2); R1, R2 -g/2 ± sqrt(g^2/4 - f'^2); "
-    "consensus -g f'^2 ± i f'; WGAN-GP not differentiable: its field jumps by 2 lambda g0",
-    tolerance="1e-6 on every eigenvalue; R3GAN's printed form is off by .5 at gamma = 1, the notebook's by half its term",
+    expected="GAN, NSGAN ± i f'(0); WGAN ± i; noise f'' s^2 ± sqrt(f''^2 s^4 - f'^2); R1, R2 -g/2 ± sqrt(g^2/4 - "
+    "f'^2); consensus -g f'^2 ± i f'; WGAN-GP not differentiable: its field jumps by 2 lambda g0",
+    tolerance="1e-6 on every eigenvalue; R3GAN's printed form is off by .5 at gamma = 1, the notebook's by half its "
+    "term",
     budget=(2, 2),
     items=("T14", "E31"),
 )
@@ -68,7 +70,8 @@ def run(quick: bool) -> Outcome:
         for name, (o, f) in turning.items()
     ]
     checks += [
-        at_most(f"{name}: largest error", max(map(_apart, found, closed[name])), 1e-6) for name, found in spectra.items()
+        at_most(f"{name}: largest error", max(map(_apart, found, closed[name])), 1e-6)
+        for name, found in spectra.items()
     ]
     checks += [
         at_most(f"{name} step: largest error", max(map(_apart, found, map(STEPS[name], RATES.tolist()))), 1e-6)
@@ -110,7 +113,7 @@ def _optimistic(h: float) -> Tensor:
     return torch.tensor(roots, dtype=torch.complex128)
 
 
-STEPS = {
+STEPS: dict[str, Callable[[float], Tensor]] = {
     "simultaneous": lambda h: 1 + h * penalised_eigenvalues(0.0),
     "alternating": alternating_eigenvalues,
     "extragradient": lambda h: 1 + h * penalised_eigenvalues(0.0) + (h * penalised_eigenvalues(0.0)) ** 2,
@@ -142,7 +145,9 @@ def _draw(spectra: dict[str, list[Tensor]], closed: dict[str, list[Tensor]], ste
     for here, name, at in ((axes[0], "R1", GAMMAS), (axes[1], "noise", VARIANCES), (axes[2], "consensus", GAMMAS)):
         _branches(here, at, spectra[name], closed[name])
     printed = [-g / 2 + cmath.sqrt(g * g / 4 - SLOPE).real for g in GAMMAS.tolist()]
-    axes[0].plot(GAMMAS, printed, color=GREY, linewidth=1.2, linestyle="--", label="R3GAN's eq. 12 as printed, real part")
+    axes[0].plot(
+        GAMMAS, printed, color=GREY, linewidth=1.2, linestyle="--", label="R3GAN's eq. 12 as printed, real part"
+    )
     axes[0].axvline(1.0, ymin=0.35, color=INK, linewidth=0.7, linestyle=":")
     axes[0].text(1.03, 0.62, "critical, γ = 1", fontsize=7.5, color=INK, family=FONT)
     label(axes[0], "weight γ of R1 or R2", "eigenvalue at 0", "R1, R2: −γ/2 ± √(γ²/4 − f′²)")
@@ -167,7 +172,14 @@ def _branches(axes: Axes, at: Tensor, found: list[Tensor], expected: list[Tensor
         exact, measured = (getattr(values, part) for values in order)
         axes.plot(at, exact, color=colour, linewidth=1.0)
         name = {"real": "real part", "imag": "imaginary part"}[part]
-        axes.plot(at[::2], measured[::2, 0], "o", color=colour, markersize=3, label=f"{name} (dots: from the losses; lines: closed form)")
+        axes.plot(
+            at[::2],
+            measured[::2, 0],
+            "o",
+            color=colour,
+            markersize=3,
+            label=f"{name} (dots: from the losses; lines: closed form)",
+        )
         axes.plot(at[::2], measured[::2, 1], "o", color=colour, markersize=3)
 
 

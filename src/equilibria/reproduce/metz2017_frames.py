@@ -26,7 +26,8 @@ from .side_by_side import side_by_side
 CLAIM = Claim(
     paper="metz2017",
     figure="Figure 1, appendix A",
-    statement="On eight Gaussians on a ring an unrolled GAN spreads over all modes; the plain GAN sits on one and hops.",
+    statement="On eight Gaussians on a ring an unrolled GAN spreads over all modes; the plain GAN sits on one and "
+    "hops.",
     expected="K = 10 covers 8 of 8 after 25,000 rounds (frames only; no number printed)",
     tolerance="K > 0 ends with 7 modes or more in 4 of 5 seeds, K = 0 with 4 or fewer in 4 of 5; quick: K = 5, 2 seeds",
     budget=(40, 130),
@@ -57,7 +58,9 @@ def run(quick: bool) -> Outcome:
 def _frames(data: Dataset, steps: int, seeds: range) -> Frames:
     """What every seed samples after each of the rounds looked at, ``(seeds, n, 2)``."""
     optimizer = Adam(lr=1e-3, betas=(0.5, 0.999))
-    play = side_by_side(TwoPlayer(latent=Latent(size=256)), NETWORKS, data, seeds, Unrolled(steps=steps), optimizer, 128)
+    play = side_by_side(
+        TwoPlayer(latent=Latent(size=256)), NETWORKS, data, seeds, Unrolled(steps=steps), optimizer, 128
+    )
     made = []
     for stop in ROUNDS:
         play.advance(stop - play.round)

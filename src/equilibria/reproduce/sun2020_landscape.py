@@ -13,6 +13,7 @@ from torch import Tensor
 from ..figures.images import INK
 from ..figures.panels import FONT, PALETTE, label, legend, panels
 from ..objectives import Minimax, Objective, RelativisticPairing
+from ..seeding import reseed
 from ..theory.divergences import js
 from ..theory.landscape import (
     OFF,
@@ -25,15 +26,15 @@ from ..theory.landscape import (
     trapped,
 )
 from .claim import Check, Claim, Outcome, at_most, close
-from .side_by_side import reseed
 
 CLAIM = Claim(
     paper="sun2020",
     figure="Theorems 1 and 2, Figures 1 and 2",
-    statement="With n free generated points and an optimal discriminator a separable loss has exactly n^n - n! bad strict "
-    "minima; under relativistic pairing every configuration has a path to the optimum that never rises.",
+    statement="With n free generated points and an optimal discriminator a separable loss has exactly n^n - n! bad "
+    "strict minima; under relativistic pairing every configuration has a path to the optimum that never rises.",
     expected="2, 21, 232 for n = 2, 3, 4 against 0; RpGAN's supremum + log 2 is JSD(p x q, q x p) (T29b)",
-    tolerance="counts exact, by search over every move; values of the losses that train within 1e-6 of the closed forms",
+    tolerance="counts exact, by search over every move; suprema of the losses that train within 1e-6 of the closed "
+    "forms",
     budget=(4, 6),
     items=("T29",),
 )
@@ -61,7 +62,8 @@ def run(quick: bool) -> Outcome:
         "bad strict minima": bad,
         "configurations without a falling path": stuck,
         "two points, by configuration": {
-            str(at): {name: value(at) for name, value in VALUES.items()} for at in itertools.product((OFF, 0, 1), repeat=2)
+            str(at): {name: value(at) for name, value in VALUES.items()}
+            for at in itertools.product((OFF, 0, 1), repeat=2)
         },
     }
     return Outcome(_draw(bad, collapsed), (*checks, *_pairing_measures()), numbers)

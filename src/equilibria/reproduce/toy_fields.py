@@ -1,4 +1,4 @@
-"""The vector field of a game that brings its own data, in coordinates, and the same field at the cost of its arithmetic."""
+"""The field of a game that brings its own data, in coordinates, and any such map at the cost of its arithmetic."""
 
 from __future__ import annotations
 

@@ -80,7 +80,8 @@ class Checkups:
 
     def said(self) -> str:
         """The same for a progress bar."""
-        return f"doctor: {', '.join(self.active)}" if self.active else ""
+        more = ", …" if len(self.active) > 3 else ""
+        return f"doctor: {', '.join(self.active[:3])}{more}" if self.active else ""
 
     def due(self, step: int) -> bool:
         # A round early as well: some vitals compare two rounds in a row.

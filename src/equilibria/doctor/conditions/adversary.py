@@ -26,8 +26,9 @@ def _blind(view: View) -> Signs:
 def _weak(view: View) -> Signs:
     gap = view.median("probe/auc") - view.median("scores/auc", 8)
     tries = not view.mean("wiring/descent", 8) < 0.4
+    catches_up = max((v for v in view.past("scores/auc", 8) if v == v), default=0.0) > 0.95
     return when(
-        view["probe/auc"] > 0.9 and gap > 0.15 and tries and view.ill and not view.partly,
+        view["probe/auc"] > 0.9 and gap > 0.15 and tries and not catches_up and view.ill and not view.partly,
         view,
         ("scores/auc", "near that of the probe"),
         ("probe/auc", "an independent classifier tells the sides apart"),

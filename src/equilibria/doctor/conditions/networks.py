@@ -12,14 +12,21 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 
 
 def _range(view: View) -> Signs:
-    width = view["samples/high"] - view["samples/low"]
-    before = [h - low for h, low in zip(view.past("samples/high", 4), view.past("samples/low", 4), strict=True)]
-    fixed = len(before) == 4 and max(before) - min(before) <= 0.02 * max(width, 1e-12)
+    width = view["real/high"] - view["real/low"]
+    lows, highs = view.past("samples/low", view.at + 1), view.past("samples/high", view.at + 1)
+    if len(lows) < 6 or not width > 0:
+        return None
+    low, high = min(lows), max(highs)
+    # A bounded range: its end has not moved for four check-ups, and values crowd there.
+    stuck_low = min(lows[:-4]) - low <= 0.02 * width and low - view["real/low"] > 0.1 * width
+    stuck_high = high - max(highs[:-4]) <= 0.02 * width and view["real/high"] - high > 0.1 * width
+    crowded = view.median("samples/at-edge") > 0.15 and high - low > 1e-3 * width
     return when(
-        view["real/outside"] > 0.1 and fixed and view.far,
+        (stuck_low or stuck_high) and crowded and view["real/outside"] > 0.1 and view.far,
         view,
-        ("real/outside", "below 0.1: real values lie in the range that samples have, which does not grow"),
-        ("samples/low", "lower end of that range"),
+        ("real/outside", "below 0.1: real values lie in the range that samples have, whose ends do not move"),
+        ("samples/at-edge", "share of values at those ends"),
+        ("samples/low", "lower end of the samples' range"),
         ("samples/high", "upper end"),
         ("real/low", "lower end of the data"),
         ("real/high", "upper end"),
@@ -67,9 +74,10 @@ def _deaf(view: View) -> Signs:
 
 def _narrow(view: View) -> Signs:
     real, fake, size = view.fact("real/dimension"), view.median("samples/dimension"), view.fact("latent/size")
-    small = size > 0 and size < 0.6 * real
-    shows = fake < 0.6 * real and fake <= 1.5 * max(size, 1.0) and (small or (size == 0 and fake < 1.3)) and real > 1.5
-    return when(shows and view["samples/spread"] > 0.1, view, ("samples/dimension", f"about {real:.1f}, as the data"))
+    shows = 0 < size < 0.6 * real and fake < 0.6 * real and view["samples/spread"] > 0.1
+    return when(
+        shows, view, ("samples/dimension", f"about {real:.1f}, as the data; the code has {size:.0f} dimensions")
+    )
 
 
 def _label(view: View) -> Signs:
@@ -86,8 +94,9 @@ def _label(view: View) -> Signs:
 
 def _diverged(view: View) -> Signs:
     size = view["samples/size"]
-    largest = max((v for v in view.past("samples/size", view.at + 1) if math.isfinite(v)), default=0.0)
-    growing = size > 4 and size >= 0.7 * largest
+    sizes = [v for v in view.past("samples/size", view.at + 1) if math.isfinite(v)]
+    # Growing, not swinging: the last values are all near the largest so far.
+    growing = size > 4 and min(sizes[-4:], default=0.0) >= 0.5 * max(sizes, default=0.0)
     return when(
         growing or (view["size/generator"] > 30 and view.far) or not math.isfinite(view["samples/distance"]),
         view,

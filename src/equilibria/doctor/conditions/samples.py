@@ -58,17 +58,18 @@ def _dropping(view: View) -> Signs:
 
 def _oscillating(view: View) -> Signs:
     means = [c.arrays["mean"] for c in view.chart.checkups[max(0, view.at - 6) : view.at + 1] if "mean" in c.arrays]
-    if len(means) < 6:
+    if len(means) < 6 or not view.ill or view.partly:
         return None
     steps = [_distance(a, b) for a, b in itertools.pairwise(means)]
     path, net = sum(steps), _distance(means[0], means[-1])
+    circles = path / len(steps) > 0.25 and net < 0.5 * path
+    sides = [v for v in view.past("scores/auc", 8) if v == v]
+    swings = min(sides, default=0.5) < 0.2 and max(sides, default=0.5) > 0.95
     return when(
-        path / len(steps) > 0.25 and net < 0.5 * path and view.ill and not view.partly,
+        circles or swings,
         view,
-        (
-            "samples/distance",
-            "falls while training goes well; here the samples' mean moves on without getting anywhere",
-        ),
+        ("samples/distance", "falls while training goes well; here the samples move on without getting anywhere"),
+        ("scores/auc", "steady; where it swings from near 0 to near 1 the players take turns in winning"),
         ("motion/turn-generator", "cosine between the last two displacements"),
     )
 
