@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from .conclude import conclude
 from .conditions import View
 from .findings import Diagnosis
 from .objective import declared, expects_logits
+from .randomness import given_back
 from .schedule import Schedule
 from .space import space_of
 from .subject import Subject, rows_of
@@ -81,6 +83,11 @@ class Doctor:
         for who, net in (("generator", generator), ("discriminator", discriminator)):
             if not isinstance(net, nn.Module):
                 raise ConfigError(f"the {who} is a {type(net).__name__}", "pass the nn.Module that is trained")
+        called = (told.get("latent"), told.get("sampler"), *(told.get("call") or {}).values())
+        with given_back((generator, discriminator, *called, *_users(real), *_users(told.get("objective")))):
+            self._admit(generator, discriminator, real, told)
+
+    def _admit(self, generator: nn.Module, discriminator: nn.Module, real: Any, told: Told) -> None:
         self.subject = _subject(generator, discriminator, real, told)
         self.optimizers = _optimizers(told.get("optimizers"))
         self.seed = told.get("seed", 0)
@@ -135,7 +142,8 @@ class Doctor:
                 several check-ups.
         """
         found = deeper(self.subject, self.chart, self.chart.last.step) if deep and self._doubtful() else {}
-        return conclude(self.chart, self.subject.probabilities, found)
+        with given_back(self.chart.objective.own or ()):
+            return conclude(self.chart, self.subject.probabilities, found)
 
     def _doubtful(self) -> bool:
         """Whether the costlier tests are worth their time: samples are far from the data, with finite numbers."""
@@ -151,33 +159,78 @@ class Doctor:
 
 
 def _subject(generator: nn.Module, discriminator: nn.Module, real: Any, told: Told) -> Subject:
-    rows = rows_of(real)
+    rows, dealt = rows_of(real)
     latent = told.get("latent")
     if latent is not None and not callable(latent) and (not isinstance(latent, int) or latent < 1):
         raise ConfigError(f"latent={latent!r}", "a size of at least 1, or fn(n) -> codes")
     if latent is None and told.get("sampler") is None:
         raise ConfigError("neither latent nor sampler was given", "pass latent=128, or sampler=fn(n) -> samples")
-    labels = told.get("labels")
-    if labels is not None:
-        labels = torch.as_tensor(labels)[: len(rows)]
-        if len(labels) != len(rows):
-            raise DataError(f"{len(labels)} labels for {len(rows)} real rows", "pass one label a row")
+    for who, called in (told.get("call") or {}).items():
+        if who not in {"generator", "discriminator"} or not callable(called):
+            raise ConfigError(f"call= with '{who}'", "call={'generator': fn(z, y), 'discriminator': fn(x, y)}")
+    labels = _labels(told.get("labels"), rows, dealt)
     holdout = told.get("holdout")
-    if isinstance(holdout, (tuple, list)) and holdout and isinstance(holdout[0], Tensor):
+    if isinstance(holdout, (tuple, list)) and holdout and isinstance(holdout[0], (Tensor, np.ndarray)):
         holdout = holdout[0]
+    unseen = None if holdout is None else _kept(rows_of(holdout, "holdout")[0])
+    if unseen is not None and unseen.shape[1:] != rows.shape[1:]:
+        raise DataError(
+            f"holdout rows of shape {tuple(unseen.shape[1:])}, real rows of {tuple(rows.shape[1:])}",
+            "pass both as the discriminator is fed",
+        )
+    whole = _whole(rows)
     size = latent if isinstance(latent, int) else 0
     codes = latent if callable(latent) else (lambda n: torch.randn(n, size)) if size else None
     return Subject(
         generator,
         discriminator,
-        rows,
-        labels,
-        None if holdout is None else rows_of(holdout),
+        rows[whole],
+        None if labels is None else labels[whole.to(labels.device)],
+        unseen,
         codes,
         size,
         told.get("sampler"),
         told.get("call") or {},
+        broken=1 - float(whole.float().mean()),
     )
+
+
+def _labels(given: Any, rows: Tensor, dealt: Tensor | None) -> Tensor | None:
+    """The label of each row: as given, or, where the rows come from a loader of ``(x, y)``, as it deals them."""
+    if given is None:
+        return None
+    labels = torch.as_tensor(given)
+    if dealt is not None and dealt.shape[1:] == labels.shape[1:]:
+        return dealt.to(labels.dtype)  # a loader shuffles, and what was given is in the order of the data set
+    if len(labels) != len(rows):
+        raise DataError(f"{len(labels)} labels for {len(rows)} real rows", "pass one label a row, in the rows' order")
+    return labels
+
+
+def _users(given: Any) -> list[Any]:
+    """What of the user's may draw random numbers: losses with noisy targets; a loader, its sampler and its data."""
+    if isinstance(given, (tuple, list)):
+        return [part for part in given if callable(part)]
+    parts = [getattr(given, name, None) for name in ("sampler", "batch_sampler", "dataset")]
+    return [given, *(part for part in parts if part is not None)] if hasattr(given, "__dict__") else []
+
+
+def _whole(rows: Tensor) -> Tensor:
+    """Which rows hold finite numbers only, ``(n,)``.
+
+    Raises:
+        DataError: hardly any does.
+    """
+    whole = torch.isfinite(rows.flatten(1)).all(1) if rows.is_floating_point() else torch.ones(len(rows)).bool()
+    if int(whole.sum()) < 16:
+        raise DataError(
+            f"{int(whole.sum())} of {len(rows)} real rows are finite", "look for NaN or infinity in the data"
+        )
+    return whole
+
+
+def _kept(rows: Tensor) -> Tensor:
+    return rows[_whole(rows)]
 
 
 def _optimizers(given: Mapping[str, torch.optim.Optimizer] | None) -> dict[str, torch.optim.Optimizer]:

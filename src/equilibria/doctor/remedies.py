@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..records import decode, replace_at
+from .applying import changed
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Remedy:
         name: kebab-case, stable.
         what: the change in words.
         snippet: the change as code for a loop written by hand; it runs as it stands in such a loop.
-        settings: the change as settings of a recipe, by dotted path, values as JSON forms of records or plain values;
-            ``{"game.penalties": [...]}`` adds to what is there.
+        settings: the change as settings of a recipe, by dotted path, values as JSON forms of records or plain values
+            (see :func:`~equilibria.doctor.applying.changed`).
     """
 
     name: str
@@ -36,87 +36,38 @@ class Remedy:
         Examples:
             >>> from equilibria.recipes import recipe
             >>> REMEDIES["non-saturating-loss"].apply(recipe("gan-minimax")).game.objective
-            NonSaturating(real_target=1.0)
+            NonSaturating(real_target=1.0, fake_target=0.0)
         """
         if not self.settings:
             raise ValueError(f"the remedy '{self.name}' changes code, not settings: {self.what}")
-        changed = recipe
         for path, change in self.settings:
-            changed = _change(changed, path, change)
-        return changed
+            recipe = changed(recipe, path, change)
+        return recipe
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {"name": self.name, "what": self.what, "snippet": self.snippet, "settings": dict(self.settings)}
 
 
-def _change(recipe: Any, path: str, change: Any) -> Any:
-    if path == "scale-rates":
-        return _scaled(recipe, change)
-    if isinstance(change, list):  # add to a tuple of records, one of each kind
-        now = _at(recipe, path)
-        new = tuple(decode(c) for c in change)
-        kept = tuple(p for p in now if not any(type(p) is type(n) for n in new))
-        return _set(recipe, path, (*kept, *new))
-    return _set(recipe, path, decode(change) if isinstance(change, dict) else change)
-
-
-def _scaled(recipe: Any, factors: dict[str, float]) -> Any:
-    """Each player's learning rate times its factor."""
-    from dataclasses import replace
-
-    raise_for = dict(factors)
-    common = raise_for.pop("all", None)
-    if common is not None:
-        optimizer = replace(recipe.optimizer, lr=_times(recipe.optimizer.lr, common))
-        own = tuple(
-            replace(o, optimizer=replace(o.optimizer, lr=_times(o.optimizer.lr, common))) for o in recipe.optimizers
-        )
-        recipe = replace(recipe, optimizer=optimizer, optimizers=own)
-    for player, factor in raise_for.items():
-        base = recipe.optimizer_of(player)
-        row = decode(
-            {"type": "For", "player": player, "optimizer": _encoded(replace(base, lr=_times(base.lr, factor)))}
-        )
-        kept = tuple(o for o in recipe.optimizers if o.player != player)
-        recipe = replace(recipe, optimizers=(*kept, row))
-    return recipe
-
-
-def _times(rate: Any, factor: float) -> Any:
-    from dataclasses import fields, is_dataclass, replace
-
-    if not is_dataclass(rate) or isinstance(rate, type):
-        return float(rate) * factor
-    scaled = {f.name: getattr(rate, f.name) * factor for f in fields(rate) if f.name in {"start", "end", "value"}}
-    return replace(rate, **scaled)
-
-
-def _encoded(value: Any) -> Any:
-    from ..records import encode
-
-    return encode(value)
-
-
-def _at(value: Any, path: str) -> Any:
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value
-
-
-def _set(value: Any, path: str, to: Any) -> Any:
-    from dataclasses import replace
-
-    head, _, rest = path.partition(".")
-    if not hasattr(value, head):
-        return replace_at(value, path, str(to))  # raises with a suggestion
-    return replace(value, **{head: _set(getattr(value, head), rest, to) if rest else to})
-
-
 _R1 = """\
 x_real.requires_grad_(True)
 slopes = torch.autograd.grad(discriminator(x_real).sum(), x_real, create_graph=True)[0]
 loss_d = loss_d + 0.5 * gamma * slopes.flatten(1).square().sum(1).mean()  # gamma 0.1, images 1"""
+
+_PENALTY = """\
+u = torch.rand(len(x_real), *[1] * (x_real.dim() - 1))
+x_mid = (u * x_real + (1 - u) * x_fake.detach()).requires_grad_(True)
+slopes = torch.autograd.grad(discriminator(x_mid).sum(), x_mid, create_graph=True)[0]
+loss_d = loss_d + 10 * (slopes.flatten(1).norm(dim=1) - 1).square().mean()"""
+_RELATIVISTIC = """\
+x_real.requires_grad_(True)
+x_made = x_fake.detach().requires_grad_(True)
+on_real, on_fake = discriminator(x_real), discriminator(x_made)
+slopes = torch.autograd.grad((on_real.sum() + on_fake.sum()), (x_real, x_made), create_graph=True)
+loss_d = F.softplus(on_fake - on_real).mean()
+loss_d = loss_d + 0.5 * gamma * sum(s.flatten(1).square().sum(1).mean() for s in slopes)  # gamma 0.1, images 1
+loss_g = F.softplus(discriminator(x_real).detach() - discriminator(x_fake)).mean()"""
+_CLAMPED = (("game.penalties", [{"type": "GradientPenalty"}]), ("if-there", {"game.clip": None}))
 
 _ROWS: tuple[Remedy, ...] = (
     Remedy(
@@ -134,8 +85,7 @@ _ROWS: tuple[Remedy, ...] = (
     Remedy(
         "relativistic-with-penalties",
         "pair real with generated scores and penalise slopes on both sides (RpGAN + R1 + R2)",
-        "gap = discriminator(x_real) - discriminator(x_fake)\nloss_d = F.softplus(-gap).mean() + r1 + r2\n"
-        "loss_g = F.softplus(gap).mean()",
+        _RELATIVISTIC,
         (
             ("game.objective", {"type": "RelativisticPairing"}),
             ("game.penalties", [{"type": "R1", "gamma": 0.1}, {"type": "R2", "gamma": 0.1}]),
@@ -144,30 +94,27 @@ _ROWS: tuple[Remedy, ...] = (
     Remedy(
         "gradient-penalty",
         "hold the critic's slopes at 1 with a gradient penalty of weight 10",
-        "u = torch.rand(len(x_real), *[1] * (x_real.dim() - 1))\n"
-        "x_mid = (u * x_real + (1 - u) * x_fake.detach()).requires_grad_(True)\n"
-        "slopes = torch.autograd.grad(discriminator(x_mid).sum(), x_mid, create_graph=True)[0]\n"
-        "loss_d = loss_d + 10 * (slopes.flatten(1).norm(dim=1) - 1).square().mean()",
-        (("game.penalties", [{"type": "GradientPenalty"}]), ("game.clip", None)),
+        _PENALTY,
+        _CLAMPED,
     ),
     Remedy(
         "lower-learning-rates",
         "use one constant learning rate for each player: a tenth of what it is, and at most 1e-3",
         "for optimizer in (optimizer_g, optimizer_d):\n    for group in optimizer.param_groups:\n"
         '        group["lr"] = min(group["lr"] / 10, 1e-3)',
-        (("scale-rates", {"all": 0.1}),),
+        (("scale-rates", {"all": 0.1, "at most": 1e-3}),),
     ),
     Remedy(
         "balance-turns",
         "give the discriminator at least as many steps as the generator",
         "for _ in range(2):\n    discriminator_step()\ngenerator_step()",
-        (("game.discriminator_turns", 2),),
+        (("at-least", {"game.discriminator_turns": 2}),),
     ),
     Remedy(
         "slow-discriminator",
         "divide the discriminator's learning rate by 10 and take one of its steps per generator step",
         'for group in optimizer_d.param_groups:\n    group["lr"] /= 10',
-        (("scale-rates", {"discriminator": 0.1}), ("game.discriminator_turns", 1)),
+        (("scale-rates", {"discriminator": 0.1}), ("if-there", {"game.discriminator_turns": 1})),
     ),
     Remedy(
         "faster-discriminator",
@@ -179,12 +126,17 @@ _ROWS: tuple[Remedy, ...] = (
         "larger-discriminator",
         "use a wider and deeper discriminator",
         "discriminator = build_discriminator(width=128, depth=3)",
-        (("networks.discriminator_width", 128), ("networks.discriminator_depth", 3)),
+        (("grow", "discriminator"),),
     ),
     Remedy(
         "seeing-discriminator",
         "let the score depend on its input: remove what blanks it, use leaky rectifiers and zero biases at the start",
         "assert discriminator(x_real).std() > 0  # the same score for every row means that nothing gets through",
+    ),
+    Remedy(
+        "clean-data",
+        "remove the rows that hold NaN or infinity from the data",
+        "x = x[torch.isfinite(x.flatten(1)).all(1)]",
     ),
     Remedy(
         "stable-losses",
@@ -196,19 +148,19 @@ _ROWS: tuple[Remedy, ...] = (
         "larger-generator",
         "use a wider and deeper generator",
         "generator = build_generator(width=128, depth=3)",
-        (("networks.width", 128), ("networks.depth", 3)),
+        (("grow", "generator"),),
     ),
     Remedy(
         "larger-latent",
         "use more latent dimensions than the data's intrinsic dimension",
         "latent = 64",
-        (("game.latent", {"type": "Latent", "size": 64}),),
+        (("at-least", {"game.latent.size": 64}),),
     ),
     Remedy(
         "larger-batch",
         "use a larger batch and a lower learning rate",
         "loader = DataLoader(data, batch_size=128, shuffle=True)",
-        (("batch", 128), ("scale-rates", {"all": 0.3})),
+        (("at-least", {"batch": 128}), ("scale-rates", {"all": 0.3})),
     ),
     Remedy(
         "more-data",
@@ -218,8 +170,8 @@ _ROWS: tuple[Remedy, ...] = (
     Remedy(
         "loosen-clipping",
         "replace weight clipping by a gradient penalty, or clip at a larger value",
-        "",
-        (("game.penalties", [{"type": "GradientPenalty"}]), ("game.clip", None)),
+        f"{_PENALTY}  # and no clamp_ on the weights",
+        _CLAMPED,
     ),
     Remedy(
         "match-data-range",

@@ -6,7 +6,7 @@ global generator is given back as it was.
 
 from __future__ import annotations
 
-import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,11 +18,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..errors import ConfigError, DataError, ShapeError
-from ..seeding import mix, own_randomness, reseed
+from ..seeding import mix
+from .randomness import given_back
 
 Params = dict[str, Tensor]
 Codes = tuple[Tensor, Tensor | None]
 _EPSILON = 1e-7
+_PASSED_ON = re.compile(
+    r"(Mean|View|Squeeze|Unsqueeze|Reshape|UnsafeView|ToCopy|Clone|Select|Alias|Permute|Transpose|T)"
+)
 _STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 
@@ -40,6 +44,7 @@ class Subject:
         sampler: ``n -> (n, …)`` where samples are not ``generator(codes)``.
         calls: other calling conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
         probabilities: whether the discriminator ends in a sigmoid (found by :meth:`inspect`).
+        broken: share of the real rows that held a number that is not finite; they are left out here.
     """
 
     generator: nn.Module
@@ -52,6 +57,7 @@ class Subject:
     sampler: Callable[[int], Tensor] | None = None
     calls: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     probabilities: bool = False
+    broken: float = 0.0
 
     @property
     def device(self) -> torch.device:
@@ -80,7 +86,7 @@ class Subject:
     def make(self, codes: Codes, params: Params | None = None) -> Tensor:
         """Generated examples; with ``params`` in place of the generator's parameters."""
         call = self.calls.get("generator")
-        z, y = codes
+        z, y = _fitted(codes[0], self.generator), codes[1]
         if call is not None:
             return _first(_swapped(self.generator, params, lambda: call(z, y)), "generator")
         given = (z,) if y is None else (z, y)
@@ -93,11 +99,12 @@ class Subject:
     def raw(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Tensor:
         """The discriminator's own outputs, one number a row: patch maps are averaged."""
         call = self.calls.get("discriminator")
+        x = _fitted(x, self.discriminator)
         if call is not None:
             out = _swapped(self.discriminator, params, lambda: call(x, y))
         else:
             out = _called(self.discriminator, params, (x,) if self.labels is None else (x, y))
-        return _per_row(_first(out, "discriminator"), len(x))
+        return _per_row(_first(out, "discriminator"), len(x)).float()
 
     def score(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Tensor:
         """Logits ``(n,)``: higher is more real. Probabilities are turned back into logits."""
@@ -154,35 +161,41 @@ class Subject:
                 ) from error
             both = torch.cat(wide if fake is None else [*wide, self.raw(fake, y)])
             last = [m for m in self.discriminator.modules() if not list(m.children())]
-            ends = bool(last) and isinstance(last[-1], nn.Sigmoid)
+            ends = (bool(last) and isinstance(last[-1], nn.Sigmoid)) or self._sigmoid_is_last(x, y)
             inside = bool(((both >= 0) & (both <= 1)).all())
             self.probabilities = inside and (ends or float(both.max() - both.min()) > 0.5)
+
+    def _sigmoid_is_last(self, x: Tensor, y: Tensor | None) -> bool:
+        """Whether the last operation of the discriminator, changes of shape and means apart, is a sigmoid."""
+        with torch.enable_grad():
+            node = self.raw(x.detach().requires_grad_(), y).grad_fn
+        while node is not None and _PASSED_ON.match(node.name()):
+            node = node.next_functions[0][0] if node.next_functions else None
+        return node is not None and node.name().startswith("SigmoidBackward")
 
     def measure_latent(self) -> None:
         """How many numbers a code has, where only a function that makes codes was given."""
         if self.codes is not None and not self.latent:
             with self.undisturbed(0):
-                codes = self.codes(2)
+                codes = self.codes(64)  # some games deal no fewer than they have parts
             self.latent = codes[0].numel() if codes.is_floating_point() else 0
 
     @contextmanager
     def undisturbed(self, seed: int) -> Iterator[None]:
         """Inside, draw and forward freely: generators, buffers, train flags and RNG states come back as they were."""
         flags = {id(m): (m, m.training) for net in self.networks.values() for m in net.modules()}
-        buffers = [(b, b.clone()) for net in self.networks.values() for b in net.buffers()]
-        state, numpy_state = random.getstate(), np.random.get_state()
+        buffers = [
+            (m._buffers, n, b, b.clone()) for m, _ in flags.values() for n, b in m._buffers.items() if b is not None
+        ]
+        own = (self.generator, self.discriminator, self.codes, self.sampler, *self.calls.values())
         try:
-            with own_randomness(), torch.autocast(self.device.type, enabled=False), torch.enable_grad():
-                reseed(mix(seed, 11))
-                random.seed(mix(seed, 12))
-                np.random.seed(mix(seed, 13))
+            with given_back(own, mix(seed, 11)), torch.autocast(self.device.type, enabled=False), torch.enable_grad():
                 yield
         finally:
-            random.setstate(state)
-            np.random.set_state(numpy_state)
             with torch.no_grad():
-                for buffer, kept in buffers:
+                for held, name, buffer, kept in buffers:
                     buffer.copy_(kept)
+                    held[name] = buffer  # a forward pass may have put another tensor in its place
             for module, training in flags.values():
                 module.training = training
 
@@ -192,38 +205,66 @@ class Subject:
             net.train(training)
 
 
-def rows_of(real: Any, most: int = 4096) -> Tensor:
+def rows_of(real: Any, name: str = "real") -> tuple[Tensor, Tensor | None]:
     """Real rows as one tensor, from a tensor, an array, a list of tensors, or a loader of batches (of tuples).
+
+    Returns:
+        The rows, and the labels that a loader of ``(x, y)`` deals with them.
 
     Raises:
         DataError: there are none, or they are of no such kind.
     """
+    labels: Tensor | None = None
     if isinstance(real, Tensor):
         found = real
     elif isinstance(real, np.ndarray):
         found = torch.from_numpy(real)
+    elif isinstance(real, Iterator):
+        raise DataError(f"{name}= of type {type(real).__name__}, which is used up by reading", "pass the loader itself")
     elif isinstance(real, Iterable):
-        parts, count = [], 0
-        for batch in real:
-            x = batch[0] if isinstance(batch, (tuple, list)) else batch
-            x = x["x"] if isinstance(x, Mapping) and "x" in x else x
-            if not isinstance(x, Tensor):
-                raise DataError(f"a batch of type {type(x).__name__}", "real= a tensor (n, …) or a loader of tensors")
-            parts.append(x.detach().cpu())
-            count += len(x)
-            if count >= most:
-                break
-        found = torch.cat(parts) if parts else torch.empty(0)
+        found, labels = _gathered(real, name)
     else:
-        raise DataError(f"real= of type {type(real).__name__}", "pass a tensor (n, …), an array, or a loader")
+        raise DataError(f"{name}= of type {type(real).__name__}", "pass a tensor (n, …), an array, or a loader")
     if found.dim() < 2 or len(found) < 16:
-        raise DataError(f"real rows of shape {tuple(found.shape)}", "pass at least 16 rows, (n, d) or (n, c, h, w)")
-    return found.detach()
+        raise DataError(f"{name} rows of shape {tuple(found.shape)}", "pass at least 16 rows, (n, d) or (n, c, h, w)")
+    if found.dtype == torch.uint8:
+        raise DataError(
+            f"{name} rows are bytes, and no network is fed bytes",
+            f"pass {name}= as the discriminator is fed, such as images.float() / 127.5 - 1",
+        )
+    return found.detach(), labels
+
+
+def _gathered(loader: Iterable[Any], name: str, most: int = 4096) -> tuple[Tensor, Tensor | None]:
+    """The first rows that a loader deals; labels where each batch is ``(x, y, …)`` with one ``y`` a row."""
+    parts, labels, count = [], [], 0
+    for batch in loader:
+        pair = batch if isinstance(batch, (tuple, list)) else (batch,)
+        x = pair[0]["x"] if isinstance(pair[0], Mapping) and "x" in pair[0] else pair[0]
+        x = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
+        if not isinstance(x, Tensor):
+            raise DataError(
+                f"{name}= with a batch of type {type(x).__name__}", "a tensor (n, …) or a loader of tensors"
+            )
+        parts.append(x.detach().cpu())
+        if len(pair) > 1 and isinstance(pair[1], Tensor) and pair[1].dim() and len(pair[1]) == len(x):
+            labels.append(pair[1].detach().cpu())
+        count += len(x)
+        if count >= most:
+            break
+    found = torch.cat(parts) if parts else torch.empty(0)
+    return found, torch.cat(labels) if parts and len(labels) == len(parts) else None
 
 
 def copies(module: nn.Module) -> Params:
     """The parameters of a module as detached leaves that take gradients; the module's own are not touched."""
     return {n: p.detach().clone().requires_grad_() for n, p in module.named_parameters() if p.is_floating_point()}
+
+
+def _fitted(x: Tensor, module: nn.Module) -> Tensor:
+    """``x`` in the precision of the module's parameters, if it is in another."""
+    own = next((p.dtype for p in module.parameters() if p.is_floating_point()), x.dtype)
+    return x.to(own) if x.is_floating_point() and x.dtype != own else x
 
 
 def _called(module: nn.Module, params: Params | None, given: tuple[Any, ...]) -> Any:

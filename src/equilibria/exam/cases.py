@@ -91,7 +91,6 @@ WGAN_B = replace(WGAN, data="moons", nets=Networks(width=96, width_d=96, activat
 
 _STRONG = loop_with(objective="saturating", r1=0.0, turns_d=10, rate=1e-4, rate_d=2e-3)
 _CERTAIN = loop_with(r1=0.0, turns_d=10, rate=2e-5, rate_d=5e-3)
-_NAIVE = both(fault("naive-log"), loop_with(r1=0.0, turns_d=5, rate_d=1e-2, rate=1e-4, scale=20.0))
 _HOPPING = both(loop_with(r1=0.0, momentum=0.9, rate=2e-3, rate_d=5e-4), nets_with(depth_d=1, activation="relu"))
 _ROTATING = both(loop_with(r1=0.0, objective="wasserstein", momentum=0.9, rate=5e-3, rate_d=5e-3), nets_with(depth_d=0))
 _EXPLODING = loop_with(optimizer="sgd", objective="least-squares", rate=3.0, rate_d=3.0)
@@ -118,7 +117,7 @@ PLANTED: tuple[Planted, ...] = (
     ("half-optimised", (C.PARAMETERS_NOT_OPTIMISED,), "plain", fault("half-optimised"), "quality"),
     ("no-zero-grad", (C.GRADIENTS_ACCUMULATE,), "plain", fault("no-zero-grad"), "quality"),
     ("double-sigmoid", (C.DOUBLE_SIGMOID,), "logistic-digits", fault("double-sigmoid"), "quality"),
-    ("naive-log", (C.NOT_A_NUMBER,), "plain", _NAIVE, "quality"),
+    ("bad-row", (C.NOT_A_NUMBER,), "plain", fault("bad-row"), "quality"),
     ("overflow", (C.OVERFLOW, C.NOT_A_NUMBER, C.DIVERGENCE), "plain", fault("overflow"), "quality"),
     ("exploding", _BURST, "plain", _EXPLODING, "quality"),
     ("divergence", (C.DIVERGENCE, C.EXPLODING_GRADIENT), "plain", loop_with(rate=0.5, rate_d=0.5), "quality"),

@@ -20,7 +20,7 @@ _MENDS = {
     "use-latent": ("zero-latent",),
     "fix-normalisation": ("frozen-statistics", "eval-while-training"),
     "shuffle-data": ("one-class-loader",),
-    "stable-losses": ("naive-log",),
+    "clean-data": ("bad-row",),
     "lower-learning-rates": ("overflow",),
 }
 """Mistakes in the code that each remedy's text tells to undo."""
@@ -58,7 +58,6 @@ _CHANGES: dict[str, Callable[[Loop], Loop]] = {
     "loosen-clipping": lambda loop: replace(loop, penalty=10.0, clip=0.0),
     "lower-learning-rates": _slower,
     "clip-gradients": _slower,
-    "stable-losses": _slower,
     "balance-turns": lambda loop: replace(loop, turns=1, turns_d=max(loop.turns_d, 2)),
     "slow-discriminator": lambda loop: _penalised(replace(loop, rate_d=loop.rate_d / 10, turns_d=1)),
     "faster-discriminator": lambda loop: replace(loop, rate_d=max(loop.rate_d, loop.rate), turns=1),

@@ -87,10 +87,7 @@ def _sittings(plan: Plan) -> Iterator[tuple[str, Sitting]]:
     for case in CASES[plan.half]:
         if not plan.only or case.name in plan.only:
             jobs += [("sick", case.name, plan.first_seed + s) for s in range(plan.seeds)]
-    if plan.processes == 1:
-        for job in jobs:
-            yield job[0], _one(plan, job)
-        return
+    # Workers even where one is asked for: each has one thread, whatever the caller's process has.
     with ProcessPoolExecutor(plan.processes, get_context("spawn"), _alone) as pool:
         futures = [(job[0], pool.submit(_one, plan, job)) for job in jobs]
         for kind, future in futures:

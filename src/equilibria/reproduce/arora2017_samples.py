@@ -1,4 +1,4 @@
-"""What finite samples hide: an empirical law stays far from its population, and a critic of few parameters cannot see it.
+"""What finite samples hide: an empirical law stays far from its population, and a small critic cannot see it.
 
 The law is N(0, I/d) in 64 dimensions, the critic a perceptron of p = 265 parameters. Left: distances between the law
 and an empirical law of m of its points, which is what a generator would make that had learned them by heart. Right: a
@@ -26,8 +26,9 @@ CLAIM = Claim(
     statement="JSD and Wasserstein distance do not generalise from samples, the distance that a neural net sees does: "
     "it cannot tell a law from an empirical copy of many more points than it has parameters.",
     expected="JSD(law, copy) = log 2; W1 >= 1.1; gap falls at least as n^(-1/2) (Theorem 3.1 turned round)",
-    tolerance="nearest of 1000 samples at .055, 1.02, 1.27 (d = 2, 50, 400) ± half a unit and two standard deviations of "
-    "one sample; slope of the gap over n >= 2p at most -1/2; a tenth of 2 log 2 seen at m >= 16p; 3 seeds quick, 5 full",
+    tolerance="nearest of 1000 samples at .055, 1.02, 1.27 (d = 2, 50, 400) ± half a unit and two standard deviations "
+    "of one sample; slope of the gap over n >= 2p at most -1/2; a tenth of 2 log 2 seen at m >= 16p; "
+    "3 seeds quick, 5 full",
     budget=(15, 40),
     items=("T25", "E64"),
 )
@@ -64,7 +65,9 @@ def run(quick: bool) -> Outcome:
         right.plot(sizes, values.mean(1), color=colour, marker="o", markersize=3, label=name)
     right.axhline(0, color=GREY, linewidth=0.7)
     right.set_ylim(-2, 1.6)
-    label(right, "rows of each sample, n", "fitted critic's distance (nats)", "What it saw was in the rows, not the law")
+    label(
+        right, "rows of each sample, n", "fitted critic's distance (nats)", "What it saw was in the rows, not the law"
+    )
     for ax in (left, right):
         _mark(ax)
     numbers = {"m": list(_SIZES), "seen": seen.tolist(), "train": train.tolist(), "held out": held.tolist()}
@@ -109,7 +112,7 @@ def _moved(m: int, seed: int) -> float:
 def _js_of_samples(m: int) -> float:
     """Of two empirical laws as laws on all their points: they share one only if a point was drawn twice."""
     draw = torch.Generator().manual_seed(0)
-    points, where = torch.cat([_law(m, draw), _law(m, draw)]).unique(dim=0, return_inverse=True)
+    points, where = torch.unique(torch.cat([_law(m, draw), _law(m, draw)]), dim=0, return_inverse=True)
     first, second = (torch.bincount(w, minlength=len(points)).double() / m for w in where.split(m))
     return float(js(first, second))
 

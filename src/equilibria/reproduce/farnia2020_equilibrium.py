@@ -84,15 +84,17 @@ class ProximalTraining:
         def value(own: dict[str, Tensor], made: dict[str, Tensor]) -> Tensor:
             return -pure(game, {**everything, **own, **made}, state, "discriminator", draw).total
 
+        real = draw["real"]
+
         def score(own: dict[str, Tensor], x: Tensor) -> Tensor:
             plain = {name.removeprefix("stack.discriminator."): p for name, p in own.items()}
-            scored: Tensor = torch.func.vmap(lambda p, rows: functional_call(network, p, (rows,)))(plain, x)
+            of_member = torch.func.vmap(lambda p, rows: functional_call(network, p, (rows,)))
+            scored: Tensor = of_member(plain, x.view(real.shape)).flatten()
             return scored
 
-        members, rows = draw["real"].shape[:2]
-        # The distance averages over its first axis, here members; what is wanted is their sum, each a mean over rows.
-        weight = self.weight * members / rows
-        game_of = Proximal(sobolev_distance(score, draw["real"]), weight, self.steps, RATE)
+        # The distance is a mean over all rows; what is wanted is the members' sum, each a mean over its own.
+        weight = self.weight * len(real)
+        game_of = Proximal(sobolev_distance(score, real.flatten(0, 1)), weight, self.steps, RATE)
         grads, answer = proximal_gradient(value, d, g, game_of)
         return grads, Loss(-value(answer, g).detach())
 

@@ -1,4 +1,4 @@
-"""A trained discriminator against the optimal one: with the generator held still it finds p/(p + q) and reads the JSD."""
+"""A trained discriminator against the optimal one: while the generator keeps still, D finds p/(p + q) and the JSD."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..optimizers import Adam
 from ..play import Play
 from ..schedules import Decay
 from ..seeding import reseed
+from ..theory.landscape import mixture_density
 from ..theory.value import optimal_discriminator, value_of_laws, virtual_criterion
 from .claim import Claim, Outcome, at_most
 from .side_by_side import Turns, batches_of
@@ -39,7 +40,7 @@ def run(quick: bool) -> Outcome:
     rounds, seeds = (1500, 5) if quick else (4000, 5)
     x = torch.linspace(-8, 10, 3601, dtype=torch.float64)
     weights, shown = torch.full_like(x, float(x[1] - x[0])), (x >= -3) & (x <= 4.3)
-    p, q = (torch.distributions.Normal(at, 1.0).log_prob(x).exp() for at in (0.0, _MEAN))
+    p, q = (mixture_density(x[:, None], torch.tensor([[at]]), torch.ones(())) for at in (0.0, _MEAN))
     best, limit = optimal_discriminator(p, q), float(virtual_criterion(p, q, weights))
     play = _play(rounds, seeds)
     moments, values = [], []
@@ -79,7 +80,11 @@ def _draw_values(axes: Axes, moments: list[int], shortfalls: Tensor) -> None:
 
 def _play(rounds: int, seeds: int) -> Play:
     """N(1.3, 1) for a generator, which has its parameters and is never moved."""
-    game, networks, data = TwoPlayer(objective=Minimax(), latent=Latent(size=1)), MLPPair(width=32, depth=2), load("gaussian")
+    game, networks, data = (
+        TwoPlayer(objective=Minimax(), latent=Latent(size=1)),
+        MLPPair(width=32, depth=2),
+        load("gaussian"),
+    )
 
     def make(seed: int) -> Game:
         reseed(seed)

@@ -39,7 +39,9 @@ CLAIM = Claim(
 )
 
 _RULES = {"1 : 1": Turns(), "1 : 20": Turns(generator=20), "20 : 1": Turns(discriminator=20)}
-_OTHERS = {f"{d} : {g}": Turns(discriminator=d, generator=g) for d, g in ((5, 1), (1, 5), (5, 5), (20, 5), (5, 20), (20, 20))}
+_OTHERS = {
+    f"{d} : {g}": Turns(discriminator=d, generator=g) for d, g in ((5, 1), (1, 5), (5, 5), (20, 5), (5, 20), (20, 20))
+}
 _SEEDS, _FRAMES = range(5), 4
 
 

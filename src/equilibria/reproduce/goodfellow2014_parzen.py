@@ -3,7 +3,7 @@ r"""The Parzen-window log-likelihood of the original Table 1, with the controls 
 .. math:: \log \hat p(x) = \log \frac1m \sum_j \mathcal N(x; k_j, \sigma^2 I), \qquad k_j \text{ samples of the model}
 
 in nats, with the width chosen on validation images from ten values between .1 and 1 (Breuleux et al. 2011). The
-controls put images of the training set, or k-means centres of it, in the place of a model's samples (Theis et al. 2016).
+controls put images of the training set, or its k-means centres, in the place of a model's samples (Theis et al. 2016).
 
 Quick is on the 8x8 digits. Full is on MNIST where it is in the cache (``python -m equilibria.data.fetch mnist``), with
 10,000 samples, 10,000 test and 1,000 validation images, two rounds of k-means, and the networks and optimiser of the
@@ -125,7 +125,9 @@ def _log_densities(kernels: Tensor, rows: Tensor, widths: Tensor) -> Tensor:
     found = []
     for part in torch.split(rows, _CHUNK):
         squares = _squares(part, kernels)
-        sums = [torch.logsumexp(squares / (-2 * s**2), 1) - d / 2 * math.log(2 * math.pi * s**2) for s in widths.tolist()]
+        sums = [
+            torch.logsumexp(squares / (-2 * s**2), 1) - d / 2 * math.log(2 * math.pi * s**2) for s in widths.tolist()
+        ]
         found.append(torch.stack(sums) - math.log(m))
     return torch.cat(found, 1)
 

@@ -33,7 +33,7 @@ CLAIM = Claim(
 AT = torch.tensor([0.0, 1.0], dtype=torch.float64)  # w, a
 START = torch.tensor([0.2, 0.8], dtype=torch.float64)
 ETAS = torch.linspace(0, 8, 33, dtype=torch.float64)
-NODES, H, STEPS = 12, 0.1, 600
+NODES, H, STEPS = 24, 0.1, 600
 VALUES: dict[str, Objective] = {"GAN": Minimax(), "WGAN": Wasserstein()}
 
 

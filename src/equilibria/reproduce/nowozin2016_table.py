@@ -56,7 +56,9 @@ def run(quick: bool) -> Outcome:
     right.set_xticks([-1, 0, 1])
     legend(right, "center right")
     label(right, "disturbance of the score (root mean square)", "F − D_f", "No other score reaches more")
-    return Outcome(figure, checks, {"errors": errors, "D_f, F(T*) of the first pair": dict(zip(errors, tops, strict=True))})
+    return Outcome(
+        figure, checks, {"errors": errors, "D_f, F(T*) of the first pair": dict(zip(errors, tops, strict=True))}
+    )
 
 
 def _counts(draw: torch.Generator) -> Tensor:

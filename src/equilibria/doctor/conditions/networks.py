@@ -86,7 +86,7 @@ def _label(view: View) -> Signs:
     before = view.past("label/agreement", 8)
     rising = len(before) > 4 and view.median("label/agreement") > before[0] + 0.1
     return when(
-        view["label/agreement"] < limit and not rising and len(before) > 4,
+        view.median("label/agreement") < limit and not rising and len(before) > 4,
         view,
         ("label/agreement", f"well above {chance:.2f}, which is chance"),
     )
@@ -142,6 +142,7 @@ INPUTS: tuple[Rule, ...] = (
         "0 and 1), so the discriminator can always tell, by the range alone.",
         "Arjovsky & Bottou 2017, Theorem 2.1: separable supports",
         ("match-data-range",),
+        14,
     ),
     Rule(
         Condition.OUTPUT_SATURATION,
@@ -152,6 +153,7 @@ INPUTS: tuple[Rule, ...] = (
         "activation is saturated, its derivative is almost zero, and no gradient comes through it.",
         "Glorot & Bengio 2010",
         ("smaller-output-weights", "lower-learning-rates"),
+        12,
     ),
     Rule(
         Condition.LIPSCHITZ_VIOLATED,
@@ -163,6 +165,7 @@ INPUTS: tuple[Rule, ...] = (
         "unbounded, the critic's loss measures how steep it has become and nothing else.",
         "Arjovsky et al. 2017, equation 2; Gulrajani et al. 2017",
         ("gradient-penalty",),
+        14,
     ),
     Rule(
         Condition.LIPSCHITZ_TOO_TIGHT,
@@ -173,6 +176,7 @@ INPUTS: tuple[Rule, ...] = (
         "gets next to no gradient.",
         "Arjovsky et al. 2017, section 3; Gulrajani et al. 2017, section 3",
         ("loosen-clipping",),
+        12,
     ),
     Rule(
         Condition.TRAIN_EVAL_MISMATCH,
@@ -184,6 +188,7 @@ INPUTS: tuple[Rule, ...] = (
         "do not fit what the network computes.",
         "Ioffe & Szegedy 2015, Algorithm 2",
         ("fix-normalisation",),
+        14,
     ),
     Rule(
         Condition.LATENT_IGNORED,
@@ -194,6 +199,7 @@ INPUTS: tuple[Rule, ...] = (
         "variety there is comes from elsewhere (the label, the network's own noise).",
         "Zhu et al. 2017 (BicycleGAN), section 3",
         ("use-latent",),
+        12,
     ),
     Rule(
         Condition.LATENT_TOO_SMALL,
@@ -239,6 +245,7 @@ GROWTH: tuple[Rule, ...] = (
         "larger than the game's dynamics allow.",
         "Mescheder et al. 2017, section 3: a step size above the limit set by the spectrum diverges",
         ("lower-learning-rates", "slope-penalty", "clip-gradients"),
+        10,
     ),
     Rule(
         Condition.EXPLODING_GRADIENT,

@@ -102,7 +102,9 @@ class Rule:
         lasts: check-ups in a row that must show it, the newest among them.
         cause: why it happens, in words for a reader who never heard of it.
         source: paper or theorem.
-        cures: names of remedies, best first.
+        cures: names of remedies, best first; or a function of the check-up that shows it.
+        patience: check-ups that a run must have before this can be told: what only shows in a series needs one. By the
+            schedule the 20th is near step 650.
     """
 
     condition: Condition
@@ -111,10 +113,13 @@ class Rule:
     lasts: int
     cause: str
     source: str
-    cures: tuple[str, ...]
+    cures: tuple[str, ...] | Callable[[View], tuple[str, ...]]
+    patience: int = 20
 
     def read(self, chart: Chart, probabilities: bool) -> Finding | None:
         """The finding, active or resolved; None where it never showed for long enough."""
+        if len(chart.checkups) < self.patience:
+            return None
         signs = [self.sign(View(chart, i, probabilities)) for i in range(len(chart.checkups))]
         shown = [s is not None for s in signs]
         if not any(shown):
@@ -131,6 +136,7 @@ class Rule:
             newest = longest
         last = max(i for i in range(newest[0], newest[1] + 1) if shown[i])
         evidence = signs[last] or ()
+        cures = self.cures if isinstance(self.cures, tuple) else self.cures(View(chart, last, probabilities))
         return Finding(
             self.condition,
             self.severity if active else Severity.INFO,
@@ -138,7 +144,7 @@ class Rule:
             evidence,
             self.cause,
             self.source,
-            remedies(*self.cures),
+            remedies(*cures),
             "active" if active else "resolved",
         )
 

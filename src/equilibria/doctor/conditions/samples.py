@@ -39,7 +39,7 @@ def _hopping(view: View) -> Signs:
 def _collapsed(view: View) -> Signs:
     spread = view.median("samples/spread")
     return when(
-        view.far and (spread < 0.15 or view.median("cells/missing") > 0.6),
+        view.ill and (spread < 0.15 or view.median("cells/missing") > 0.6),
         view,
         ("samples/spread", "about 1: samples are as far apart as real rows"),
         ("cells/missing", "0: every part of the data has samples"),
@@ -47,9 +47,11 @@ def _collapsed(view: View) -> Signs:
 
 
 def _dropping(view: View) -> Signs:
-    missing = min(view.past("cells/missing", 3), default=0.0)
+    before = view.past("cells/missing", 7)
+    missing = min(before[-3:], default=0.0)
+    lasting = len(before) == 7 and missing > 0.8 * median(before[:3])
     return when(
-        missing > 0.08 and len(view.past("cells/missing", 3)) == 3,
+        missing > 0.08 and lasting,
         view,
         ("cells/missing", "0: every part of the data has samples"),
         ("samples/coverage", "near 1"),

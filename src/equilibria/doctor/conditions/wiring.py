@@ -14,6 +14,16 @@ def _not_finite(view: View) -> Signs:
     return when(broken, view, ("numbers/parameters", "0 in a healthy run"), ("numbers/outputs", "0 in a healthy run"))
 
 
+def _why_no_number(view: View) -> tuple[str, ...]:
+    """Which remedy first: bad rows, a logarithm of 0 where the discriminator was sure, or else the step size."""
+    if view.fact("real/not-finite") > 0:
+        return "clean-data", "stable-losses"
+    before = [c["scores/certainty"] for c in view.chart.checkups[: view.at + 1] if c["scores/certainty"] > 0]
+    if before and before[-1] > 8:
+        return "stable-losses", "lower-learning-rates"
+    return "lower-learning-rates", "clip-gradients", "stable-losses"
+
+
 def _overflow(view: View) -> Signs:
     return when(view["numbers/largest"] > 1e6, view, ("numbers/largest", "below 1e6"))
 
@@ -103,6 +113,7 @@ WIRING: tuple[Rule, ...] = (
         "high, for one step even, is the usual reason.",
         "Mescheder et al. 2017, section 3: step sizes beyond the stability limit",
         ("lower-learning-rates", "clip-gradients"),
+        1,
     ),
     Rule(
         Condition.NOT_A_NUMBER,
@@ -113,7 +124,8 @@ WIRING: tuple[Rule, ...] = (
         "the run cannot recover by itself. A logarithm of a probability that has become exactly 0, overflow in low "
         "precision, and a division by zero in a loss are the usual reasons.",
         "IEEE 754; Micikevicius et al. 2018 for low precision",
-        ("stable-losses", "lower-learning-rates", "clip-gradients"),
+        _why_no_number,
+        1,
     ),
     Rule(
         Condition.GENERATOR_NEVER_UPDATED,
@@ -124,6 +136,7 @@ WIRING: tuple[Rule, ...] = (
         "its parameters, or the generated batch is detached in the generator's own loss.",
         "Goodfellow et al. 2014, Algorithm 1: both players move",
         ("update-generator",),
+        2,
     ),
     Rule(
         Condition.DISCRIMINATOR_NEVER_UPDATED,
@@ -134,6 +147,7 @@ WIRING: tuple[Rule, ...] = (
         "random function.",
         "Goodfellow et al. 2014, Algorithm 1: both players move",
         ("update-discriminator",),
+        2,
     ),
     Rule(
         Condition.WRONG_PLAYER_TRAINED,
@@ -145,6 +159,7 @@ WIRING: tuple[Rule, ...] = (
         "it to be told apart, which is the opposite of its own loss.",
         "Goodfellow et al. 2014, equation 1: each player has its own parameters",
         ("own-parameters-only",),
+        1,
     ),
     Rule(
         Condition.PARAMETERS_NOT_OPTIMISED,
@@ -155,6 +170,7 @@ WIRING: tuple[Rule, ...] = (
         "replaced, after its optimiser is the usual reason.",
         "Goodfellow et al. 2014, Algorithm 1",
         ("optimise-all-parameters",),
+        2,
     ),
     Rule(
         Condition.GRADIENTS_ACCUMULATE,
@@ -166,6 +182,7 @@ WIRING: tuple[Rule, ...] = (
         "follows the past.",
         "torch.optim: zero_grad",
         ("zero-gradients",),
+        5,
     ),
     Rule(
         Condition.DOUBLE_SIGMOID,
@@ -177,6 +194,7 @@ WIRING: tuple[Rule, ...] = (
         "log-odds, so it can never call a row surely fake, and the inner sigmoid saturates.",
         _READ_D,
         ("one-sigmoid",),
+        1,
     ),
     Rule(
         Condition.SWAPPED_LABELS,
@@ -189,6 +207,7 @@ WIRING: tuple[Rule, ...] = (
         "already content.",
         _READ_D,
         ("real-is-one",),
+        10,
     ),
     Rule(
         Condition.SAME_BATCH_TWICE,
@@ -199,5 +218,6 @@ WIRING: tuple[Rule, ...] = (
         "steps: what it is trained on is not real against generated. The same batch on both sides is the usual reason.",
         _READ_D,
         ("both-sides", "real-is-one"),
+        16,
     ),
 )

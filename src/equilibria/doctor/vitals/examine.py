@@ -33,6 +33,7 @@ def facts_of(subject: Subject, space: Space) -> dict[str, float]:
     n = min(rows_for(subject), len(z) // 2)
     a, b = z[:n], z[n : 2 * n]
     facts = {"real/rows": float(len(subject.real)), "latent/size": float(subject.latent)}
+    facts["real/not-finite"] = subject.broken
     gaps = torch.cdist(a, a) + 1e9 * torch.eye(len(a))
     facts["real/nearest"] = float(gaps.min(1).values.median())
     facts["real/spread"] = samples.spread(a)
