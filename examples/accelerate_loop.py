@@ -5,7 +5,8 @@
     python examples/accelerate_loop.py --precision bf16
 
 The doctor is given the bare networks (`unwrap_model`), since a check-up is made by one process for itself, and is asked
-by the main process only. Its own forward passes are in float32 outside of Accelerate's autocast.
+by the main process only. Its numbers are those of the networks as Accelerate calls them, in low precision where that
+was asked for.
 """
 
 from __future__ import annotations
@@ -48,11 +49,10 @@ def main() -> None:
 
     doctor = None
     if accelerator.is_main_process:
-        nets = (accelerator.unwrap_model(G, keep_fp32_wrapper=False), accelerator.unwrap_model(D, False))
+        G_bare, D_bare = accelerator.unwrap_model(G), accelerator.unwrap_model(D)
         opts = {"generator": opt_g, "discriminator": opt_d}
-        doctor = Doctor(
-            *nets, real=x_train, holdout=x_unseen, latent=LATENT, objective="nonsaturating", optimizers=opts
-        )
+        known = {"latent": LATENT, "objective": "nonsaturating", "holdout": x_unseen, "optimizers": opts}
+        doctor = Doctor(G_bare, D_bare, real=x_train, **known)
 
     step = 0
     while step < told.steps:

@@ -1,5 +1,6 @@
-"""A CycleGAN-type loop in plain PyTorch with a doctor for each direction, two added lines each (marked, as are the import
-and the line that asks them at the end).
+"""A CycleGAN-type loop in plain PyTorch with a doctor for each direction, two added lines each.
+
+They are marked, as are the import and the line that asks them at the end.
 
     python examples/cyclegan_loop.py
     python examples/cyclegan_loop.py --steps 1000

@@ -1,5 +1,6 @@
-"""A DCGAN-type loop in plain PyTorch, as it is found everywhere, with the doctor in two added lines (both marked,
-as are the import and the line that asks it at the end).
+"""A DCGAN-type loop in plain PyTorch, as it is found everywhere, with the doctor in two added lines.
+
+They are marked, as are the import and the line that asks it at the end.
 
     python examples/dcgan_loop.py
     python examples/dcgan_loop.py --steps 3000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import weakref
 from collections.abc import Callable
@@ -305,7 +306,7 @@ def test_the_schedule_is_by_step_dense_at_first_and_sparser_later() -> None:
         return found
 
     every = due(range(1, 2001))
-    gaps = [b - a for a, b in zip(every, every[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(every)]
     assert every[:7] == [10, 20, 30, 40, 50, 60, 72] and gaps == sorted(gaps) and len(every) == 25
     assert 35 <= len(due(range(1, 30_001))) <= 45
     assert due(range(7, 100, 7)) == [14, 28, 42, 56, 70, 84]  # steps that skip: at the next one given

@@ -86,7 +86,7 @@ def exam(
     seeds: Annotated[int, typer.Option(help="Of each planted disease.")] = 5,
     healthy: Annotated[int, typer.Option(help="Seeds of each healthy run.")] = 7,
     only: Annotated[list[str] | None, typer.Option(help="A case by name. Repeatable; none for all.")] = None,
-    cure: Annotated[bool, typer.Option(help="Try the first remedy on each sick run.")] = True,
+    cures: Annotated[int, typer.Option(help="Seeds of each disease on which the first remedy is tried.")] = 5,
     processes: Annotated[int, typer.Option(help="Runs at once, one thread each.")] = 2,
     folder: Annotated[Path, typer.Option("--out", help="Where exam.json and exam.md go.")] = Path("exam"),
     as_json: JsonFlag = False,
@@ -100,7 +100,7 @@ def exam(
     from ..exam import Plan, markdown, sit
     from ..training.disk import make_folder, write_atomically
 
-    plan = Plan(half, seeds, healthy, tuple(only or ()), cure, processes)
+    plan = Plan(half, seeds, healthy, tuple(only or ()), cures, processes)
     make_folder(folder)
     found = sit(plan, None if as_json else _heard)
     text = json.dumps(found, indent=1, allow_nan=True)

@@ -161,6 +161,7 @@ class Doctor:
 def _subject(generator: nn.Module, discriminator: nn.Module, real: Any, told: Told) -> Subject:
     rows, dealt = rows_of(real)
     latent = told.get("latent")
+    latent = int(latent) if isinstance(latent, np.integer) else latent
     if latent is not None and not callable(latent) and (not isinstance(latent, int) or latent < 1):
         raise ConfigError(f"latent={latent!r}", "a size of at least 1, or fn(n) -> codes")
     if latent is None and told.get("sampler") is None:

@@ -98,10 +98,25 @@ _ROWS: tuple[Remedy, ...] = (
         _CLAMPED,
     ),
     Remedy(
+        "known-good-base",
+        "go back to a game that is known to converge: non-saturating or relativistic losses with a slope penalty on the "
+        "data (R1), Adam with betas (0, 0.99) and one rate for both of at most 1e-3, a step each, and a discriminator no "
+        "smaller than the generator",
+        "optimizer_g = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.0, 0.99))\n"
+        "optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=1e-3, betas=(0.0, 0.99))\n" + _R1,
+        (
+            ("game.objective", {"type": "NonSaturating"}),
+            ("game.penalties", [{"type": "R1", "gamma": 0.1}]),
+            ("game.discriminator_turns", 1),
+            ("optimizer", {"type": "Adam", "lr": 1e-3, "betas": [0.0, 0.99]}),
+            ("optimizers", ()),
+        ),
+    ),
+    Remedy(
         "lower-learning-rates",
-        "use one constant learning rate for each player: a tenth of what it is, and at most 1e-3",
+        "use one constant learning rate for each player: a third of what it is, and at most 1e-3",
         "for optimizer in (optimizer_g, optimizer_d):\n    for group in optimizer.param_groups:\n"
-        '        group["lr"] = min(group["lr"] / 10, 1e-3)',
+        '        group["lr"] = min(group["lr"] / 3, 1e-3)',
         (("scale-rates", {"all": 0.1, "at most": 1e-3}),),
     ),
     Remedy(
@@ -146,7 +161,7 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "larger-generator",
-        "use a wider and deeper generator",
+        "use a generator at least as wide and deep as the discriminator",
         "generator = build_generator(width=128, depth=3)",
         (("grow", "generator"),),
     ),

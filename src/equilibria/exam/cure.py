@@ -39,11 +39,20 @@ def _nets(loop: Loop, **fields: object) -> Loop:
 
 
 def _slower(loop: Loop) -> Loop:
-    return replace(loop, rate=min(loop.rate / 10, 1e-3), rate_d=min(loop.rate_d / 10, 1e-3), optimizer="adam")
+    return replace(loop, rate=min(loop.rate / 3, 1e-3), rate_d=min(loop.rate_d / 3, 1e-3), optimizer="adam")
 
 
 def _penalised(loop: Loop) -> Loop:
     return replace(loop, r1=max(loop.r1, 1.0 if loop.data == "digits" else 0.1))
+
+
+def _known_good(loop: Loop) -> Loop:
+    rate = min(max(loop.rate, loop.rate_d), 1e-3)
+    nets = replace(
+        loop.nets, width_d=max(loop.nets.width, loop.nets.width_d), depth_d=max(loop.nets.depth, loop.nets.depth_d)
+    )
+    loop = replace(loop, rate=rate, rate_d=rate, momentum=0.0, optimizer="adam", turns=1, turns_d=1)
+    return _penalised(replace(loop, nets=nets, objective="nonsaturating", clip=0.0, penalty=0.0))
 
 
 def _ranged(loop: Loop) -> Loop:
@@ -52,6 +61,7 @@ def _ranged(loop: Loop) -> Loop:
 
 _CHANGES: dict[str, Callable[[Loop], Loop]] = {
     "non-saturating-loss": lambda loop: replace(loop, objective="nonsaturating"),
+    "known-good-base": _known_good,
     "slope-penalty": _penalised,
     "relativistic-with-penalties": _penalised,
     "gradient-penalty": lambda loop: replace(loop, penalty=10.0, clip=0.0),
@@ -63,7 +73,9 @@ _CHANGES: dict[str, Callable[[Loop], Loop]] = {
     "faster-discriminator": lambda loop: replace(loop, rate_d=max(loop.rate_d, loop.rate), turns=1),
     "larger-discriminator": lambda loop: _nets(loop, width_d=128, depth_d=3),
     "seeing-discriminator": lambda loop: _nets(loop, activation="leaky", bias_d=0.0, blank=False),
-    "larger-generator": lambda loop: _nets(loop, width=128, depth=3),
+    "larger-generator": lambda loop: _nets(
+        loop, width=max(loop.nets.width, loop.nets.width_d), depth=max(loop.nets.depth, loop.nets.depth_d)
+    ),
     "larger-latent": lambda loop: _nets(loop, latent=16),
     "use-latent": lambda loop: _nets(loop, deaf=False),
     "larger-batch": lambda loop: replace(loop, batch=128, rate=min(loop.rate, 1e-3), rate_d=min(loop.rate_d, 1e-3)),

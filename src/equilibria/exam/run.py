@@ -26,7 +26,7 @@ class Plan:
         seeds: of each planted disease.
         healthy_seeds: of each healthy run; more, since a false-alarm rate needs many.
         only: names of cases; empty for all.
-        cure: whether the first remedy is tried.
+        cures: seeds of each disease on which the first remedy is tried.
         processes: at once, one thread each.
         first_seed: the seeds count from here; the halves never share one.
     """
@@ -35,7 +35,7 @@ class Plan:
     seeds: int = 5
     healthy_seeds: int = 7
     only: tuple[str, ...] = ()
-    cure: bool = True
+    cures: int = 5
     processes: int = 2
 
     def __post_init__(self) -> None:
@@ -107,4 +107,4 @@ def _one(plan: Plan, job: tuple[str, str, int]) -> Sitting:
     if kind == "healthy":
         return sit_healthy(name, HEALTHY[plan.half][name], seed)
     case = next(c for c in CASES[plan.half] if c.name == name)
-    return sit_sick(case, seed, _CONTROLS, plan.cure)
+    return sit_sick(case, seed, _CONTROLS, seed - plan.first_seed < plan.cures)

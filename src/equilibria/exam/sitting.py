@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..doctor import Diagnosis, Doctor, Finding
+from ..doctor import Diagnosis, Doctor
 from ..doctor.doctor import Told
 from .cases import Case
 from .cure import prescribe
@@ -27,7 +27,7 @@ class Sitting:
         control: the same of the loop without the fault; NaN for a healthy run.
         said: active findings with their onsets, first two, then the rest.
         state: of the diagnosis.
-        cured: the measure after the first remedy; None where none was tried.
+        cured: the measure after the first remedy of the first finding; None where no treatment was asked for.
         remedy: its name.
         seconds: of the doctor.
     """
@@ -72,7 +72,7 @@ def sit_healthy(name: str, loop: Loop, seed: int) -> Sitting:
 
 
 def sit_sick(case: Case, seed: int, controls: dict[str, float], cure: bool = True) -> Sitting:
-    """A planted disease beside its healthy control; where the right finding is made, its first remedy is tried."""
+    """A planted disease beside its healthy control; the first remedy of the first finding is tried, right or wrong."""
     measure = MEASURES[case.measure]
     healthy = replace(case.healthy, seed=seed)
     key = f"{healthy!r}/{case.measure}"
@@ -81,10 +81,12 @@ def sit_sick(case: Case, seed: int, controls: dict[str, float], cure: bool = Tru
     run, doctor = watched(replace(case.sick, seed=seed))
     truth, found = measure(run), doctor.diagnose()
     sitting = Sitting(case.name, seed, truth, controls[key], _said(found), found.state.value, seconds=found.seconds)
-    right = _right(case, found)
-    if not cure or right is None or not right.remedies or truth > _SICK * controls[key]:
+    if not cure or truth > _SICK * controls[key]:
         return sitting
-    remedy = right.remedies[0].name
+    first = next(iter(found.active), None)
+    if first is None or not first.remedies:
+        return replace(sitting, cured=truth)  # nothing was prescribed: it stays as sick as it is
+    remedy = first.remedies[0].name
     cured = measure(play(prescribe(replace(case.sick, seed=seed), remedy)))
     return replace(sitting, cured=cured, remedy=remedy)
 
@@ -101,7 +103,3 @@ def recovered(sitting: Sitting) -> bool:
 
 def _said(found: Diagnosis) -> tuple[tuple[str, int], ...]:
     return tuple((f.condition.value, f.onset) for f in found.active)
-
-
-def _right(case: Case, found: Diagnosis) -> Finding | None:
-    return next((f for f in found.active[:2] if f.condition in case.conditions), None)

@@ -29,7 +29,7 @@ CLAIM = Claim(
     tolerance="nearest of 1000 samples at .055, 1.02, 1.27 (d = 2, 50, 400) ± half a unit and two standard deviations "
     "of one sample; slope of the gap over n >= 2p at most -1/2; a tenth of 2 log 2 seen at m >= 16p; "
     "3 seeds quick, 5 full",
-    budget=(15, 40),
+    budget=(16, 20),
     items=("T25", "E64"),
 )
 
@@ -59,7 +59,7 @@ def run(quick: bool) -> Outcome:
     figure, (left, right) = panels(columns=2)
     left.axhline(2 * math.log(2), color=PALETTE[1], linewidth=1.4, label="2 JSD (nats)")
     left.plot(sizes[: len(moved)], moved.mean(1), color=PALETTE[3], marker="o", markersize=3, label="W1")
-    left.plot(sizes, seen.mean(1), color=PALETTE[0], marker="o", markersize=3, label="net's distance (nats)")
+    left.plot(sizes, seen.mean(1), color=PALETTE[0], marker="o", markersize=3, label="net (nats)")
     label(left, "points in the copy, m", "distance of law and copy", "A net cannot see what JSD and W1 see")
     for values, colour, name in ((train, PALETTE[0], "same rows"), (held, PALETTE[2], "other rows")):
         right.plot(sizes, values.mean(1), color=colour, marker="o", markersize=3, label=name)

@@ -34,7 +34,7 @@ CLAIM = Claim(
     expected="N = 160,000 has a repeat half the time at M = 471; s^2 within a factor 2 of a known N",
     tolerance="471 exactly; factor 2 for N = 100 to 100,000 (400 batches each); s of the healthy generator at least "
     "ten times the collapsed one's, worst of 3 seeds quick, 5 full",
-    budget=(15, 25),
+    budget=(11, 18),
     items=("T25",),
 )
 

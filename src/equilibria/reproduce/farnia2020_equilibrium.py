@@ -42,7 +42,7 @@ CLAIM = Claim(
     "pictures only",
     tolerance="half a unit of the last digit; in every seed the loss falls and W1 to the data rises; the mean rise in "
     "the proximal game is smaller. 5 seeds, 600 rounds and 300 frozen ones; quick: 2 seeds and half of each",
-    budget=(40, 120),
+    budget=(40, 110),
     items=("T11", "E30"),
 )
 BATCH, WEIGHT, ANSWER_STEPS, RATE, SHIFT_RATE = 256, 1.0, 5, 1e-3, 0.1

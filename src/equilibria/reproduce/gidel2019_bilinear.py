@@ -29,7 +29,7 @@ CLAIM = Claim(
     "((1 - h^2)^2 + h^2)^(t/2); consensus ((1 - h gamma)^2 + h^2)^(t/2); the others by their linear maps",
     tolerance="1e-9 relative at every round, against powers of 2 x 2 or 4 x 4 matrices written from the papers' "
     "equations",
-    budget=(4, 7),
+    budget=(2, 3),
     items=("T12", "T13"),
 )
 Matrix = npt.NDArray[np.float64]

@@ -32,7 +32,7 @@ CLAIM = Claim(
     expected="none printed: q on p, D flat at 1/2",
     tolerance="every seed ends with |D - 1/2| < .1 on the data's central 95 % and W1(q, p) < .1; "
     "5 seeds quick, 10 full",
-    budget=(8, 40),
+    budget=(10, 42),
     items=("B1", "E50"),
 )
 
@@ -47,7 +47,7 @@ def run(quick: bool) -> Outcome:
     play = side_by_side(game, networks, load("gaussian"), range(seeds), Alternating(), rate, batch=256)
     play.horizon = last
     figure, axes = panels(columns=4, width=2.5, height=2.7)
-    for word, at, ax in zip((", untrained", "", "", ", the end"), (0, last // 15, last // 5, last), axes, strict=True):
+    for word, at, ax in zip((", untrained", "", "", ", the end"), (0, 50, 200, last), axes, strict=True):
         play.advance(at - play.round)
         _draw(ax, play, f"Round {at}{word}")
     axes[0].set_ylabel("density; D", fontsize=8)

@@ -29,7 +29,7 @@ CLAIM = Claim(
     statement="For a fixed generator the best discriminator is p/(p + q), and its value is 2 JSD(p, q) - log 4.",
     expected="p/(p + q) for N(0, 1) against N(1.3, 1)",
     tolerance="sup error < .05 on [-3, 4.3], value within .02 nats, worst of 5 seeds",
-    budget=(8, 20),
+    budget=(7, 14),
     items=("T2", "T3"),
 )
 

@@ -31,7 +31,7 @@ CLAIM = Claim(
     expected="none printed (strips of digits)",
     tolerance="longest over median step < 5 on every path (20 pairs of codes of different digits, lerp and slerp, 8x8 "
     "digits), 10 kinds of digits among 1000 samples; 3 seeds quick, 5 full; the memoriser fails the same rule",
-    budget=(30, 120),
+    budget=(31, 66),
     items=("B3",),
 )
 

@@ -27,7 +27,7 @@ CLAIM = Claim(
     "square)",
     tolerance="eigenvalues 1e-6; factor a step within 1e-3 of the eigenvalues'; without penalty more than a hundredth "
     "of the radius is left after 4,000 steps of .1",
-    budget=(4, 4),
+    budget=(6, 6),
     items=("T14", "T29"),
 )
 H, STEPS = 0.1, 4000

@@ -2,8 +2,11 @@
 
 Codes of the 180 held-out digits (8 x 8) against as many fresh prior codes, by a permutation test on the kernel MMD with
 a Gaussian kernel at the median distance; beside it the sliced W1 with its floor (prior against prior) and the
-reconstruction error as a share of the pixels' variance. The control is the same autoencoder without its adversary. On
-MNIST with a normal prior the codes are not at the floor (sliced W1 .14 to .16 against .034, docs/measurements.md).
+reconstruction error as a share of the pixels' variance. The control is the same autoencoder without its adversary.
+
+In full the gate is missed: under the normal prior one seed of five is rejected (p = .002; the first runs, which differ
+in rounding, had .054 there). 6,000 rounds at half the rate miss it in another seed. The game does not settle, and a
+test of every seed at one moment sees it. On MNIST the codes are not at the floor either (docs/measurements.md).
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ CLAIM = Claim(
     expected="pictures: a normal and a swiss-roll prior are matched on held-out digits; no number printed",
     tolerance="the MMD test does not reject at 5 % in any seed, and rejects the control; normal and swiss-roll priors, "
     "5 seeds, 2,500 rounds; quick: 1 seed and the normal prior",
-    budget=(30, 90),
+    budget=(22, 90),
     items=("B42",),
 )
 PRIORS: dict[str, Prior] = {"normal": Latent(size=2), "swiss roll": LawPrior(name="swissroll")}
@@ -71,7 +74,11 @@ def run(quick: bool) -> Outcome:
         checks.append(at_least(f"{name}: least p of the MMD test over seeds", min(m.p for m in matches), LEVEL))
         checks.append(at_most(f"{name}: p without the adversary", control.p, LEVEL))
     numbers = {
-        name: {"adversary": [_told(m) for m in matches], "control": _told(control)}
+        name: {
+            "adversary": [_told(m) for m in matches],
+            "seeds not rejected": f"{sum(m.p >= LEVEL for m in matches)} of {len(matches)}",
+            "control": _told(control),
+        }
         for name, (matches, control) in found.items()
     }
     return Outcome(_draw(found), tuple(checks), numbers)

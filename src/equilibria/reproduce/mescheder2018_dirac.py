@@ -35,7 +35,7 @@ CLAIM = Claim(
     "1.6e-9 (5), R2 2e-87 (1); optimistic .0097, .0028, 2e-9",
     tolerance="half a unit of the last digit; WGAN's simultaneous radius (1 + h^2)^(t/2) sqrt 2 to 1e-9; rates of "
     "noise and consensus within 1e-3 of their eigenvalues' (what an ellipse's axes change over 800 steps)",
-    budget=(16, 16),
+    budget=(25, 25),
     items=("T12", "T14"),
 )
 H, STEPS, CLIP, NOISE, GAMMA = 0.1, 4000, 1.0, 1.0, 1.0

@@ -30,7 +30,7 @@ CLAIM = Claim(
     "hops.",
     expected="K = 10 covers 8 of 8 after 25,000 rounds (frames only; no number printed)",
     tolerance="K > 0 ends with 7 modes or more in 4 of 5 seeds, K = 0 with 4 or fewer in 4 of 5; quick: K = 5, 2 seeds",
-    budget=(40, 130),
+    budget=(38, 125),
     items=("B7", "T10"),
 )
 NETWORKS = MLPPair(depth=2, discriminator_depth=1, activation="relu", init="orthogonal", input_scale=0.25)
@@ -52,7 +52,8 @@ def run(quick: bool) -> Outcome:
         at_least("share of seeds that end with 4 modes or fewer, K = 0", _share(plain, 0, 4), 0.8),
     )
     numbers = {f"K = {steps}": _told(rows) for steps, rows in counted.items()}
-    return Outcome(_draw(found, counted, law), checks, numbers)
+    shown = sorted(seeds, key=lambda seed: unrolled[seed].captured)[len(seeds) // 2]
+    return Outcome(_draw(found, counted, law, shown), checks, numbers)
 
 
 def _frames(data: Dataset, steps: int, seeds: range) -> Frames:
@@ -83,17 +84,17 @@ def _told(rows: list[list[Modes]]) -> dict[str, dict[str, list[float]]]:
     }
 
 
-def _draw(found: dict[int, Frames], counted: dict[int, list[list[Modes]]], law: Law) -> Figure:
+def _draw(found: dict[int, Frames], counted: dict[int, list[list[Modes]]], law: Law, seed: int) -> Figure:
     figure, axes = panels(len(found), len(ROUNDS), width=1.75, height=1.95)
     for row, (steps, frames) in enumerate(found.items()):
         for column, (stop, made) in enumerate(zip(ROUNDS, frames, strict=True)):
             here = axes[row * len(ROUNDS) + column]
-            _frame(here, made[0], law)
+            _frame(here, made[seed], law)
             side = (f"K = {steps}\n" if steps else "plain GAN, K = 0\n") + "x₂ (window ±3)" if column == 0 else ""
-            modes_now = f"round {stop:,}: {counted[steps][column][0].captured} of 8"
+            modes_now = f"round {stop:,}: {counted[steps][column][seed].captured} of 8"
             label(here, "x₁ (window ±3)" if row else "", side, modes_now)
     figure.suptitle(
-        "Samples (blue) of one seed, and modes that one of 2,500 samples hits within 3 std: unrolling covers the ring",
+        "Samples (blue) of the median seed, and modes hit within 3 std by one of 2,500: unrolling covers the ring",
         fontsize=9, color=INK, family=FONT, x=0.01, ha="left",
     )  # fmt: skip
     return figure

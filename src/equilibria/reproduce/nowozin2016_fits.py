@@ -43,7 +43,7 @@ CLAIM = Claim(
     expected="learned mean and std near the direct minimiser's; lowest divergence on the diagonal",
     tolerance="mean and std within .1 of the direct minimiser, worst seed (3 seeds and 3 divergences quick, 5 and 8 "
     "full); ordering of stds; the diagonal is lowest in every column",
-    budget=(18, 110),
+    budget=(18, 93),
     items=("T23", "B12", "E57", "E63"),
 )
 

@@ -35,7 +35,7 @@ CLAIM = Claim(
     expected="2, 21, 232 for n = 2, 3, 4 against 0; RpGAN's supremum + log 2 is JSD(p x q, q x p) (T29b)",
     tolerance="counts exact, by search over every move; suprema of the losses that train within 1e-6 of the closed "
     "forms",
-    budget=(4, 6),
+    budget=(2, 2),
     items=("T29",),
 )
 VALUES: dict[str, Value] = {"separable": separable_value, "paired": paired_value}

@@ -48,6 +48,13 @@ def _vanishing(view: View) -> Signs:
     )
 
 
+def _why_vanished(view: View) -> tuple[str, ...]:
+    """The loss alone, or a discriminator that is sure of every row as well."""
+    if view.median("scores/certainty") > 4:
+        return "known-good-base", "non-saturating-loss", "slope-penalty"
+    return "non-saturating-loss", "slope-penalty"
+
+
 def _strong(view: View) -> Signs:
     sure = view.median("scores/auc") > 0.98 and view.median("scores/certainty") > 4
     return when(
@@ -110,7 +117,7 @@ GRADIENTS: tuple[Rule, ...] = (
         "The discriminator is sure of the samples, and the generator's loss is flat there: next to no gradient reaches "
         "the generator, so it cannot improve.",
         "Goodfellow et al. 2014, section 3; Arjovsky & Bottou 2017, Theorem 2.4",
-        ("non-saturating-loss", "slope-penalty"),
+        _why_vanished,
     ),
     Rule(
         Condition.DISCRIMINATOR_TOO_STRONG,
@@ -120,7 +127,7 @@ GRADIENTS: tuple[Rule, ...] = (
         "The discriminator is sure of every row while the samples have stopped getting nearer to the data: it has won, "
         "and its slope tells the generator little about where to go.",
         "Arjovsky & Bottou 2017, Theorems 2.1, 2.4 and 2.6",
-        ("slope-penalty", "slow-discriminator"),
+        ("known-good-base", "slope-penalty", "slow-discriminator"),
     ),
     Rule(
         Condition.MEMORISATION,

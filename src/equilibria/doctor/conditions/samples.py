@@ -109,7 +109,7 @@ SAMPLES: tuple[Rule, ...] = (
         "At each moment the samples cover a small part of the data, and another part each time: the generator runs to "
         "wherever the discriminator is not looking, and the discriminator follows.",
         "Metz et al. 2017, section 3.1",
-        ("slope-penalty", "balance-turns", "relativistic-with-penalties"),
+        ("known-good-base", "slope-penalty", "balance-turns"),
     ),
     Rule(
         Condition.OSCILLATION,
@@ -119,7 +119,7 @@ SAMPLES: tuple[Rule, ...] = (
         "The samples move, and keep moving, without getting nearer to the data: the players chase each other in "
         "circles.",
         "Mescheder et al. 2018, section 2 (Dirac-GAN); Gidel et al. 2019",
-        ("slope-penalty", "lower-learning-rates"),
+        ("known-good-base", "lower-learning-rates"),
     ),
     Rule(
         Condition.MODE_COLLAPSE,
@@ -129,7 +129,7 @@ SAMPLES: tuple[Rule, ...] = (
         "The samples are nearly all alike, or cover a small part of the data: many codes give the point that the "
         "discriminator likes best.",
         "Goodfellow 2016, section 5.1.1: maximin in place of minimax",
-        ("slope-penalty", "balance-turns", "relativistic-with-penalties"),
+        ("known-good-base", "slope-penalty", "balance-turns"),
     ),
     Rule(
         Condition.GENERATOR_LACKS_CAPACITY,
