@@ -233,9 +233,14 @@ def test_hooks_of_the_user_are_kept_and_no_other_is_added() -> None:
     handle.remove()
 
 
-@pytest.mark.parametrize(
-    "around", [torch.no_grad, lambda: torch.autocast("cpu", dtype=torch.bfloat16)], ids=["no_grad", "autocast"]
-)
+AROUND = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
 def test_what_is_around_the_call_changes_nothing(around: Callable[[], Any]) -> None:
     vitals = []
     for context in (torch.enable_grad, around):

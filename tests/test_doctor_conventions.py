@@ -132,6 +132,13 @@ def test_the_call_that_the_message_asks_for_works() -> None:
     assert doctor.look(2)["slopes/real"] == 0  # what is called is what is trained
 
 
+def test_wrappers_are_looked_through() -> None:
+    G, D = generator(), discriminator()
+    doctors = [Doctor(*pair, real=POINTS, latent=LATENT) for pair in ((G, D), (nn.DataParallel(G), torch.compile(D)))]
+    assert doctors[1].subject.generator is G and doctors[1].subject.discriminator is D
+    assert doctors[0].look(1).vitals == doctors[1].look(1).vitals
+
+
 # Labels --------------------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +348,9 @@ def test_a_wrong_argument_is_named_with_the_rule_and_the_fix() -> None:
     one_line(wrong(objective="hing"), "objective 'hing'", "did you mean 'hinge'?")
     one_line(wrong(objective=3), "objective of type int")
     one_line(wrong(objective=(lambda a, b: a + b, lambda a: a.mean())), "does not return one number")
+    bce = F.binary_cross_entropy_with_logits
+    column = (lambda real, fake: bce(real, torch.ones(len(real), 1)), lambda fake: fake.mean())
+    one_line(wrong(objective=column), "scores of shape (n,)", "for scores of any shape")
     one_line(wrong(latent=None), "neither latent nor sampler", "pass latent=128, or sampler=")
     one_line(wrong(latent=0), "latent=0", "at least 1")
     one_line(wrong(latent="four"), "latent='four'")

@@ -17,7 +17,7 @@ from equilibria.doctor import REMEDIES, Condition
 from equilibria.doctor.conditions import RULES
 from equilibria.errors import ConfigError
 from equilibria.exam import CASES, HEALTHY, Case, Loop, Plan, Sitting, markdown, prepare, sit, summary
-from equilibria.exam.cases import DIGITS, RING, fault, loop_with, nets_with
+from equilibria.exam.cases import DIGITS, RING, both, fault, loop_with, nets_with
 from equilibria.exam.cure import prescribe
 from equilibria.exam.loop import FAULTS, play
 from equilibria.exam.matrix import confusion, interval
@@ -41,7 +41,8 @@ def test_nothing_is_known_from_no_run() -> None:
 
 
 SWAPPED = Case("swapped", (C.SWAPPED_LABELS,), RING, fault("swapped-labels"))
-SHORT = Case("short", (C.MODE_COLLAPSE, C.MODE_HOPPING), RING, loop_with(turns=20), onset=100)
+LATE = both(fault("overflow"), loop_with(steps=200))  # the fault begins at half time
+SHORT = Case("short", (C.MODE_COLLAPSE, C.MODE_HOPPING), RING, LATE)
 
 
 def sat(name: str, *said: tuple[str, int], truth: float = 0.1, **fields: Any) -> Sitting:
@@ -59,6 +60,10 @@ SICK = (
     sat("short", ("mode-collapse", 90), ("mode-hopping", 95), cured=0.8),
 )
 WELL = (sat("ring", control=math.nan), sat("ring", control=math.nan), sat("ring", ("overflow", 5), control=math.nan))
+
+
+def test_the_onset_of_a_fault_is_where_it_begins() -> None:
+    assert (SWAPPED.onset, SHORT.onset) == (0, 100)
 
 
 def test_what_counts_as_sick_and_as_recovered() -> None:

@@ -78,7 +78,7 @@ def test_losses_alike_and_only_one_is_healthy(seed: int) -> None:
     assert said["healthy"] == []
     # Seen from the samples it hops, seen from the players the discriminator does not keep up: both are right.
     assert {"discriminator-too-weak", "mode-hopping"} & set(said["broken"])
-    assert "mode-collapse" in said["saturating"]
+    assert {"mode-collapse", "mode-dropping"} & set(said["saturating"])
 
 
 def test_under_accelerate() -> None:

@@ -14,11 +14,11 @@ from .chart import Chart, Checkup, Memory, flat_gradients, flat_parameters
 from .conclude import conclude
 from .conditions import View
 from .findings import Diagnosis
-from .objective import declared, expects_logits
+from .objective import Declared, declared, expects_logits
 from .randomness import given_back
 from .schedule import Schedule
 from .space import space_of
-from .subject import Subject, rows_of
+from .subject import Subject, bare, rows_of
 from .vitals import deeper, examine, facts_of
 
 Latent = int | Callable[[int], Tensor]
@@ -83,6 +83,7 @@ class Doctor:
         for who, net in (("generator", generator), ("discriminator", discriminator)):
             if not isinstance(net, nn.Module):
                 raise ConfigError(f"the {who} is a {type(net).__name__}", "pass the nn.Module that is trained")
+        generator, discriminator = bare(generator), bare(discriminator)
         called = (told.get("latent"), told.get("sampler"), *(told.get("call") or {}).values())
         with given_back((generator, discriminator, *called, *_users(real), *_users(told.get("objective")))):
             self._admit(generator, discriminator, real, told)
@@ -94,7 +95,7 @@ class Doctor:
         self.subject.inspect()
         self.subject.measure_latent()
         space = space_of(self.subject.real, self.seed)
-        self.chart = Chart(space, declared(told.get("objective")))
+        self.chart = Chart(space, _declared(told.get("objective")))
         self.chart.facts |= facts_of(self.subject, space)
         own = self.chart.objective.own
         if own is not None:
@@ -156,6 +157,14 @@ class Doctor:
         self._memory.before_step = step
         self._memory.before = {"discriminator": flat_parameters(self.subject.discriminator)}
         self._memory.gradients = {"generator": flat_gradients(self.subject.generator)}
+
+
+def _declared(objective: Any) -> Declared:
+    try:
+        return declared(objective)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        what = f"the losses cannot be called with scores of shape (n,): {error}"
+        raise ConfigError(what, "objective=(loss_d(real, fake), loss_g(fake)), for scores of any shape") from error
 
 
 def _subject(generator: nn.Module, discriminator: nn.Module, real: Any, told: Told) -> Subject:

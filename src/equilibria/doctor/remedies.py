@@ -99,15 +99,15 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "known-good-base",
-        "go back to a game that is known to converge: non-saturating or relativistic losses with a slope penalty on the "
-        "data (R1), Adam with betas (0, 0.99) and one rate for both of at most 1e-3, a step each, and a discriminator no "
-        "smaller than the generator",
+        "go back to a game that is known to converge: non-saturating or relativistic losses with a slope penalty on "
+        "the data (R1), Adam with betas (0, 0.99) and one rate for both of at most 1e-3, a step each, and a "
+        "discriminator no smaller than the generator",
         "optimizer_g = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.0, 0.99))\n"
         "optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=1e-3, betas=(0.0, 0.99))\n" + _R1,
         (
             ("game.objective", {"type": "NonSaturating"}),
             ("game.penalties", [{"type": "R1", "gamma": 0.1}]),
-            ("game.discriminator_turns", 1),
+            ("if-there", {"game.discriminator_turns": 1, "game.clip": None}),
             ("optimizer", {"type": "Adam", "lr": 1e-3, "betas": [0.0, 0.99]}),
             ("optimizers", ()),
         ),

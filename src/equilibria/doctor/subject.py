@@ -189,7 +189,12 @@ class Subject:
         ]
         own = (self.generator, self.discriminator, self.codes, self.sampler, *self.calls.values())
         try:
-            with given_back(own, mix(seed, 11)), torch.autocast(self.device.type, enabled=False), torch.enable_grad():
+            with (
+                given_back(own, mix(seed, 11)),
+                torch.autocast(self.device.type, enabled=False),
+                torch.inference_mode(False),
+                torch.enable_grad(),
+            ):
                 yield
         finally:
             with torch.no_grad():
@@ -203,6 +208,13 @@ class Subject:
         """Put both networks in train or eval mode; only inside :meth:`undisturbed`."""
         for net in self.networks.values():
             net.train(training)
+
+
+def bare(module: nn.Module) -> nn.Module:
+    """The module inside a wrapper for several devices, or for compilation: the same parameters, called plainly."""
+    while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)) or hasattr(module, "_orig_mod"):
+        module = module._orig_mod if hasattr(module, "_orig_mod") else module.module  # type: ignore[assignment]
+    return module
 
 
 def rows_of(real: Any, name: str = "real") -> tuple[Tensor, Tensor | None]:

@@ -28,7 +28,6 @@ class Case:
         healthy: the loop without the fault.
         change: what the fault changes.
         measure: of :mod:`~equilibria.exam.truth`, by which it is verified as sick.
-        onset: the step from which it is there.
     """
 
     name: str
@@ -36,12 +35,16 @@ class Case:
     healthy: Loop
     change: Change
     measure: str = "quality"
-    onset: int = 0
 
     @property
     def sick(self) -> Loop:
         """The loop with the fault."""
         return self.change(self.healthy)
+
+    @property
+    def onset(self) -> int:
+        """The step at which the fault begins: half time for the spike of the learning rate, else the start."""
+        return self.sick.steps // 2 if "overflow" in self.sick.faults else 0
 
 
 def loop_with(**fields: Any) -> Change:

@@ -1,0 +1,70 @@
+"""docs/doctor.md and the README say what the code does: tables are rendered from it, shown diagnoses are its words."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from equilibria.doctor import REMEDIES, VITALS, Condition
+from equilibria.doctor.conditions import RULES
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("render_doctor", ROOT / "scripts" / "render_doctor.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_are_those_of_the_code() -> None:
+    assert script().rendered(PAGE) == PAGE, "run python scripts/render_doctor.py"
+    assert all(f"| `{name}` |" in PAGE for name in [*VITALS, *(rule.condition.value for rule in RULES)])
+
+
+def test_a_page_without_its_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="<!-- vitals -->"):
+        script().rendered(PAGE.replace("<!-- vitals -->", ""))
+
+
+def test_the_earliest_step_is_that_of_the_schedule() -> None:
+    assert [script().earliest(n) for n in (1, 2, 6, 8)] == [10, 20, 60, 87]
+
+
+def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    exec(compile(code, "doctor.md", "exec"), {"__name__": "page"})
+    assert "generator-never-updated" in capsys.readouterr().out  # its training step is left out
+
+
+def shown(text: str) -> list[tuple[str, str, str]]:
+    """Condition, cause and first remedy of each finding that a diagnosis shows, on one line each."""
+    found = []
+    for part in re.split(r"\n\n(?=[A-Z]+  [a-z-]+, since step \d+\n)", text)[1:]:
+        condition = re.match(r"[A-Z]+  ([a-z-]+),", part)
+        why = re.search(r"  why       (.*?)\n  evidence", part, flags=re.DOTALL)
+        do = re.search(r"  do        (.*?)\n(?:  or|  source|              \S)", part, flags=re.DOTALL)
+        assert condition and why and do
+        found.append((condition[1], " ".join(why[1].split()), " ".join(do[1].split())))
+    return found
+
+
+@pytest.mark.parametrize("text", [PAGE.split("<!-- /broken -->")[0], README], ids=["page", "readme"])
+def test_a_diagnosis_that_is_shown_has_the_words_of_the_code(text: str) -> None:
+    rules = {rule.condition: rule for rule in RULES}
+    findings = shown(text)
+    assert findings and findings[0][0] == "discriminator-too-weak"
+    for name, why, do in findings:
+        rule = rules[Condition(name)]
+        again = "run python scripts/render_doctor.py --run"
+        assert why == " ".join(rule.cause.split()), again
+        firsts = [rule.cures[0]] if isinstance(rule.cures, tuple) else list(REMEDIES)
+        assert do in {REMEDIES[first].what for first in firsts}, again

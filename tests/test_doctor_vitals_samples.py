@@ -1,0 +1,155 @@
+"""Vitals of samples, codes and labels against numbers that are known without the doctor."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from equilibria.doctor import Doctor
+from equilibria.doctor.space import space_of
+from test_doctor_vitals import Calling, drawn, linear, looked_at
+
+# Samples -------------------------------------------------------------------------------------------------------------
+
+
+def ring(n: int, seed: int, without: int = 0) -> Tensor:
+    """Eight narrow Gaussians on a circle of radius 2, the last ``without`` of them left out."""
+    draw = torch.Generator().manual_seed(seed)
+    angle = torch.randint(8 - without, (n,), generator=draw) * math.pi / 4
+    return 2 * torch.stack([angle.cos(), angle.sin()], 1) + 0.05 * torch.randn(n, 2, generator=draw)
+
+
+@pytest.mark.parametrize("without", [0, 1, 4, 7])
+def test_modes_that_are_left_out_are_missing(without: int) -> None:
+    found = looked_at(linear(), linear(), real=ring(2000, 1), sampler=lambda n: ring(n, 2, without))
+    assert found["cells/missing"] == pytest.approx(without / 8, abs=0.03)
+    assert found["cells/covered"] == pytest.approx(1 - without / 8)
+    assert found["samples/coverage"] == pytest.approx(1 - without / 8, abs=0.08)
+    assert found["samples/precision"] > 0.9
+    shares = sorted(found.arrays["cells"], reverse=True)
+    assert shares[: 8 - without] == pytest.approx([1 / (8 - without)] * (8 - without), abs=0.06)
+
+
+def test_clusters_of_the_data_are_found_and_a_single_one_is_called_none() -> None:
+    space = space_of(ring(2000, 1))
+    assert space.structured and len(space.centres) == 8 and space.axes is None
+    assert not space_of(drawn(2000, 2, 1)).structured
+
+
+def test_the_distance_of_a_translated_law_is_its_translation() -> None:
+    rows = drawn(512, 2, 1)
+    space, by = space_of(drawn(2000, 2, 3)), torch.tensor([3.0, -1.0])
+    z, v = space(rows), by / space.scale
+    exact = float((v @ space.directions).abs().mean())
+    assert space.sliced(z, space(rows + by)) == pytest.approx(exact, rel=1e-4)
+    assert exact == pytest.approx(float(v.norm()) * 2 / math.pi, rel=0.15)  # the mean over all directions
+    found = looked_at(linear(), linear(), real=rows, sampler=lambda n: rows[:n] + by)
+    assert found["samples/distance"] == pytest.approx(float(by.norm()) * 2 / math.pi, rel=0.2)  # data of size 1
+    assert found["samples/spread"] == pytest.approx(1.0, abs=0.15)
+
+
+def test_many_dimensions_are_seen_along_those_in_which_the_data_varies() -> None:
+    frame = torch.linalg.qr(drawn(40, 3, 0)).Q.T
+    space = space_of(drawn(1000, 3, 1) @ frame + 5)
+    assert space.axes is not None and space.axes.shape[1] == 3
+    assert float(space(drawn(500, 3, 2) @ frame + 5).square().mean().sqrt()) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_the_dimension_of_samples_on_a_plane_in_ten(d: int) -> None:
+    frame = torch.linalg.qr(drawn(10, d, 0)).Q.T
+    full = drawn(2000, 10, 1)
+    doctor = Doctor(linear(), Calling(lambda x: x[:, 0]), real=full, sampler=lambda n: drawn(n, d, 3) @ frame)
+    assert doctor.look(1)["samples/dimension"] == pytest.approx(d, rel=0.25)
+    assert doctor.chart.facts["real/dimension"] == pytest.approx(10, rel=0.25)
+
+
+def test_size_range_and_edges() -> None:
+    real = torch.linspace(-2, 2, 1001)[:, None].repeat(1, 2)
+    found = looked_at(linear(), linear(), real=real, sampler=lambda n: torch.tensor([[-1.0, 1.0]]).repeat(n, 1))
+    assert (found["samples/low"], found["samples/high"], found["real/high"]) == (-1.0, 1.0, pytest.approx(2, abs=0.02))
+    assert found["samples/at-edge"] == 1.0 and found["real/outside"] == pytest.approx(0.48, abs=0.06)
+    assert found["samples/duplicates"] == 1.0 and found["samples/dimension"] == 0.0 and found["samples/spread"] == 0.0
+    assert found["samples/size"] == pytest.approx(math.sqrt(3) / 2, abs=0.05)  # rms 1 against 2 / sqrt 3
+
+
+def test_copies_of_training_rows_are_nearer_to_them_than_to_unseen_ones() -> None:
+    seen, unseen = drawn(500, 8, 1), drawn(500, 8, 2)
+    cases = {"copies": lambda n: seen[:n] + 1e-3, "fresh": lambda n: drawn(n, 8, 3), "unseen": lambda n: unseen[:n]}
+    D = Calling(lambda x: x[:, 0])
+    found = {
+        name: looked_at(linear(), D, real=seen, holdout=unseen, sampler=deal)["samples/memorised"]
+        for name, deal in cases.items()
+    }
+    assert found["copies"] < 0.01 and found["fresh"] == pytest.approx(1.0, abs=0.1) and found["unseen"] > 100
+
+
+def test_a_discriminator_that_knows_its_rows_scores_them_above_unseen_ones() -> None:
+    seen, unseen = drawn(400, 4, 1), drawn(400, 4, 2)
+    knows = Calling(lambda x: -torch.cdist(x, seen).min(1).values)
+    blind = Calling(lambda x: x[:, 0])
+    auc_of = [
+        looked_at(linear(), D, real=seen, holdout=unseen, sampler=lambda n: drawn(n, 4, 3))["scores/seen-unseen-auc"]
+        for D in (knows, blind)
+    ]
+    assert auc_of[0] > 0.99 and auc_of[1] == pytest.approx(0.5, abs=0.1)
+
+
+# Codes and labels ----------------------------------------------------------------------------------------------------
+
+
+class Noisy(nn.Module):
+    """Its code times one number plus noise of its own times another."""
+
+    def __init__(self, code: float, noise: float) -> None:
+        super().__init__()
+        self.code, self.noise, self.p = code, noise, nn.Parameter(torch.zeros(1))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.code * z + self.noise * torch.randn_like(z) + self.p
+
+
+@pytest.mark.parametrize(("code", "noise"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.0, 0.0)])
+def test_what_moves_a_sample_is_told_apart(code: float, noise: float) -> None:
+    found = looked_at(Noisy(code, noise), linear())
+    # Another code moves a sample as far as another row; so does other noise of the same size.
+    assert found["latent/dependence"] == pytest.approx(code, abs=0.25)
+    assert found["latent/own-noise"] == pytest.approx(noise, abs=0.25)
+
+
+class ByLabel(nn.Module):
+    """Makes rows of the class that it is asked for, or of any."""
+
+    def __init__(self, obeys: bool) -> None:
+        super().__init__()
+        self.obeys, self.p = obeys, nn.Parameter(torch.zeros(1))
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        y = y.argmax(1) if y.dim() == 2 else y
+        y = y if self.obeys else torch.randint(4, (len(z),))
+        return 5 * torch.stack([(y % 2) * 1.0, (y // 2) * 1.0], 1) + 0.3 * z + self.p
+
+
+class Judge(nn.Module):
+    """A linear score that is given a label."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(2, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.body(x) + 0 * y.reshape(len(y), -1).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("hot", [False, True])
+@pytest.mark.parametrize("obeys", [True, False])
+def test_labels_that_are_obeyed(obeys: bool, hot: bool) -> None:
+    y = torch.multinomial(torch.tensor([0.4, 0.3, 0.2, 0.1]), 1000, replacement=True)
+    real = ByLabel(True)(drawn(1000, 2, 1), y).detach()
+    labels = nn.functional.one_hot(y, 4).float() if hot else y
+    found = looked_at(ByLabel(obeys), Judge(), real=real, labels=labels)
+    assert found["label/agreement"] == pytest.approx(1.0 if obeys else 0.25, abs=0.12)
+    assert found["label/chance"] == pytest.approx(0.16 + 0.09 + 0.04 + 0.01, abs=0.04)
