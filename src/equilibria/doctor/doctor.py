@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
@@ -103,20 +104,35 @@ class Doctor:
         self.chart.words |= _missing(self.subject, told)
         self._memory = Memory.of(self.subject.networks)
         self._schedule = Schedule()
+        self._gone = False
 
     def check(self, step: int, real: Fed | None = None) -> Checkup | None:
         """Call once after each of your training steps; returns at once unless a check-up is due.
 
+        A check-up that fails does not stop your training: it is told once as a warning, and no other is tried.
+
         Args:
             step: steps done so far; may skip.
             real: the batch that the discriminator was fed, if ``real=`` is not what it is fed; ``(x, y)`` with labels.
+
+        Raises:
+            ConfigError: a batch without labels for a pair that was given labels.
         """
-        if not self._schedule.due(step):
-            if self._schedule.due(step + 1):
+        if self._gone or not self._schedule.due(step):
+            if not self._gone and self._schedule.due(step + 1):
                 self._note(step)
             return None
         self._schedule.took(step)
-        return self.look(step, real)
+        try:
+            return self.look(step, real)
+        except ConfigError:
+            raise
+        except Exception as error:
+            self._gone = True
+            said = f"{type(error).__name__}: {error}"
+            self.chart.words["anything after this"] = f"the check-up at step {step} failed ({said})"
+            warnings.warn(f"the doctor's check-up at step {step} failed and is not tried again ({said})", stacklevel=2)
+            return None
 
     def look(self, step: int, real: Fed | None = None) -> Checkup:
         """Make a check-up now, whatever the schedule says."""

@@ -117,7 +117,7 @@ _ROWS: tuple[Remedy, ...] = (
         "use one constant learning rate for each player: a third of what it is, and at most 1e-3",
         "for optimizer in (optimizer_g, optimizer_d):\n    for group in optimizer.param_groups:\n"
         '        group["lr"] = min(group["lr"] / 3, 1e-3)',
-        (("scale-rates", {"all": 0.1, "at most": 1e-3}),),
+        (("scale-rates", {"all": 1 / 3, "at most": 1e-3}),),
     ),
     Remedy(
         "balance-turns",

@@ -82,7 +82,7 @@ def space_of(real: Tensor, seed: int = 0) -> Space:
         rms = float(z.square().mean().sqrt().clamp(min=1e-12))
         axes, z = axes / rms, z / rms
     centres, structured = _cells(z, seed)
-    directions = torch.randn(z.shape[1], 48, generator=draw)
+    directions = torch.randn(z.shape[1], 48, generator=draw, dtype=z.dtype)
     directions = directions / directions.norm(dim=0, keepdim=True)
     empty = Space(mean, scale, axes, centres, torch.zeros(len(centres)), structured, directions)
     return Space(mean, scale, axes, centres, empty.cells(z), structured, directions)

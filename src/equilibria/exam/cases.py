@@ -195,7 +195,7 @@ HELD_OUT = _cases(
         "logistic-digits": replace(DIGITS_B, objective="nonsaturating"),
         "wgan": WGAN_B,
         "batchnorm": DIGITS_BN,
-        "labelled": replace(DIGITS, conditional=True),
+        "labelled": replace(GRID, conditional=True),
         "labelled-digits": replace(DIGITS_B, conditional=True),
     }
 )
@@ -226,7 +226,7 @@ _HEALTHY_B: dict[str, Loop] = {
     "swissroll": replace(MOONS, data="swissroll", scale=0.3),
     "digits-b": DIGITS_B,
     "digits-batchnorm": DIGITS_BN,
-    "digits-conditional": replace(DIGITS, conditional=True),
+    "digits-conditional": replace(DIGITS_B, conditional=True, objective="nonsaturating"),
     "digits-dropout": replace(DIGITS, nets=replace(DIGITS.nets, dropout=0.3)),
     "wgan-moons": WGAN_B,
     "wgan-moons-large": replace(WGAN_B, scale=5.0, rate=1e-3),

@@ -54,7 +54,9 @@ def slopes(subject: Subject, real: Tensor, fake: Tensor, labels: tuple[Tensor | 
     for name, x in (("real", real[:n]), ("fake", fake[:n]), ("between", between)):
         point = x.detach().clone().requires_grad_()
         out = subject.score(point, y)
-        (slope,) = torch.autograd.grad(out.sum(), point, allow_unused=True, materialize_grads=True)
+        slope = torch.zeros_like(point)
+        if out.requires_grad:  # else the score does not depend on its input
+            (slope,) = torch.autograd.grad(out.sum(), point, allow_unused=True, materialize_grads=True)
         norms = slope.flatten(1).norm(dim=1)
         found[f"slopes/{name}"] = float(norms.mean())
         if name == "between":
@@ -117,11 +119,15 @@ def bound(subject: Subject, fake: Tensor) -> Values:
     if subject.labels is not None:
         return {}
     d = torch.sigmoid(subject.score(point))
-    (slope,) = torch.autograd.grad(d.sum(), point)
+    if not d.requires_grad:  # a score that does not depend on its input
+        return {}
+    (slope,) = torch.autograd.grad(d.sum(), point, allow_unused=True, materialize_grads=True)
     epsilon = float((d + slope.flatten(1).norm(dim=1)).detach().max())
     if not 0 < epsilon < 1:
         return {"gradient/bound": math.inf}
     params = copies(subject.generator)
+    if not params:
+        return {}
     total = 0.0
     for i in range(8):
         made = subject.make((codes[0][i : i + 1].repeat(2, *[1] * (codes[0].dim() - 1)), None), params)[:1]

@@ -55,12 +55,21 @@ def motion(subject: Subject, memory: Memory, chart: Chart, step: int) -> Values:
         values[f"motion/{player}"] = float(step_taken.norm()) / size / max(since, 1)
         values[f"size/{player}"] = float(now.norm()) / (float(start.norm()) or 1.0)
         values[f"wiring/still-{player}"] = float(torch.equal(now, start))
-        values[f"wiring/unmoved-{player}"] = float((now == start).float().mean()) if len(now) else 0.0
+        trained = _trained(net)
+        values[f"wiring/unmoved-{player}"] = (
+            float((now == start)[trained].float().mean()) if bool(trained.any()) else 0.0
+        )
         before = memory.moved.get(player)
         if before is not None and float(before.norm()) and float(step_taken.norm()):
             values[f"motion/turn-{player}"] = cosine(before, step_taken)
         memory.moved[player], memory.last[player] = step_taken, now
     return values
+
+
+def _trained(net: nn.Module) -> Tensor:
+    """Which entries of :func:`flat_parameters` are meant to move, ``(n,)``."""
+    parts = [torch.full((p.numel(),), p.requires_grad) for p in net.parameters() if p.is_floating_point()]
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.bool)
 
 
 def holdings(subject: Subject, optimizers: Optimizers) -> tuple[Values, dict[str, str]]:
