@@ -103,7 +103,7 @@ def exam(
     plan = Plan(half, seeds, healthy, tuple(only or ()), cures, processes)
     make_folder(folder)
     found = sit(plan, None if as_json else _heard)
-    text = json.dumps(found, indent=1, allow_nan=True)
+    text = json.dumps(found, indent=1, allow_nan=False)
     write_atomically(folder / "exam.json", text + "\n")
     write_atomically(folder / "exam.md", markdown(found, seeds, half))
     if as_json:
