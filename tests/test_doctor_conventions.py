@@ -329,38 +329,6 @@ def test_frozen_parts_raise_no_alarm(with_optimizers: bool) -> None:
     assert not said & {"parameters-not-optimised", "generator-never-updated", "discriminator-never-updated"}
 
 
-class Breaks(nn.Module):
-    """A discriminator that works until it is told not to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer, self.broken = nn.Linear(2, 1), False
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.broken:
-            raise RuntimeError("out of order")
-        out: torch.Tensor = self.layer(x)
-        return out
-
-
-def test_a_check_up_that_fails_never_stops_the_loop() -> None:
-    D = Breaks()
-    doctor = Doctor(generator(), D, real=POINTS, latent=LATENT)
-    assert doctor.check(10) is not None
-    D.broken = True
-    with pytest.warns(UserWarning, match="check-up at step 20 failed.*out of order"):
-        assert doctor.check(20) is None
-    assert doctor.check(5000) is None
-    assert "out of order" in doctor.diagnose(deep=False).not_assessed["anything after this"]
-
-
-@pytest.mark.parametrize("score", [lambda x: x.detach().sum(1), lambda x: 0 * x.sum(1) + 1.0])
-def test_a_score_that_is_deaf_to_its_input_is_examined(score: Any) -> None:
-    G, D = generator(), discriminator()
-    doctor = Doctor(G, D, real=POINTS, latent=LATENT, call={"discriminator": lambda x, y: score(x)})
-    assert doctor.look(10).vitals["slopes/between"] == 0
-
-
 # What is said of wrong arguments -------------------------------------------------------------------------------------
 
 

@@ -94,7 +94,7 @@ def test_three_remedies_at_most_and_none_twice(tmp_path: Path, plant: Any) -> No
     with pytest.warns(UserWarning, match="back to round 5"):
         run = eq.train(SATURATING, POINTS, steps=22, out=tmp_path / "a", settings=AUTO)
     assert [row["remedy"] for row in told(run)] == ["lower-learning-rates", "slope-penalty", "balance-turns"]
-    assert run.finished and run.recipe.optimizer.lr == pytest.approx(SATURATING.optimizer.lr / 10)
+    assert run.finished and run.recipe.optimizer.lr == pytest.approx(SATURATING.optimizer.lr / 3)
     assert json.loads((run.path / "diagnosis.json").read_text())["state"] == "sick"
 
 

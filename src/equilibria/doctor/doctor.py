@@ -118,13 +118,10 @@ class Doctor:
         Raises:
             ConfigError: a batch without labels for a pair that was given labels.
         """
-        if self._gone or not self._schedule.due(step):
-            if not self._gone and self._schedule.due(step + 1):
-                self._note(step)
+        if self._gone:
             return None
-        self._schedule.took(step)
         try:
-            return self.look(step, real)
+            return self.follow(step, real)
         except ConfigError:
             raise
         except Exception as error:
@@ -133,6 +130,15 @@ class Doctor:
             self.chart.words["anything after this"] = f"the check-up at step {step} failed ({said})"
             warnings.warn(f"the doctor's check-up at step {step} failed and is not tried again ({said})", stacklevel=2)
             return None
+
+    def follow(self, step: int, real: Fed | None = None) -> Checkup | None:
+        """As :meth:`check`, but what goes wrong in a check-up is raised."""
+        if self._schedule.due(step):
+            self._schedule.took(step)
+            return self.look(step, real)
+        if self._schedule.due(step + 1):
+            self._note(step)
+        return None
 
     def look(self, step: int, real: Fed | None = None) -> Checkup:
         """Make a check-up now, whatever the schedule says."""

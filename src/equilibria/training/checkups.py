@@ -124,7 +124,7 @@ class Checkups:
 
     def _look(self, step: int) -> None:
         doctor = self._at_hand()
-        found = doctor.check(step)
+        found = doctor.follow(step)
         if found is not None:
             self._keep(found)
         elif self._last(step):
