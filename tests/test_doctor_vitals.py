@@ -76,7 +76,7 @@ def test_every_vital_that_is_measured_is_in_the_table() -> None:
     D = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
     opts = {"generator": torch.optim.Adam(G.parameters()), "discriminator": torch.optim.Adam(D.parameters())}
     found = looked_at(G, D, holdout=drawn(300, 2, 2), optimizers=opts)
-    known = set(VITALS) | {"gradient/certainty"}
+    known = set(VITALS)
     assert set(found.vitals) <= known
     assert all(v.unit and v.what and v.tier in {1, 2, 3} for v in VITALS.values())
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, DataError, EquilibriaError, did_you_mean
+from ..errors import ConfigError, DataError, did_you_mean
 from .chart import Chart, Checkup, Memory, flat_gradients, flat_parameters
 from .conclude import conclude
 from .conditions import View
@@ -296,4 +296,4 @@ def _missing(subject: Subject, told: Told) -> dict[str, str]:
     return found
 
 
-__all__ = ["Doctor", "EquilibriaError", "Told"]
+__all__ = ["Doctor", "Told"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -276,8 +275,6 @@ _ROWS: tuple[Remedy, ...] = (
 )
 REMEDIES: dict[str, Remedy] = {row.name: row for row in _ROWS}
 """Every remedy by name."""
-
-Apply = Callable[[Any], Any]
 
 
 def remedies(*names: str) -> tuple[Remedy, ...]:

@@ -72,10 +72,8 @@ FAULTS = {
     "shared-optimizer": "the discriminator's optimiser holds the generator's parameters, and fakes are not detached",
     "half-optimised": "the generator's optimiser misses all layers but the last",
     "no-zero-grad": "the generator's gradients are never cleared",
-    "zero-latent": "the generator is fed zeros",
     "label-hidden": "the discriminator is given the same label for every row",
     "one-class-loader": "the loader deals only the first part of the sorted data",
-    "eval-while-training": "the generator is in eval mode while it trains",
     "frozen-statistics": "running statistics of the generator's norms are never updated",
     "overflow": "one learning-rate spike at half time",
     "bad-row": "one row of the data is not a number",
@@ -98,8 +96,7 @@ class Played:
 
     def codes(self, n: int) -> Tensor:
         """Codes as the loop draws them."""
-        z = torch.randn(n, self.loop.nets.latent)
-        return torch.zeros_like(z) if "zero-latent" in self.loop.faults else z
+        return torch.randn(n, self.loop.nets.latent)
 
     def losses(self) -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]:
         """The two losses on the discriminator's outputs."""
@@ -132,8 +129,6 @@ def play(loop: Loop, watch: Callable[[int, Played], Any] | None = None, played: 
     """Train, calling ``watch(step, played)`` after each step; stops early where parameters are not finite for long."""
     run = played or prepare(loop)
     rows = torch.Generator().manual_seed(loop.seed + 1)
-    if "eval-while-training" in loop.faults:
-        run.generator.eval()
     if "frozen-statistics" in loop.faults:
         for module in run.generator.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):

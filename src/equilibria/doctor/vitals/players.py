@@ -91,8 +91,6 @@ def pulls(subject: Subject, chart: Chart, real: Tensor, y: Tensor | None) -> Val
             logits = out if read == subject.score else subject.score(made, codes[1])
             for name, own in losses.items():
                 values[f"gradient/{name}"] = float(_flat(own(logits, h_real), wanted, keep=True).norm())
-            if subject.probabilities or chart.objective.probabilistic:
-                values["gradient/certainty"] = float(torch.sigmoid(logits.detach()).max())
     each = torch.stack(drawn)
     mean = each.mean(0)
     noise = float((each - mean).square().sum(1).sum() / (_DRAWS - 1))
