@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError, did_you_mean
-from .cases import CASES, HEALTHY
+from .cases import CASES, FIRST_SEED, HEALTHY
 from .matrix import summary
 from .sitting import Sitting, sit_healthy, sit_sick
 
@@ -22,13 +22,12 @@ class Plan:
     """Which part of the exam is sat.
 
     Attributes:
-        half: ``developed`` (thresholds were set on it) or ``held-out`` (run only for the report).
+        half: ``developed`` or ``seen`` (thresholds were set on them), or ``held-out`` (run only for the report).
         seeds: of each planted disease.
         healthy_seeds: of each healthy run; more, since a false-alarm rate needs many.
         only: names of cases; empty for all.
         cures: seeds of each disease on which the first remedy is tried.
         processes: at once, one thread each.
-        first_seed: the seeds count from here; the halves never share one.
     """
 
     half: str = "held-out"
@@ -52,7 +51,7 @@ class Plan:
     @property
     def first_seed(self) -> int:
         """The first seed of this half."""
-        return 0 if self.half == "developed" else 100
+        return FIRST_SEED[self.half]
 
 
 Heard = Callable[[str, Sitting], None]

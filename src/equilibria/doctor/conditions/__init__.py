@@ -8,5 +8,5 @@ from .rule import Rule, View
 from .samples import SAMPLES
 from .wiring import WIRING
 
-RULES: tuple[Rule, ...] = (*WIRING, *INPUTS, *OPPONENT, *GROWTH, *GRADIENTS, *SAMPLES, *NOISE)
+RULES: tuple[Rule, ...] = (*WIRING, *INPUTS, *OPPONENT, *GROWTH, *GRADIENTS, *NOISE, *SAMPLES)
 __all__ = ["RULES", "Rule", "View"]

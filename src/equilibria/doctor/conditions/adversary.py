@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..chart import Checkup, median
 from ..findings import Condition, Evidence, Severity
 from .rule import Rule, View, when
 
@@ -15,7 +16,7 @@ def _blind(view: View) -> Signs:
     flat = view["slopes/between"] < 1e-6 or view["scores/spread"] < 1e-6
     unable = view.chart.last["learn/discriminator"] < 0.65
     return when(
-        apart and (flat or (fooled and unable)),
+        apart and (flat or (fooled and unable)) and not view.blown,
         view,
         ("scores/auc", "near 1 where the sides differ as much as here"),
         ("slopes/between", "above 1e-6: the score depends on its input"),
@@ -24,16 +25,30 @@ def _blind(view: View) -> Signs:
 
 
 def _weak(view: View) -> Signs:
+    """It moves the right way, and too little: it neither catches up at times nor gains much between check-ups."""
     gap = view.median("probe/auc") - view.median("scores/auc", 8)
-    tries = not view.mean("wiring/descent", 8) < 0.4
+    tries = not view.balance("wiring/gain", 0.1) < 0.3 and not view.mean("wiring/descent", 8) < 0.4
     catches_up = max((v for v in view.past("scores/auc", 8) if v == v), default=0.0) > 0.95
+    gains = sum(max(v, 0.0) for v in view.past("wiring/gain", 8)) / 8 > 0.15
+    lags = median(_pace(c) for c in view.chart.checkups[: view.at + 1]) < 0.02
     return when(
-        view["probe/auc"] > 0.9 and gap > 0.15 and tries and not catches_up and view.ill and not view.partly,
+        view["probe/auc"] > 0.9
+        and gap > 0.15
+        and tries
+        and (lags or not (catches_up or gains))
+        and view.ill
+        and not view.partly,
         view,
         ("scores/auc", "near that of the probe"),
         ("probe/auc", "an independent classifier tells the sides apart"),
-        ("wiring/descent", "its optimiser follows the right gradient, and does not keep up"),
+        ("motion/discriminator", "of the order of the generator's"),
+        ("motion/generator", "what each step changes, relative to the parameters' size"),
     )
+
+
+def _pace(checkup: Checkup) -> float:
+    """How much the discriminator moves for what the generator moves."""
+    return checkup["motion/discriminator"] / max(checkup["motion/generator"], 1e-12)
 
 
 def _vanishing(view: View) -> Signs:
@@ -67,12 +82,16 @@ def _strong(view: View) -> Signs:
 
 
 def _noisy(view: View) -> Signs:
+    """The loop's own batches are far noisier than batches of 64 rows; or not even those agree on a direction."""
+    recent = view.chart.checkups[max(0, view.at - 7) : view.at + 1]
+    louder = median(c["gradient/snr"] / max(c["gradient/step-snr"], 1e-9) for c in recent) > 15
+    drowned = view.far and louder and view.median("gradient/agreement", 8) < 0.7
     return when(
-        view.ill and (view.median("gradient/snr", 5) < 0.05 or view.median("gradient/step-snr", 6) < 1.0),
+        drowned or (view.ill and view.astray and view.median("gradient/snr", 5) < 0.05),
         view,
+        ("gradient/agreement", "above 0.7: the loop's batch points where large ones point"),
         ("gradient/snr", "above 0.05: batches of 64 agree on a direction"),
-        ("gradient/step-snr", "above 1: the loop's own batches hold more signal than noise"),
-        ("gradient/burst", "largest over median gradient norm of 6 draws"),
+        ("gradient/step-snr", "of the order of that: the loop's own batches hold as much signal"),
     )
 
 

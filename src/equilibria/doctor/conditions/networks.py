@@ -35,8 +35,11 @@ def _range(view: View) -> Signs:
 
 def _saturated(view: View) -> Signs:
     more = view["samples/at-edge"] - view["real/at-edge"]
+    # Ends that stay where they are, as those of a tanh: else it is a few rows that happen to be farthest out.
+    slack = 0.02 * (view["real/high"] - view["real/low"])
+    held = all(max(ends) - min(ends) <= slack for ends in (view.past("samples/low", 3), view.past("samples/high", 3)))
     return when(
-        view["samples/at-edge"] > 0.8 and more > 0.15,
+        view["samples/at-edge"] > 0.8 and more > 0.15 and held and not view.blown,
         view,
         ("samples/at-edge", "not above 0.8 and far above that of the data"),
         ("real/at-edge", "the same share of the data"),
@@ -95,13 +98,15 @@ def _label(view: View) -> Signs:
 def _diverged(view: View) -> Signs:
     size = view["samples/size"]
     sizes = [v for v in view.past("samples/size", view.at + 1) if math.isfinite(v)]
-    # Growing, not swinging: the last values are all near the largest so far.
-    growing = size > 4 and min(sizes[-4:], default=0.0) >= 0.5 * max(sizes, default=0.0)
+    # Growing, not swinging: the last values are all near the largest so far, and no player wins in turn.
+    growing = size > 4 and min(sizes[-4:], default=0.0) >= 0.5 * max(sizes, default=0.0) and not view.swings
+    burst = (view["size/generator"] > 30 or view.blown) and view.far
     return when(
-        growing or (view["size/generator"] > 30 and view.far) or not math.isfinite(view["samples/distance"]),
+        growing or burst or not math.isfinite(view["samples/distance"]),
         view,
         ("samples/size", "about 1: samples are of the data's size"),
         ("size/generator", "parameters are of the size they started with"),
+        ("size/discriminator", "the same"),
     )
 
 

@@ -82,6 +82,29 @@ class View:
         return not median(late) < 0.8 * median(earlier)
 
     @property
+    def astray(self) -> bool:
+        """Whether samples are so far from the data that the last swings around an equilibrium cannot be the reason."""
+        return self.median("samples/distance", 5) > 0.4 or self.median("cells/missing", 5) > 0.3
+
+    @property
+    def swings(self) -> bool:
+        """Whether the players took turns in winning lately: the discriminator was sure, and was fooled throughout."""
+        sides = [v for v in self.past("scores/auc", 8) if v == v]
+        return min(sides, default=0.5) < 0.2 and max(sides, default=0.5) > 0.95
+
+    @property
+    def blown(self) -> bool:
+        """Whether a player once moved by a third of its own size at each step: what it had learnt is gone."""
+        moved = [c[f"motion/{p}"] for c in self.chart.checkups[: self.at + 1] for p in ("generator", "discriminator")]
+        return any(v > 0.3 for v in moved)
+
+    def balance(self, name: str, least: float) -> float:
+        """The sum of all values so far over the sum of their magnitudes, in [-1, 1]; NaN where that is below least."""
+        kept = [v for v in self.past(name, self.at + 1) if math.isfinite(v)]
+        size = sum(abs(v) for v in kept)
+        return sum(kept) / size if size >= least else math.nan
+
+    @property
     def ill(self) -> bool:
         """Far from the data and not getting nearer, or farther than a generator that always gives the data's mean."""
         return self.far and (self.stalled or self.median("samples/distance") > 1.0)

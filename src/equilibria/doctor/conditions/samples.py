@@ -27,7 +27,8 @@ def _overlap(sets: list[set[int]]) -> float:
 
 def _hopping(view: View) -> Signs:
     sets = _sets(view, 6)
-    few = median(view.past("cells/missing", 6)) > 0.3
+    # Out of the data's reach a cell is only the nearest one, and says nothing.
+    few = median(view.past("cells/missing", 6)) > 0.3 and view.median("samples/distance", 6) < 1.5
     moves = len(sets) == 6 and _overlap(sets) < 0.6 and len(set().union(*sets)) > 1.5 * max(len(s) for s in sets)
     return when(
         few and moves,
@@ -60,15 +61,13 @@ def _dropping(view: View) -> Signs:
 
 def _oscillating(view: View) -> Signs:
     means = [c.arrays["mean"] for c in view.chart.checkups[max(0, view.at - 6) : view.at + 1] if "mean" in c.arrays]
-    if len(means) < 6 or not view.ill or view.partly:
+    if len(means) < 6 or not view.ill or not view.astray or view.partly:
         return None
     steps = [_distance(a, b) for a, b in itertools.pairwise(means)]
     path, net = sum(steps), _distance(means[0], means[-1])
     circles = path / len(steps) > 0.25 and net < 0.5 * path
-    sides = [v for v in view.past("scores/auc", 8) if v == v]
-    swings = min(sides, default=0.5) < 0.2 and max(sides, default=0.5) > 0.95
     return when(
-        circles or swings,
+        circles or view.swings,
         view,
         ("samples/distance", "falls while training goes well; here the samples move on without getting anywhere"),
         ("scores/auc", "steady; where it swings from near 0 to near 1 the players take turns in winning"),

@@ -77,30 +77,45 @@ def _double_sigmoid(view: View) -> Signs:
 
 
 def _swapped(view: View) -> Signs:
-    against = view.mean("wiring/descent", view.at + 1)
-    shows = view.median("scores/auc") < 0.3 and view["probe/auc"] > 0.8 and against < -0.25
+    """It has moved, from the start on, so as to rank real rows below generated ones.
+
+    A discriminator that is only weak is fooled as well, but what it moves it moves the right way.
+    """
+    balance = view.balance("wiring/gain", 0.1)
+    against = balance < -0.6 if balance == balance else view.mean("wiring/descent", view.at + 1) < -0.25
+    # One that learns nothing is fooled too, but its scores stay as small as they were at the start.
+    sure = view.median("scores/certainty", 5) > 2 * view.chart.checkups[0]["scores/certainty"]
+    shows = view.median("scores/auc", 5) < 0.1 and view["probe/auc"] > 0.8 and against and sure
     return when(
         shows,
         view,
         ("scores/auc", "above 0.5: real rows score higher; here they score lower than generated ones"),
         ("probe/auc", "an independent classifier tells the sides apart"),
-        ("wiring/descent", "positive: here the optimiser follows the opposite of the proper gradient"),
+        ("wiring/gain", "positive in sum: what the discriminator moves raises its AUC; here it lowers it"),
     )
 
 
 def _same_batch(view: View) -> Signs:
+    """It could learn, but what it follows is not the proper gradient, and what it moved did not raise its AUC.
+
+    Both signs are needed: a penalty turns the gradient away in a loop that learns, and a generator that is far faster
+    takes away what was gained in a loop whose gradient is right.
+    """
     apart = view["probe/auc"] > 0.9 and view.median("samples/distance") > 0.4 and not view.partly
-    astray = abs(view.mean("wiring/descent", view.at + 1)) < 0.4
+    balance = view.balance("wiring/gain", 0.1)
+    astray = abs(view.mean("wiring/descent", view.at + 1)) < 0.4 and not balance > 0.4
     # One that often told the sides apart was trained on both; it is fooled for another reason.
     told = [v for v in view.past("scores/auc", view.at + 1) if v == v]
     often = sum(v > 0.85 for v in told) > 0.3 * len(told)
-    could = not view.chart.last["learn/discriminator"] < 0.8
+    # One that has died since could not learn any more; that it was fed nothing useful while it lived stays true.
     alive = view["motion/discriminator"] > 0 and view["slopes/between"] > 1e-6
+    could = not view.chart.last["learn/discriminator"] < 0.8 if alive else balance == balance
     return when(
-        apart and view.median("scores/auc", 5) < 0.75 and astray and could and alive and not often,
+        apart and view.median("scores/auc", 5) < 0.75 and astray and could and not often and not view.blown,
         view,
         ("scores/auc", "near 1 where the sides differ as much as here"),
         ("probe/auc", "an independent classifier tells the sides apart"),
+        ("wiring/gain", "positive in sum: what the discriminator moves raises its AUC; here it does not"),
         ("wiring/descent", "positive: the optimiser follows the gradient of real against generated; here it does not"),
     )
 

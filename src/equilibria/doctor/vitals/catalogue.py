@@ -80,6 +80,9 @@ VITALS: dict[str, Vital] = {
     ),
     "gradient/snr": Vital("ratio", "squared norm of the mean gradient over its variance between batches of 64"),
     "gradient/step-snr": Vital("ratio", "the same for the loop's own steps, from Adam's or RMSprop's second moment"),
+    "gradient/agreement": Vital(
+        "cosine", "between the gradient of the loop's last batch, as left, and the mean of 6 draws"
+    ),
     "gradient/burst": Vital("ratio", "largest over median gradient norm of 6 draws", f"{_AB}, Theorem 2.6"),
     "motion/generator": Vital("per step", "relative movement of the generator's parameters since the last check-up"),
     "motion/discriminator": Vital("per step", "the same for the discriminator"),
@@ -102,6 +105,9 @@ VITALS: dict[str, Vital] = {
     "wiring/leftover-ratio": Vital("ratio", "norm of the gradient left in the generator over that of a recomputed one"),
     "wiring/leftover-likeness": Vital("cosine", "between the gradients left after two steps in a row"),
     "wiring/descent": Vital("cosine", "between what the discriminator's optimiser follows and a proper gradient"),
+    "wiring/gain": Vital(
+        "difference", "AUC of the discriminator as it is, less AUC as it was at the last check-up, on the same rows"
+    ),
     "learn/discriminator": Vital(
         "probability", "AUC of a copy of the discriminator after 60 steps of its own", "Grnarova et al. 2019", 3
     ),

@@ -17,7 +17,6 @@ from ..space import Space
 from ..subject import Subject
 from . import players, samples, wiring
 
-Fed = tuple[Tensor, Tensor | None]
 _ROWS, _IMAGE_ROWS = 512, 256
 
 
@@ -49,7 +48,12 @@ def facts_of(subject: Subject, space: Space) -> dict[str, float]:
 
 
 def examine(
-    subject: Subject, chart: Chart, memory: Memory, step: int, optimizers: wiring.Optimizers, fed: Fed | None = None
+    subject: Subject,
+    chart: Chart,
+    memory: Memory,
+    step: int,
+    optimizers: wiring.Optimizers,
+    fed: wiring.Fed | None = None,
 ) -> Checkup:
     """Measure, and move nothing: everything is put back when it is done."""
     begun = time.perf_counter()
@@ -73,13 +77,14 @@ def examine(
             values |= wiring.leftovers(subject, memory, values.get("gradient/declared", math.nan), step)
             values |= wiring.step_noise(subject, optimizers, values.get("gradient/declared", math.nan))
             values |= wiring.descent(subject, chart, memory, optimizers, (x, fake))
+            values |= wiring.gain(subject, memory, (x, y), (fake, label))
         values |= wiring.motion(subject, memory, chart, step)
         found, words = wiring.holdings(subject, optimizers)
         values |= found
     return Checkup(step, values, arrays, notes | words, time.perf_counter() - begun)
 
 
-def _rows(subject: Subject, fed: Fed, n: int) -> Fed:
+def _rows(subject: Subject, fed: wiring.Fed, n: int) -> wiring.Fed:
     x, y = fed
     return x[:n].detach().to(subject.device).float(), None if y is None else y[:n].to(subject.device)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...objectives import Minimax, NonSaturating
-from ..chart import Chart
+from ..chart import Chart, flat_gradients
 from ..probe import auc
 from ..space import Space
 from ..subject import Subject, copies
@@ -101,6 +101,9 @@ def pulls(subject: Subject, chart: Chart, real: Tensor, y: Tensor | None) -> Val
         "gradient/snr": signal / max(noise, 1e-30),
         "gradient/burst": float(norms.max() / norms.median().clamp(min=1e-30)),
     }
+    left = flat_gradients(subject.generator)
+    if left is not None and left.shape == mean.shape and float(left.norm()) and float(mean.norm()):
+        values["gradient/agreement"] = float(F.cosine_similarity(left, mean, dim=0))
     return values
 
 

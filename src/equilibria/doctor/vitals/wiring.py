@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..chart import Chart, Memory, flat_gradients, flat_parameters
+from ..probe import auc
 from ..subject import Subject, copies
 
 Values = dict[str, float]
+Fed = tuple[Tensor, Tensor | None]
 Optimizers = Mapping[str, torch.optim.Optimizer]
 PLAYERS = ("generator", "discriminator")
 
@@ -129,6 +131,40 @@ def descent(
     if not float(proper.norm()) or not float(followed.norm()):
         return {}
     return {"wiring/descent": cosine(followed, proper)}
+
+
+def gain(subject: Subject, memory: Memory, real: Fed, fake: Fed) -> Values:
+    """What the discriminator's own movement since the last check-up did for its AUC.
+
+    The mean over the generator's rows of now and, where it can be called with other parameters, those of then: a
+    generator that runs away from what the discriminator has just learnt shall not make that look like a loss. The AUC
+    does not depend on the objective, nor on any penalty in the loop.
+    """
+    then = {
+        player: _unflat(net, memory.last.get(player, memory.start[player])) for player, net in subject.networks.items()
+    }
+    with torch.no_grad():
+        faced = [fake]
+        if subject.codes is not None and subject.sampler is None:
+            codes = subject.deal(len(fake[0]))
+            faced.append((subject.make(codes, then["generator"]), codes[1]))
+        differences = [
+            auc(subject.score(*real), subject.score(*rows))
+            - auc(subject.score(*real, then["discriminator"]), subject.score(*rows, then["discriminator"]))
+            for rows in faced
+        ]
+    return {"wiring/gain": sum(differences) / len(differences)}
+
+
+def _unflat(net: nn.Module, flat: Tensor) -> dict[str, Tensor]:
+    """Parameters by name from one vector, as :func:`flat_parameters` lays them out."""
+    found: dict[str, Tensor] = {}
+    at = 0
+    for name, p in net.named_parameters():
+        if p.is_floating_point():
+            found[name] = flat[at : at + p.numel()].view_as(p).to(p)
+            at += p.numel()
+    return found
 
 
 def step_noise(subject: Subject, optimizers: Optimizers, gradient: float) -> Values:
