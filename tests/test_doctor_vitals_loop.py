@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,51 @@ def test_without_the_optimiser_the_last_step_stands_for_what_it_follows() -> Non
         D.weight += torch.tensor([[-0.1, 0.0]])  # away from the samples, which lie at 5 along the first axis
     found = doctor.check(10)
     assert found is not None and found["wiring/descent"] > 0.95
+
+
+def test_gain_is_what_the_discriminator_moved_and_not_the_generator() -> None:
+    """Shifted normals and a linear score: the AUC is Phi(-c / sqrt 2) for samples at c along the score."""
+    G, D = Shift(torch.tensor([2.0, 0.0])), linear((1.0, 0.0))
+    doctor = Doctor(G, D, real=drawn(4000, 2, 1), latent=2, objective="nonsaturating")
+    with torch.no_grad():
+        G.by.copy_(torch.tensor([1.0, 0.0]))
+        D.weight.copy_(torch.tensor([[-1.0, 0.0]]))
+
+    def auc(c: float) -> float:
+        return NormalDist().cdf(-c / math.sqrt(2))
+
+    # Faced with the samples of now, at 1, and with those of then, at 2. 512 rows a side: an AUC is known to
+    # sqrt(2 / (12 * 512)) = .018, a difference of an AUC and its mirror image to twice that.
+    expected, slack = ((auc(-1) - auc(1)) + (auc(-2) - auc(2))) / 2, 3 * 2 * 0.018
+    assert doctor.look(10)["wiring/gain"] == pytest.approx(expected, abs=slack)
+    with torch.no_grad():
+        G.by.copy_(torch.tensor([-1.0, 0.0]))
+    assert doctor.look(20)["wiring/gain"] == 0.0
+    with torch.no_grad():
+        D.weight.copy_(torch.tensor([[0.0, 1.0]]))  # it liked samples at -1 now and at -1 then
+    assert doctor.look(30)["wiring/gain"] == pytest.approx(0.5 - auc(1), abs=slack)
+
+
+def test_agreement_falls_with_the_rows_of_a_batch() -> None:
+    """A mean of n gradients g + e has cosine |g| / sqrt(|g|^2 + |e|^2 / n) with g."""
+    G, D = Shift(torch.tensor([3.0, 0.0])), nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1))
+    real = drawn(500, 2, 1)
+
+    def agreement(rows: int) -> float:
+        found = []
+        for seed in range(20):
+            z = drawn(rows, 2, seed)
+            G.zero_grad()
+            nn.functional.softplus(-D(G(z))).mean().backward()
+            found.append(Doctor(G, D, real=real, latent=2, objective="nonsaturating").look(10)["gradient/agreement"])
+        return sum(found) / len(found)
+
+    z = drawn(20_000, 2, 99).requires_grad_()
+    (each,) = torch.autograd.grad(nn.functional.softplus(-D(G(z))).sum(), z)
+    size, noise = float(each.mean(0).norm()), float((each - each.mean(0)).square().sum(1).mean())
+    assert agreement(512) > 0.9
+    rows = max(1, round(noise / size**2))  # as much noise as signal: a cosine of about 1 / sqrt 2
+    assert agreement(rows) < agreement(512) - 0.03
 
 
 def test_dead_units_are_counted() -> None:

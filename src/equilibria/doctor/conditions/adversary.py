@@ -25,19 +25,15 @@ def _blind(view: View) -> Signs:
 
 
 def _weak(view: View) -> Signs:
-    """It moves the right way, and too little: it neither catches up at times nor gains much between check-ups."""
+    """It moves the right way, and too little: it hardly moves at all, or neither catches up nor gains much."""
     gap = view.median("probe/auc") - view.median("scores/auc", 8)
     tries = not view.balance("wiring/gain", 0.1) < 0.3 and not view.mean("wiring/descent", 8) < 0.4
+    lags = view.far and median(_pace(c) for c in view.chart.checkups[: view.at + 1]) < 0.02
     catches_up = max((v for v in view.past("scores/auc", 8) if v == v), default=0.0) > 0.95
-    gains = sum(max(v, 0.0) for v in view.past("wiring/gain", 8)) / 8 > 0.15
-    lags = median(_pace(c) for c in view.chart.checkups[: view.at + 1]) < 0.02
+    gains = sum(max(v, 0.0) for v in view.past("wiring/gain", 8)) / 8 > 0.2
+    outrun = view.ill and view.astray and not (catches_up or gains or view.partly)
     return when(
-        view["probe/auc"] > 0.9
-        and gap > 0.15
-        and tries
-        and (lags or not (catches_up or gains))
-        and view.ill
-        and not view.partly,
+        view["probe/auc"] > 0.9 and gap > 0.15 and tries and (lags or outrun),
         view,
         ("scores/auc", "near that of the probe"),
         ("probe/auc", "an independent classifier tells the sides apart"),
@@ -85,11 +81,12 @@ def _noisy(view: View) -> Signs:
     """The loop's own batches are far noisier than batches of 64 rows; or not even those agree on a direction."""
     recent = view.chart.checkups[max(0, view.at - 7) : view.at + 1]
     louder = median(c["gradient/snr"] / max(c["gradient/step-snr"], 1e-9) for c in recent) > 15
-    drowned = view.far and louder and view.median("gradient/agreement", 8) < 0.7
+    drowned = view.far and louder and view.median("gradient/agreement", 8) < 0.8
+    lost = view.ill and view.astray and view.median("gradient/snr", 5) < 0.05 and view["gradient/declared"] > 0
     return when(
-        drowned or (view.ill and view.astray and view.median("gradient/snr", 5) < 0.05),
+        drowned or lost,
         view,
-        ("gradient/agreement", "above 0.7: the loop's batch points where large ones point"),
+        ("gradient/agreement", "above 0.8: the loop's batch points where large ones point"),
         ("gradient/snr", "above 0.05: batches of 64 agree on a direction"),
         ("gradient/step-snr", "of the order of that: the loop's own batches hold as much signal"),
     )

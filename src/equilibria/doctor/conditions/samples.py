@@ -82,7 +82,7 @@ def _distance(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 def _incapable(view: View) -> Signs:
     reach, now = view.chart.last["learn/generator"], view.median("samples/distance")
     return when(
-        view.ill and reach > 0.6 * now and reach > max(0.15, 2.5 * view.fact("floor/distance")),
+        view.ill and reach > 0.75 * now and reach > max(0.15, 2.5 * view.fact("floor/distance")),
         view,
         ("samples/distance", "falls while training goes well"),
         ("samples/precision", "near 1"),

@@ -81,8 +81,8 @@ def _swapped(view: View) -> Signs:
 
     A discriminator that is only weak is fooled as well, but what it moves it moves the right way.
     """
-    balance = view.balance("wiring/gain", 0.1)
-    against = balance < -0.6 if balance == balance else view.mean("wiring/descent", view.at + 1) < -0.25
+    balance, follows = view.balance("wiring/gain", 0.1), view.mean("wiring/descent", view.at + 1)
+    against = (balance < -0.3 and not follows > 0.1) if balance == balance else follows < -0.25
     # One that learns nothing is fooled too, but its scores stay as small as they were at the start.
     sure = view.median("scores/certainty", 5) > 2 * view.chart.checkups[0]["scores/certainty"]
     shows = view.median("scores/auc", 5) < 0.1 and view["probe/auc"] > 0.8 and against and sure
