@@ -1,12 +1,14 @@
 """Runs that are killed and continued, against the run that was never stopped: every byte of the state and of the log.
 
-``python tests/test_resume.py CASES KILLS FOLDER`` is the driver: a process of its own that forks the runs it kills, so
-that a kill costs no import.
+``python tests/test_resume.py CASES KILLS FOLDER [JSON]`` is the driver: a process of its own that forks the runs it
+kills, so that a kill costs no import. It kills each of the cases (names with commas, or ``all``) that often, and leaves
+what it counted in the last file.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -16,7 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,13 @@ import pytest
 import torch
 
 import equilibria as eq
+from equilibria.games.boosting import Boosting
 from equilibria.games.two_player import TwoPlayer
-from equilibria.networks import MLPPair
+from equilibria.networks import ConvPair, MLPPair
 from equilibria.optimizers import Adam, RMSprop
 from equilibria.penalties import R1
 from equilibria.recipes import For, Recipe
+from equilibria.training import checkpoint
 
 ROUNDS = int(os.environ.get("ROUNDS", "60"))
 OFTEN = eq.Settings(device="cpu", progress=False, log_every=1, checkpoint_every=2, sample_every=40, keep=2)
@@ -52,9 +56,8 @@ def mixed(**changes: Any) -> Recipe:
     return replace(row, **changes)
 
 
-def adversarial_autoencoder() -> Recipe:
-    """Players that share modules."""
-    return replace(eq.recipe("aae"), networks=MLPPair(width=8), batch=8)
+def small(name: str, networks: Any = MLPPair(width=8), **changes: Any) -> Recipe:
+    return replace(eq.recipe(name), networks=networks, batch=8, **changes)
 
 
 def ensemble() -> eq.Ensemble:
@@ -64,22 +67,56 @@ def ensemble() -> eq.Ensemble:
     return eq.Ensemble(lambda seed: TwoPlayer().build(MLPPair(width=8), plane), seeds=(1, 2, 3))
 
 
+def pictures() -> tuple[Any, Any]:
+    """Images with labels."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(256, (90, 8, 8), generator=generator).byte().numpy(), torch.arange(90).numpy() % 3
+
+
+def boosted() -> Recipe:
+    """Two components, each a run of its own, with the weights of the second from a judge of the first."""
+    return small("adagan", procedure=Boosting(components=2, judge=MLPPair(width=8), judge_steps=20))
+
+
+CASES: dict[str, tuple[Callable[[], Any], Any]] = {
+    "mixed": (mixed, POINTS),
+    "aae": (lambda: small("aae"), POINTS),  # players that share modules
+    "ensemble": (ensemble, POINTS),
+    "wgan-gp": (lambda: small("wgan-gp"), POINTS),
+    "conditional": (lambda: small("cgan", ConvPair(width=4, norm="batch")), pictures()),
+    "procedure": (boosted, POINTS),
+    "law": (lambda: small("r3gan-small"), "ring8-U"),  # fresh rows each turn, and check-ups that know the modes
+}
+
+
 def play(case: str, out: Path, steps: int = ROUNDS) -> None:
     """Begin the run, or continue it where it is."""
-    game = ensemble() if case == "ensemble" else None
+    make, data = CASES[case]
+    played = make()
     if out.exists():
-        again = {} if game is None else {"game": game}
-        eq.resume(out, POINTS, **again)
+        again = {"game": played} if isinstance(played, eq.Game) else {}
+        eq.resume(out, data, **again)
     else:
-        recipe = game or (adversarial_autoencoder() if case == "aae" else mixed())
-        eq.train(recipe, POINTS, steps=steps, seed=7, out=out, settings=OFTEN)
+        eq.train(played, data, steps=steps, seed=7, out=out, settings=OFTEN)
+
+
+def parts(out: Path) -> list[Path]:
+    """The run's folder, and those of its stages."""
+    return [out, *sorted((out / "stages").glob("*"))]
 
 
 def content(out: Path) -> dict[str, str]:
-    """The bytes of what the run learnt and logged: weights, averages, optimisers, rows, samples."""
-    last = max((out / "checkpoints").iterdir())
-    files = [last / "state.safetensors", out / "metrics.jsonl", *sorted((out / "samples").glob("*.npz"))]
-    return {str(f.relative_to(out)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    """The bytes of what the run learnt and logged: weights, averages, optimisers, rows, samples, check-ups."""
+    files = [file for part in parts(out) for file in checkpoint.listed(part / "checkpoints")[-1:]]
+    files = [file / "state.safetensors" for file in files]
+    for pattern in ("metrics.jsonl", "samples/*.npz", "weights/*.npz"):
+        files += [file for part in parts(out) for file in sorted(part.glob(pattern))]
+    found = {str(f.relative_to(out)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    for file in (part / "checkups.jsonl" for part in parts(out)):
+        rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        # all but what a check-up cost
+        found[str(file.relative_to(out))] = json.dumps([{**row, "seconds": 0} for row in rows])
+    return found
 
 
 def test_the_same_seed_gives_the_same_bits_here_and_in_another_process(tmp_path: Path) -> None:
@@ -112,33 +149,66 @@ def test_a_run_that_is_stopped_at_any_round_ends_the_same(tmp_path: Path, monkey
         assert content(out) == content(tmp_path / "whole")
 
 
-def drive(case: str, kills: int, folder: Path) -> int:
-    """Kill and continue until ``kills`` kills have hit; how many of them were inside a checkpoint's write.
+@dataclass
+class Count:
+    """What was done to a case: kills that hit, those of them inside a checkpoint's write, runs compared at their end."""
+
+    kills: int = 0
+    inside: int = 0
+    compared: int = 0
+    lost: int = 0  # most rounds that one kill cost
+
+
+def drive(case: str, kills: int, folder: Path) -> Count:
+    """Kill and continue until ``kills`` kills have hit.
 
     Every other kill waits until a checkpoint is being written. Each run that comes to its end is compared.
     """
-    random.seed(kills)
+    random.seed(f"{case} {kills}")
     whole, cut = folder / "whole", folder / "cut"
     began = time.monotonic()
     assert os.waitpid(forked(lambda: play(case, whole)), 0)[1] == 0
-    span, wanted = time.monotonic() - began, content(whole)
-    hits = inside = 0
-    while hits < kills:
+    span, wanted, count, kept = time.monotonic() - began, content(whole), Count(), 0
+    while count.kills < kills or cut.exists():
         child = forked(lambda: play(case, cut))
-        writing = hits % 2 == 1 and await_write(child, cut / "checkpoints")
-        time.sleep(random.uniform(0, 0.003) if writing else random.uniform(0, 0.7 * span))
-        os.kill(child, signal.SIGKILL)
+        if count.kills < kills:
+            writing = count.kills % 2 == 1 and await_write(child, cut)
+            time.sleep(random.uniform(0, 0.003) if writing else random.uniform(0, 0.7 * span))
+            os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
         if os.WIFSIGNALED(status):
-            hits += 1
-            inside += any((cut / "checkpoints").glob(".tmp-*"))
+            count.kills += 1
+            count.inside += writes(cut)
+            before, (kept, seen) = kept, survived(cut)
+            assert kept >= before, "a checkpoint was lost"
+            count.lost = max(count.lost, seen - kept)
             continue
         assert status == 0
         assert content(cut) == wanted, "a run that was killed differs from the one that was not"
+        count.compared += 1
+        kept = 0
         shutil.rmtree(cut)
-    assert os.waitpid(forked(lambda: play(case, cut)), 0)[1] == 0
-    assert content(cut) == wanted, "a run that was killed differs from the one that was not"
-    return inside
+    return count
+
+
+def survived(out: Path) -> tuple[int, int]:
+    """The round of the newest checkpoint, which has to be whole with all rows before it, and the last round logged."""
+    kept = seen = 0
+    for part in parts(out):
+        saved = checkpoint.listed(part / "checkpoints")
+        here = checkpoint.read(saved[-1]).round if saved else 0
+        file = part / "metrics.jsonl"
+        rows = [line for line in file.read_text().splitlines() if line.endswith("}")] if file.exists() else []
+        steps = {json.loads(line)["step"] for line in rows}
+        if part != out or len(parts(out)) == 1:  # what a run of stages logs itself is one row a stage
+            assert steps >= {*range(1, here + 1)}, "a row is younger than the checkpoint after it"
+            kept, seen = kept + here, seen + max(steps, default=0)
+    return kept, max(seen, kept)
+
+
+def writes(out: Path) -> bool:
+    """Whether a checkpoint is being written."""
+    return any(any((part / "checkpoints").glob(".tmp-*")) for part in parts(out))
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -153,10 +223,10 @@ def forked(work: Callable[[], None]) -> int:
     os._exit(0)
 
 
-def await_write(child: int, folder: Path) -> bool:
+def await_write(child: int, out: Path) -> bool:
     """Wait until a checkpoint is being written; False once the child has ended."""
     for _ in range(random.randrange(1, 5)):
-        while not any(folder.glob(".tmp-step-*")):
+        while not writes(out):
             if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                 return False
         # one of the next writes, not always the first
@@ -164,25 +234,24 @@ def await_write(child: int, folder: Path) -> bool:
     return True
 
 
-def driven(cases: list[str], kills: int, folder: Path, rounds: int = 60) -> int:
-    """The driver in a process of its own."""
+def driven(cases: list[str], kills: int, folder: Path, rounds: int = 60) -> dict[str, dict[str, int]]:
+    """The driver in a process of its own; what it counted."""
     where = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
-        [sys.executable, __file__, ",".join(cases), str(kills), str(folder)],
+        [sys.executable, __file__, ",".join(cases), str(kills), str(folder), str(folder / "kills.json")],
         env={**os.environ, "PYTHONPATH": where, "OMP_NUM_THREADS": "1", "ROUNDS": str(rounds)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    return int(done.stdout.split()[-1])
-
-
-CASES = ["aae", "mixed", "ensemble"]
+    counts: dict[str, dict[str, int]] = json.loads((folder / "kills.json").read_text())["cases"]
+    return counts
 
 
 def test_a_killed_run_ends_the_same(tmp_path: Path) -> None:
-    assert driven(CASES, int(os.environ.get("KILLS", "3")), tmp_path, rounds=16) >= 0
+    counts = driven(["aae", "mixed", "ensemble"], int(os.environ.get("KILLS", "3")), tmp_path, rounds=16)
+    assert all(count["compared"] for count in counts.values())
 
 
 @pytest.mark.slow
@@ -190,20 +259,33 @@ def test_a_killed_run_ends_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_killed_twenty_times_ends_the_same(tmp_path: Path, case: str) -> None:
     kills = int(os.environ.get("KILLS", "20"))
-    assert driven([case], kills, tmp_path) >= 1, "no kill fell into a checkpoint's write"
+    assert driven([case], kills, tmp_path)[case]["inside"] >= 1, "no kill fell into a checkpoint's write"
 
 
-def main(cases: str, kills: str, folder: str) -> int:
+def main(cases: str, kills: str, folder: str, report: str = "") -> None:
     """Drive each case in a folder of its own."""
-    inside = 0
-    play("mixed", Path(folder) / "warm", 1)  # what torch imports late is imported once, not by every child
-    for case in cases.split(","):
-        (Path(folder) / case).mkdir()
-        inside += drive(case, int(kills), Path(folder) / case)
-    return inside
+    began, counts = time.monotonic(), {}
+    for case in CASES if cases == "all" else cases.split(","):
+        here = Path(folder) / case
+        here.mkdir(parents=True)
+        play(case, here / "warm", 1)  # what torch imports late is imported once, not by every child
+        counts[case] = asdict(drive(case, int(kills), here))
+        print(case, counts[case], flush=True)
+    told = {
+        "command": f"python tests/test_resume.py {cases} {kills} FOLDER JSON",
+        "kills": sum(count["kills"] for count in counts.values()),
+        "rounds": ROUNDS,
+        "checkpoint_every": OFTEN.checkpoint_every,
+        "different": 0,  # one that differs ends the driver
+        "cases": counts,
+        "seconds": round(time.monotonic() - began),
+        "torch": torch.__version__,
+    }
+    if report:
+        Path(report).write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     eq.Run.report = lambda run: run.path  # half of a small run's time, and no part of its state
-    print(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

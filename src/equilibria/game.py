@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from . import ranks
 from .errors import ConfigError, EquilibriaError, did_you_mean
 from .examined import Examined
 from .schedules import Schedule
@@ -67,6 +68,8 @@ class Draw:
         Raises:
             ConfigError: a tensor's rows do not divide by ``k``.
         """
+        if k == 1:
+            return self
         cut: Tensors = {}
         for name, tensor in self.tensors.items():
             if name in whole:
@@ -170,10 +173,7 @@ class Game(nn.Module):
     seeds: tuple[int, ...] = ()
 
     def prepare(self, batch: Batch) -> None:
-        """Fill, in place, the buffers that depend on the data; called once, before round 0, under ``no_grad``.
-
-        May use ``torch.randn``, never parameters.
-        """
+        """Fill, in place, the buffers that depend on the data, once, before round 0; uses no parameters."""
 
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
         """The random tensors that ``sample`` needs for ``n`` samples (and the labels asked for), with no real data."""
@@ -189,6 +189,10 @@ class Game(nn.Module):
 
     def loss(self, player: str, draw: Draw) -> Loss:
         """The loss of a player. Reads parameters, buffers and the draw; writes nothing."""
+        raise NotImplementedError
+
+    def losses(self, draw: Draw) -> dict[str, Loss]:
+        """Every player's loss at one point, what they share computed once; left out, each is computed by itself."""
         raise NotImplementedError
 
     def sample(self, draw: Draw) -> Tensor:
@@ -338,12 +342,21 @@ def evaluate(game: Game, player: str, draw: Draw) -> Loss:
 
 
 def gradients(game: Game, player: str, draw: Draw) -> tuple[Tensors, Loss]:
-    """The gradient of a player's loss in its own parameters, by name, and the loss, detached."""
+    """The gradient of a player's loss in its own parameters, by name, and the loss, detached (see :func:`shared`)."""
     own = game.moved(player)
     with live(game, player):
         loss = evaluate(game, player, draw)
         grads = torch.autograd.grad(loss.total, list(own.values()), materialize_grads=True)
-    return dict(zip(own, grads, strict=True)), detached(loss)
+    return shared(dict(zip(own, grads, strict=True)), detached(loss))
+
+
+def shared(grads: Tensors, loss: Loss) -> tuple[Tensors, Loss]:
+    """Gradients, loss and parts as means over the processes that play together, in one differentiable reduction."""
+    if ranks.playing().count == 1:
+        return grads, loss
+    means = iter(ranks.mean(*grads.values(), loss.total, *loss.parts.values()))
+    found = {name: next(means) for name in grads}
+    return found, detached(Loss(next(means), {name: next(means) for name in loss.parts}, loss.carry))
 
 
 def detached(loss: Loss) -> Loss:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from . import ranks
 from .errors import ConfigError, RunError
 from .game import Batches, Draw, Game, Loss, clocked
 from .optimizers import OptimizerSpec
@@ -21,6 +22,7 @@ from .seeding import mix, own_randomness, reseed
 Tensors = dict[str, Tensor]
 
 
+@runtime_checkable
 class Rule(Protocol):
     """An update rule: a frozen record that plays one round. Its memory lives in the play."""
 
@@ -93,12 +95,17 @@ class Play:
         return Clock(self.round, min(1.0, self.round / max(1, self.horizon)))
 
     def deal(self, rows: int | None = None) -> Draw:
-        """The next turn's draw; ``rows`` is an earlier turn whose real rows are to be used again."""
+        """The next turn's draw; ``rows`` is an earlier turn whose real rows are to be used again.
+
+        Processes that play together all make the whole draw, and each gets its part of the rows.
+        """
         with torch.no_grad():
             tensors = self.game.deal(self.batches, self.seed, self.turn, self.turn if rows is None else rows)
-        seed = mix(self.seed, self.turn, 4)
+        here, seed = ranks.playing(), mix(self.seed, self.turn, 4)
+        if not here.leads:
+            seed = mix(seed, here.rank)  # one mask of dropout for the rows of all would not be that of independent rows
         self.turn += 1
-        return clocked(tensors, seed, *self.clock)
+        return clocked(tensors, seed, *self.clock).part(here.rank, here.count, self.game.whole)
 
     def move(self, player: str, grads: Tensors) -> None:
         """One step of a player's optimiser along minus these gradients, then its constraint."""
@@ -125,7 +132,7 @@ class Play:
     def advance(self, rounds: int = 1) -> dict[str, Loss]:
         """Play rounds and return the last losses. The global generators are given back as they were."""
         losses: dict[str, Loss] = {}
-        with own_randomness(), self._cast():
+        with own_randomness(), self._cast(), ranks.together():
             for _ in range(rounds):
                 self._set_rates()
                 losses = self.rule.round(self)
@@ -252,6 +259,15 @@ class Play:
             raise RunError(
                 f"'{min(unknown)}' is not moved by '{who}' here", "resume with the game the run was made with"
             )
+        kinds = {frozenset(entries) for entries in own.values() if entries}
+        for name, parameter in self.game.moved(who).items():
+            shapes, types = {(), parameter.shape}, {torch.float32, parameter.dtype}
+            fits = all(v.shape in shapes and v.dtype in types for v in own[name].values())
+            if not fits or len(kinds) > 1:
+                raise RunError(
+                    f"the optimiser state of '{name}' does not fit it, or that of '{who}' has gaps",
+                    "resume with the optimisers the run was made with",
+                )
         return own
 
 

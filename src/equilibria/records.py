@@ -8,6 +8,8 @@ tuples of those. In JSON it is ``{"type": <class name>, <field>: <value>, …}``
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -71,7 +73,7 @@ def decode(value: Any) -> Any:
     """The record that :func:`encode` wrote. Lists become tuples.
 
     Raises:
-        ConfigError: an unknown record type or field.
+        ConfigError: an unknown record type or field, or a value of another kind than the field's.
     """
     if isinstance(value, list):
         return tuple(decode(v) for v in value)
@@ -87,12 +89,75 @@ def decode(value: Any) -> Any:
 
 
 def build(cls: type[T], given: Mapping[str, Any]) -> T:
-    """``cls(**given)`` with an error that names the unknown field."""
-    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    for name in given:
-        if name not in names:
-            raise ConfigError(f"{cls.__name__} has no setting '{name}'", did_you_mean(name, names))
+    """``cls(**given)`` with an error that names the field which is unknown, missing, or of another kind."""
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = _hints(cls)
+    for name, value in given.items():
+        if name not in fields:
+            raise ConfigError(f"{cls.__name__} has no setting '{name}'", did_you_mean(name, fields))
+        if not fits(value, hints[name]):
+            kind = getattr(hints[name], "__name__", hints[name])
+            raise ConfigError(f"{cls.__name__}.{name} is {_short(value)}", f"give a value of type {kind}")
+    for name, own in fields.items():
+        if name not in given and own.default is own.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{cls.__name__} lacks its setting '{name}'", "give it a value")
     return cls(**given)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value or a record is of a field's declared type; a whole number is a ``float`` as well.
+
+    Examples:
+        >>> fits(1, float | None), fits("1", float | None), fits((1, 2), tuple[int, ...]), fits(True, int)
+        (True, False, True, False)
+    """
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, one) for one in inside)
+    if origin is typing.Literal:
+        return value in inside
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = inside[:1] * len(value) if inside[1:] == (...,) else inside
+        return len(value) == len(kinds) and all(map(fits, value, kinds))
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    try:
+        return isinstance(value, origin or hint)
+    except TypeError:
+        return True  # a type that can only be checked before the program runs
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= 80 else f"{told[:77]}…"
+
+
+def parsed(raw: bytes) -> Any:
+    """The value of a JSON text, in Python's dialect (NaN and infinities are numbers).
+
+    Raises:
+        ValueError: it is none, it is nested too deeply, or it holds half a character, which no file can.
+
+    Examples:
+        >>> parsed(b'{"a": [1, NaN]}')
+        {'a': [1, nan]}
+    """
+    try:
+        value = json.loads(raw.decode())
+        if b"\\ud" in raw.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value
 
 
 def replace_at(value: Any, path: str, text: str) -> Any:

@@ -34,7 +34,7 @@ import torch
 
 from .data import Dataset
 from .errors import ConfigError, RunError
-from .records import decode, encode
+from .records import decode, encode, parsed
 from .training import checkpoint, disk
 
 FORMAT = 1
@@ -124,7 +124,7 @@ def read(path: Path) -> dict[str, Any]:
             f"{path} is not a run: {why}", "give the folder that a training run made; `equilibria runs` lists them"
         )
     try:
-        info = json.loads(file.read_text(encoding="utf-8"))
+        info = parsed(file.read_bytes())
     except PermissionError as error:
         raise RunError(f"{file} cannot be read (no permission)", "ask its owner, or copy the run") from error
     except (OSError, ValueError) as error:

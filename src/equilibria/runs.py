@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import procedures, remedying, runfolder, samples
+from . import procedures, processes, ranks, remedying, runfolder, samples
 from .data import DataOptions, Dataset, DataSpec, load
 from .doctor import Diagnosis
 from .errors import ConfigError, EquilibriaError, RunError
@@ -26,7 +26,7 @@ from .recipes import Recipe, citation, default_for
 from .recipes import recipe as named
 from .seeding import mix, own_randomness, reseed
 from .sessions import Session
-from .training import Settings, checkpoint, checkups, disk, hooks, progress
+from .training import Settings, checkpoint, checkups, disk, engine, hooks, progress
 
 
 @dataclass
@@ -122,6 +122,7 @@ class Run:
         return cite(self.path)
 
 
+@ranks.joined()
 def train(
     recipe: str | Recipe | GameSpec | Game | None = None,
     data: Any = None,
@@ -170,8 +171,9 @@ def train(
     rounds = row.steps if steps is None else steps
     if rounds < 1:
         raise ConfigError(f"steps={rounds}", "use at least 1")
-    game = game or _built(row, dataset.spec, seed, modules)
-    play = _play(row, game.to(device), lambda own, turn: dataset.batch(row.batch, own, turn), seed, rounds, chosen)
+    batches, game = partial(_batch, dataset, row.batch), game or _built(row, dataset.spec, seed, modules)
+    game, chosen = engine.settled(game, device, chosen, partial(batches, seed, 0))
+    play = _play(row, game, batches, seed, rounds, chosen)
     play.prepare()
     if row.procedure is not None:  # the lone game was a trial: it fits the data, and so will the components
         row, plan = procedures.settled(row, row.procedure, rounds, dataset, modules)
@@ -179,11 +181,12 @@ def train(
     path = Path(out) if out is not None else runfolder.default_folder(dataset.name, row.name, seed)
     own = sorted(modules) or (["game"] if isinstance(row.game, OwnGame) else [])
     info = runfolder.described(row, dataset, chosen, own) | {"seed": seed, "steps": rounds, "horizon": rounds}
-    runfolder.create(path, info)
-    with runfolder.locked(path):
+    path = processes.begin(play, path, info, row, chosen)
+    with processes.held(path, info):
         return _carry_out(Run(path, info, row, play, dataset), chosen, None)
 
 
+@ranks.joined()
 def resume(
     path: str | Path, data: Any = None, *, steps: int | None = None, device: str | None = None, **modules: Any
 ) -> Run:
@@ -201,7 +204,7 @@ def resume(
     """
     folder = Path(path)
     runfolder.read(folder)
-    with runfolder.locked(folder):
+    with processes.held(folder):
         run, settings = _open(folder, data, modules, device)
         saved = _restored(run)
         if steps is not None and run.recipe.procedure is not None:
@@ -210,14 +213,12 @@ def resume(
             if steps < run.play.round:
                 raise ConfigError(f"steps={steps}, and {folder} is at round {run.play.round}", "ask for more rounds")
             run.info["steps"] = steps
-            disk.write_atomically(folder / "run.json", json.dumps(run.info, indent=1))
         if saved is None:
             if checkpoint.listed(folder / "checkpoints"):
                 warnings.warn(f"no checkpoint of {folder} is whole: it starts again from round 0", stacklevel=2)
             run.play.prepare()
-        hooks.cut_rows(folder / "metrics.jsonl", run.play.round)
-        if (folder / checkups.ROWS).exists():
-            hooks.cut_rows(folder / checkups.ROWS, run.play.round)
+        processes.begin(run.play, folder, run.info, run.recipe, settings)
+        processes.rewind(folder, run.info, run.play.round)
         return _carry_out(run, settings, saved)
 
 
@@ -310,11 +311,10 @@ def _played_with(run: Run, row: Recipe, settings: Settings) -> Play:
     """
     seed, game = int(run.info["seed"]), run.play.game
     if not run.info["own"]:
-        game = _built(row, run.spec, seed, {}).to(run.play.device)
+        game = engine.placed(_built(row, run.spec, seed, {}), run.play.device, settings)
     elif (row.game, row.networks) != (run.recipe.game, run.recipe.networks):
         raise ConfigError("a game made in Python is not made again", "change it yourself")
-    batches = partial(_batch, run.data, row.batch)
-    return _play(row, game, batches, seed, int(run.info["horizon"]), settings)
+    return _play(row, game, partial(_batch, run.data, row.batch), seed, int(run.info["horizon"]), settings)
 
 
 def _batch(data: Dataset, size: int, own: int, turn: int) -> Batch:
@@ -333,7 +333,8 @@ def _open(
     where = replace(settings, device="auto" if reading else device or settings.device).where()
     given = None if reading and data is None else _data_again(path, info, data).to(where)
     horizon, seed = int(info["horizon"]), int(info["seed"])
-    play = _play(row, game.to(where), lambda own, turn: run.data.batch(row.batch, own, turn), seed, horizon, settings)
+    game = engine.placed(game, where, settings)
+    play = _play(row, game, lambda own, turn: run.data.batch(row.batch, own, turn), seed, horizon, settings)
     if row.procedure is not None:
         play = procedures.reopened(path, row.procedure, seed, where, open_run)
     run = Run(path, info, row, play, given)
@@ -377,6 +378,9 @@ def _data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
 
 def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -> Run:
     """Train to the last round; leave an evaluation and a report."""
+    if not ranks.here().leads:
+        processes.follow(run.play, int(run.info["steps"]))
+        return run
     plan = run.recipe.procedure
     if plan is None and settings.auto_remedy:
         remedying.attend(run, settings, resumed, lambda row: _played_with(run, row, settings))
@@ -385,9 +389,8 @@ def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -
     else:
         site = procedures.Site(run.path, plan, run.data, int(run.info["seed"]), run.play.device)
         row, here = replace(run.recipe, procedure=None), replace(settings, device=str(run.play.device), evaluate=False)
-        run.play, run.seconds = procedures.grow(
-            site, procedures.Runs(partial(train, row, settings=here), resume, open_run)
-        )
+        how = procedures.Runs(partial(train, row, settings=here), resume, open_run)
+        run.play, run.seconds = procedures.grow(site, how)
     if run.finished and settings.evaluate:
         try:
             run.evaluate(classify=False)

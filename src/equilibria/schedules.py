@@ -7,7 +7,7 @@ numbers or 0-dim tensors; a :class:`~equilibria.game.Draw` is one. A schedule re
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
@@ -22,6 +22,7 @@ class Clock(NamedTuple):
     time: Any
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """A record that gives a value for a time."""
 

@@ -48,7 +48,7 @@ class Session:
             site = Site(run.path, run.data, self.steps, self.log, resumed.path if resumed else None)
             self.checkups = Checkups(site, run.play, alarm)
             self.saves.first.append(self.checkups.sync)
-            self.saves.then.append(self.checkups.beside)
+            self.saves.beside.append(self.checkups.beside)
 
     def play(self) -> None:
         """Play on to the last round, and leave a checkpoint."""

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from . import ranks
 from .errors import ConfigError
-from .game import Draw, Game, Loss, detached, evaluate, gradients, pure, state_of
+from .game import Draw, Game, Loss, detached, evaluate, gradients, live, pure, shared, state_of
 from .records import record
 from .schedules import value_at
+from .seeding import reseed
 
 if TYPE_CHECKING:
     from .play import Play
@@ -24,10 +26,28 @@ Blocks = dict[str, Tensors]
 
 def _blocks(game: Game, draw: Draw) -> tuple[Blocks, dict[str, Loss]]:
     """Every player's gradient at the same point and draw."""
+    if type(game).losses is not Game.losses:
+        return _blocks_of_one_graph(game, draw)
     grads: Blocks = {}
     losses: dict[str, Loss] = {}
     for player in game.players:
         grads[player.name], losses[player.name] = gradients(game, player.name, draw)
+    return grads, losses
+
+
+def _blocks_of_one_graph(game: Game, draw: Draw) -> tuple[Blocks, dict[str, Loss]]:
+    grads: Blocks = {}
+    losses: dict[str, Loss] = {}
+    with live(game, *(player.name for player in game.players)):
+        reseed(draw.seed)
+        found = game.losses(draw)
+        last = list(found)[-1]
+        for name, loss in found.items():
+            own = game.moved(name)
+            block = torch.autograd.grad(
+                loss.total, list(own.values()), retain_graph=name != last, materialize_grads=True
+            )
+            grads[name], losses[name] = shared(dict(zip(own, block, strict=True)), detached(loss))
     return grads, losses
 
 
@@ -149,11 +169,11 @@ class Consensus:
             own = game.moved(player.name)
             loss = evaluate(game, player.name, draw)
             found = torch.autograd.grad(loss.total, list(own.values()), create_graph=True, materialize_grads=True)
-            square = square + 0.5 * sum(g.square().sum() for g in found)
-            grads[player.name] = dict(zip(own, found, strict=True))
-            losses[player.name] = detached(loss)
+            # Of several processes the field is their mean, and so must be what is squared.
+            grads[player.name], losses[player.name] = shared(dict(zip(own, found, strict=True)), detached(loss))
+            square = square + 0.5 * sum(g.square().sum() for g in grads[player.name].values())
         names, values = zip(*game.named_parameters(), strict=True)
-        pull = dict(zip(names, torch.autograd.grad(square, values, materialize_grads=True), strict=True))
+        pull = dict(zip(names, ranks.mean(*torch.autograd.grad(square, values, materialize_grads=True)), strict=True))
         both = {who: {n: g.detach() + self.gamma * pull[n] for n, g in own.items()} for who, own in grads.items()}
         return _finish(play, draw, both, losses)
 
@@ -216,13 +236,13 @@ def unrolled_gradient(play: Play, leader: str, draw: Draw, steps: int) -> tuple[
             grads = torch.autograd.grad(inner, [theta[n] for n in names], create_graph=True, materialize_grads=True)
             spec = play.specs[player.name]
             rate = spec.rate(play.clock)
-            for name, grad in zip(names, grads, strict=True):
+            for name, grad in zip(names, ranks.mean(*grads), strict=True):
                 value, memory[name] = spec.differentiable_step(theta[name], grad, memory[name], rate)
                 stepped[name] = player.constraint(name, value) if player.constraint else value
         theta = {**theta, **stepped}
     loss = pure(game, theta, state, leader, draw)
     total = torch.autograd.grad(loss.total, list(own.values()), materialize_grads=True)
-    return dict(zip(own, total, strict=True)), detached(loss)
+    return shared(dict(zip(own, total, strict=True)), detached(loss))
 
 
 _WRONG = (

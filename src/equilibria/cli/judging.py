@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError, EquilibriaError
+from ..records import parsed
 from .console import JsonFlag, RunArg, app, print_table, quoted, say
 
 
@@ -39,10 +40,11 @@ def print_diagnosis(run: Path) -> None:
 def kept_diagnosis(run: Path) -> dict[str, Any]:
     """The ``diagnosis.json`` of a run; empty where there is none, or it is damaged."""
     try:
-        told = json.loads((run / "diagnosis.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        told = parsed((run / "diagnosis.json").read_bytes())
+        brief(told)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return dict(told)
 
 
 def brief(told: dict[str, Any]) -> list[str]:

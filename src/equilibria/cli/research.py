@@ -82,7 +82,9 @@ def _print_verdict(verdict: Any, folder: Path) -> None:
 
 @app.command()
 def exam(
-    half: Annotated[str, typer.Option(help="developed or seen (thresholds were set on them), or held-out.")] = "held-out",
+    half: Annotated[
+        str, typer.Option(help="developed or seen (thresholds were set on them), or held-out.")
+    ] = "held-out",
     seeds: Annotated[int, typer.Option(help="Of each planted disease.")] = 5,
     healthy: Annotated[int, typer.Option(help="Seeds of each healthy run.")] = 7,
     only: Annotated[list[str] | None, typer.Option(help="A case by name. Repeatable; none for all.")] = None,

@@ -9,12 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ConfigError
+from . import workers
 from .console import UNFINISHED, JsonFlag, app, quoted, say
 from .judging import kept_diagnosis, print_diagnosis, print_metrics
 
 
 @app.command()
 def train(
+    context: typer.Context,
     recipe: Annotated[
         str | None,
         typer.Argument(help="A recipe (see `equilibria recipes`); none for the default."),
@@ -45,6 +47,9 @@ def train(
     auto_remedy: Annotated[
         bool, typer.Option("--auto-remedy", help="At a critical finding of the doctor, go back and on with its remedy.")
     ] = False,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes of this machine that share each batch; under torchrun leave it out.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Train a recipe on data, or continue a run.
@@ -57,7 +62,9 @@ def train(
 
     equilibria train --resume runs/2026-11-22_digits_r3gan_seed0[/dim]
     """
-    from .. import runs
+    if processes is not None:
+        workers.spread(context, processes)
+    from .. import ranks, runs
 
     if resume is not None:
         fixed = {"RECIPE": recipe, "--data": data, "--seed": seed, "--out": folder, "--precision": precision}
@@ -68,7 +75,8 @@ def train(
     else:
         base = {"device": device or "auto", "precision": precision or "float32", "auto_remedy": str(auto_remedy)}
         run = _start(recipe, data, setting or [], folder, base, steps=steps, seed=seed or 0)
-    _after(run, as_json)
+    if ranks.announced().leads:
+        _after(run, as_json)
     if not run.finished:
         raise typer.Exit(UNFINISHED)
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
+import math
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +31,7 @@ __all__ = ["fetch"]
 
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_MOST = 1 << 28  # bytes of one original file, unpacked: the largest has 47 million
 Arrays = dict[str, np.ndarray]
 
 
@@ -96,8 +99,12 @@ def _unpacked(archive: Path, folder: Path) -> Path:
         return folder
     try:
         with tarfile.open(archive) as tar:
+            if (size := sum(one.size for one in tar)) > 4 * _MOST:
+                raise DataError(f"{archive} unpacks to {size >> 20} MB, and none of these sets does", "give its folder")
             tar.extractall(folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a decoder of hostile bytes may raise anything
         raise DataError(f"{archive} cannot be unpacked ({error})", "download it again, or give its folder") from error
     return folder
 
@@ -114,16 +121,20 @@ def _file(folder: Path, name: str) -> Path:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw: bytes = file.read(_MOST + 1)
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error})", "download it again") from error
+    if len(raw) > _MOST:
+        raise DataError(f"{path} holds more than {_MOST >> 20} MB, and no file of these sets does", "download it again")
+    return raw
 
 
 def _idx(folder: Path, name: str) -> np.ndarray:
     raw = _bytes(_file(folder, name))
     axes = raw[3] if len(raw) > 3 and raw[:3] == b"\0\0\x08" else 0  # two zeros, type 8 (uint8), number of axes
     shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(axes)]
-    if not shape or len(raw) != 4 + 4 * axes + int(np.prod(shape)):
+    if axes != int(name[name.index("idx") + 3]) or len(raw) != 4 + 4 * axes + math.prod(shape) or 0 in shape:
         raise DataError(f"{name} is damaged: {len(raw)} bytes, shape {shape}", "download it again")
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)
 

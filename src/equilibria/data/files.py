@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import DataError
 
-__all__ = ["CACHED", "Arrays", "cache_file", "read_arrays"]
+__all__ = ["CACHED", "Arrays", "cache_file", "check_memory", "read_arrays", "stored"]
 
 CACHED = ("mnist", "fashion-mnist", "cifar10")
 _IMAGES = ("x", "images", "data")
@@ -48,20 +48,50 @@ def read_arrays(path: Path) -> Arrays:
     Raises:
         DataError: not such a file, damaged, or holding Python objects.
     """
+    return _chosen(stored(path), path)
+
+
+def stored(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` by name; that of an ``.npy`` as ``x``.
+
+    Raises:
+        DataError: not such a file, damaged, holding Python objects, or larger unpacked than the machine's memory.
+    """
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return Arrays(found)
-        with found:
-            arrays = {key: found[key] for key in found.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error) or "pickle" in str(error):
+        with path.open("rb") as file:  # opened here, because np.load leaves the file of a damaged archive open
+            if zipfile.is_zipfile(file):
+                check_memory(sum(one.file_size for one in zipfile.ZipFile(file).infolist()), f"the arrays of {path}")
+            file.seek(0)
+            found = np.load(file, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                return {"x": found}
+            return {key: found[key] for key in found.files}
+    except DataError:
+        raise
+    except Exception as error:  # a decoder of hostile bytes may raise anything
+        if "pickle" in str(error):
             raise DataError(
                 f"{path} holds Python objects or is no array file; such files are never unpickled",
                 "save numbers: np.savez('data.npz', x=x.astype('float32'))",
             ) from error
-        raise DataError(f"{path} cannot be read as an array file ({error})", "save it again with np.savez") from error
-    return _chosen(arrays, path)
+        why = str(error)[:200] or type(error).__name__
+        raise DataError(f"{path} cannot be read as an array file ({why})", "save it again with np.savez") from error
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Refuse what would not fit beside the rest: more than four fifths of the machine's memory.
+
+    Raises:
+        DataError: it would not.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return
+    if needed > 0.8 * memory:
+        raise DataError(
+            f"{what} need {needed / 1e9:.1f} GB, the machine has {memory / 1e9:.1f} GB", "give fewer, or smaller ones"
+        )
 
 
 def _chosen(arrays: Mapping[str, np.ndarray], path: Path) -> Arrays:

@@ -14,6 +14,7 @@ import torch
 
 from ..errors import DataError
 from .checks import Rows, checked_labels, fitted
+from .files import check_memory
 from .options import DataOptions
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def folder_rows(folder: Path, options: DataOptions) -> Rows:
     headers = _headers(paths, options)
     width, height = _common_size(headers, options)
     channels = 1 if options.grayscale or all(h.gray for h in headers) else 3
-    _check_memory(folder, len(headers), channels * height * width)
+    check_memory(len(headers) * channels * height * width, f"{len(headers)} images of {folder}")
     x = np.empty((len(headers), channels, height, width), dtype=np.uint8)
     # each worker writes its own row, so the order is that of the paths whichever finishes first
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
@@ -71,12 +72,17 @@ def folder_rows(folder: Path, options: DataOptions) -> Rows:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    found, others = [], 0
+    found, others, entered = [], 0, set()
     for root, names, files in os.walk(folder, followlinks=True):
+        here = os.stat(root)
+        if (here.st_dev, here.st_ino) in entered:  # a link to where the walk has been
+            names[:] = []
+            continue
+        entered.add((here.st_dev, here.st_ino))
         names[:] = sorted(n for n in names if not n.startswith(".") and n != "__MACOSX")
         for name in files:
             path = Path(root) / name
-            if is_picture(path) and not name.startswith("."):
+            if is_picture(path) and not name.startswith(".") and not _is_pipe(path):
                 found.append(path)
             else:
                 others += 1
@@ -86,6 +92,11 @@ def _pictures(folder: Path) -> list[Path]:
             "give the folder that holds the image files",
         )
     return sorted(found)
+
+
+def _is_pipe(path: Path) -> bool:
+    """Whether reading may wait for ever: a pipe, a socket, a device. A link to nowhere is none of these."""
+    return path.exists() and not path.is_file()
 
 
 def _labels(folder: Path, paths: Sequence[Path]) -> dict[Path, str] | None:
@@ -113,6 +124,7 @@ def _headers(paths: Sequence[Path], options: DataOptions) -> list[_Header]:
         try:
             with Image.open(path) as image:
                 width, height = image.size
+                _check_pixels(width * height)
                 turned = image.getexif().get(0x0112) in _TURNED
                 size = (height, width) if turned else (width, height)
                 headers.append(_Header(path, size, image.mode in _GRAY))
@@ -122,6 +134,15 @@ def _headers(paths: Sequence[Path], options: DataOptions) -> list[_Header]:
     if not headers:
         raise DataError(f"none of {len(paths)} image files can be decoded, e.g. {paths[0]}", "replace them")
     return headers
+
+
+def _check_pixels(count: int) -> None:
+    """Pillow's own bound, of which it only warns: a file of a few bytes may say that it is larger."""
+    from PIL import Image
+
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and count > most:
+        raise DataError(f"{count:,} pixels are more than {most:,}", "make it smaller, or raise Image.MAX_IMAGE_PIXELS")
 
 
 def _common_size(headers: Sequence[_Header], options: DataOptions) -> tuple[int, int]:
@@ -136,18 +157,6 @@ def _common_size(headers: Sequence[_Header], options: DataOptions) -> tuple[int,
                 "set size, e.g. size=64 (central square, resampled)",
             )
     return first.size
-
-
-def _check_memory(folder: Path, count: int, values: int) -> None:
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return
-    if count * values > 0.8 * memory:
-        raise DataError(
-            f"{count} images of {folder} need {count * values / 1e9:.1f} GB, the machine has {memory / 1e9:.1f} GB",
-            "set a smaller size, or give fewer images",
-        )
 
 
 def _decode_into(row: np.ndarray, path: Path, options: DataOptions) -> str | None:

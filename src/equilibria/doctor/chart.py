@@ -155,7 +155,10 @@ class Memory:
         found = Memory(before_step=step)
         for name, vector in saved.items():
             kind, _, player = name.partition("/")
-            if player not in self.start or vector.shape != self.start[player].shape:
+            like = self.start.get(player)
+            if like is None or kind not in {"start", "last", "moved", "before"} or vector.shape != like.shape:
+                return self.unknown()
+            if vector.dtype != like.dtype:
                 return self.unknown()
             getattr(found, kind)[player] = vector.clone()  # sums round by how memory is aligned, and a file is not
         return found if found.start.keys() == found.last.keys() == self.start.keys() else self.unknown()

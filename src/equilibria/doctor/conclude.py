@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from .chart import Chart, Checkup
@@ -16,11 +17,23 @@ def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...
     found = [f for rule in RULES if (f := rule.read(chart, probabilities)) is not None]
     order = {rule.condition: i for i, rule in enumerate(RULES)}
     found.sort(key=lambda f: (f.status != "active", _SEVERE[f.severity], order[f.condition]))
-    return tuple(found)
+    return tuple(_dated(found))
 
 
-def conclude(chart: Chart, probabilities: bool = False, deeper: dict[str, float] | None = None) -> Diagnosis:
-    """The diagnosis of a chart; ``deeper`` are vitals of tier 3, taken at the newest check-up."""
+def _dated(found: list[Finding]) -> Iterator[Finding]:
+    """Each finding with those that it is told before though they showed earlier."""
+    for i, finding in enumerate(found):
+        after = (f for f in found[i + 1 :] if f.status == finding.status == "active")
+        yield replace(finding, earlier=tuple((f.condition, f.onset) for f in after if f.onset < finding.onset))
+
+
+def conclude(
+    chart: Chart,
+    probabilities: bool = False,
+    deeper: dict[str, float] | None = None,
+    words: dict[str, str] | None = None,
+) -> Diagnosis:
+    """The diagnosis of a chart; ``deeper`` are vitals of tier 3, taken at the newest check-up; ``words``, why not."""
     if not chart.checkups:
         return Diagnosis(State.ON_THE_WAY, (), dict(chart.words))
     if deeper:
@@ -31,10 +44,11 @@ def conclude(chart: Chart, probabilities: bool = False, deeper: dict[str, float]
     return Diagnosis(
         _state(chart, found),
         found,
-        dict(chart.words),
+        chart.words | (words or {}),
         chart.last.step,
         len(chart.checkups),
         sum(c.seconds for c in chart.checkups),
+        deeper or {},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
@@ -161,12 +162,13 @@ class Doctor:
         """What is wrong, root cause first; what could not be looked at.
 
         Args:
-            deep: whether what each player could still learn is tried, where samples are far from the data; this costs
-                several check-ups.
+            deep: whether what each player could still learn is tried, and how both turn about, where samples are far
+                from the data; this costs several check-ups.
         """
-        found = deeper(self.subject, self.chart, self.chart.last.step) if deep and self._doubtful() else {}
+        tried = deep and self._doubtful()
+        found, words = deeper(self.subject, self.chart, self.chart.last.step) if tried else ({}, {})
         with given_back(self.chart.objective.own or ()):
-            return conclude(self.chart, self.subject.probabilities, found)
+            return conclude(self.chart, self.subject.probabilities, found, words)
 
     def _doubtful(self) -> bool:
         """Whether the costlier tests are worth their time: samples are far from the data, with finite numbers."""
@@ -289,11 +291,22 @@ def _missing(subject: Subject, told: Told) -> dict[str, str]:
         found["a double sigmoid"] = (
             "pass objective=(loss_d(real, fake), loss_g(fake)): the discriminator ends in a sigmoid"
         )
-    if subject.labels is None:
+    if subject.labels is None and _takes_labels(subject):
         found["whether labels are obeyed"] = "pass labels= for a conditional pair"
     if subject.codes is None:
         found["the generator's gradient and its use of the codes"] = "pass latent="
     return found
+
+
+def _takes_labels(subject: Subject) -> bool:
+    """Whether something is there to be labelled: a convention of ``(x, y)``, or a network that takes a second input."""
+    if subject.calls:
+        return True
+    try:
+        inputs = [list(inspect.signature(net.forward).parameters.values()) for net in subject.networks.values()]
+    except (TypeError, ValueError):  # a compiled network has no signature
+        return False
+    return any(sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in own) > 1 for own in inputs)
 
 
 __all__ = ["Doctor", "Told"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -66,6 +67,21 @@ class State(StrEnum):
     ARRIVED = "arrived"
 
 
+BOUNDS = (
+    "0: ",
+    "0 where ",
+    "about ",
+    "above ",
+    "below ",
+    "near ",
+    "not ",
+    "of the order of ",
+    "positive",
+    "well above ",
+)
+"""How a rule begins that says what a number should be."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """One measured number beside the number it is judged by.
@@ -73,7 +89,7 @@ class Evidence:
     Attributes:
         vital: the name of the measurement, as in the table of vitals.
         value: measured at the last check-up that shows it.
-        rule: the threshold, in words and numbers.
+        rule: what it should be, in words and numbers that begin with one of :data:`BOUNDS`; or what it says.
     """
 
     vital: str
@@ -81,7 +97,21 @@ class Evidence:
     rule: str
 
     def __str__(self) -> str:
-        return f"{self.vital} = {self.value:.4g} ({self.rule})"
+        return f"{self.vital} = {self.value:.4g} ({self.judged})"
+
+    @property
+    def judged(self) -> str:
+        """The rule as a reader needs it: a bound is what the number should be.
+
+        Examples:
+            >>> Evidence("scores/auc", 0.2, "near that of the probe").judged
+            'should be near that of the probe'
+            >>> Evidence("probe/auc", 0.9, "an independent classifier tells the sides apart").judged
+            'an independent classifier tells the sides apart'
+        """
+        if self.rule.startswith("not "):
+            return f"should not be {self.rule[4:]}"
+        return f"should be {self.rule}" if self.rule.startswith(BOUNDS) else self.rule
 
 
 @dataclass(frozen=True)
@@ -93,6 +123,8 @@ class Finding:
         severity: how much it matters.
         onset: the step of the first check-up at which its evidence holds without a break until it was last seen.
         status: ``"active"``, or ``"resolved"`` where the last check-up no longer shows it.
+        earlier: active findings that come after this one, as what it may explain, though they showed before it did:
+            each with its onset.
         evidence: the numbers it rests on.
         cause: why it happens, for a reader who never heard of it.
         source: the theorem or paper.
@@ -107,11 +139,12 @@ class Finding:
     source: str
     remedies: tuple[Remedy, ...] = ()
     status: str = "active"
+    earlier: tuple[tuple[Condition, int], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a number that is not finite becomes ``None``."""
         numbers = [
-            {"vital": e.vital, "value": e.value if math.isfinite(e.value) else None, "rule": e.rule}
+            {"vital": e.vital, "value": e.value if math.isfinite(e.value) else None, "rule": e.judged}
             for e in self.evidence
         ]
         return {
@@ -119,6 +152,7 @@ class Finding:
             "severity": self.severity.value,
             "status": self.status,
             "onset": self.onset,
+            "earlier": [[condition.value, onset] for condition, onset in self.earlier],
             "evidence": numbers,
             "cause": self.cause,
             "source": self.source,
@@ -126,16 +160,24 @@ class Finding:
         }
 
     def __str__(self) -> str:
+        return self.told()
+
+    def told(self, known: Collection[str] = ()) -> str:
+        """The finding in words; a snippet that is among the ``known`` ones is not repeated."""
         lines = [f"{self.severity.value.upper()}  {self.condition.value}, since step {self.onset}"]
         if self.status != "active":
             lines[0] += f" ({self.status})"
         lines += _wrapped("why       ", self.cause)
+        if self.earlier:
+            named = " and ".join(f"{condition.value} (step {onset})" for condition, onset in self.earlier)
+            lines += _wrapped("          ", f"It is told first as the likelier cause, though {named} showed before it.")
         for i, evidence in enumerate(self.evidence):
             lines += _wrapped("evidence  " if not i else "          ", str(evidence))
         for i, remedy in enumerate(self.remedies):
             lines += _wrapped("do        " if not i else "or        ", remedy.what)
             if not i and remedy.snippet:
-                lines += [f"              {line}" for line in remedy.snippet.splitlines()]
+                shown = "(code as above)" if remedy.snippet in known else remedy.snippet
+                lines += [f"              {line}" for line in shown.splitlines()]
         lines += _wrapped("source    ", self.source)
         return "\n".join(lines)
 
@@ -151,6 +193,7 @@ class Diagnosis:
         step: of the last check-up.
         checkups: how many there were.
         seconds: what they cost together.
+        measured: vitals that are measured for a diagnosis only, where it called for them.
     """
 
     state: State
@@ -159,6 +202,7 @@ class Diagnosis:
     step: int = 0
     checkups: int = 0
     seconds: float = 0.0
+    measured: dict[str, float] = field(default_factory=dict)
 
     @property
     def active(self) -> tuple[Finding, ...]:
@@ -173,14 +217,19 @@ class Diagnosis:
             "checkups": self.checkups,
             "seconds": round(self.seconds, 3),
             "findings": [f.to_dict() for f in self.findings],
+            "measured": {name: value if math.isfinite(value) else None for name, value in self.measured.items()},
             "not_assessed": self.not_assessed,
         }
 
     def __str__(self) -> str:
         head = f"{self.state.value.upper()} at step {self.step} ({self.checkups} check-ups, {self.seconds:.1f} s)"
-        parts = [head, *(str(f) for f in self.findings)]
+        snippets = [f.remedies[0].snippet if f.remedies else "" for f in self.findings]
+        parts = [head, *(f.told(snippets[:i]) for i, f in enumerate(self.findings))]
         if not self.findings:
             parts.append("No finding." if self.checkups > 1 else "Too early: no check-up after the start yet.")
+        if self.measured:
+            told = ", ".join(f"{name} = {value:.4g}" for name, value in self.measured.items())
+            parts.append(textwrap.fill(told, 110, initial_indent="measured      ", subsequent_indent=" " * 14))
         if self.not_assessed:
             parts.append("\n".join(f"not assessed  {what}: {need}" for what, need in self.not_assessed.items()))
         return "\n\n".join(parts)

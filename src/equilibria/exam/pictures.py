@@ -1,56 +1,138 @@
-"""What each planted disease looks like, one panel a case: ``python -m equilibria.exam.pictures OUT.png``."""
+"""What each condition looks like: a planted disease beside the number that gives it away, one PNG a condition."""
 
 from __future__ import annotations
 
-import sys
+import math
+import re
+import textwrap
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..doctor import VITALS, Condition, Doctor, Finding
+from ..doctor.findings import Evidence
 from ..figures.images import image_grid
-from ..figures.panels import BLUE, GREY, label, panels, rendered
-from .cases import CASES
-from .loop import Played, play, sampled
+from ..figures.panels import BLUE, GREY, PALETTE, label, legend, logarithmic, panels, rendered
+from .cases import CASES, HEALTHY, RING
+from .loop import Loop, Played, sampled
+from .sitting import watched
 
-_COLUMNS = 6
+Seen = tuple[Played, Doctor]
+_RED = PALETTE[1]
+_INSTEAD = Evidence("samples/distance", math.nan, "")  # where the evidence is a fact of the loop, not a series
+# What no planted disease of these halves ends in.
+_MORE: dict[Condition, tuple[Loop, Loop]] = {
+    Condition.OVERFLOW: (RING, RING),
+}
+_NUMBER = re.compile(r"(?:(?:well |not )?(?:about|above|below|near) )?(-?\d+(?:\.\d+)?(?:e-?\d+)?)(?![\d.]*%)\b")
 
 
-def contact_sheet(half: str = "developed", seed: int = 0) -> Figure:
-    """A panel for each planted disease of a half: generated rows (blue) over the law (grey), or generated digits."""
-    cases = CASES[half]
-    rows = -(-len(cases) // _COLUMNS)
-    figure, axes = panels(rows, _COLUMNS, width=1.9, height=1.95, dpi=110)
-    for panel, case in zip(axes, cases, strict=False):
-        _draw(panel, play(replace(case.sick, seed=seed)))
-        label(panel, title=case.name)
-    for panel in axes[len(cases) :]:
-        panel.set_axis_off()
+def draw_conditions(folder: Path, tell: Callable[[str], None] | None = None) -> None:
+    """Play the planted diseases and write ``<condition>.png`` for each condition that the doctor names.
+
+    Args:
+        folder: made where it is missing.
+        tell: told the name of each condition, with the case that shows it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = cache(watched)
+    for condition in Condition:
+        for name, loop, control in _settings(condition):
+            diagnosis = seen(loop)[1].diagnose()
+            finding = next((f for f in diagnosis.findings if f.condition is condition and f.status == "active"), None)
+            if finding is None:
+                continue
+            (folder / f"{condition.value}.png").write_bytes(rendered(picture(finding, seen(loop), seen(control))))
+            if tell is not None:
+                tell(f"{condition.value}: {name}")
+            break
+
+
+def _settings(condition: Condition) -> Iterator[tuple[str, Loop, Loop]]:
+    """Loops in which it should be found and their healthy controls, those where it is the first answer first."""
+    for half in ("developed", "seen"):
+        cases = [case for case in CASES[half] if condition in case.conditions]
+        for case in sorted(cases, key=lambda case: case.conditions.index(condition)):
+            yield case.name, case.sick, case.healthy
+    if condition in _MORE:
+        yield "a run of its own", *_MORE[condition]
+
+
+def picture(finding: Finding, sick: Seen, healthy: Seen) -> Figure:
+    """Samples at the end of the run, and the first number of the evidence over the run, beside its threshold."""
+    figure, (left, right) = panels(columns=2, width=2.9, height=2.3, dpi=110)
+    _samples(left, sick[0])
+    label(left, title=f"{finding.condition.value}\nsamples at step {sick[1].chart.last.step}")
+    _series(right, finding, sick[1], healthy[1])
     return figure
 
 
-def _draw(axes: Axes, run: Played) -> None:
+def _samples(axes: Axes, run: Played) -> None:
     # What a user who samples sees: eval mode.
-    made, _ = sampled(run, 400)
+    made, y = sampled(run, 400)
     axes.set_xticks([])
     axes.set_yticks([])
     if made.dim() == 4:
-        axes.imshow(image_grid(made[:25] / run.loop.scale, columns=5))
+        axes.imshow(image_grid(made[:40] / run.loop.scale, columns=8))
         return
-    real = run.reference[:600]
+    real = run.reference[torch.isfinite(run.reference).all(1)][:600]
+    reach = 1.6 * float(real.abs().max())
+    kept = torch.isfinite(made).all(1)
+    far = made.abs().amax(1)
+    if bool(kept.any()) and float((far <= reach).float().mean()) < 0.5:
+        reach = max(reach, 1.3 * float(far[kept].quantile(0.9)))
     axes.scatter(real[:, 0], real[:, 1], s=2, color=GREY, linewidths=0)
-    axes.scatter(made[:, 0], made[:, 1], s=3, color=BLUE, linewidths=0)
-    finite = real[torch.isfinite(real).all(1)]
-    reach = 1.6 * float(finite.abs().max())
+    colours = BLUE if y is None else [PALETTE[int(k) % len(PALETTE)] for k in y]
+    axes.scatter(made[:, 0], made[:, 1], s=3, color=colours, linewidths=0)
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)
-    outside = int((~(made.abs() <= reach).all(1)).sum())
+    outside = int((~(far <= reach)).sum())
     if outside:
-        axes.text(0.02, 0.02, f"{outside} of {len(made)} outside", transform=axes.transAxes, fontsize=6)
+        axes.text(0.02, 0.02, f"{outside} of {len(made)} outside or not finite", transform=axes.transAxes, fontsize=6.5)
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    Path(sys.argv[1]).write_bytes(rendered(contact_sheet()))
+def _series(axes: Axes, finding: Finding, sick: Doctor, healthy: Doctor) -> None:
+    shown = [e for e in finding.evidence if len(_points(sick, e.vital)) > 2] or [_INSTEAD]
+    first, bound = shown[0], threshold(shown[0])
+    lines = [(sick, first.vital, BLUE, "this run")]
+    if bound is None:  # it is judged by its neighbour
+        unit = VITALS[first.vital].unit
+        lines += [(sick, e.vital, PALETTE[2], e.vital) for e in shown[1:] if VITALS[e.vital].unit == unit][:1]
+    if healthy is not sick:
+        lines.insert(0, (healthy, first.vital, GREY, "without the fault"))
+    values = [] if bound is None else [bound]
+    for doctor, vital, colour, name in lines:
+        points = _points(doctor, vital)
+        axes.plot(list(points), list(points.values()), colour, linewidth=1.2, marker=".", markersize=3, label=name)
+        values += points.values()
+    if bound is not None:
+        axes.axhline(bound, color=_RED, linewidth=0.9, linestyle="--")
+    if min(values) > 0 and max(values) > 200 * min(values):
+        logarithmic(axes, y=True)
+    axes.axvline(finding.onset, color=_RED, linewidth=0.6, alpha=0.5)
+    axes.margins(y=0.2)
+    said = textwrap.shorten(f"{first.vital} {first.judged}", 92, placeholder=" …")
+    label(axes, "step", VITALS[first.vital].unit, textwrap.fill(said, 46))
+    legend(axes, columns=2)
+
+
+def _points(doctor: Doctor, vital: str) -> dict[int, float]:
+    """The finite values of a vital by step."""
+    return {c.step: c[vital] for c in doctor.chart.checkups if math.isfinite(c[vital])}
+
+
+def threshold(shown: Evidence) -> float | None:
+    """The number that a rule begins with: of ``above 0.5: real rows score higher``, one half; None where none does.
+
+    Examples:
+        >>> threshold(Evidence("scores/auc", 0.1, "above 0.5: real rows score higher"))
+        0.5
+        >>> threshold(Evidence("probe/auc", 0.1, "an independent classifier"))
+    """
+    found = _NUMBER.match(shown.rule)
+    return float(found[1]) if found else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from .spec import GameSpec, Latent, logits
 ENCODERS = ("deterministic", "gaussian")
 
 
+@runtime_checkable
 class Prior(Protocol):
     """The law that codes are to follow: a record with a size; :class:`~equilibria.games.spec.Latent` is one."""
 

@@ -119,7 +119,13 @@ class TwoPlayerGame(Game):
         return {"data": Contest((real, *label), (fake, *label), self.discriminator)}
 
     def loss(self, player: str, draw: Draw) -> Loss:
+        return self._loss(player, self.contests(draw)["data"], draw)
+
+    def losses(self, draw: Draw) -> dict[str, Loss]:
         contest = self.contests(draw)["data"]
+        return {player.name: self._loss(player.name, contest, draw) for player in self.players}
+
+    def _loss(self, player: str, contest: Contest, draw: Draw) -> Loss:
         objective = self.spec.objective
         if player == "generator":
             real = contest.scores("real") if objective.pairs else None

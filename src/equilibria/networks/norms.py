@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import ranks
 from ..errors import ConfigError, did_you_mean
 
 
@@ -21,6 +22,17 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     dims = [0, *range(2, x.ndim)]
     mean = x.mean(dims)
     return mean, (x - _per_feature(mean, x)).square().mean(dims)
+
+
+def _batch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of the batch of all processes that play together, each with as many rows.
+
+    In two reductions: one, of the squares, would lose the digits that a mean far from zero takes.
+    """
+    dims = [0, *range(2, x.ndim)]
+    (mean,) = ranks.mean(x.mean(dims))
+    (var,) = ranks.mean((x - _per_feature(mean, x)).square().mean(dims))
+    return mean, var
 
 
 def _per_feature(values: Tensor, x: Tensor) -> Tensor:
@@ -34,8 +46,8 @@ class BatchNorm(nn.Module):
     .. math:: y = \gamma\,(x - \mu)/\sqrt{s^2 + \epsilon} + \beta
 
     In training :math:`\mu, s^2` are the mean and the variance (dividing by the count) of the batch over rows and
-    pixels. In evaluation they are the buffers ``running_mean`` and ``running_var``, which only :func:`calibrate` fills;
-    until it has, the batch's own are used.
+    pixels; of the whole batch where several processes share it. In evaluation they are the buffers ``running_mean``
+    and ``running_var``, which only :func:`calibrate` fills; until it has, the batch's own are used.
 
     Args:
         features: ``c`` of the input ``(n, c, …)``, which the output keeps.
@@ -61,7 +73,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, c, …)`` to ``(n, c, …)``."""
-        mean, var = _moments(x)
+        mean, var = _batch_moments(x) if self.training else _moments(x)
         if not self.training:
             mean = torch.where(self.calibrated > 0, self.running_mean, mean)
             var = torch.where(self.calibrated > 0, self.running_var, var)

@@ -10,6 +10,8 @@ from torch import nn
 from ..errors import ConfigError, did_you_mean
 from .heads import Encoder, Generator, Head, Trunk
 
+_MOST = 1_000_000
+
 
 class Networks(ABC):
     """A pair of architectures. Concrete ones are records; building draws weights from the global torch generator.
@@ -48,15 +50,15 @@ def check_choice(owner: object, field: str, known: Collection[str | int]) -> Non
 
 
 def check_counts(owner: object, least: int, *fields: str) -> None:
-    """Hold integer fields of a record to ``least`` or more; ``None`` passes.
+    """Hold integer fields of a record to ``least`` or more, and to a million at most; ``None`` passes.
 
     Raises:
-        ConfigError: one is smaller, or no integer.
+        ConfigError: one is smaller, larger, or no integer.
     """
     for field in fields:
         value = getattr(owner, field)
-        if value is not None and (not isinstance(value, int) or value < least):
-            raise ConfigError(f"{type(owner).__name__}: {field}={value!r}", f"use an integer of {least} or more")
+        if value is not None and (not isinstance(value, int) or not least <= value <= _MOST):
+            raise ConfigError(f"{type(owner).__name__}: {field}={value!r}", f"use an integer of {least} to {_MOST:,}")
 
 
 def check_share(owner: object, *fields: str) -> None:

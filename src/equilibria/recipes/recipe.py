@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import ConfigError
 from ..games.boosting import Boosting
 from ..games.spec import GameSpec
 from ..networks import Auto, Networks
 from ..optimizers import Adam, OptimizerSpec
-from ..play import Average
+from ..play import Average, Rule
 from ..records import record, replace_at
 from ..updates import Alternating
 
@@ -55,7 +53,7 @@ class Recipe:
     about: str
     game: GameSpec
     networks: Networks = Auto()
-    update: Any = Alternating()
+    update: Rule = Alternating()
     optimizer: OptimizerSpec = Adam()
     optimizers: tuple[For, ...] = ()
     averages: tuple[Average, ...] = (Average(),)

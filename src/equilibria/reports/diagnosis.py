@@ -31,7 +31,7 @@ def verdict(told: Mapping[str, Any], given: Any = None) -> str:
     note, state = str(told.get("note") or ""), told.get("state")
     if not told or (state is None and not note):
         return ""
-    found = [f for f in _list(told.get("findings")) if isinstance(f, Mapping)]
+    found = _rows(told.get("findings"))
     active = [f for f in found if f.get("status") == "active"]
     past = [f for f in found if f.get("status") != "active"]
     parts = [_state(state, told), f"<p>{escape(_capital(note))}.</p>" if note else ""]
@@ -40,7 +40,11 @@ def verdict(told: Mapping[str, Any], given: Any = None) -> str:
     parts += [_finding(f) for f in active]
     if past:
         parts.append(_folded(f"{_count(len(past), 'earlier finding')}, resolved", "".join(_finding(f) for f in past)))
-    parts.append(_given([row for row in _list(given) if isinstance(row, Mapping)]))
+    parts.append(_given(_rows(given)))
+    measured = told.get("measured")
+    if isinstance(measured, Mapping) and measured:
+        rows = [{"vital": name, "value": value} for name, value in measured.items()]
+        parts.append(_folded("Measured for this diagnosis", _evidence(rows)))
     unseen = told.get("not_assessed")
     if isinstance(unseen, Mapping) and unseen:
         items = "".join(f"<li>{escape(_capital(what))}: {escape(why)}.</li>" for what, why in unseen.items())
@@ -69,8 +73,8 @@ def _finding(found: Mapping[str, Any]) -> str:
     parts = [f"<h3>{escape(_capital(str(found.get('condition')).replace('-', ' ')))} <span>{escape(since)}</span></h3>"]
     if found.get("cause"):
         parts.append(f"<p>{escape(_sentence(str(found['cause'])))}</p>")
-    parts.append(_evidence(row for row in _list(found.get("evidence")) if isinstance(row, Mapping)))
-    remedies = [r for r in _list(found.get("remedies")) if isinstance(r, Mapping)]
+    parts += [_earlier(found.get("earlier")), _evidence(_rows(found.get("evidence")))]
+    remedies = _rows(found.get("remedies"))
     if remedies:
         first, *others = remedies
         parts.append(f"<p><strong>Do:</strong> {escape(first.get('what'))}.{_settings(first.get('settings'))}</p>")
@@ -83,6 +87,14 @@ def _finding(found: Mapping[str, Any]) -> str:
     if found.get("source"):
         parts.append(f'<p class="hint">Source: {escape(found["source"])}</p>')
     return f'<article class="finding {mark}">\n' + "\n".join(part for part in parts if part) + "\n</article>"
+
+
+def _earlier(rows: object) -> str:
+    """Which findings come after this one though they showed before it."""
+    pairs = [row for row in _list(rows) if isinstance(row, list) and len(row) == 2]
+    named = " and ".join(f"{str(condition).replace('-', ' ')} (round {number(onset)})" for condition, onset in pairs)
+    said = f"{_capital(named)} showed before it; it is told first as the likelier cause."
+    return f'<p class="hint">{escape(said)}</p>' if named else ""
 
 
 def _evidence(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -163,6 +175,10 @@ def _capital(text: object) -> str:
 def _sentence(text: str) -> str:
     whole = _capital(text)
     return whole if whole.endswith((".", "!", "?")) else f"{whole}."
+
+
+def _rows(value: object) -> list[Mapping[str, Any]]:
+    return [row for row in _list(value) if isinstance(row, Mapping)]
 
 
 def _list(value: object) -> list[Any]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import RunError
+from ..data.files import stored
+from ..errors import DataError, RunError
+from ..records import parsed
 
 _SNAPSHOT = re.compile(r"step-(\d+)\.(npz|png)")
 
@@ -88,7 +87,7 @@ def read(path: Path) -> Folder:
 
 def _object(file: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = parsed(file.read_bytes())
     except (ValueError, OSError):
         return None
     return value if isinstance(value, dict) else None
@@ -99,11 +98,11 @@ def _rows(file: Path) -> tuple[tuple[dict[str, Any], ...], int]:
     if not file.is_file():
         return (), 0
     rows: dict[int, dict[str, Any]] = {}
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = file.read_bytes().splitlines()
     damaged = 0
     for i, line in enumerate(lines):
         try:
-            row = json.loads(line)
+            row = parsed(line)
             step = int(row["step"])
         except (ValueError, TypeError, KeyError, OverflowError):
             damaged += bool(line.strip()) and i < len(lines) - 1
@@ -124,14 +123,10 @@ def _snapshots(folder: Path) -> tuple[Snapshot, ...]:
 def load_array(file: Path | None) -> NDArray[Any] | None:
     """The numbers under ``x`` in an ``.npz``; ``None`` where they are missing or damaged."""
     try:
-        if file is None:
-            return None
-        # Opened here, because np.load leaves the file of a damaged archive open.
-        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as stored:
-            array: NDArray[Any] = stored["x"]
-        return array if array.size and array.dtype.kind in "fui" else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        array = None if file is None else stored(file).get("x")
+    except DataError:
         return None
+    return array if array is not None and array.size and array.dtype.kind in "fui" else None
 
 
 def load_picture(file: Path | None) -> Image.Image | None:

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from ..errors import RunError
 from ..play import Play
+from ..records import parsed
 from . import disk
 
 FORMAT = 1
@@ -45,10 +47,12 @@ class DamagedError(Exception):
     """A checkpoint that is not what was written."""
 
 
-def save(play: Play, folder: Path, keep: int = 3, seconds: float = 0.0) -> Path:
+def save(
+    play: Play, folder: Path, keep: int = 3, seconds: float = 0.0, beside: Sequence[Callable[[Path], None]] = ()
+) -> Path:
     """Write a checkpoint of ``play`` into ``folder`` and drop all but the newest ``keep``.
 
-    Checkpoints of later rounds are dropped as well: a play that is behind them was continued from an earlier one
+    What each of ``beside`` writes into the folder it is given is there as soon as the checkpoint is. Checkpoints of later rounds are dropped as well: a play that is behind them was continued from an earlier one
     because they are damaged.
 
     Raises:
@@ -60,6 +64,8 @@ def save(play: Play, folder: Path, keep: int = 3, seconds: float = 0.0) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _clear_leftovers(folder)
         temporary.mkdir()
+        for leave in beside:
+            leave(temporary)
         _write(play, temporary, seconds)
         if final.exists():
             _discard(final)
@@ -103,10 +109,10 @@ def read(path: Path) -> Saved:
         RunError: it was written by a newer version.
     """
     try:
-        state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        state: dict[str, Any] = parsed((path / "state.json").read_bytes())
         version, play_round, turn = int(state["format"]), int(state["round"]), int(state["turn"])
         digest, seconds = str(state["sha256"]), float(state.get("seconds", 0.0))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise DamagedError(f"state.json: {type(error).__name__}: {error}") from error
     if version > FORMAT:
         raise RunError(f"{path} has format {version}; this version reads up to {FORMAT}", "upgrade equilibria")

@@ -241,12 +241,12 @@ def diagnosed(path: Path, play: Play, data: Dataset, checkpoint: Path | None) ->
 def _leave(checkpoint: Path, memory: Memory | None) -> None:
     if memory is None:
         return
-    temporary = checkpoint / f".tmp-{_MEMORY}"
+    file = checkpoint / _MEMORY
     try:
-        save_file(memory.tensors(), temporary)
-        temporary.replace(checkpoint / _MEMORY)
+        save_file(memory.tensors(), file)
+        disk.sync(file)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
         raise RunError(f"what the doctor remembers is not kept with {checkpoint}: {error}") from error
 
 

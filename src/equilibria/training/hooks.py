@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import EquilibriaError, ShapeError
 from ..game import Loss
 from ..play import Play
+from ..records import parsed
 from . import checkpoint, disk
 
 
@@ -88,9 +89,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            row = json.loads(line)
+            row = parsed(line)
         except ValueError:
             continue
         if isinstance(row, dict) and isinstance(row.get("step"), int):
@@ -116,13 +117,13 @@ class Checkpoints:
 
     Attributes:
         first: called before each checkpoint: what must not be younger than it.
-        then: called with the folder of each new checkpoint.
+        beside: called with the folder of each new checkpoint before it is called one: what it has to hold as well.
     """
 
     def __init__(self, folder: Path, every: int, keep: int, log: Log, resumed: checkpoint.Saved | None = None) -> None:
         self.folder, self.every, self.keep = folder, every, keep
         self.first: list[Callable[[], None]] = [log.sync]
-        self.then: list[Callable[[Path], None]] = []
+        self.beside: list[Callable[[Path], None]] = []
         self.saved = resumed.round if resumed else -1
         self.before, self.started = resumed.seconds if resumed else 0.0, time.monotonic()
 
@@ -138,10 +139,8 @@ class Checkpoints:
         if self.saved != play.round:
             for call in self.first:
                 call()
-            made = checkpoint.save(play, self.folder, self.keep, self.seconds)
+            checkpoint.save(play, self.folder, self.keep, self.seconds, self.beside)
             self.saved = play.round
-            for tell in self.then:
-                tell(made)
 
     def close(self, play: Play) -> None: ...
 

@@ -12,9 +12,13 @@ from ..records import record
 class Settings:
     """How a run is carried out; nothing here changes what is learnt but the precision and ``auto_remedy``.
 
+    The memory format changes the order in which numbers are added, and so the last bits.
+
     Args:
         device: ``"auto"`` (an accelerator where there is one), ``"cpu"``, ``"cuda"``, …
         precision: ``"float32"``, or ``"bfloat16"`` (autocast; losses and slope penalties stay in float32).
+        memory_format: how images lie in memory: ``"auto"`` (what is faster for these networks here; run.json says what
+            was chosen, and a resumed run keeps it), ``"contiguous"`` or ``"channels_last"``.
         log_every: rounds between two lines of metrics.jsonl; None for 200 lines a run.
         sample_every: rounds between two kept samples; None for 12 a run.
         checkpoint_every: rounds between two checkpoints; None for 10 a run.
@@ -33,6 +37,7 @@ class Settings:
 
     device: str = "auto"
     precision: str = "float32"
+    memory_format: str = "auto"
     log_every: int | None = None
     sample_every: int | None = None
     checkpoint_every: int | None = None
@@ -46,6 +51,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.precision not in {"float32", "bfloat16"}:
             raise ConfigError(f"precision '{self.precision}'", "use float32 or bfloat16")
+        if self.memory_format not in {"auto", "contiguous", "channels_last"}:
+            raise ConfigError(f"memory_format '{self.memory_format}'", "use auto, contiguous or channels_last")
         if self.auto_remedy and not self.doctor:
             raise ConfigError("auto_remedy=True without the doctor, who finds what to remedy", "leave doctor=False out")
         for name in ("log_every", "sample_every", "checkpoint_every", "keep"):

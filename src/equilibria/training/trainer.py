@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
+from .. import ranks
 from ..game import Loss
 from ..play import Play
 
@@ -29,11 +30,14 @@ class Hook(Protocol):
 def fit(play: Play, until: int, hooks: Sequence[Hook] = ()) -> bool:
     """Play until round ``until``. Returns False if it was asked to stop before (Ctrl-C or SIGTERM).
 
-    A signal ends the loop between two rounds, never inside one; a second Ctrl-C interrupts at once.
+    A signal ends the loop between two rounds, never inside one; a second Ctrl-C interrupts at once. Of processes that
+    train together one that is asked stops all, after the same round.
     """
     with _stop_signals() as stop:
         try:
-            while play.round < until and not stop.is_set():
+            stopped = ranks.ask(stop.is_set)
+            while not stopped() and play.round < until:
+                stopped = ranks.ask(stop.is_set)
                 losses = play.advance()
                 for hook in hooks:
                     if hook.due(play.round):

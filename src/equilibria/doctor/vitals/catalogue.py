@@ -84,6 +84,12 @@ VITALS: dict[str, Vital] = {
         "cosine", "between the gradient of the loop's last batch, as left, and the mean of 6 draws"
     ),
     "gradient/burst": Vital("ratio", "largest over median gradient norm of 6 draws", f"{_AB}, Theorem 2.6"),
+    "gradient/tail": Vital(
+        "index",
+        "Hill's tail index of the declared loss's gradient norms over generated rows; no variance at or below 2, no "
+        "mean at or below 1",
+        f"{_AB}, Theorem 2.6; Hill 1975",
+    ),
     "motion/generator": Vital("per step", "relative movement of the generator's parameters since the last check-up"),
     "motion/discriminator": Vital("per step", "the same for the discriminator"),
     "motion/turn-generator": Vital("cosine", "between the generator's last two displacements", "Berard et al. 2020"),
@@ -110,6 +116,24 @@ VITALS: dict[str, Vital] = {
     ),
     "learn/discriminator": Vital(
         "probability", "AUC of a copy of the discriminator after 60 steps of its own", "Grnarova et al. 2019", 3
+    ),
+    "jacobian/real-part": Vital(
+        "per unit of time",
+        "largest real part of the eigenvalues of v', v = (-dL_G/dθ_G, -dL_D/dθ_D): above 0 the players leave the point",
+        "Nagarajan & Kolter 2017",
+        3,
+    ),
+    "jacobian/imaginary-part": Vital(
+        "radians per unit of time",
+        "largest imaginary part, in magnitude, of those eigenvalues: how fast the players turn about",
+        "Mescheder et al. 2017",
+        3,
+    ),
+    "jacobian/rotation": Vital(
+        "ratio",
+        "|Im| / |Re| of that eigenvalue: rotation against contraction; a step beyond 2 |Re| / |λ|² does not contract",
+        "Mescheder et al. 2017, Lemma 4",
+        3,
     ),
     "learn/generator": Vital("data rms", "distance that a copy of the generator reaches when fitted by itself", "", 3),
 }

@@ -15,7 +15,7 @@ from ...theory.supports import two_nn_dimension
 from ..chart import Chart, Checkup, Memory
 from ..space import Space
 from ..subject import Subject
-from . import players, samples, wiring
+from . import dynamics, players, samples, wiring
 
 _ROWS, _IMAGE_ROWS = 512, 256
 
@@ -89,16 +89,30 @@ def _rows(subject: Subject, fed: wiring.Fed, n: int) -> wiring.Fed:
     return x[:n].detach().to(subject.device).float(), None if y is None else y[:n].to(subject.device)
 
 
-def deeper(subject: Subject, chart: Chart, step: int) -> dict[str, float]:
-    """The vitals of tier 3: what each player could still do if it were trained by itself."""
+def deeper(subject: Subject, chart: Chart, step: int) -> tuple[dict[str, float], dict[str, str]]:
+    """The vitals of tier 3: what each player could still do by itself, how both turn about; and what could not be told.
+
+    Returns:
+        The vitals; and, in words, what could not be measured, with the reason in one line.
+    """
     found: dict[str, float] = {}
+    words: dict[str, str] = {}
     with subject.undisturbed(mix(step, 5)):
         for test in (players.could_learn, players.could_reach):
             try:
                 found |= test(subject, chart)
             except (EquilibriaError, RuntimeError, ValueError):  # a network that cannot be trained as a copy
                 continue
-    return found
+        try:
+            found |= dynamics.turning(subject, chart)
+        except (EquilibriaError, RuntimeError, ValueError) as error:
+            words["rotation against contraction"] = _in_one_line(error)
+    return found, words
+
+
+def _in_one_line(error: Exception) -> str:
+    said = str(error).partition("\n")[0]
+    return f"the networks cannot be differentiated twice ({said[:160]})" if isinstance(error, RuntimeError) else said
 
 
 def _made(subject: Subject, n: int) -> tuple[Tensor, Tensor | None]:
@@ -117,6 +131,7 @@ def _looked_into(
     values |= players.scores(subject, real[0], fake[0], labels)
     values |= players.slopes(subject, real[0], fake[0], labels)
     values |= players.pulls(subject, chart, real[0], real[1])
+    values |= dynamics.tail(subject, chart, real, fake)
     if chart.objective.probabilistic:
         values |= players.bound(subject, fake[0])
     if subject.stateful and subject.codes is not None:

@@ -1,0 +1,59 @@
+"""A peer's networks for our own side of the comparison, read out of its script."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..errors import ConfigError
+
+
+def classes(script: Path, options: dict[str, Any], **names: Any) -> dict[str, Any]:
+    """The classes and functions that a script defines at its top, without running the script.
+
+    Args:
+        script: the file.
+        options: what its command line would hold under the name ``opt``.
+        names: other globals that its classes read.
+
+    Raises:
+        ConfigError: the script defines no Generator and Discriminator.
+    """
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    wanted = [part for part in tree.body if isinstance(part, (ast.ClassDef, ast.FunctionDef))]
+    found: dict[str, Any] = {"np": np, "torch": torch, "nn": nn, "F": functional, "opt": SimpleNamespace(**options)}
+    found |= names
+    exec(compile(ast.Module(wanted, []), str(script), "exec"), found)
+    if not {"Generator", "Discriminator"} <= found.keys():
+        raise ConfigError(f"{script} defines no Generator and Discriminator", "use the project's newest commit")
+    return found
+
+
+def dcgan(script: Path) -> dict[str, nn.Module]:
+    """The networks of dcgan.py: the same layers in the same order, without the sigmoid, since our losses take logits.
+
+    The layers are strung together anew because the script's ``view`` does not take images stored channels last.
+    """
+    made = classes(script, {"latent_dim": 100, "img_size": 32, "channels": 1})
+    generator, discriminator = made["Generator"](), made["Discriminator"]()
+    for network in (generator, discriminator):
+        network.apply(made["weights_init_normal"])
+    side = generator.init_size
+    return {
+        "generator": nn.Sequential(generator.l1, nn.Unflatten(1, (128, side, side)), generator.conv_blocks),
+        "discriminator": nn.Sequential(discriminator.model, nn.Flatten(), discriminator.adv_layer[0]),
+    }
+
+
+def wgan_gp(script: Path) -> dict[str, nn.Module]:
+    """The networks of wgan_gp.py, as they are."""
+    options = {"latent_dim": 100, "img_size": 28, "channels": 1}
+    made = classes(script, options, img_shape=(1, 28, 28))
+    return {"generator": made["Generator"](), "discriminator": made["Discriminator"]()}

@@ -1,0 +1,164 @@
+"""Sides that take turns at the clock, and what is made of their times."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from ..errors import ConfigError
+
+Rounds = Callable[[int], object]
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure.
+
+    Args:
+        seconds: of the other side, per pair.
+        pairs: how often the sides alternate.
+        threads: of torch, on both sides.
+        peers: the folder of the peers' checkouts; None to measure floors only.
+        python: the interpreter that runs peers; None for this one.
+
+    Raises:
+        ConfigError: a number outside its rule.
+    """
+
+    seconds: float = 5.0
+    pairs: int = 5
+    threads: int = 1
+    peers: Path | None = None
+    python: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise ConfigError(f"--seconds {self.seconds:g}", "use a positive number")
+        for name in ("pairs", "threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name} {getattr(self, name)}", "use at least 1")
+
+
+class Side(Protocol):
+    """One of those compared: plays so many rounds and says how many seconds they took."""
+
+    def __call__(self, rounds: int) -> float: ...
+
+
+def clock(threads: int) -> Callable[[], float]:
+    """Processor time for one thread, which others on the machine disturb little; time on the wall for several."""
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+@dataclass(frozen=True)
+class Here:
+    """A side in this process."""
+
+    play: Rounds
+    threads: int
+
+    def __call__(self, rounds: int) -> float:
+        now = clock(self.threads)
+        begun = now()
+        self.play(rounds)
+        return now() - begun
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of one setting of ours.
+
+    Attributes:
+        setting: of ours.
+        ratios: rounds per second, ours / other, pair by pair.
+        rate: our rounds per second, the median.
+        other_rate: the other's.
+        target: the ratio that is wanted, None where none is.
+    """
+
+    setting: str
+    ratios: tuple[float, ...]
+    rate: float
+    other_rate: float
+    target: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """The median over pairs."""
+        return statistics.median(self.ratios)
+
+    def told(self) -> dict[str, Any]:
+        """In plain form, for JSON.
+
+        Examples:
+            >>> Figures("float32", (1.0, 3.0, 2.0), 10.0, 5.0, 1.6).told()["ratio"]
+            2.0
+        """
+        met = None if self.target is None else self.ratio >= self.target
+        spread = {"least": min(self.ratios), "most": max(self.ratios), "ratios": list(self.ratios)}
+        rates = {"rounds_per_second": self.rate, "other_rounds_per_second": self.other_rate}
+        return {"setting": self.setting, "ratio": self.ratio, **spread, **rates, "target": self.target, "met": met}
+
+
+def measured(ours: Mapping[str, Side], other: Side, plan: Plan, targets: Mapping[str, float]) -> list[Figures]:
+    """Let the sides alternate, the other first in every second pair, and compare each of ours with the other.
+
+    Every side plays about ``plan.seconds`` of its own time per pair, so a ratio is of equal measuring times.
+
+    Examples:
+        >>> slow, fast = (lambda n: 0.2 * n), (lambda n: 0.1 * n)
+        >>> [found] = measured({"float32": fast}, slow, Plan(seconds=1.0, pairs=3), {})
+        >>> round(found.ratio, 6)
+        2.0
+    """
+    sides = {**ours, "": other}
+    counts = {}
+    for name, side in sides.items():
+        side(WARM_UP)
+        counts[name] = max(1, round(plan.seconds / max(side(WARM_UP) / WARM_UP, 1e-9)))
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for pair in range(plan.pairs):
+        for name in sorted(sides, reverse=bool(pair % 2)):
+            rates[name].append(counts[name] / sides[name](counts[name]))
+    return [
+        Figures(
+            name,
+            tuple(mine / theirs for mine, theirs in zip(rates[name], rates[""], strict=True)),
+            statistics.median(rates[name]),
+            statistics.median(rates[""]),
+            targets.get(name),
+        )
+        for name in ours
+    ]
+
+
+def surroundings(threads: int) -> dict[str, Any]:
+    """The machine and the versions that a measurement holds for."""
+    from .. import __version__
+
+    flags = [name for name in ("avx512_bf16", "amx_bf16", "avx512f", "avx2") if name in _processor().get("flags", "")]
+    return {
+        "processor": _processor().get("model name", platform.processor() or platform.machine()),
+        "bfloat16": flags,
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "versions": {"equilibria": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    }
+
+
+def _processor() -> dict[str, str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    except OSError:
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}

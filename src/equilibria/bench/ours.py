@@ -1,0 +1,50 @@
+"""Our sides: a recipe through the core, with networks of ours or a peer's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+from ..data import Dataset, load
+from ..play import Play
+from ..recipes import Recipe
+from ..seeding import reseed
+from ..training import Settings, engine
+from .floor import HORIZON
+
+CAREFUL = Settings(memory_format="contiguous")
+CHOSEN = Settings()
+FASTEST = Settings(precision="bfloat16")
+
+
+def played(
+    row: Recipe,
+    data: Dataset,
+    settings: Settings = CAREFUL,
+    modules: Callable[[], Mapping[str, nn.Module]] = dict,
+    seed: int = 0,
+) -> Play:
+    """The recipe's play as a run would make it, without a folder and with nobody looking."""
+    reseed(seed)
+    built = row.game.build(row.networks, data.spec, modules())
+    game, settled = engine.settled(built, torch.device("cpu"), settings, lambda: data.batch(row.batch, 0, 0))
+    play = Play(
+        game,
+        row.update,
+        {p.name: row.optimizer_of(p.name) for p in game.players},
+        lambda own, turn: data.batch(row.batch, own, turn),
+        seed=seed,
+        horizon=HORIZON,
+        averages=row.averages,
+        precision=settled.precision,
+    )
+    play.prepare()
+    return play
+
+
+def like_digits() -> Dataset:
+    """Noise in the shape of MNIST: the time does not depend on what is in the pixels."""
+    generator = torch.Generator().manual_seed(0)
+    return load(torch.randint(0, 256, (4096, 1, 28, 28), generator=generator, dtype=torch.uint8))

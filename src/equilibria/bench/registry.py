@@ -1,0 +1,192 @@
+"""What is measured: one row a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from ..data import Dataset, load
+from ..errors import ConfigError, did_you_mean
+from ..games.autoencoding import AAE
+from ..games.spec import Latent
+from ..games.two_player import TwoPlayer
+from ..networks import Auto, ConvPair
+from ..objectives import NonSaturating
+from ..optimizers import Adam
+from ..recipes import RECIPES, Recipe
+from ..updates import Simultaneous
+from . import borrowed, floor, ours, peers
+from .measure import Here, Plan, Side
+
+Sides = tuple[dict[str, Side], Side]
+"""Ours by setting, and the other."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A comparison.
+
+    Args:
+        name: kebab-case.
+        other: what ours is compared with.
+        about: the game, the networks and the data, which both sides share.
+        targets: the ratio that is wanted, by setting of ours.
+        sides: builds them; what they need goes when the context ends.
+        quick: whether it needs no peer and takes a second or two.
+        quality: the peer's script and our row, where the samples of both can be judged.
+    """
+
+    name: str
+    other: str
+    about: str
+    targets: Mapping[str, float]
+    sides: Callable[[Plan], AbstractContextManager[Sides]]
+    quick: bool = False
+    quality: Borrowed | None = None
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """A peer's script, and our row with the script's networks, batch, optimiser and data."""
+
+    script: peers.Script
+    row: Recipe
+    networks: Callable[[Path], dict[str, nn.Module]]
+    side: int
+    settings: Mapping[str, ours.Settings] = field(
+        default_factory=lambda: {"float32": ours.CHOSEN, "best": ours.FASTEST}
+    )
+
+    def data(self) -> Dataset:
+        """The digits, at the script's size."""
+        return peers.digits(self.side)
+
+    def modules(self, plan: Plan) -> dict[str, nn.Module]:
+        """The script's networks, freshly drawn."""
+        return self.networks(self.script.found(plan)[0])
+
+    @contextmanager
+    def sides(self, plan: Plan) -> Iterator[Sides]:
+        """Ours in every setting, and the script."""
+        with peers.running(self.script, plan) as peer:
+            played = {
+                name: ours.played(self.row, self.data(), settings, partial(self.modules, plan))
+                for name, settings in self.settings.items()
+            }
+            yield {name: Here(play.advance, plan.threads) for name, play in played.items()}, peer
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Our row beside the same game by hand, at equal settings."""
+
+    row: Recipe
+    data: Callable[[], Dataset]
+
+    @contextmanager
+    def sides(self, plan: Plan) -> Iterator[Sides]:
+        """Ours and the loop by hand."""
+        data = self.data()
+        by_hand = (floor.Autoencoder if isinstance(self.row.game, AAE) else floor.Pair)(self.row, data)
+        mine = ours.played(self.row, data)
+        yield {"float32": Here(mine.advance, plan.threads)}, Here(by_hand.advance, plan.threads)
+
+
+def _by_hand(name: str, about: str, row: Recipe, data: Callable[[], Dataset]) -> Benchmark:
+    return Benchmark(name, "a loop by hand", about, {"float32": 0.97}, Floor(row, data).sides, quick=True)
+
+
+def _beside(name: str, other: str, about: str, borrowed_row: Borrowed) -> Benchmark:
+    return Benchmark(name, other, about, {"float32": 1.6, "best": 4.5}, borrowed_row.sides, quality=borrowed_row)
+
+
+_narrow = Auto(image=ConvPair(width=16))
+_normed = Auto(image=ConvPair(width=32, norm="batch", generator_activation="relu", init="normal02"))
+_theirs = Adam(lr=2e-4, betas=(0.5, 0.999))
+
+_dcgan = Borrowed(
+    peers.Script("PyTorch-GAN", "implementations/dcgan/dcgan.py"),
+    replace(  # the script moves both from the same point, on the same fakes
+        RECIPES["gan"],
+        update=Simultaneous(),
+        game=TwoPlayer(objective=NonSaturating(), latent=Latent(size=100)),
+        optimizer=_theirs,
+        averages=(),
+        batch=64,
+    ),
+    borrowed.dcgan,
+    32,
+)
+_wgan_gp = Borrowed(
+    peers.Script("PyTorch-GAN", "implementations/wgan_gp/wgan_gp.py", steps_a_round=5),
+    replace(RECIPES["wgan-gp"].with_settings({"game.latent.size": "100"}), optimizer=_theirs, averages=(), batch=64),
+    borrowed.wgan_gp,
+    28,
+)
+
+BENCHMARKS: dict[str, Benchmark] = {
+    row.name: row
+    for row in (
+        _by_hand(
+            "floor-ring8",
+            "r3gan-small on ring8-M: perceptrons, batch 256",
+            RECIPES["r3gan-small"],
+            lambda: load("ring8-M"),
+        ),
+        _by_hand(
+            "floor-dcgan",
+            "gan with batch norms on 28x28 images, width 32, batch 64",
+            replace(RECIPES["gan"], networks=_normed, batch=64),
+            ours.like_digits,
+        ),
+        _by_hand(
+            "floor-r3gan",
+            "r3gan on 28x28 images, width 16, batch 64",
+            replace(RECIPES["r3gan"], networks=_narrow, batch=64),
+            ours.like_digits,
+        ),
+        _by_hand(
+            "floor-wgan-gp",
+            "wgan-gp on 28x28 images, width 16, batch 64, five turns of D a round",
+            replace(RECIPES["wgan-gp"], networks=_narrow, batch=64),
+            ours.like_digits,
+        ),
+        _by_hand("floor-aae", "aae on 28x28 images, perceptrons of 1000, batch 100", RECIPES["aae"], ours.like_digits),
+        _beside(
+            "dcgan",
+            "PyTorch-GAN's dcgan.py",
+            "the script's networks on MNIST at 32x32, batch 64, Adam",
+            _dcgan,
+        ),
+        _beside(
+            "wgan-gp",
+            "PyTorch-GAN's wgan_gp.py",
+            "the script's perceptrons on MNIST at 28x28, batch 64, Adam, five turns of D a round",
+            _wgan_gp,
+        ),
+    )
+}
+"""Every comparison by name."""
+
+
+def matching(names: list[str], plan: Plan, quick: bool = False) -> list[Benchmark]:
+    """The comparisons of these names; of none, all that can be made (peers where their folder is given).
+
+    Raises:
+        ConfigError: there is no such comparison.
+
+    Examples:
+        >>> [row.name for row in matching(["floor-ring8"], Plan())]
+        ['floor-ring8']
+    """
+    for name in names:
+        if name not in BENCHMARKS:
+            raise ConfigError(f"no benchmark '{name}'", did_you_mean(name, BENCHMARKS))
+    if names:
+        return [BENCHMARKS[name] for name in names]
+    return [row for row in BENCHMARKS.values() if row.quick or (plan.peers is not None and not quick)]

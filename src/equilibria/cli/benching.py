@@ -1,0 +1,93 @@
+"""`equilibria bench`: ours beside others, measured alternately."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import JsonFlag, app, say
+
+
+@app.command()
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="Comparisons; none for all that can be made.")] = None,
+    seconds: Annotated[float, typer.Option(help="Of measuring, per side and pair.")] = 5.0,
+    pairs: Annotated[int, typer.Option(help="How often the sides alternate.")] = 5,
+    threads: Annotated[int, typer.Option(help="Of torch, on both sides.")] = 1,
+    peers: Annotated[Path | None, typer.Option(help="A folder with clones of the peers.", show_default=False)] = None,
+    python: Annotated[
+        Path | None, typer.Option(help="The interpreter that runs the peers.", show_default=False)
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The floors only, three pairs of half a second.")] = False,
+    quality: Annotated[int, typer.Option(help="Instead, rounds after which the samples of both are judged.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Of --quality.")] = 3,
+    folder: Annotated[Path | None, typer.Option("--out", help="A folder for bench.json and bench.png.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure rounds per second beside loops by hand and beside other projects, as ratios with their spread.
+
+    [dim]equilibria bench --quick
+
+    equilibria bench dcgan wgan-gp --peers ~/peers --out figures/
+
+    equilibria bench dcgan --peers ~/peers --quality 500[/dim]
+    """
+    import torch
+
+    from ..bench import Plan, matching, surroundings
+
+    plan = Plan(*((0.5, 3) if quick else (seconds, pairs)), threads, peers, python)
+    torch.set_num_threads(threads)
+    told: dict[str, Any] = {"machine": surroundings(threads)}
+    rows = []
+    for row in matching(names or [], plan, quick):
+        for found in _judged(row, plan, quality, seeds) if quality else _timed(row, plan):
+            rows.append({"name": row.name, "other": row.other, **found})
+            if not as_json:
+                say(_line(rows[-1]))
+    told["quality" if quality else "rows"] = rows
+    if folder is not None:
+        _keep(told, folder)
+    if as_json:
+        print(json.dumps(told))
+    else:
+        machine = told["machine"]
+        say(f"{machine['processor']}, {machine['cores']} cores, {threads} thread(s), torch {torch.__version__}")
+
+
+def _timed(row: Any, plan: Any) -> list[dict[str, Any]]:
+    from ..bench import measured
+
+    with row.sides(plan) as (ours, other):
+        return [found.told() for found in measured(ours, other, plan, row.targets)]
+
+
+def _judged(row: Any, plan: Any, rounds: int, seeds: int) -> list[dict[str, Any]]:
+    from ..bench.quality import judged
+
+    return judged(row, plan, rounds, seeds)
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "distance" in row:
+        spread = f"{row['distance']:.4g} ± {row['standard_error']:.2g}"
+        return f"{row['name']}: {row['who']} after {row['rounds']} rounds: {spread} from the held-out digits"
+    wanted = "" if row["target"] is None else f", wanted {row['target']:g}: {'met' if row['met'] else 'MISSED'}"
+    rates = f"{row['rounds_per_second']:.4g} and {row['other_rounds_per_second']:.4g} rounds/s"
+    spread = f"{row['ratio']:.2f}x [{row['least']:.2f}, {row['most']:.2f}]"
+    return f"{row['name']}, {row['setting']}: {spread} of {row['other']}{wanted} ({rates})"
+
+
+def _keep(told: dict[str, Any], folder: Path) -> None:
+    from ..bench import drawn
+    from ..figures.panels import rendered
+    from ..training.disk import make_folder, write_atomically
+
+    make_folder(folder)
+    kind = "quality" if "quality" in told else "bench"
+    write_atomically(folder / f"{kind}.json", json.dumps(told, indent=1) + "\n")
+    if told.get("rows"):
+        write_atomically(folder / "bench.png", rendered(drawn(told["rows"])))
