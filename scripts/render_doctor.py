@@ -1,6 +1,6 @@
 """Write what the doctor measures, what it names, and a real diagnosis into docs/doctor.md and README.md.
 
-python scripts/render_doctor.py            # the tables of vitals and conditions
+python scripts/render_doctor.py            # the tables of vitals and conditions, and the pictures that there are
 python scripts/render_doctor.py --run      # the same, and the diagnoses, from runs of examples/sick_and_healthy.py
 python scripts/render_doctor.py --check    # exit status 1 if a table is not as it would be written
 """
@@ -18,6 +18,7 @@ from equilibria.doctor.schedule import Schedule
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, README = ROOT / "docs" / "doctor.md", ROOT / "README.md"
+PICTURES = "images/conditions"  # from the page
 TIERS = {1: "each", 2: "where called for", 3: "at a diagnosis"}
 
 
@@ -60,6 +61,17 @@ def conditions() -> str:
     return "\n".join([head, "|---|---|---|---|---|", *rows])
 
 
+def pictures() -> str:
+    """A heading, the cause and the picture of each condition that has one, in the order of the table."""
+    parts = []
+    for rule in RULES:
+        name = rule.condition.value
+        if (PAGE.parent / PICTURES / f"{name}.png").exists():
+            shown = f"![{name}: samples, and the number that gives it away]({PICTURES}/{name}.png)"
+            parts += [f"### {name}", rule.cause, shown]
+    return "\n\n".join(parts)
+
+
 def diagnosis(name: str, whole: bool) -> str:
     """What `examples/sick_and_healthy.py --only name` prints; unless whole, up to the end of its first finding."""
     command = [sys.executable, str(ROOT / "examples" / "sick_and_healthy.py"), "--only", name]
@@ -85,8 +97,11 @@ def between(text: str, mark: str, content: str) -> str:
 
 
 def rendered(text: str) -> str:
-    """The page with its tables."""
-    return between(between(text, "vitals", vitals()), "conditions", conditions())
+    """The page with its tables and pictures."""
+    parts = {"vitals": vitals(), "conditions": conditions(), "pictures": pictures()}
+    for mark, content in parts.items():
+        text = between(text, mark, content)
+    return text
 
 
 def main() -> int:

@@ -87,8 +87,8 @@ def npz_files(draw: st.DrawFn) -> bytes:
 def sound(found: eq.Dataset | None) -> None:
     """What was read can be trained on."""
     if found is not None and found.size:
-        rows = found.batch(3, seed=0, turn=0)["x"]
-        assert rows.shape[0] == 3 and rows.dtype.is_floating_point and bool(rows.isfinite().all())
+        rows = found.batch(min(3, found.size), seed=0, turn=0)["x"]
+        assert rows.dtype.is_floating_point and bool(rows.isfinite().all())
         found.fingerprint()
 
 
@@ -205,11 +205,15 @@ def test_odd_things_in_a_folder(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a" / "pipe.png")
     Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/\xff\xfe.png")).write_bytes((tmp_path / "a" / "ok.png").read_bytes())
     (tmp_path / "a" / "line\nbreak.PNG").write_bytes((tmp_path / "a" / "ok.png").read_bytes())
+    with pytest.raises(DataError, match=r"nowhere\.png cannot be decoded"):
+        eq.load(tmp_path)
+    (tmp_path / "a" / "nowhere.png").unlink()
     found = eq.load(tmp_path)
     assert len(found.take(9)["x"]) == 9 and found.size is not None and found.size + (found.held_out_size or 0) == 4
     assert found.class_names == ("a", "b")
 
 
+@pytest.mark.filterwarnings("ignore:Image size")
 def test_a_picture_larger_than_a_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(bomb(20_000, 5_000))
     with pytest.raises(DataError, match=r"a\.png cannot be decoded .*pixels"):

@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 _HOME = {
     "train": "runs",
     "resume": "runs",
+    "train_seeds": "seeds",
+    "resume_seeds": "seeds",
     "open_run": "runs",
     "Run": "runs",
     "Settings": "training",
@@ -68,7 +70,9 @@ __all__ = [
     "open_run",
     "recipe",
     "resume",
+    "resume_seeds",
     "train",
+    "train_seeds",
 ]
 
 if TYPE_CHECKING:
@@ -81,6 +85,7 @@ if TYPE_CHECKING:
     from .play import Average, Play
     from .recipes import RECIPES, Recipe, recipe
     from .runs import Run, open_run, resume, train
+    from .seeds import resume_seeds, train_seeds
     from .training import Settings
 
 

@@ -78,6 +78,29 @@ class Ensemble(Game):
             _set(skeleton, name, value if name in self._shared else value[i])
         return skeleton
 
+    def apart(self, tensors: Tensors, i: int) -> Tensors:
+        """The ``i``-th member's part of a play's named tensors, under the names that its lone play has."""
+        return {
+            name.replace("/stack.", "/", 1): tensor if self._common(name) else tensor[i]
+            for name, tensor in tensors.items()
+        }
+
+    def joined(self, parts: Sequence[Tensors]) -> Tensors:
+        """The named tensors of a play of this ensemble from those of its members' plays: undoes :meth:`apart`."""
+        whole: Tensors = {}
+        for name in parts[0]:
+            words = name.split("/")
+            place = 1 if words[0] == "game" else 2
+            stacked = "/".join([*words[:place], f"stack.{words[place]}", *words[place + 1 :]])
+            common = self._common(stacked)
+            whole[stacked] = parts[0][name] if common else torch.stack([part[name] for part in parts])
+        return whole
+
+    def _common(self, name: str) -> bool:
+        """Whether a play's tensor is one for all members: a frozen network's, or an optimiser's count of steps."""
+        shared = name.startswith("game/") and name.removeprefix("game/stack.") in self._shared
+        return shared or (name.startswith("opt/") and name.endswith("/step"))
+
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
         start = torch.get_rng_state()
         dealt = []

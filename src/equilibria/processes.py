@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,10 @@ from .game import Draw, Game, Loss, clocked, gradients
 from .play import Play
 from .recipes import Recipe
 from .seeding import mix, own_randomness, reseed
+from .sessions import Live
 from .training import Settings, checkups, disk, fit, hooks
 
+L = TypeVar("L", bound=Live)
 _ROUNDING = 1e-6  # of gradients in float64, relative: what is not a mean over rows is far above it
 _AWAY = 0.02  # standard deviation of what is added to parameters: at the start some terms' gradients are zero
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -78,12 +80,14 @@ def held(path: Path, info: dict[str, Any] | None = None) -> Iterator[None]:
     All leave together, when the first one has written the last file.
 
     Raises:
-        RunError: the folder cannot be made or held; or a process has ended, with the way to continue.
+        RunError: the folder cannot be made or held, or is no run; or a process has ended, with the way to continue.
     """
     lock = runfolder.locked(path)
 
     def take() -> None:
-        if info is not None:
+        if info is None:
+            runfolder.read(path)
+        else:
             runfolder.create(path, info)
         lock.__enter__()
 
@@ -116,9 +120,10 @@ def rewind(path: Path, info: dict[str, Any], round: int) -> None:
     ranks.led(write)
 
 
-def follow(play: Play, steps: int) -> None:
-    """Play along with the first process: nothing is looked at, nothing written."""
-    fit(play, steps)
+def followed(run: L) -> L:
+    """The run, played along with the first process: nothing is looked at, nothing written."""
+    fit(run.play, int(run.info["steps"]))
+    return run
 
 
 def refuse_unfit(play: Play) -> None:

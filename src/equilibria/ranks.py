@@ -182,10 +182,11 @@ def mean(*tensors: Tensor) -> tuple[Tensor, ...]:
 class _Mean(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        out = x.clone(memory_format=torch.contiguous_format)
+        wide = torch.promote_types(x.dtype, torch.float32)  # a sum of halves would round once more for each process
+        out = x.to(wide, memory_format=torch.contiguous_format, copy=True)
         with _watched():
             dist.all_reduce(out)
-        return out.div_(_here.count)
+        return out.div_(_here.count).to(x.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -57,7 +57,7 @@ _NEEDED_OF_DATA: dict[str, type | tuple[type, ...]] = {
 T = TypeVar("T")
 
 
-def default_folder(data: str, recipe: str, seed: int, root: Path = Path("runs")) -> Path:
+def default_folder(data: str, recipe: str, seed: int | str, root: Path = Path("runs")) -> Path:
     """A new folder name: date, data, recipe and seed; a number is appended where it exists.
 
     Examples:
@@ -93,12 +93,13 @@ def create(path: Path, info: dict[str, Any]) -> None:
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
     made = [p for p in (temporary, *path.parents) if not p.exists()]
     try:
-        temporary.mkdir(parents=True)
+        disk.make_folder(temporary)
         disk.write_atomically(temporary / "run.json", json.dumps(info, indent=1))
         temporary.rename(path)
         disk.sync(path.parent)
     except (OSError, RunError) as error:
         _unmake(made)
+        refuse_existing(path)  # another run has just been begun there
         cause = error if isinstance(error, OSError) else error.__cause__
         raise disk.disk_error(cause, path) if isinstance(cause, OSError) else error from error
 
@@ -186,6 +187,8 @@ def locked(path: Path) -> Iterator[None]:
             raise RunError(f"another process is training in {path}", "wait for it, or stop it first") from error
         except OSError as error:
             raise disk.disk_error(error, path / ".lock") from error
+        for folder in (path, path / "samples"):
+            disk.clear_leftovers(folder)
         yield
     finally:
         os.close(handle)

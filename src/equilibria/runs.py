@@ -178,9 +178,9 @@ def train(
     if row.procedure is not None:  # the lone game was a trial: it fits the data, and so will the components
         row, plan = procedures.settled(row, row.procedure, rounds, dataset, modules)
         play, rounds = procedures.mixture((), plan, seed, device), rounds * plan.components
-    path = Path(out) if out is not None else runfolder.default_folder(dataset.name, row.name, seed)
     own = sorted(modules) or (["game"] if isinstance(row.game, OwnGame) else [])
     info = runfolder.described(row, dataset, chosen, own) | {"seed": seed, "steps": rounds, "horizon": rounds}
+    path = Path(out or runfolder.default_folder(dataset.name, row.name, seed))
     path = processes.begin(play, path, info, row, chosen)
     with processes.held(path, info):
         return _carry_out(Run(path, info, row, play, dataset), chosen, None)
@@ -203,9 +203,8 @@ def resume(
         RunError: no run, another process trains in it, or data or networks are not those of the run.
     """
     folder = Path(path)
-    runfolder.read(folder)
     with processes.held(folder):
-        run, settings = _open(folder, data, modules, device)
+        run, settings = opened(folder, data, modules, device)
         saved = _restored(run)
         if steps is not None and run.recipe.procedure is not None:
             raise ConfigError(f"steps={steps} for a run of several components", "their rounds are fixed: leave it out")
@@ -231,7 +230,7 @@ def open_run(path: str | Path, data: Any = None, **modules: Any) -> Run:
         RunError: no run is there, it has no checkpoint, or it needs its networks again (see :func:`resume`).
     """
     folder = Path(path)
-    run, _ = _open(folder, data, modules, reading=True)
+    run, _ = opened(folder, data, modules, reading=True)
     if _restored(run) is None and not run.play.round:
         raise RunError(f"{folder} has no whole checkpoint", f"train it: equilibria train --resume {folder}")
     return run
@@ -321,7 +320,7 @@ def _batch(data: Dataset, size: int, own: int, turn: int) -> Batch:
     return data.batch(size, own, turn)
 
 
-def _open(
+def opened(
     path: Path, data: Any, modules: dict[str, Any], device: str | None = None, reading: bool = False
 ) -> tuple[Run, Settings]:
     """The run as run.json describes it, at round 0; for reading on any device, and without its data."""
@@ -379,8 +378,7 @@ def _data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
 def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -> Run:
     """Train to the last round; leave an evaluation and a report."""
     if not ranks.here().leads:
-        processes.follow(run.play, int(run.info["steps"]))
-        return run
+        return processes.followed(run)
     plan = run.recipe.procedure
     if plan is None and settings.auto_remedy:
         remedying.attend(run, settings, resumed, lambda row: _played_with(run, row, settings))

@@ -27,7 +27,7 @@ def classes(script: Path, options: dict[str, Any], **names: Any) -> dict[str, An
         ConfigError: the script defines no Generator and Discriminator.
     """
     tree = ast.parse(script.read_text(encoding="utf-8"))
-    wanted = [part for part in tree.body if isinstance(part, (ast.ClassDef, ast.FunctionDef))]
+    wanted: list[ast.stmt] = [part for part in tree.body if isinstance(part, (ast.ClassDef, ast.FunctionDef))]
     found: dict[str, Any] = {"np": np, "torch": torch, "nn": nn, "F": functional, "opt": SimpleNamespace(**options)}
     found |= names
     exec(compile(ast.Module(wanted, []), str(script), "exec"), found)
@@ -49,6 +49,18 @@ def dcgan(script: Path) -> dict[str, nn.Module]:
     return {
         "generator": nn.Sequential(generator.l1, nn.Unflatten(1, (128, side, side)), generator.conv_blocks),
         "discriminator": nn.Sequential(discriminator.model, nn.Flatten(), discriminator.adv_layer[0]),
+    }
+
+
+def pythae_aae(script: Path) -> dict[str, nn.Module]:
+    """The perceptrons that pythae makes for an adversarial autoencoder of 28x28 images by default, without a sigmoid
+    behind the discriminator; its encoder's two heads are one layer here."""
+    return {
+        "encoder": nn.Sequential(nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 16)),
+        "decoder": nn.Sequential(
+            nn.Linear(8, 512), nn.ReLU(), nn.Linear(512, 784), nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28))
+        ),
+        "discriminator": nn.Sequential(nn.Linear(8, 256), nn.ReLU(), nn.Linear(256, 1)),
     }
 
 

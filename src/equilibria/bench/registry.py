@@ -19,6 +19,7 @@ from ..networks import Auto, ConvPair
 from ..objectives import NonSaturating
 from ..optimizers import Adam
 from ..recipes import RECIPES, Recipe
+from ..training import Settings
 from ..updates import Simultaneous
 from . import borrowed, floor, ours, peers
 from .measure import Here, Plan, Side
@@ -58,9 +59,7 @@ class Borrowed:
     row: Recipe
     networks: Callable[[Path], dict[str, nn.Module]]
     side: int
-    settings: Mapping[str, ours.Settings] = field(
-        default_factory=lambda: {"float32": ours.CHOSEN, "best": ours.FASTEST}
-    )
+    settings: Mapping[str, Settings] = field(default_factory=lambda: {"float32": ours.CHOSEN, "best": ours.FASTEST})
 
     def data(self) -> Dataset:
         """The digits, at the script's size."""
@@ -129,6 +128,19 @@ _wgan_gp = Borrowed(
     28,
 )
 
+_aae = Borrowed(
+    peers.Script("benchmark_VAE", "pythae_aae.py", source="src"),
+    replace(
+        RECIPES["aae"],
+        game=AAE(encoder="gaussian"),
+        optimizer=Adam(lr=1e-4, betas=(0.9, 0.999)),
+        optimizers=(),
+        averages=(),
+    ),
+    borrowed.pythae_aae,
+    28,
+)
+
 BENCHMARKS: dict[str, Benchmark] = {
     row.name: row
     for row in (
@@ -168,6 +180,13 @@ BENCHMARKS: dict[str, Benchmark] = {
             "PyTorch-GAN's wgan_gp.py",
             "the script's perceptrons on MNIST at 28x28, batch 64, Adam, five turns of D a round",
             _wgan_gp,
+        ),
+        Benchmark(
+            "aae",
+            "pythae's AdversarialTrainer",
+            "pythae's perceptrons on MNIST, batch 100, Adam; three turns a round on our side, two on the other's",
+            {"float32": 1.5},
+            _aae.sides,
         ),
     )
 }

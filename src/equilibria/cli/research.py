@@ -91,17 +91,26 @@ def exam(
     cures: Annotated[int, typer.Option(help="Seeds of each disease on which the first remedy is tried.")] = 5,
     processes: Annotated[int, typer.Option(help="Runs at once, one thread each.")] = 2,
     folder: Annotated[Path, typer.Option("--out", help="Where exam.json and exam.md go.")] = Path("exam"),
+    pictures: Annotated[Path | None, typer.Option(help="Only draw what each condition looks like, in here.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Examine the doctor: planted diseases and healthy runs, how often it is right, and how often it cries wolf.
 
     [dim]equilibria exam --only swapped-labels --seeds 1 --half developed
 
+    equilibria exam --pictures docs/images/conditions
+
     equilibria exam --json > exam.json[/dim]
     """
     from ..exam import Plan, markdown, sit
     from ..training.disk import make_folder, write_atomically
 
+    if pictures is not None:
+        from ..exam.pictures import draw_conditions
+
+        make_folder(pictures)
+        draw_conditions(pictures, say)
+        return
     plan = Plan(half, seeds, healthy, tuple(only or ()), cures, processes)
     make_folder(folder)
     found = sit(plan, None if as_json else _heard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from ..errors import ConfigError
 from . import workers
-from .console import UNFINISHED, JsonFlag, app, quoted, say
+from .console import UNFINISHED, JsonFlag, app, print_table, quoted, say
 from .judging import kept_diagnosis, print_diagnosis, print_metrics
 
 
@@ -47,9 +48,14 @@ def train(
     auto_remedy: Annotated[
         bool, typer.Option("--auto-remedy", help="At a critical finding of the doctor, go back and on with its remedy.")
     ] = False,
-    processes: Annotated[
-        int | None, typer.Option(help="Processes of this machine that share each batch; under torchrun leave it out.")
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="So many seeds, from --seed on: a run each in one folder, side by side where the game allows, and "
+            "mean and standard error of each metric. The same command with --out continues them."
+        ),
     ] = None,
+    processes: workers.Count = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Train a recipe on data, or continue a run.
@@ -60,31 +66,51 @@ def train(
 
     equilibria train cgan --data photos/ --set data.size=32
 
+    equilibria train gan --data ring8-U --seeds 16
+
     equilibria train --resume runs/2026-11-22_digits_r3gan_seed0[/dim]
     """
-    if processes is not None:
-        workers.spread(context, processes)
-    from .. import ranks, runs
+    if seeds is not None and processes is not None:
+        raise ConfigError("--seeds beside --processes", "train the seeds on one process, or one seed on several")
+    workers.spread(context, processes)
+    from .. import ranks
 
     if resume is not None:
         fixed = {"RECIPE": recipe, "--data": data, "--seed": seed, "--out": folder, "--precision": precision}
-        fixed |= {"--set": setting[0] if setting else None, "--auto-remedy": auto_remedy or None}
-        if given := [name for name, value in fixed.items() if value is not None]:
-            raise ConfigError(f"{given[0]} beside --resume, which takes it from the run", f"leave {given[0]} out")
-        run = runs.resume(resume, steps=steps, device=device)
+        _refuse_beside_resume(
+            {**fixed, "--set": setting or None, "--auto-remedy": auto_remedy or None, "--seeds": seeds}
+        )
+        run = _continued(resume, steps=steps, device=device)
     else:
         base = {"device": device or "auto", "precision": precision or "float32", "auto_remedy": str(auto_remedy)}
-        run = _start(recipe, data, setting or [], folder, base, steps=steps, seed=seed or 0)
-    if ranks.announced().leads:
+        run = _start(recipe, data, setting or [], folder, base, steps=steps, seed=seed or 0, count=seeds)
+    if hasattr(run, "in_turn"):
+        _after_seeds(run, as_json)
+    elif ranks.announced().leads:
         _after(run, as_json)
     if not run.finished:
         raise typer.Exit(UNFINISHED)
 
 
+def _refuse_beside_resume(fixed: dict[str, Any]) -> None:
+    if given := [name for name, value in fixed.items() if value is not None]:
+        raise ConfigError(f"{given[0]} beside --resume, which takes it from the run", f"leave {given[0]} out")
+
+
+def _continued(path: Path, **how: Any) -> Any:
+    from .. import runs, seeds
+
+    if not seeds.holds_seeds(path):
+        return runs.resume(path, **how)
+    if given := [name for name, value in how.items() if value is not None]:
+        raise ConfigError(f"--{given[0]} beside --resume of many seeds", f"leave it out, or resume a run in {path}")
+    return seeds.resume_seeds(path)
+
+
 def _start(
     recipe: str | None, data: str | None, setting: list[str], folder: Path | None, base: dict[str, str], **how: Any
 ) -> Any:
-    from .. import runfolder, runs
+    from .. import runfolder, runs, seeds
     from ..data import DataOptions, load
     from ..recipes import default_for
     from ..recipes import recipe as named
@@ -92,14 +118,20 @@ def _start(
 
     if data is None:
         raise ConfigError("no data was named", "add --data, for example --data digits")
-    if folder is not None:
+    count = how.pop("count")
+    if count is not None and count < 1:
+        raise ConfigError(f"--seeds {count}", "use at least 1")
+    if folder is not None and count is None:
         runfolder.refuse_existing(folder)
     row = named(recipe) if recipe else None
     groups = _grouped(setting)
     settings = _set(Settings(), {**base, **groups["run"]})
     dataset = load(data, options=_set(DataOptions(), groups["data"]))
     chosen = (row or default_for(dataset.spec)).with_settings(groups["recipe"])
-    return runs.train(chosen, dataset, out=folder, settings=settings, **how)
+    if count is None:
+        return runs.train(chosen, dataset, out=folder, settings=settings, **how)
+    numbers = range(how["seed"], how["seed"] + count)
+    return seeds.train_seeds(chosen, dataset, seeds=numbers, steps=how["steps"], out=folder, settings=settings)
 
 
 def _grouped(pairs: list[str]) -> dict[str, dict[str, str]]:
@@ -120,6 +152,34 @@ def _set(value: Any, changes: dict[str, str]) -> Any:
     for path, text in changes.items():
         value = replace_at(value, path, text)
     return value
+
+
+def _after_seeds(done: Any, as_json: bool) -> None:
+    if as_json:
+        metrics = {name: asdict(spread) for name, spread in done.metrics.items()}
+        told = {"path": str(done.path), "finished": done.finished, "in_turn": done.in_turn, "metrics": metrics}
+        print(json.dumps(told | {"failed": done.failed, "runs": {s: str(p) for s, p in done.runs.items()}}))
+        return
+    how = f"in turn ({done.in_turn})" if done.in_turn else "side by side"
+    say(f"{len(done.runs)} seeds {how}, in {done.path}")
+    for seed, why in done.failed.items():
+        say(f"  seed {seed} has no result: {why}")
+    if not done.finished:
+        say(f"Stopped; nothing is lost. Continue with:\n  equilibria train --resume {quoted(done.path)}")
+        return
+    rows = [
+        {
+            "metric": name.replace("_", " "),
+            "mean": f"{one.mean:.4g}",
+            "standard error": "–" if one.error is None else f"{one.error:.2g}",
+            "seeds": str(one.n),
+            "perfect sampler": "–" if one.floor is None else f"{one.floor:.4g}",
+            "unit": one.unit,
+        }
+        for name, one in done.metrics.items()
+    ]
+    if rows:
+        print_table(rows, right=("mean", "standard error", "seeds", "perfect sampler"))
 
 
 def _after(run: Any, as_json: bool) -> None:

@@ -9,20 +9,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import typer
 
 from ..errors import ConfigError
 from .console import UNFINISHED, err, tell
 
+Count = Annotated[
+    int | None,
+    typer.Option("--processes", help="Processes of this machine that share each batch; under torchrun leave it out."),
+]
 _STARTED = "import sys; sys.argv[0] = 'equilibria'; from equilibria.cli import main; sys.exit(main())"
 _STOPPED = 130
 _GRACE = 60.0  # seconds for the others to end by themselves when one has failed
 _LINES = 20
 
 
-def spread(context: typer.Context, count: int) -> None:
+def spread(context: typer.Context, count: int | None) -> None:
     """Leave the command to ``count`` processes and exit with their code, unless this is one of them.
 
     Raises:
@@ -30,6 +34,8 @@ def spread(context: typer.Context, count: int) -> None:
         Exit: when the processes have ended.
     """
     told = os.environ.get("WORLD_SIZE")
+    if count is None:
+        return
     if count < 1:
         raise ConfigError(f"--processes {count}", "use at least 1")
     if told is not None and told != str(count):

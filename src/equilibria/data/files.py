@@ -95,16 +95,23 @@ def check_memory(needed: int, what: str) -> None:
 
 
 def _chosen(arrays: Mapping[str, np.ndarray], path: Path) -> Arrays:
-    names = tuple(str(n) for n in arrays.get("names", ()))
+    names = tuple(str(n) for n in np.atleast_1d(arrays.get("names", ())))
     if "x_train" in arrays and "x_test" in arrays:
         parts = [arrays["x_train"], arrays["x_test"]]
-        if parts[0].shape[1:] != parts[1].shape[1:]:
-            raise DataError(f"{path}: x_train and x_test differ in shape", "give rows of one shape")
-        labelled = "y_train" in arrays and "y_test" in arrays
-        y = np.concatenate([arrays["y_train"], arrays["y_test"]]) if labelled else None
-        return Arrays(np.concatenate(parts), y, len(parts[1]), names)
+        labels = [arrays[name] for name in ("y_train", "y_test") if name in arrays]
+        y = _joined(path, "y_train", labels) if len(labels) == 2 else None
+        return Arrays(_joined(path, "x_train", parts), y, len(parts[1]), names)
     label_key = next((k for k in _LABELS if k in arrays), None)
     candidates = [k for k in _IMAGES if k in arrays] or [k for k in arrays if k not in (*_LABELS, "names")]
     if not candidates:
         raise DataError(f"{path} has no array of examples (found {list(arrays)})", "save it as x")
     return Arrays(arrays[candidates[0]], arrays[label_key] if label_key else None, 0, names)
+
+
+def _joined(path: Path, name: str, parts: list[np.ndarray]) -> np.ndarray:
+    first, second = (part.shape for part in parts)
+    if not first or not second or first[1:] != second[1:]:
+        raise DataError(
+            f"{path}: {name} has shape {first}, and its test set {second}", "give rows of one shape, one below the other"
+        )
+    return np.concatenate(parts)

@@ -17,11 +17,11 @@ def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...
     found = [f for rule in RULES if (f := rule.read(chart, probabilities)) is not None]
     order = {rule.condition: i for i, rule in enumerate(RULES)}
     found.sort(key=lambda f: (f.status != "active", _SEVERE[f.severity], order[f.condition]))
-    return tuple(_dated(found))
+    return tuple(dated(found))
 
 
-def _dated(found: list[Finding]) -> Iterator[Finding]:
-    """Each finding with those that it is told before though they showed earlier."""
+def dated(found: list[Finding]) -> Iterator[Finding]:
+    """Each active finding, with the active ones after it that showed before it did."""
     for i, finding in enumerate(found):
         after = (f for f in found[i + 1 :] if f.status == finding.status == "active")
         yield replace(finding, earlier=tuple((f.condition, f.onset) for f in after if f.onset < finding.onset))

@@ -18,16 +18,20 @@ from ..doctor import VITALS, Condition, Doctor, Finding
 from ..doctor.findings import Evidence
 from ..figures.images import image_grid
 from ..figures.panels import BLUE, GREY, PALETTE, label, legend, logarithmic, panels, rendered
-from .cases import CASES, HEALTHY, RING
+from .cases import CASES, HEALTHY, RING, WGAN
 from .loop import Loop, Played, sampled
 from .sitting import watched
 
 Seen = tuple[Played, Doctor]
 _RED = PALETTE[1]
 _INSTEAD = Evidence("samples/distance", math.nan, "")  # where the evidence is a fact of the loop, not a series
-# What no planted disease of these halves ends in.
-_MORE: dict[Condition, tuple[Loop, Loop]] = {
-    Condition.OVERFLOW: (RING, RING),
+_STEADY = replace(HEALTHY["developed"]["arrived"], steps=3000, rate=3e-4, rate_d=3e-4, r1=1.0)
+_STEEP = replace(WGAN, penalty=0.0, rate=1e-4, rate_d=5e-3, momentum=0.9)
+# Loops and their controls for what no planted disease ends in: planted ones overflow within a step.
+_MORE = {
+    Condition.OVERFLOW: (replace(RING, rate=30.0, rate_d=30.0), RING),
+    Condition.EXPLODING_GRADIENT: (_STEEP, WGAN),
+    Condition.FINISHED: (_STEADY, _STEADY),
 }
 _NUMBER = re.compile(r"(?:(?:well |not )?(?:about|above|below|near) )?(-?\d+(?:\.\d+)?(?:e-?\d+)?)(?![\d.]*%)\b")
 
@@ -36,10 +40,9 @@ def draw_conditions(folder: Path, tell: Callable[[str], None] | None = None) -> 
     """Play the planted diseases and write ``<condition>.png`` for each condition that the doctor names.
 
     Args:
-        folder: made where it is missing.
+        folder: must be there.
         tell: told the name of each condition, with the case that shows it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     seen = cache(watched)
     for condition in Condition:
         for name, loop, control in _settings(condition):

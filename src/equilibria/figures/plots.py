@@ -8,6 +8,7 @@ Ito (2008), which readers with any common colour blindness can tell apart.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -245,8 +246,10 @@ def series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[NDArray[np.floa
 
 
 def is_number(value: object) -> bool:
-    """Whether ``value`` is an int or a float, and not a truth value."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether ``value`` is an int or a float, and not a truth value, nor a whole number that no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return isinstance(value, float) or abs(value) <= sys.float_info.max
 
 
 def _line(

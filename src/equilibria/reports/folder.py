@@ -104,6 +104,8 @@ def _rows(file: Path) -> tuple[tuple[dict[str, Any], ...], int]:
         try:
             row = parsed(line)
             step = int(row["step"])
+            if not 0 <= step < 2**53:
+                raise ValueError(step)
         except (ValueError, TypeError, KeyError, OverflowError):
             damaged += bool(line.strip()) and i < len(lines) - 1
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -163,7 +163,7 @@ def number(value: object) -> str:
         return "–"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
-    if not math.isfinite(value):
+    if not abs(value) <= sys.float_info.max:  # a whole number may be larger than any of these
         return "not finite"
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}".replace(",", NOWRAP_SPACE).replace("-", "−")

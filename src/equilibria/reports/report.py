@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import DataError
 from ..figures import curves, is_number, png, series
 from ..figures.images import Numbers, array_of
+from ..training import disk
 from .diagnosis import verdict
 from .folder import Folder, read
 from .page import escape, heading, number, page, picture, section, tree, words
@@ -59,7 +60,7 @@ def render(
         The path of the report.
 
     Raises:
-        RunError: there is no run in the folder.
+        RunError: there is no run in the folder, or the report cannot be written.
 
     Examples:
         >>> import tempfile
@@ -93,15 +94,7 @@ def render(
 
 
 def _write(target: Path, text: str) -> Path:
-    partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    disk.write_atomically(target, text.encode(errors="backslashreplace"))  # a file's name may be no text
     return target
 
 

@@ -61,7 +61,7 @@ def save(
     final = folder / f"step-{play.round:08d}"
     temporary = folder / f".tmp-{final.name}-{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(folder)
         _clear_leftovers(folder)
         temporary.mkdir()
         for leave in beside:

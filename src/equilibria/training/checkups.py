@@ -104,8 +104,10 @@ class Checkups:
 
     def beside(self, checkpoint: Path) -> None:
         """Leave with a checkpoint what the run's next session goes on from, and what is to be said so far."""
-        memory = self._memory if self._ward is not None else None
-        self._guarded(lambda: _leave(checkpoint, memory), -1)
+        if self._ward is not None:
+            file = checkpoint / _MEMORY
+            save_file(self._memory.tensors(), file)
+            disk.sync(file)
         self._write()
 
     def _begin(self, play: Play) -> None:
@@ -236,18 +238,6 @@ def diagnosed(path: Path, play: Play, data: Dataset, checkpoint: Path | None) ->
             return doctor.diagnose()
     except EquilibriaError as error:
         raise RunError(f"no doctor can look at {path}: {error.what}", error.fix) from error
-
-
-def _leave(checkpoint: Path, memory: Memory | None) -> None:
-    if memory is None:
-        return
-    file = checkpoint / _MEMORY
-    try:
-        save_file(memory.tensors(), file)
-        disk.sync(file)
-    except (OSError, SafetensorError) as error:
-        file.unlink(missing_ok=True)
-        raise RunError(f"what the doctor remembers is not kept with {checkpoint}: {error}") from error
 
 
 def _finite(row: Mapping[str, Any]) -> bool:

@@ -34,13 +34,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it.
+    """Make a folder and those above it; their names outlive a loss of power.
 
     Raises:
         RunError: it cannot be made.
     """
     try:
+        new = [one for one in (path, *path.parents) if not one.exists()]
         path.mkdir(parents=True, exist_ok=True)
+        for one in new:
+            sync(one.parent)
     except OSError as error:
         raise disk_error(error, path) from error
 
@@ -52,6 +55,24 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Delete what processes that are gone left half written in a folder."""
+    for path in folder.glob(".tmp-*"):
+        pid = path.name.rpartition("-")[2]
+        if not pid.isdecimal() or not _alive(int(pid)):
+            _forget(path)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def disk_error(error: OSError, path: Path) -> RunError:

@@ -130,7 +130,7 @@ class Checkpoints:
     @property
     def seconds(self) -> float:
         """Seconds trained, over all sessions of the run."""
-        return self.before + time.monotonic() - self.started
+        return self.before + max(0.0, time.monotonic() - self.started)
 
     def due(self, step: int) -> bool:
         return step % self.every == 0

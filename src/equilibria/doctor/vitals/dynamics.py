@@ -15,8 +15,8 @@ from ..subject import Params, Subject
 
 Values = dict[str, float]
 Fed = tuple[Tensor, Tensor | None]
-_ROWS = 64
-_TOLERANCE, _RESTARTS = 1e-2, 20
+_ROWS, _IMAGE_ROWS = 64, 32
+_TOLERANCE, _RESTARTS = 1e-2, 10
 
 
 def tail_index(sizes: Tensor, share: float = 0.1) -> float:
@@ -71,8 +71,8 @@ def tail(subject: Subject, chart: Chart, real: Fed, fake: Fed) -> Values:
 def turning(subject: Subject, chart: Chart) -> Values:
     r"""Leading eigenvalues of the Jacobian of :math:`v = (-\partial_{\theta_G}\ell_G, -\partial_{\theta_D}\ell_D)`.
 
-    At the players' parameters, on 64 real rows and 64 codes, for the declared losses and equal rates: a penalty of the
-    loop is not in it unless the losses hold it, nor is what an optimiser makes of the gradients.
+    At the players' parameters, on 64 real rows and 64 codes (half of that for images), for the declared losses and
+    equal rates: a penalty of the loop is not in it unless the losses hold it, nor what an optimiser makes of gradients.
 
     Raises:
         ConfigError: the doctor was given no codes, or nothing of a player moves.
@@ -86,7 +86,7 @@ def turning(subject: Subject, chart: Chart) -> Values:
         raise ConfigError("a player has no parameter that moves", "look at requires_grad")
     at = torch.cat([p.reshape(-1) for own in players for p in own.values()]).requires_grad_()
     moved = _split(at, players)
-    real, y = subject.batch(_ROWS)
+    real, y = subject.batch(_IMAGE_ROWS if subject.real[0].numel() > 256 else _ROWS)
     codes = subject.deal(len(real))
     read = subject.raw if chart.objective.own is not None else subject.score
     h, k = read(real, y, moved[1]), read(subject.make(codes, moved[0]), codes[1], moved[1])

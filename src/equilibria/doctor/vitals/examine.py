@@ -131,7 +131,8 @@ def _looked_into(
     values |= players.scores(subject, real[0], fake[0], labels)
     values |= players.slopes(subject, real[0], fake[0], labels)
     values |= players.pulls(subject, chart, real[0], real[1])
-    values |= dynamics.tail(subject, chart, real, fake)
+    with subject.undisturbed(7):  # what is measured after it is then what it was before this vital was there
+        values |= dynamics.tail(subject, chart, real, fake)
     if chart.objective.probabilistic:
         values |= players.bound(subject, fake[0])
     if subject.stateful and subject.codes is not None:
