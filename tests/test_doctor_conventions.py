@@ -368,7 +368,7 @@ def test_shapes_that_do_not_fit_are_named() -> None:
 def test_what_is_not_told_is_listed_with_the_argument_that_would_tell_it() -> None:
     said = Doctor(generator(), discriminator(), real=POINTS, sampler=lambda n: torch.randn(n, 2)).diagnose()
     needs = " ".join(said.not_assessed.values())
-    for argument in ("holdout=", "optimizers=", "objective=", "labels=", "latent="):
+    for argument in ("holdout=", "optimizers=", "objective=", "latent="):
         assert argument in needs
     sigmoid = nn.Sequential(discriminator(), nn.Sigmoid())
     told = Doctor(generator(), sigmoid, real=POINTS, latent=LATENT, objective="nonsaturating").diagnose()

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing import cases, damaged, read
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,18 +22,34 @@ from PIL import Image
 import equilibria as eq
 from equilibria.data import fetch
 from equilibria.errors import DataError
+from fuzzing import cases, damaged, read
 
 # Arrays --------------------------------------------------------------------------------------------------------------
 
 DTYPES = ["u1", "f4", "f8", ">f8", "f2", "i8", ">u2", "?", "c8", "U3", "S2", "M8[s]", "V4", "f4,u1", "O", "g"]
-SHAPES: list[tuple[int, ...]] = [(), (0,), (6,), (6, 1), (6, 2), (0, 3), (6, 4, 4), (6, 4, 4, 3), (2, 2, 2, 2, 2), (6, 0, 2)]
+SHAPES: list[tuple[int, ...]] = [
+    (),
+    (0,),
+    (6,),
+    (6, 1),
+    (6, 2),
+    (0, 3),
+    (6, 4, 4),
+    (6, 4, 4, 3),
+    (2, 2, 2, 2, 2),
+    (6, 0, 2),
+]
 KEYS = ["x", "images", "data", "y", "labels", "x_train", "x_test", "y_train", "y_test", "names", "", "a/b", "../x"]
 
 
 @st.composite
 def arrays(draw: st.DrawFn) -> np.ndarray:
     shape, dtype = draw(st.sampled_from(SHAPES)), np.dtype(draw(st.sampled_from(DTYPES)))
-    made = np.zeros(shape, dtype) if dtype.kind not in "uif" else (np.arange(np.prod(shape)) % 7).reshape(shape).astype(dtype)
+    made = (
+        np.zeros(shape, dtype)
+        if dtype.kind not in "uif"
+        else (np.arange(np.prod(shape)) % 7).reshape(shape).astype(dtype)
+    )
     if dtype.kind == "f" and made.size:
         made.flat[0] = draw(st.sampled_from([0.5, np.nan, np.inf, -1.0, 1e30]))
     return np.asfortranarray(made) if draw(st.booleans()) else made
@@ -54,7 +69,10 @@ def npy_files(draw: st.DrawFn) -> bytes:
     if kind == "damaged":
         return draw(damaged(raw))
     if kind == "magic":
-        return draw(st.sampled_from([b"", b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"\x80\x04."])) + raw[:40]
+        return (
+            draw(st.sampled_from([b"", b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"\x80\x04."]))
+            + raw[:40]
+        )
     text = "{'descr': '<f4', 'fortran_order': False, 'shape': (6, 2)}"
     if kind == "shape":
         side = draw(st.sampled_from([10**6, 10**12, 2**63, -1, 10**40]))
@@ -72,7 +90,9 @@ def npy_files(draw: st.DrawFn) -> bytes:
 def npz_files(draw: st.DrawFn) -> bytes:
     """A zip of arrays under all sorts of names; some not arrays, some compressed in odd ways, some damaged."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA]))) as made:
+    with zipfile.ZipFile(
+        out, "w", draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA]))
+    ) as made:
         for key in draw(st.lists(st.sampled_from(KEYS), min_size=0, max_size=4, unique=True)):
             name = zipfile.ZipInfo(f"{key}.npy" if draw(st.booleans()) else key)
             made.writestr(name, draw(npy_files()), made.compression)
@@ -80,7 +100,9 @@ def npz_files(draw: st.DrawFn) -> bytes:
     if draw(st.booleans()):
         return draw(damaged(raw))
     if draw(st.integers(0, 5)) == 0:
-        return raw.replace(b"PK\x03\x04\x14\x00\x00", b"PK\x03\x04\x14\x00\x01").replace(b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01")
+        return raw.replace(b"PK\x03\x04\x14\x00\x00", b"PK\x03\x04\x14\x00\x01").replace(
+            b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01"
+        )
     return raw
 
 
@@ -176,7 +198,9 @@ def bomb(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    )
 
 
 @given(pictures(), st.sampled_from([None, 4, 8]), st.booleans(), st.booleans())
@@ -203,7 +227,9 @@ def test_odd_things_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a" / "folder.png").mkdir()
     (tmp_path / "a" / "nowhere.png").symlink_to(tmp_path / "gone")
     os.mkfifo(tmp_path / "a" / "pipe.png")
-    Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/\xff\xfe.png")).write_bytes((tmp_path / "a" / "ok.png").read_bytes())
+    Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/\xff\xfe.png")).write_bytes(
+        (tmp_path / "a" / "ok.png").read_bytes()
+    )
     (tmp_path / "a" / "line\nbreak.PNG").write_bytes((tmp_path / "a" / "ok.png").read_bytes())
     with pytest.raises(DataError, match=r"nowhere\.png cannot be decoded"):
         eq.load(tmp_path)

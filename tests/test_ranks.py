@@ -54,9 +54,9 @@ def case(name: str) -> tuple[Recipe, str]:
     if name in RULES:
         plain = replace(eq.recipe("gan"), networks=MLPPair(width=8), update=RULES[name], optimizer=SGD(lr=0.05))
         return replace(plain, batch=16), "ring8-U"
-    row = eq.recipe("gan" if name == "dcgan" else name)
+    row = replace(eq.recipe("gan" if name == "dcgan" else name), batch=16)
     small = {"dcgan": DCGAN, "wgan-gp": ConvPair(width=4), "r3gan": ConvPair(width=4)}
-    row = replace(row, networks=small.get(name, MLPPair(width=16)), batch=16)
+    row = replace(row, networks=small.get(name, MLPPair(width=16)))
     return row, "ring8-U" if name == "d2gan" else "digits"
 
 
@@ -248,6 +248,7 @@ def _rank() -> int:
 JOBS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "weights-20": lambda out: weights(QUICK, 20),
     "weights-200": lambda out: weights(SLOW, 200),
+    "unfit": lambda out: weights(("ragan",), 20),
     "rules": lambda out: weights(tuple(RULES), 5),
     "elastic": lambda out: elastic(),
     "derivatives": lambda out: derivatives(),
@@ -279,12 +280,16 @@ def spawn(jobs: str, out: Path, count: int = 2) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return spawn("weights-20,rules,elastic,derivatives,fitness,trained", tmp_path_factory.mktemp("ranks"))
+    return spawn("weights-20,rules,unfit,elastic,derivatives,fitness,trained", tmp_path_factory.mktemp("ranks"))
 
 
 def test_two_processes_of_half_a_batch_give_the_weights_of_one(quick: list[dict[str, Any]]) -> None:
     for found in (quick[0]["weights-20"], quick[0]["rules"]):
         assert all(case["apart"] <= 1e-9 and case["losses"] <= 1e-9 and case["moved"] > 1e-3 for case in found.values())
+
+
+def test_a_refused_recipe_would_have_come_to_other_weights(quick: list[dict[str, Any]]) -> None:
+    assert quick[0]["unfit"]["ragan"]["apart"] > 1e-3
 
 
 @pytest.mark.slow

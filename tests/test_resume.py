@@ -56,7 +56,10 @@ def mixed(**changes: Any) -> Recipe:
     return replace(row, **changes)
 
 
-def small(name: str, networks: Any = MLPPair(width=8), **changes: Any) -> Recipe:
+NARROW = MLPPair(width=8)
+
+
+def small(name: str, networks: Any = NARROW, **changes: Any) -> Recipe:
     return replace(eq.recipe(name), networks=networks, batch=8, **changes)
 
 
@@ -151,7 +154,7 @@ def test_a_run_that_is_stopped_at_any_round_ends_the_same(tmp_path: Path, monkey
 
 @dataclass
 class Count:
-    """What was done to a case: kills that hit, those of them inside a checkpoint's write, runs compared at their end."""
+    """What was done to a case: kills that hit, those of them inside a checkpoint's write, runs compared."""
 
     kills: int = 0
     inside: int = 0

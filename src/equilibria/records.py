@@ -8,7 +8,6 @@ tuples of those. In JSON it is ``{"type": <class name>, <field>: <value>, …}``
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import types
 import typing
@@ -91,7 +90,7 @@ def decode(value: Any) -> Any:
 def build(cls: type[T], given: Mapping[str, Any]) -> T:
     """``cls(**given)`` with an error that names the field which is unknown, missing, or of another kind."""
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = _hints(cls)
+    hints = typing.get_type_hints(cls)
     for name, value in given.items():
         if name not in fields:
             raise ConfigError(f"{cls.__name__} has no setting '{name}'", did_you_mean(name, fields))
@@ -102,11 +101,6 @@ def build(cls: type[T], given: Mapping[str, Any]) -> T:
         if name not in given and own.default is own.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{cls.__name__} lacks its setting '{name}'", "give it a value")
     return cls(**given)
-
-
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
 
 
 def fits(value: Any, hint: Any) -> bool:

@@ -54,7 +54,8 @@ def dcgan(script: Path) -> dict[str, nn.Module]:
 
 def pythae_aae(script: Path) -> dict[str, nn.Module]:
     """The perceptrons that pythae makes for an adversarial autoencoder of 28x28 images by default, without a sigmoid
-    behind the discriminator; its encoder's two heads are one layer here."""
+    behind the discriminator; its encoder's two heads are one layer here.
+    """
     return {
         "encoder": nn.Sequential(nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 16)),
         "decoder": nn.Sequential(

@@ -53,7 +53,7 @@ def judged(row: Benchmark, plan: Plan, rounds: int, seeds: int) -> list[dict[str
             "who": name,
             "rounds": rounds,
             "distance": statistics.mean(values),
-            "standard_error": statistics.stdev(values) / math.sqrt(seeds) if seeds > 1 else math.nan,
+            "standard_error": statistics.stdev(values) / math.sqrt(seeds) if seeds > 1 else None,
             "distances": values,
             "judge_accuracy": judge.accuracy,
         }

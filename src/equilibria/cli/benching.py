@@ -73,7 +73,8 @@ def _judged(row: Any, plan: Any, rounds: int, seeds: int) -> list[dict[str, Any]
 
 def _line(row: dict[str, Any]) -> str:
     if "distance" in row:
-        spread = f"{row['distance']:.4g} ± {row['standard_error']:.2g}"
+        error = row["standard_error"]
+        spread = f"{row['distance']:.4g}" + (f" ± {error:.2g}" if error is not None else " (one seed)")
         return f"{row['name']}: {row['who']} after {row['rounds']} rounds: {spread} from the held-out digits"
     wanted = "" if row["target"] is None else f", wanted {row['target']:g}: {'met' if row['met'] else 'MISSED'}"
     rates = f"{row['rounds_per_second']:.4g} and {row['other_rounds_per_second']:.4g} rounds/s"

@@ -14,6 +14,22 @@ from . import workers
 from .console import UNFINISHED, JsonFlag, app, print_table, quoted, say
 from .judging import kept_diagnosis, print_diagnosis, print_metrics
 
+_Setting = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="key=value: a setting of the recipe (batch=128, optimizer.lr=1e-4), of the data (data.size=32) or of "
+        "the run (run.checkpoint_every=500, run.doctor=false, run.trackers=tensorboard). Repeatable.",
+    ),
+]
+_Seeds = Annotated[
+    int | None,
+    typer.Option(
+        help="So many seeds, from --seed on: a run each in one folder, side by side where the game allows, and "
+        "mean and standard error of each metric. The same command with --out continues them."
+    ),
+]
+
 
 @app.command()
 def train(
@@ -37,24 +53,11 @@ def train(
         Path | None,
         typer.Option(help="Continue this run; --steps may ask for more rounds, --device for another one."),
     ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="key=value: a setting of the recipe (batch=128, optimizer.lr=1e-4), of the data (data.size=32) or of "
-            "the run (run.checkpoint_every=500, run.doctor=false, run.trackers=tensorboard). Repeatable.",
-        ),
-    ] = None,
+    setting: _Setting = None,
     auto_remedy: Annotated[
         bool, typer.Option("--auto-remedy", help="At a critical finding of the doctor, go back and on with its remedy.")
     ] = False,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            help="So many seeds, from --seed on: a run each in one folder, side by side where the game allows, and "
-            "mean and standard error of each metric. The same command with --out continues them."
-        ),
-    ] = None,
+    seeds: _Seeds = None,
     processes: workers.Count = None,
     as_json: JsonFlag = False,
 ) -> None:

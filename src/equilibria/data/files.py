@@ -112,6 +112,7 @@ def _joined(path: Path, name: str, parts: list[np.ndarray]) -> np.ndarray:
     first, second = (part.shape for part in parts)
     if not first or not second or first[1:] != second[1:]:
         raise DataError(
-            f"{path}: {name} has shape {first}, and its test set {second}", "give rows of one shape, one below the other"
+            f"{path}: {name} has shape {first}, and its test set {second}",
+            "give rows of one shape, one below the other",
         )
     return np.concatenate(parts)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..errors import DataError
 from .checks import Rows, checked_labels, fitted
 from .files import check_memory
 from .options import DataOptions
+from .streams import Files, StreamRows, streamed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,7 +43,7 @@ class _Header(NamedTuple):
     gray: bool
 
 
-def folder_rows(folder: Path, options: DataOptions) -> Rows:
+def folder_rows(folder: Path, options: DataOptions) -> Rows | StreamRows:
     """Every image under a folder, in the order of its path; first-level subfolders are the classes.
 
     Without subfolders, with only one, or with images beside them there are no labels.
@@ -53,8 +57,13 @@ def folder_rows(folder: Path, options: DataOptions) -> Rows:
     headers = _headers(paths, options)
     width, height = _common_size(headers, options)
     channels = 1 if options.grayscale or all(h.gray for h in headers) else 3
-    check_memory(len(headers) * channels * height * width, f"{len(headers)} images of {folder}")
-    x = np.empty((len(headers), channels, height, width), dtype=np.uint8)
+    shape = (len(headers), channels, height, width)
+    if streamed(options.stream, math.prod(shape)):
+        rows = Files([h.path for h in headers], shape, partial(_decode_into, options=options), folder)
+        _say_skipped(folder, len(paths) - len(headers), len(paths))
+        return StreamRows(rows, *_classes(labels, rows.paths))
+    check_memory(math.prod(shape), f"{len(headers)} images of {folder}")
+    x = np.empty(shape, dtype=np.uint8)
     # each worker writes its own row, so the order is that of the paths whichever finishes first
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
         faults = list(workers.map(lambda i: _decode_into(x[i], headers[i].path, options), range(len(headers))))
@@ -64,11 +73,11 @@ def folder_rows(folder: Path, options: DataOptions) -> Rows:
     good = [fault is None for fault in faults]
     kept = [header.path for header, fine in zip(headers, good, strict=True) if fine]
     _say_skipped(folder, len(paths) - len(kept), len(paths))
-    pixels = torch.from_numpy(x if all(good) else x[good])
-    if labels is None:
-        return Rows(pixels)
-    y, names = checked_labels([labels[path] for path in kept], len(kept))
-    return Rows(pixels, y, names)
+    return Rows(torch.from_numpy(x if all(good) else x[good]), *_classes(labels, kept))
+
+
+def _classes(labels: dict[Path, str] | None, paths: Sequence[Path]) -> tuple[Tensor | None, tuple[str, ...]]:
+    return (None, ()) if labels is None else checked_labels([labels[path] for path in paths], len(paths))
 
 
 def _pictures(folder: Path) -> list[Path]:

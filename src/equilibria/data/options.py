@@ -48,6 +48,10 @@ class DataOptions:
         held_out: the share of a finite source that only ``take(held_out=True)`` returns, at least one row;
             a source with its own test set (MNIST and its like) holds out that set. 0 holds out nothing.
         labelled: a law that is a mixture or a union of curves deals the index of the component as ``y``.
+        stream: whether images of a folder, or of a ``.npy`` of uint8, stay on the disk and are read as batches ask for
+            them: ``"true"``, ``"false"``, or ``"auto"``, where they would take more than a quarter of the memory. The
+            batches are the same bit for bit. Of streamed rows, a fingerprint holds the names and sizes of all and the
+            bytes of a thousand, evenly spaced.
 
     Raises:
         ConfigError: a value outside its rule.
@@ -63,11 +67,13 @@ class DataOptions:
     corrupt: str = "error"
     held_out: float = 0.1
     labelled: bool = False
+    stream: str = "auto"
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 1:
             raise ConfigError(f"size={self.size} is no image size", "use a positive number of pixels, or None")
-        for field, known in (("crop", ("center", "none")), ("corrupt", ("error", "skip"))):
+        words = {"crop": ("center", "none"), "corrupt": ("error", "skip"), "stream": ("auto", "true", "false")}
+        for field, known in words.items():
             value = getattr(self, field)
             if value not in known:
                 raise ConfigError(f"{field}='{value}' is unknown", f"use {' or '.join(repr(k) for k in known)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from .files import CACHED, Arrays, cache_file, read_arrays
 from .laws import Law
 from .options import DataOptions, DataSpec
 from .store import ArrayStore, LawStore, PairStore, StackStore, Store, split
+from .streams import ArrayFile, StreamRows, StreamStore, array_header, streamed
 
 __all__ = ["load"]
 
@@ -26,7 +28,7 @@ _NAMED = ("digits", *CACHED)
 
 class _Found(NamedTuple):
     name: str
-    rows: Rows
+    rows: Rows | StreamRows
     source: str | None = None  # what load reopens it by
     test: int = 0  # how many of the last rows are the source's own test set
 
@@ -97,18 +99,30 @@ def _dataset(found: _Found, store: Store, options: DataOptions, paired: bool = F
         shape = (3, *shape[1:])
         names = tuple(f"{a}-{b}-{c}" for a in names for b in names for c in names)
     kind = "image" if len(shape) == 3 else "vector"
+    if isinstance(store, StreamStore):  # a run goes on as it began, whatever the memory of the next machine
+        options = replace(options, stream="true")
     spec = DataSpec(kind=kind, shape=shape, classes=len(names), paired=paired)
     return Dataset(found.name, store, spec, source=found.source, options=options, class_names=names)
 
 
-def _store(found: _Found, options: DataOptions) -> ArrayStore:
+def _store(found: _Found, options: DataOptions) -> ArrayStore | StreamStore:
+    if isinstance(found.rows, StreamRows):
+        return StreamStore(found.rows.x, found.rows.y, *_parts(found, options))
+    return ArrayStore(found.rows.x, found.rows.y, *_parts(found, options))
+
+
+def _whole_store(found: _Found, options: DataOptions) -> ArrayStore:
+    assert isinstance(found.rows, Rows)
+    return ArrayStore(found.rows.x, found.rows.y, *_parts(found, options))
+
+
+def _parts(found: _Found, options: DataOptions) -> tuple[Tensor, Tensor]:
+    """Indices of training and of held-out rows."""
     n = len(found.rows.x)
-    if found.test:
-        rows = torch.arange(n)
-        train, held = rows[: n - found.test], rows[n - found.test :]
-    else:
-        train, held = split(n, options.held_out)
-    return ArrayStore(found.rows.x, found.rows.y, train, held)
+    if not found.test:
+        return split(n, options.held_out)
+    rows = torch.arange(n)
+    return rows[: n - found.test], rows[n - found.test :]
 
 
 def _by_value(source: Any, labels: Any, options: DataOptions) -> _Found:
@@ -137,6 +151,10 @@ def _by_name(source: str, labels: Any, options: DataOptions) -> _Found:
     path = path.resolve()
     reopens = str(path) if labels is None else None
     if path.suffix in (".npz", ".npy") and path.is_file():
+        stream = _stream(path, options)
+        if stream is not None:
+            known = (None, ()) if labels is None else _checked(labels, len(stream))
+            return _Found(path.stem, StreamRows(stream, *known), reopens)
         arrays = read_arrays(path)
         return _Found(path.stem, _rows(arrays, labels, options, str(path)), reopens, arrays.test)
     from .images import folder_rows, is_picture
@@ -145,10 +163,29 @@ def _by_name(source: str, labels: Any, options: DataOptions) -> _Found:
         raise DataError(
             f"{path} is of no format that is read here", "give .npz, .npy, an image or a folder; convert with np.save"
         )
-    rows = folder_rows(path, options)
+    rows: Rows | StreamRows = folder_rows(path, options)
     if labels is not None:
-        rows = Rows(rows.x, *_checked(labels, len(rows.x)))
+        y, names = _checked(labels, len(rows.x))
+        rows = rows._replace(y=y, class_names=names)
     return _Found(path.name, rows, reopens)
+
+
+def _stream(path: Path, options: DataOptions) -> ArrayFile | None:
+    """The rows of an array file that stay on the disk; None where they are to be read whole."""
+    if path.suffix == ".npz":
+        if options.stream == "true":
+            raise DataError(f"{path} cannot be streamed", "save its images as .npy, their labels as another .npy")
+        return None
+    header = array_header(path)
+    fits = header is not None and (header.fits or options.stream == "true")
+    return ArrayFile(path, options) if header and fits and streamed(options.stream, header.size) else None
+
+
+def _whole(source: str, options: DataOptions) -> DataOptions:
+    """Options for sources that are made of several, which are read whole."""
+    if options.stream == "true":
+        raise DataError(f"'{source}' cannot be streamed", "set stream=auto")
+    return replace(options, stream="false")
 
 
 def _missing(source: str, path: Path) -> DataError:
@@ -198,7 +235,7 @@ def _domain(text: str, options: DataOptions) -> _Found:
     for suffix, change in (("-negative", _negative), ("-edges", _edges)):
         if text.endswith(suffix):
             found = _by_name(text.removesuffix(suffix), None, options)
-            if found.rows.x.dim() != 4:
+            if not isinstance(found.rows, Rows) or found.rows.x.dim() != 4:
                 raise DataError(f"'{text}': {suffix[1:]} of vectors", "use a data set of images")
             rows = found.rows._replace(x=change(found.rows.x))
             return _Found(found.name + suffix, rows, f"{found.source}{suffix}", found.test)
@@ -222,19 +259,19 @@ def _pairs(source: str, options: DataOptions) -> Dataset:
     texts = [t.strip() for t in source.removeprefix("pairs:").split(",")]
     if len(texts) != 2 or not all(texts):
         raise DataError(f"'{source}' does not name two domains", "write pairs:digits,digits-negative")
-    first, second = (_domain(t, options) for t in texts)
+    first, second = (_domain(t, _whole(source, options)) for t in texts)
     shapes = [tuple(found.rows.x.shape[1:]) for found in (first, second)]
     if shapes[0] != shapes[1]:
         raise DataError(f"the domains of '{source}' have shapes {shapes[0]} and {shapes[1]}", "set size or grayscale")
-    store = PairStore(_store(first, options), _store(second, options))
+    store = PairStore(_whole_store(first, options), _whole_store(second, options))
     whole = first._replace(name=f"{first.name},{second.name}", source=f"pairs:{first.source},{second.source}")
     return _dataset(whole, store, options, paired=True)
 
 
 def _stacked(source: str, labels: Any, options: DataOptions) -> Dataset:
-    found = _by_name(source.removeprefix("stacked:"), labels, options)
+    found = _by_name(source.removeprefix("stacked:"), labels, _whole(source, options))
     if found.rows.x.dim() != 4 or found.rows.x.shape[1] != 1:
         raise DataError(f"'{source}' does not name gray images", "set grayscale, or use stacked:digits")
-    store = StackStore(_store(found, options), len(found.rows.class_names))
+    store = StackStore(_whole_store(found, options), len(found.rows.class_names))
     reopens = None if found.source is None else f"stacked:{found.source}"
     return _dataset(found._replace(name=f"stacked-{found.name}", source=reopens), store, options)

@@ -67,18 +67,7 @@ class State(StrEnum):
     ARRIVED = "arrived"
 
 
-BOUNDS = (
-    "0: ",
-    "0 where ",
-    "about ",
-    "above ",
-    "below ",
-    "near ",
-    "not ",
-    "of the order of ",
-    "positive",
-    "well above ",
-)
+BOUNDS = ("0:", "0 ", "about ", "above ", "below ", "near ", "not ", "of the order of ", "positive", "well above ")
 """How a rule begins that says what a number should be."""
 
 

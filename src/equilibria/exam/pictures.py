@@ -84,6 +84,10 @@ def _samples(axes: Axes, run: Played) -> None:
         axes.imshow(image_grid(made[:40] / run.loop.scale, columns=8))
         return
     real = run.reference[torch.isfinite(run.reference).all(1)][:600]
+    if real.shape[1] == 1:
+        axes.hist(real[:, 0].tolist(), 40, density=True, color=GREY)
+        axes.hist(made[:, 0].tolist(), 40, density=True, color=BLUE, histtype="step")
+        return
     reach = 1.6 * float(real.abs().max())
     kept = torch.isfinite(made).all(1)
     far = made.abs().amax(1)
@@ -119,8 +123,8 @@ def _series(axes: Axes, finding: Finding, sick: Doctor, healthy: Doctor) -> None
         logarithmic(axes, y=True)
     axes.axvline(finding.onset, color=_RED, linewidth=0.6, alpha=0.5)
     axes.margins(y=0.2)
-    said = textwrap.shorten(f"{first.vital} {first.judged}", 92, placeholder=" …")
-    label(axes, "step", VITALS[first.vital].unit, textwrap.fill(said, 46))
+    said = textwrap.shorten(f"{first.vital} ({first.judged})" if first.rule else first.vital, 78, placeholder=" …")
+    label(axes, "step", VITALS[first.vital].unit, textwrap.fill(said, 40))
     legend(axes, columns=2)
 
 

@@ -206,10 +206,16 @@ class AAEGame(Game):
         return {"codes": Contest((draw["latent"],), (self.encode(draw),), self.discriminator)}
 
     def loss(self, player: str, draw: Draw) -> Loss:
-        if player == "autoencoder":
-            error = mse_loss(self.decoder(self.encode(draw)), draw["real"])
-            return Loss(error, {"reconstruction": error})
+        return self._loss(player, self.contests(draw)["codes"], draw)
+
+    def losses(self, draw: Draw) -> dict[str, Loss]:
         contest = self.contests(draw)["codes"]
+        return {player.name: self._loss(player.name, contest, draw) for player in self.players}
+
+    def _loss(self, player: str, contest: Contest, draw: Draw) -> Loss:
+        if player == "autoencoder":
+            error = mse_loss(self.decoder(contest.fake[0]), draw["real"])
+            return Loss(error, {"reconstruction": error})
         if player == "encoder":
             return Loss(fool(contest, self.spec.objective))
         return judge(contest, self.spec.objective, self.spec.penalties, draw)

@@ -52,7 +52,9 @@ def save(
 ) -> Path:
     """Write a checkpoint of ``play`` into ``folder`` and drop all but the newest ``keep``.
 
-    What each of ``beside`` writes into the folder it is given is there as soon as the checkpoint is. Checkpoints of later rounds are dropped as well: a play that is behind them was continued from an earlier one
+    What each of ``beside`` writes into the folder it is given is there as soon as the checkpoint is.
+
+    Checkpoints of later rounds are dropped as well: a play that is behind them was continued from an earlier one
     because they are damaged.
 
     Raises:

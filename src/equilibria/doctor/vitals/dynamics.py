@@ -84,7 +84,7 @@ def turning(subject: Subject, chart: Chart) -> Values:
     players = [_moving(net) for net in subject.networks.values()]
     if not all(players):
         raise ConfigError("a player has no parameter that moves", "look at requires_grad")
-    at = torch.cat([p.reshape(-1) for own in players for p in own.values()]).requires_grad_()
+    at = torch.cat([p.reshape(-1).float() for own in players for p in own.values()]).requires_grad_()
     moved = _split(at, players)
     real, y = subject.batch(_IMAGE_ROWS if subject.real[0].numel() > 256 else _ROWS)
     codes = subject.deal(len(real))
@@ -116,9 +116,9 @@ def _split(at: Tensor, players: list[Params]) -> list[Params]:
 
 def _slope(loss: Tensor, own: Params) -> Tensor:
     if not loss.requires_grad:
-        return torch.cat([torch.zeros_like(p).reshape(-1) for p in own.values()])
+        return torch.cat([torch.zeros_like(p).reshape(-1).float() for p in own.values()])
     found = torch.autograd.grad(loss, list(own.values()), create_graph=True, allow_unused=True, materialize_grads=True)
-    return torch.cat([g.reshape(-1) for g in found])
+    return torch.cat([g.reshape(-1).float() for g in found])
 
 
 def rotation(product: Callable[[Tensor], Tensor], like: Tensor) -> Values:
