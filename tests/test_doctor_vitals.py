@@ -278,6 +278,7 @@ SIGMOIDS = {
 LOGITS = {
     "a linear layer": nn.Linear(2, 1),
     "numbers that happen to lie in [0, 1]": Ending(lambda h: h, scale=1e-4, offset=0.5),
+    "most of [0, 1] at thirty times the data": Ending(lambda h: h, scale=5e-3, offset=0.5),
     "the same, normed": Ending(lambda h: h, scale=0.05, offset=0.5, norm=True),
     "a sigmoid further in": nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1)),
     "a sigmoid that is not the last call": Ending(lambda h: 4 * torch.sigmoid(h) - 2),

@@ -27,7 +27,7 @@ ROW = RECIPES["gan"].with_settings(
     {"networks.vector.width": "16", "networks.vector.depth": "2", "batch": "16", "optimizer.eps": "1e-4"}
 )
 QUIET = Settings(progress=False, log_every=2, checkpoint_every=4, sample_every=100, evaluate=False, doctor=False)
-JUDGED = replace(QUIET, evaluate=True, doctor=True)
+JUDGED = replace(QUIET, evaluate=True)
 STEPS = 12
 
 
@@ -130,16 +130,13 @@ def test_members_whose_newest_checkpoints_differ_go_on_from_the_newest_common_on
     whole: seeds.Seeds, tmp_path: Path
 ) -> None:
     out = tmp_path / "seeds"
-    shutil.copytree(whole.path, out)
-    for path in out.glob("seed*/evaluation.json"):
-        path.unlink()
-    kept = json.loads((out / "seeds.json").read_text())
-    kept["settings"] |= {"doctor": False, "evaluate": False}
-    (out / "seeds.json").write_text(json.dumps(kept))
+    trained(out)
     for seed in (0, 1, 2):
         shutil.rmtree(out / f"seed{seed}/checkpoints/step-{STEPS:08d}")
     torn = out / "seed2/checkpoints/step-00000008/state.safetensors"
     torn.write_bytes(torn.read_bytes()[:-9])
+    for path in out.glob("seed*/report.html"):
+        path.unlink()
     done = seeds.resume_seeds(out)
     for seed, path in done.runs.items():
         found, own = last(path).tensors, last(whole.runs[seed]).tensors
@@ -226,3 +223,13 @@ def test_the_command_line_prints_the_table_and_json(tmp_path: Path) -> None:
     assert told["finished"] and sorted(told["runs"]) == ["3", "4"] and told["metrics"]["modes"]["n"] == 2
     wrong = CliRunner().invoke(app, [*words, "--processes", "2"])
     assert isinstance(wrong.exception, ConfigError)
+
+
+@pytest.mark.slow
+def test_the_doctor_looks_at_each_member_as_at_a_lone_run(tmp_path: Path) -> None:
+    watched = replace(QUIET, doctor=True)
+    done = trained(tmp_path / "seeds", settings=watched, seeds=2)
+    lone = runs.train(ROW, "ring8-U", steps=STEPS, seed=1, out=tmp_path / "lone", settings=watched)
+    own, theirs = (hooks.read_rows(path / "checkups.jsonl") for path in (done.runs[1], lone.path))
+    assert [row["step"] for row in own] == [row["step"] for row in theirs] and own
+    assert {p.name for p in done.runs[1].iterdir()} == {p.name for p in lone.path.iterdir()}

@@ -163,11 +163,11 @@ def _by_name(source: str, labels: Any, options: DataOptions) -> _Found:
         raise DataError(
             f"{path} is of no format that is read here", "give .npz, .npy, an image or a folder; convert with np.save"
         )
-    rows: Rows | StreamRows = folder_rows(path, options)
+    found = folder_rows(path, options)
     if labels is not None:
-        y, names = _checked(labels, len(rows.x))
-        rows = rows._replace(y=y, class_names=names)
-    return _Found(path.name, rows, reopens)
+        y, names = _checked(labels, len(found.x))
+        found = found._replace(y=y, class_names=names)
+    return _Found(path.name, found, reopens)
 
 
 def _stream(path: Path, options: DataOptions) -> ArrayFile | None:
