@@ -4,9 +4,10 @@
 
 Throughput per member: time of the members one by one over that of the ensemble, for the same rounds, alternating in one
 process; processor time on one thread, the clock on several. An ensemble saves calls and no arithmetic, so the gain
-depends on how much of a lone round is calls: two networks and batches of each recipe are measured. Fidelity: the largest deviation of any member's parameter from its lone run.
-The game itself amplifies rounding (by 10^5 and more within a hundred rounds of Adam), so beside it stands the
-deviation of a lone run from itself when it starts one rounding away; float64 shows what is not rounding.
+depends on how much of a lone round is calls: two networks and batches of each recipe are measured. Fidelity: the
+largest deviation of any member's parameter from its lone run. The game itself amplifies rounding (by 10^5 and more
+within a hundred rounds of Adam), so beside it stands the deviation of a lone run from itself when it starts one
+rounding away; float64 shows what is not rounding.
 """
 
 from __future__ import annotations

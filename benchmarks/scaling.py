@@ -2,9 +2,9 @@
 
     python benchmarks/scaling.py [--json docs/results/scaling.json] [--figure docs/images/scaling.png]
 
-Each point is a process of its own on one thread: its peak resident memory above that of the same process before
-training, and the median processor time of a round. The slope is that of a line through the last three points on
-logarithmic axes, with its standard error: 1 is linear. Data are streamed from a ``.npy``, so its size should cost nothing.
+Each point is a process of its own on one thread: its peak resident memory above that of the same process after a tiny
+run, and the median processor time of a round. The slope is that of a line through the last three points on logarithmic
+axes, with its standard error: 1 is linear. Images are streamed from a ``.npy``, so their number should cost nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from typing import Any
 
 POINTS: dict[str, tuple[int, ...]] = {
     "examples": (10_000, 40_000, 160_000, 640_000),
-    "batch": (64, 256, 1024, 4096),
+    "batch": (256, 1024, 4096, 16384),
     "pixels": (16 * 16, 32 * 32, 64 * 64, 128 * 128),
     "members": (4, 16, 64, 256),
 }
+TINY = {"examples": 100, "batch": 2, "pixels": 8 * 8, "members": 2}
 LAST = 3
+LEAST = {"seconds": 1e-6, "megabytes": 1.0}  # below it a difference says nothing
 
 
 def measure(what: str, n: int) -> dict[str, float]:
@@ -48,17 +50,15 @@ def measure(what: str, n: int) -> dict[str, float]:
     def peak() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        size = {"batch": 64, "examples": 10_000} | {what: n}
-        side = math.isqrt(n) if what == "pixels" else 28
+    def playing(size: int, folder: str) -> Play:
+        side = math.isqrt(size) if what == "pixels" else 28
         source: Any = "ring8-U"
         if what in {"examples", "pixels"}:
-            source = Path(folder) / "x.npy"
-            count = size["examples"] if what == "examples" else 256
-            np.lib.format.open_memmap(source, mode="w+", dtype=np.uint8, shape=(count, side, side)).flush()
-        data = load(source, options=DataOptions(stream="true" if isinstance(source, Path) else "false"))
-        rows = 16 if what == "pixels" else size["batch"]
+            source = Path(folder) / f"{size}.npy"
+            shape = (size if what == "examples" else 256, side, side)
+            np.lib.format.open_memmap(source, mode="w+", dtype=np.uint8, shape=shape).flush()
+        data = load(source, options=DataOptions(stream="true" if isinstance(source, Path) else "auto"))
+        rows = {"batch": size, "pixels": 16}.get(what, 64)
 
         def batches(seed: int, turn: int) -> Batch:
             return data.batch(rows, seed, turn)
@@ -66,17 +66,22 @@ def measure(what: str, n: int) -> dict[str, float]:
         def make(seed: int) -> Game:
             return TwoPlayer().build(Auto() if what == "pixels" else MLPPair(width=64, depth=2), data.spec)
 
-        base = peak()
-        game = Ensemble(make, range(n)) if what == "members" else make(0)
+        game = Ensemble(make, range(size)) if what == "members" else make(0)
         play = Play(game, Alternating(), {p.name: Adam() for p in game.players}, batches)
         play.prepare()
         play.advance(2)
+        return play
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        playing(TINY[what], folder)  # loads what training loads
+        base, play = peak(), playing(n, folder)
         times = []
         for _ in range(5):
             start = time.process_time()
             play.advance()
             times.append(time.process_time() - start)
-        return {"n": n, "seconds": statistics.median(times), "megabytes": peak() - base}
+    return {"n": n, "seconds": statistics.median(times), "megabytes": peak() - base}
 
 
 def slope(points: list[dict[str, float]], value: str) -> tuple[float, float]:
@@ -84,7 +89,7 @@ def slope(points: list[dict[str, float]], value: str) -> tuple[float, float]:
     from scipy.stats import linregress
 
     last = points[-LAST:]
-    found = linregress([math.log(p["n"]) for p in last], [math.log(max(p[value], 1e-9)) for p in last])
+    found = linregress([math.log(p["n"]) for p in last], [math.log(max(p[value], LEAST[value])) for p in last])
     return float(found.slope), float(found.stderr)
 
 
@@ -97,7 +102,7 @@ def figure(told: dict[str, Any], path: Path) -> None:
         for j, (value, unit) in enumerate((("seconds", "s a round"), ("megabytes", "MB above the start"))):
             own, points = axes[j * len(told) + i], one["points"]
             fitted, error = one["slopes"][value]
-            own.plot([p["n"] for p in points], [max(p[value], 0.1 if j else 1e-9) for p in points], "o-",
+            own.plot([p["n"] for p in points], [max(p[value], LEAST[value]) for p in points], "o-",
                      color=PALETTE[j], label=f"slope {fitted:.2f} ± {error:.2f}")  # fmt: skip
             logarithmic(own, x=True, y=True)
             label(own, what, unit, f"{'memory' if j else 'time'} against {what}")

@@ -56,7 +56,7 @@ def whole(run: Path) -> dict[str, bytes]:
 
 
 @given(data=st.data())
-@cases(60)
+@cases(25)
 def test_run_json(run: Path, whole: dict[str, bytes], data: st.DataObject) -> None:
     info = json.loads(whole["run.json"])
     info["remedies"] = [{"step": 9, "rolled_back_to": 3, "condition": "mode-collapse", "remedy": "r1", "what": "R1"}]
@@ -74,7 +74,7 @@ def test_run_json(run: Path, whole: dict[str, bytes], data: st.DataObject) -> No
 
 
 @given(data=st.data(), name=st.sampled_from(FILES[1:]))
-@cases(60)
+@cases(25)
 def test_what_the_run_said(run: Path, whole: dict[str, bytes], data: st.DataObject, name: str) -> None:
     if name.endswith("l"):
         rows = [json.loads(line) for line in whole[name].splitlines()]
@@ -133,7 +133,7 @@ def sealed(path: Path) -> None:
 
 
 @given(data=st.data())
-@cases(40)
+@cases(20)
 def test_a_damaged_checkpoint_is_never_believed(saved: Path, data: st.DataObject) -> None:
     file = saved / "step-00000002" / data.draw(st.sampled_from(["state.safetensors", "state.json"]))
     raw, first = file.read_bytes(), checkpoint.read(saved / "step-00000001").tensors
@@ -188,7 +188,7 @@ def tensor_files(draw: st.DrawFn, tensors: dict[str, torch.Tensor]) -> bytes:
 
 
 @given(data=st.data())
-@cases(60)
+@cases(25)
 def test_a_forged_checkpoint_of_right_checksum(saved: Path, data: st.DataObject) -> None:
     """Its checksum holds and its content is something else: nothing but an EquilibriaError, and no half-loaded play."""
     path = saved / "step-00000002"
@@ -224,7 +224,7 @@ def test_what_the_doctor_remembers(run: Path, data: st.DataObject) -> None:
 
 
 @given(data=st.data())
-@cases(25)
+@cases(10)
 def test_kept_samples(run: Path, data: st.DataObject) -> None:
     file = max((run / "samples").glob("*.npz"))
     suffix = data.draw(st.sampled_from([".npz", ".png"]))
@@ -249,7 +249,7 @@ VALUES = st.one_of(st.sampled_from([*ODD_TEXTS, "9" * 5000]), st.text(max_size=6
 
 
 @given(st.sampled_from(sorted(RECIPES)), st.lists(WORDS, min_size=1, max_size=4), VALUES)
-@cases(150)
+@cases(60)
 def test_settings_by_path(name: str, path: list[str], text: str) -> None:
     row = read(lambda: RECIPES[name].with_settings({".".join(path): text}))
     if row is not None:
@@ -258,7 +258,7 @@ def test_settings_by_path(name: str, path: list[str], text: str) -> None:
 
 
 @given(st.sampled_from(sorted(RECIPES)), st.data())
-@cases(40)
+@cases(20)
 def test_a_changed_recipe_builds_or_says_why(name: str, data: st.DataObject) -> None:
     spec = eq.load(POINTS).spec
     value = data.draw(changed(encode(RECIPES[name])))

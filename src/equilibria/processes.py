@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,8 @@ def held(path: Path, info: dict[str, Any] | None = None) -> Iterator[None]:
         yield
         ranks.told("")
     except ranks.GoneError as error:
-        fix = f"continue from the last checkpoint: equilibria train --resume {path} (on any number of processes)"
+        again = f"equilibria train --resume {shlex.quote(str(path))}"
+        fix = f"continue from the last checkpoint: {again} (on any number of processes)"
         raise RunError(error.what, fix) from error
     finally:
         if ranks.here().leads:

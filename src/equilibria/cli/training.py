@@ -73,8 +73,6 @@ def train(
 
     equilibria train --resume runs/2026-11-22_digits_r3gan_seed0[/dim]
     """
-    if seeds is not None and processes is not None:
-        raise ConfigError("--seeds beside --processes", "train the seeds on one process, or one seed on several")
     workers.spread(context, processes)
     from .. import ranks
 

@@ -30,10 +30,13 @@ def spread(context: typer.Context, count: int | None) -> None:
     """Leave the command to ``count`` processes and exit with their code, unless this is one of them.
 
     Raises:
-        ConfigError: ``count`` is below 1, or not that of the launcher that started this process.
+        ConfigError: ``count`` is below 1, or not that of the launcher that started this process; or many seeds are to
+            be trained.
         Exit: when the processes have ended.
     """
     told = os.environ.get("WORLD_SIZE")
+    if context.params.get("seeds") is not None and (count is not None or told not in {None, "1"}):
+        raise ConfigError("--seeds beside --processes", "train the seeds on one process, or one seed on several")
     if count is None:
         return
     if count < 1:

@@ -157,11 +157,11 @@ class Finding:
         if self.status != "active":
             lines[0] += f" ({self.status})"
         lines += _wrapped("why       ", self.cause)
-        if self.earlier:
-            named = " and ".join(f"{condition.value} (step {onset})" for condition, onset in self.earlier)
-            lines += _wrapped("          ", f"It is told first as the likelier cause, though {named} showed before it.")
         for i, evidence in enumerate(self.evidence):
             lines += _wrapped("evidence  " if not i else "          ", str(evidence))
+        if self.earlier:
+            named = " and ".join(f"{condition.value} (step {onset})" for condition, onset in self.earlier)
+            lines += _wrapped("note      ", f"It is told first as the likelier cause, though {named} showed before it.")
         for i, remedy in enumerate(self.remedies):
             lines += _wrapped("do        " if not i else "or        ", remedy.what)
             if not i and remedy.snippet:
