@@ -12,76 +12,79 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
+
+from equilibria.data import DataOptions, load
+from equilibria.ensemble import Ensemble
+from equilibria.game import Batch, Game
+from equilibria.games.two_player import TwoPlayer
+from equilibria.networks import Auto, MLPPair
+from equilibria.optimizers import Adam
+from equilibria.play import Play
+from equilibria.updates import Alternating
 
 POINTS: dict[str, tuple[int, ...]] = {
     "examples": (10_000, 40_000, 160_000, 640_000),
     "batch": (256, 1024, 4096, 16384),
     "pixels": (16 * 16, 32 * 32, 64 * 64, 128 * 128),
-    "members": (4, 16, 64, 256),
+    "members": (16, 64, 256, 1024),
 }
 TINY = {"examples": 100, "batch": 2, "pixels": 8 * 8, "members": 2}
 LAST = 3
 LEAST = {"seconds": 1e-6, "megabytes": 1.0}  # below it a difference says nothing
 
 
+def playing(what: str, size: int, folder: str) -> Play:
+    """A run of which one thing has this size, two rounds into it."""
+    side = math.isqrt(size) if what == "pixels" else 28
+    source: Any = "ring8-U"
+    if what in {"examples", "pixels"}:
+        source = Path(folder) / f"{size}.npy"
+        shape = (size if what == "examples" else 256, side, side)
+        np.lib.format.open_memmap(source, mode="w+", dtype=np.uint8, shape=shape).flush()
+    data = load(source, options=DataOptions(stream="true" if isinstance(source, Path) else "auto"))
+    rows = {"batch": size, "pixels": 16}.get(what, 64)
+
+    def batches(seed: int, turn: int) -> Batch:
+        return data.batch(rows, seed, turn)
+
+    def make(seed: int) -> Game:
+        return TwoPlayer().build(Auto() if what == "pixels" else MLPPair(width=64, depth=2), data.spec)
+
+    game = Ensemble(make, range(size)) if what == "members" else make(0)
+    play = Play(game, Alternating(), {p.name: Adam() for p in game.players}, batches)
+    play.prepare()
+    play.advance(2)
+    return play
+
+
 def measure(what: str, n: int) -> dict[str, float]:
     """One point, in this process."""
-    import resource
-    import statistics
-    import time
-
-    import numpy as np
-    import torch
-
-    from equilibria.data import DataOptions, load
-    from equilibria.ensemble import Ensemble
-    from equilibria.game import Batch, Game
-    from equilibria.games.two_player import TwoPlayer
-    from equilibria.networks import Auto, MLPPair
-    from equilibria.optimizers import Adam
-    from equilibria.play import Play
-    from equilibria.updates import Alternating
-
-    def peak() -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-    def playing(size: int, folder: str) -> Play:
-        side = math.isqrt(size) if what == "pixels" else 28
-        source: Any = "ring8-U"
-        if what in {"examples", "pixels"}:
-            source = Path(folder) / f"{size}.npy"
-            shape = (size if what == "examples" else 256, side, side)
-            np.lib.format.open_memmap(source, mode="w+", dtype=np.uint8, shape=shape).flush()
-        data = load(source, options=DataOptions(stream="true" if isinstance(source, Path) else "auto"))
-        rows = {"batch": size, "pixels": 16}.get(what, 64)
-
-        def batches(seed: int, turn: int) -> Batch:
-            return data.batch(rows, seed, turn)
-
-        def make(seed: int) -> Game:
-            return TwoPlayer().build(Auto() if what == "pixels" else MLPPair(width=64, depth=2), data.spec)
-
-        game = Ensemble(make, range(size)) if what == "members" else make(0)
-        play = Play(game, Alternating(), {p.name: Adam() for p in game.players}, batches)
-        play.prepare()
-        play.advance(2)
-        return play
-
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        playing(TINY[what], folder)  # loads what training loads
-        base, play = peak(), playing(n, folder)
+        playing(what, TINY[what], folder)  # loads what training loads
+        base, play = peak(), playing(what, n, folder)
         times = []
         for _ in range(5):
             start = time.process_time()
             play.advance()
             times.append(time.process_time() - start)
     return {"n": n, "seconds": statistics.median(times), "megabytes": peak() - base}
+
+
+def peak() -> float:
+    """The most memory that this process has held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def slope(points: list[dict[str, float]], value: str) -> tuple[float, float]:
@@ -114,14 +117,15 @@ def figure(told: dict[str, Any], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--point", nargs=2, metavar=("WHAT", "N"), help="measure one point and print it")
+    parser.add_argument("--only", choices=sorted(POINTS), help="measure this anew, and keep the rest of the JSON")
     parser.add_argument("--json", type=Path, default=Path("docs/results/scaling.json"))
     parser.add_argument("--figure", type=Path, default=Path("docs/images/scaling.png"))
     chosen = parser.parse_args()
     if chosen.point:
         print(json.dumps(measure(chosen.point[0], int(chosen.point[1]))))
         return
-    told: dict[str, Any] = {}
-    for what, sizes in POINTS.items():
+    told: dict[str, Any] = json.loads(chosen.json.read_text(encoding="utf-8")) if chosen.only else {}
+    for what, sizes in POINTS.items() if not chosen.only else [(chosen.only, POINTS[chosen.only])]:
         points = []
         for n in sizes:
             command = [sys.executable, __file__, "--point", what, str(n)]

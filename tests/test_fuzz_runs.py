@@ -74,7 +74,7 @@ def test_run_json(run: Path, whole: dict[str, bytes], data: st.DataObject) -> No
 
 
 @given(data=st.data(), name=st.sampled_from(FILES[1:]))
-@cases(25)
+@cases(12)
 def test_what_the_run_said(run: Path, whole: dict[str, bytes], data: st.DataObject, name: str) -> None:
     if name.endswith("l"):
         rows = [json.loads(line) for line in whole[name].splitlines()]

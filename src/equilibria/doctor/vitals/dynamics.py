@@ -142,7 +142,7 @@ def rotation(product: Callable[[Tensor], Tensor], like: Tensor) -> Values:
         The Dirac-GAN turns and does not contract.
 
         >>> turn = torch.tensor([[0.0, 0.5], [-0.5, 0.0]])
-        >>> rotation(lambda u: turn @ u, torch.zeros(2))["jacobian/imaginary-part"]
+        >>> round(rotation(lambda u: turn @ u, torch.zeros(2))["jacobian/imaginary-part"], 6)
         0.5
     """
     rightmost = leading_eigenvalues(product, like, 1, "LR", _TOLERANCE, _RESTARTS)
