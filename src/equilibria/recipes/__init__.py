@@ -6,7 +6,7 @@ from ..data import DataSpec
 from ..errors import ConfigError, did_you_mean
 from . import adversarial, structured
 from .citations import citation
-from .recipe import For, Recipe
+from .row import For, Recipe
 
 RECIPES: dict[str, Recipe] = {row.name: row for row in (*adversarial.RECIPES, *structured.RECIPES)}
 """Every recipe by name."""

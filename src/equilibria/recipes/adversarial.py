@@ -23,7 +23,7 @@ from ..penalties import R1, R2, Clip, Dragan, GradientPenalty, InstanceNoise
 from ..play import Average
 from ..schedules import Bursts, Cosine, Decay, Linear
 from ..updates import Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
-from .recipe import Recipe
+from .row import Recipe
 
 _paired = TwoPlayer(
     objective=RelativisticPairing(),

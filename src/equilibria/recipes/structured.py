@@ -14,7 +14,7 @@ from ..objectives import NonSaturating
 from ..optimizers import SGD, Adam
 from ..play import Average
 from ..updates import Alternating
-from .recipe import For, Recipe
+from .row import For, Recipe
 
 _perceptrons = Auto(
     vector=MLPPair(depth=2, discriminator_depth=1, activation="relu"),

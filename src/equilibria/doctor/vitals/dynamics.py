@@ -17,6 +17,7 @@ Values = dict[str, float]
 Fed = tuple[Tensor, Tensor | None]
 _ROWS, _IMAGE_ROWS = 64, 32
 _TOLERANCE, _RESTARTS = 1e-2, 10
+_MOST = 200_000  # parameters: beyond it the products take longer than all check-ups of a run together
 
 
 def tail_index(sizes: Tensor, share: float = 0.1) -> float:
@@ -75,7 +76,7 @@ def turning(subject: Subject, chart: Chart) -> Values:
     equal rates: a penalty of the loop is not in it unless the losses hold it, nor what an optimiser makes of gradients.
 
     Raises:
-        ConfigError: the doctor was given no codes, or nothing of a player moves.
+        ConfigError: the doctor was given no codes, nothing of a player moves, or the networks are large.
         RuntimeError: an operation of the networks has no second derivative.
         ValueError: as in :func:`rotation`.
     """
@@ -84,6 +85,10 @@ def turning(subject: Subject, chart: Chart) -> Values:
     players = [_moving(net) for net in subject.networks.values()]
     if not all(players):
         raise ConfigError("a player has no parameter that moves", "look at requires_grad")
+    if (size := sum(p.numel() for own in players for p in own.values())) > _MOST:
+        raise ConfigError(
+            f"{size:,} parameters, and a diagnosis takes at most {_MOST:,}", "see equilibria.theory.spectra"
+        )
     at = torch.cat([p.reshape(-1).float() for own in players for p in own.values()]).requires_grad_()
     moved = _split(at, players)
     real, y = subject.batch(_IMAGE_ROWS if subject.real[0].numel() > 256 else _ROWS)
