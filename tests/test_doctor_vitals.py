@@ -282,6 +282,7 @@ LOGITS = {
     "the same, normed": Ending(lambda h: h, scale=0.05, offset=0.5, norm=True),
     "a sigmoid further in": nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1)),
     "a sigmoid that is not the last call": Ending(lambda h: 4 * torch.sigmoid(h) - 2),
+    "nothing but zeros": linear((0.0, 0.0)),
     "a rectifier": Ending(torch.relu, offset=0.5),
     "a hyperbolic tangent": Ending(torch.tanh),
 }

@@ -163,8 +163,8 @@ class Subject:
             last = [m for m in self.discriminator.modules() if not list(m.children())]
             ends = (bool(last) and isinstance(last[-1], nn.Sigmoid)) or self._sigmoid_is_last(x, y)
             inside = bool(((both >= 0) & (both <= 1)).all())
-            # Without a sigmoid in sight: one that is hidden saturates far away from the data. Mere luck does not.
-            saturated = float(((both < 1e-3) | (both > 1 - 1e-3)).float().mean()) > 0.05
+            # Without a sigmoid in sight: one that is hidden saturates far away from the data, at both ends.
+            saturated = all(float(end.float().mean()) > 0.02 for end in (both < 1e-3, both > 1 - 1e-3))
             self.probabilities = inside and (ends or saturated)
 
     def _sigmoid_is_last(self, x: Tensor, y: Tensor | None) -> bool:
