@@ -105,9 +105,13 @@ def figure(told: dict[str, Any], path: Path) -> None:
         for j, (value, unit) in enumerate((("seconds", "s a round"), ("megabytes", "MB above the start"))):
             own, points = axes[j * len(told) + i], one["points"]
             fitted, error = one["slopes"][value]
-            own.plot([p["n"] for p in points], [max(p[value], LEAST[value]) for p in points], "o-",
-                     color=PALETTE[j], label=f"slope {fitted:.2f} ± {error:.2f}")  # fmt: skip
+            shown = [max(p[value], LEAST[value]) for p in points]
+            told_as = f"slope {fitted:.2f} ± {error:.2f}"
+            own.plot([p["n"] for p in points], shown, "o-", color=PALETTE[j], label=told_as)
             logarithmic(own, x=True, y=True)
+            middle = math.sqrt(min(shown) * max(shown))  # at least two decades: a flat line is to look flat
+            reach = max(10.0, 2 * max(shown) / middle)
+            own.set_ylim(middle / reach, middle * reach)
             label(own, what, unit, f"{'memory' if j else 'time'} against {what}")
             legend(own)
     path.parent.mkdir(parents=True, exist_ok=True)
