@@ -295,8 +295,8 @@ def clocked(tensors: Tensors, seed: int, step: int = 0, time: float = 0.0) -> Dr
     device, dtype = (like.device, like.dtype) if like is not None else (None, None)
     return Draw(
         tensors,
-        torch.tensor(float(step), device=device, dtype=dtype),
-        torch.tensor(float(time), device=device, dtype=dtype),
+        torch.scalar_tensor(step, device=device, dtype=dtype),
+        torch.scalar_tensor(time, device=device, dtype=dtype),
         seed,
     )
 

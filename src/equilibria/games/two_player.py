@@ -12,7 +12,7 @@ from ..data import DataSpec
 from ..errors import DataError
 from ..examined import Examined
 from ..game import Batch, Contest, Draw, Game, Loss, Player, Tensors
-from ..networks import Head, Networks, advance_spectral_norms, one_hot
+from ..networks import Head, Networks, SpectralNorm, advance_spectral_norms, one_hot
 from ..objectives import NonSaturating, Objective
 from ..penalties import Clip, InstanceNoise, Penalty
 from ..records import record
@@ -81,6 +81,7 @@ class TwoPlayerGame(Game):
         self.generator, self.discriminator = generator, logits(discriminator)
         # One pass over both sides saves calls, which is what vectors cost; images cost arithmetic and gain nothing.
         self._rowwise = isinstance(discriminator, Head) and discriminator.rowwise and len(data.shape) == 1
+        self._normed = any(isinstance(part, SpectralNorm) for part in discriminator.modules())
         self.register_buffer("shift", torch.zeros(data.shape) if spec.standardise else None)
         self.register_buffer("scale", torch.ones(()) if spec.standardise else None)
         self.players = (
@@ -135,7 +136,7 @@ class TwoPlayerGame(Game):
         penalties = {f"penalty/{type(p).__name__}": p(contest, draw) for p in self.spec.penalties}
         real, fake = contest.scores("real"), contest.scores("fake")
         total = objective.discriminator(real, fake)
-        parts = {"score/real": real.mean(), "score/fake": fake.mean(), **penalties}
+        parts = {"score/real": real.detach().mean(), "score/fake": fake.detach().mean(), **penalties}
         for penalty in penalties.values():
             total = total + penalty
         return Loss(total, parts)
@@ -177,5 +178,5 @@ class TwoPlayerGame(Game):
         return made
 
     def after(self, player: str, draw: Draw, carry: Tensors) -> None:
-        if player == "discriminator":
+        if player == "discriminator" and self._normed:
             advance_spectral_norms(self.discriminator)
