@@ -41,12 +41,21 @@ def worker_of(launcher: subprocess.Popen[str], rank: int, run: Path, beyond: int
     raise AssertionError(launcher.communicate(timeout=60))
 
 
+def heard_from(process: int) -> set[str]:
+    """The addresses, as the kernel writes them, at which a process listens."""
+    held = {os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir()}
+    rows = [row.split() for kind in ("tcp", "tcp6") for row in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in held}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.ci_slow)])
 def test_one_process_stops_all_and_one_killed_ends_all_and_the_run_goes_on(tmp_path: Path, rank: int) -> None:
     run = tmp_path / "run"
     launcher = started(*ENDLESS, "--out", str(run), "--processes", "2")
-    os.kill(worker_of(launcher, 1, run, 0), signal.SIGTERM)
+    worker = worker_of(launcher, 1, run, 0)
+    assert heard_from(worker) and heard_from(worker) <= {"0100007F"}  # 127.0.0.1
+    os.kill(worker, signal.SIGTERM)
     said, told = launcher.communicate(timeout=60)
     assert launcher.returncode == 130 and "Stopped at round" in said, (said, told)
     stopped = newest(run)

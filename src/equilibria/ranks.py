@@ -1,8 +1,9 @@
 """The processes that play one run together: who they are, means over all of them, and what happens when one is gone.
 
 A process is told of the others by its environment (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``, ``MASTER_PORT``), as
-``torchrun``, ``accelerate launch`` and ``equilibria train --processes`` set it. All processes deal the same whole draw
-of a turn; each takes its rows, and :func:`mean` makes one gradient of theirs. Alone, every function here does nothing.
+``torchrun`` and ``accelerate launch`` set it; under ``equilibria train --processes`` they meet at a file instead, since
+torch's store listens to every network. All processes deal the same whole draw of a turn; each takes its rows, and
+:func:`mean` makes one gradient of theirs. Alone, every function here does nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ from torch.distributed.rendezvous import rendezvous
 from .errors import ConfigError, EquilibriaError, RunError
 
 PATIENCE = timedelta(minutes=30)  # the others wait while the first one judges, draws and writes
+MEETING = "EQUILIBRIA_MEETING"  # a file that the processes of one machine meet at, in place of an address
 _NEEDED = ("RANK", "MASTER_ADDR", "MASTER_PORT")
 _ROLL_CALL = 3.0  # seconds in which the processes that are left say so
 
@@ -80,7 +83,8 @@ def announced() -> Ranks:
     count = os.environ.get("WORLD_SIZE", "1")
     if count == "1":
         return ALONE
-    missing = [name for name in _NEEDED if name not in os.environ]
+    needed = ("RANK",) if MEETING in os.environ else _NEEDED
+    missing = [name for name in needed if name not in os.environ]
     if missing:
         raise ConfigError(
             f"WORLD_SIZE is {count} and {missing[0]} is not set",
@@ -133,16 +137,23 @@ def _meet(wanted: Ranks) -> None:
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"
     try:
-        _store = _store or next(iter(rendezvous("env://")))[0]
+        _store = _store or _opened(wanted)
         _met += 1  # each meeting has its own names in the store: those of the last would lead to closed doors
         own = PrefixStore(f"equilibria/{_met}", _store)
         dist.init_process_group(backend, store=own, rank=wanted.rank, world_size=wanted.count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
-        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        where = os.environ.get(MEETING) or f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise RunError(
             f"process {wanted.rank} of {wanted.count} did not meet the others at {where} ({_first_line(error)})",
             "start all of them, with one address that each can reach",
         ) from error
+
+
+def _opened(wanted: Ranks) -> Store:
+    file = os.environ.get(MEETING)
+    way = "env://" if file is None else f"{Path(file).as_uri()}?rank={wanted.rank}&world_size={wanted.count}"
+    store: Store = next(iter(rendezvous(way)))[0]
+    return store
 
 
 @contextmanager

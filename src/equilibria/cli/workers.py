@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ Count = Annotated[
 ]
 _STARTED = "import sys; sys.argv[0] = 'equilibria'; from equilibria.cli import main; sys.exit(main())"
 _STOPPED = 130
+_MEETING = "EQUILIBRIA_MEETING"  # as in ranks.py, whose import would cost a second
 _GRACE = 60.0  # seconds for the others to end by themselves when one has failed
 _LINES = 20
 
@@ -67,40 +67,40 @@ def launch(words: list[str], count: int, gpus: bool = True) -> int:
 
     The first one speaks. What another says is shown when it was the first to fail. Signals are handed on.
     """
-    environment = _environment(count, gpus)
     said: list[IO[bytes] | None] = [None, *(tempfile.TemporaryFile() for _ in range(count - 1))]  # noqa: SIM115
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _STARTED, *words],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdin=subprocess.DEVNULL,
-            stdout=None if rank == 0 else subprocess.DEVNULL,
-            stderr=said[rank],
-            start_new_session=True,  # Ctrl-C reaches each once, through us: a second one would interrupt at once
-        )
-        for rank in range(count)
-    ]
-    try:
-        first = _watched(workers)
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
+    with tempfile.TemporaryDirectory(prefix="equilibria-") as folder:
+        environment = _environment(count, gpus, os.path.join(folder, "meeting"))
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-c", _STARTED, *words],
+                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdin=subprocess.DEVNULL,
+                stdout=None if rank == 0 else subprocess.DEVNULL,
+                stderr=said[rank],
+                start_new_session=True,  # Ctrl-C reaches each once, through us: a second one would interrupt at once
+            )
+            for rank in range(count)
+        ]
+        try:
+            first = _watched(workers)
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
     if first is not None:
         _explain(first, workers[first].returncode, said)
     return max(1 if worker.returncode < 0 else worker.returncode for worker in workers)
 
 
-def _environment(count: int, gpus: bool) -> dict[str, str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def _environment(count: int, gpus: bool, meeting: str) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    told = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
+    told = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), _MEETING: meeting}
+    if sys.platform == "linux":
+        told["GLOO_SOCKET_IFNAME"] = "lo"  # nobody else's business
     if not gpus:
         told["CUDA_VISIBLE_DEVICES"] = ""
     own_threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores // count)))
-    return {**os.environ, **told, "MASTER_PORT": str(port), "OMP_NUM_THREADS": own_threads}
+    return {**os.environ, **told, "OMP_NUM_THREADS": own_threads}
 
 
 def _watched(workers: list[subprocess.Popen[bytes]]) -> int | None:
