@@ -34,6 +34,8 @@ VITALS: dict[str, Vital] = {
     "samples/spread": Vital("ratio", "median distance of pairs of samples over that of pairs of real rows"),
     "samples/coverage": Vital("ratio", "coverage over that of a perfect sampler", "Naeem et al. 2020"),
     "samples/precision": Vital("ratio", "precision over that of real rows", "Kynkäänniemi et al. 2019"),
+    "samples/recall": Vital("ratio", "recall over that of real rows", "Kynkäänniemi et al. 2019"),
+    "samples/density": Vital("ratio", "density over that of real rows", "Naeem et al. 2020"),
     "samples/size": Vital("ratio", "root mean square of samples over that of real rows, around the real mean"),
     "samples/low": Vital("value", "smallest entry of the samples"),
     "samples/high": Vital("value", "largest entry of the samples"),
@@ -43,6 +45,11 @@ VITALS: dict[str, Vital] = {
     "samples/at-edge": Vital("share", "entries of samples within 0.5 % of the range's ends"),
     "real/at-edge": Vital("share", "entries of real rows at the same ends"),
     "samples/duplicates": Vital("share", "samples that are near copies of another", "Arora & Zhang 2018"),
+    "samples/support": Vital(
+        "samples",
+        "number of distinct samples by the birthday test, lower end of its 95 % interval",
+        "Arora & Zhang 2018",
+    ),
     "samples/dimension": Vital(
         "dimensions", "intrinsic dimension of the samples (two nearest neighbours)", "Facco et al. 2017"
     ),
@@ -53,6 +60,19 @@ VITALS: dict[str, Vital] = {
     "cells/covered": Vital("share", "cells that the samples fill"),
     "latent/dependence": Vital("ratio", "how far a sample moves when only its code changes, over the data's spread"),
     "latent/own-noise": Vital("ratio", "how far a sample moves when only the network's own noise changes"),
+    "latent/stretch": Vital(
+        "data rms per unit", "largest singular value of the generator's Jacobian in its code", "Odena et al. 2018", 3
+    ),
+    "latent/rank": Vital("directions", "(sum s^2)^2 / sum s^4 of those singular values s", "", 3),
+    "latent/conditioning": Vital(
+        "ratio", "largest over the k-th of those, k the data's dimension or the code's", "Odena et al. 2018", 3
+    ),
+    "noise/inseparable": Vital(
+        "data rms",
+        "least Gaussian noise on both sides under which the probe's AUC is below 0.6",
+        f"{_AB}, section 3",
+        3,
+    ),
     "label/agreement": Vital("share", "samples whose nearest real rows have the label asked for"),
     "label/chance": Vital("share", "agreement of labels that are ignored"),
     "scores/auc": Vital("probability", "the discriminator ranks a real row above a generated one"),
@@ -80,6 +100,7 @@ VITALS: dict[str, Vital] = {
     ),
     "gradient/snr": Vital("ratio", "squared norm of the mean gradient over its variance between batches of 64"),
     "gradient/step-snr": Vital("ratio", "the same for the loop's own steps, from Adam's or RMSprop's second moment"),
+    "gradient/reach": Vital("share", "trainable tensors of the generator that a gradient other than zero reaches"),
     "gradient/agreement": Vital(
         "cosine", "between the gradient of the loop's last batch, as left, and the mean of 6 draws"
     ),
@@ -94,10 +115,14 @@ VITALS: dict[str, Vital] = {
     "motion/discriminator": Vital("per step", "the same for the discriminator"),
     "motion/turn-generator": Vital("cosine", "between the generator's last two displacements", "Berard et al. 2020"),
     "motion/turn-discriminator": Vital("cosine", "between the discriminator's last two displacements"),
+    "motion/path-generator": Vital("cosine", "between the way come since the start and the last displacement"),
+    "motion/path-discriminator": Vital("cosine", "the same for the discriminator"),
     "size/generator": Vital("ratio", "norm of the generator's parameters over that at the start"),
     "size/discriminator": Vital("ratio", "the same for the discriminator"),
     "units/dead-generator": Vital("share", "rectifier units of the generator that are zero for every sample"),
     "units/dead-discriminator": Vital("share", "the same for the discriminator, over real and generated rows"),
+    "units/activity-generator": Vital("root mean square", "largest output of a layer with parameters"),
+    "units/activity-discriminator": Vital("root mean square", "the same for the discriminator"),
     "wiring/still-generator": Vital("0 or 1", "no parameter of the generator has moved since the start"),
     "wiring/still-discriminator": Vital("0 or 1", "no parameter of the discriminator has moved since the start"),
     "wiring/unmoved-generator": Vital("share", "entries of the generator's parameters that equal those at the start"),

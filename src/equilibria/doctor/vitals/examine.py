@@ -15,7 +15,7 @@ from ...theory.supports import two_nn_dimension
 from ..chart import Chart, Checkup, Memory
 from ..space import Space
 from ..subject import Subject
-from . import dynamics, players, samples, wiring
+from . import dynamics, latent, players, samples, wiring
 
 _ROWS, _IMAGE_ROWS = 512, 256
 
@@ -39,7 +39,8 @@ def facts_of(subject: Subject, space: Space) -> dict[str, float]:
     facts["real/spread-within"] = samples.spread_within(z, subject.labels)
     facts["floor/distance"] = space.sliced(a, b)
     if len(b) > 8:
-        facts["real/precision"] = neighbours(b, a, 5).precision
+        perfect = neighbours(b, a, 5)
+        facts |= {f"real/{name}": getattr(perfect, name) for name in ("precision", "recall", "density")}
     try:
         facts["real/dimension"] = two_nn_dimension(z[:1000].double())
     except ValueError:
@@ -62,14 +63,12 @@ def examine(
     with subject.undisturbed(mix(step, 1)):
         n = rows_for(subject)
         x, y = subject.batch(n) if fed is None else _rows(subject, fed, n)
-        with torch.no_grad(), wiring.watched_units(subject) as dead:
+        with torch.no_grad(), wiring.watched_units(subject) as units:
             fake, label = _made(subject, n)
             h = torch.cat([subject.score(x, y), subject.score(fake, label)])
         found, notes = wiring.numbers(subject, fake, h)
         values |= found
-        for player, shares in dead.items():
-            if shares:
-                values[f"units/dead-{player}"] = max(shares)
+        values |= units
         found, arrays = samples.where(x, fake, chart, mix(step, 2))
         values |= found | samples.ranges(x, fake)
         if values["numbers/outputs"] + values["numbers/parameters"] == 0:
@@ -107,6 +106,12 @@ def deeper(subject: Subject, chart: Chart, step: int) -> tuple[dict[str, float],
             found |= dynamics.turning(subject, chart)
         except (EquilibriaError, RuntimeError, ValueError) as error:
             words["rotation against contraction"] = _in_one_line(error)
+    with subject.undisturbed(mix(step, 6)):
+        for look in (latent.inseparable, latent.stretch):
+            try:
+                found |= look(subject, chart)
+            except (EquilibriaError, RuntimeError, ValueError):  # codes that are no vectors, or too many
+                continue
     return found, words
 
 

@@ -101,6 +101,8 @@ def pulls(subject: Subject, chart: Chart, real: Tensor, y: Tensor | None) -> Val
         "gradient/snr": signal / max(noise, 1e-30),
         "gradient/burst": float(norms.max() / norms.median().clamp(min=1e-30)),
     }
+    reached = [bool(part.any()) for part in torch.split(mean, [p.numel() for p in wanted])]
+    values["gradient/reach"] = sum(reached) / len(reached)
     left = flat_gradients(subject.generator)
     if left is not None and left.shape == mean.shape and float(left.norm()) and float(mean.norm()):
         values["gradient/agreement"] = float(F.cosine_similarity(left, mean, dim=0))

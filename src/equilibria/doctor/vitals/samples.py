@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ...metrics.neighbours import expected_coverage, memorisation
+from ...metrics.neighbours import birthday, expected_coverage, memorisation
 from ...metrics.neighbours import neighbours as neighbours_of
 from ...theory.supports import two_nn_dimension
 from ..chart import Chart
@@ -40,6 +40,8 @@ def where(real: Tensor, fake: Tensor, chart: Chart, seed: int) -> tuple[Values, 
         "samples/spread": spread(b) / max(spread(a), 1e-12),
         "samples/coverage": found.coverage / expected_coverage(len(a), len(b), _K),
         "samples/precision": found.precision / max(chart.facts.get("real/precision", 1.0), 1e-6),
+        "samples/recall": found.recall / max(chart.facts.get("real/recall", 1.0), 1e-6),
+        "samples/density": found.density / max(chart.facts.get("real/density", 1.0), 1e-6),
         "samples/size": float(b.square().mean().sqrt() / a.square().mean().sqrt().clamp(min=1e-12)),
         "cells/missing": float(expected[rare].sum()),
         "cells/covered": float((~rare & (expected > 0)).sum()) / max(int((expected > 0).sum()), 1),
@@ -95,6 +97,8 @@ def diversity(fake: Tensor, chart: Chart) -> Values:
     near = chart.facts.get("real/nearest", 0.0)
     gaps = torch.cdist(z, z) + 1e9 * torch.eye(len(z))
     values = {"samples/duplicates": float((gaps.min(1).values < 0.01 * near).float().mean()) if near > 0 else math.nan}
+    if near > 0:
+        values["samples/support"] = birthday(z, 0.01 * near).support_at_least
     try:
         values["samples/dimension"] = two_nn_dimension(z.double())
     except ValueError:  # all rows alike

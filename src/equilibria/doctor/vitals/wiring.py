@@ -61,6 +61,9 @@ def motion(subject: Subject, memory: Memory, chart: Chart, step: int) -> Values:
         values[f"wiring/unmoved-{player}"] = (
             float((now == start)[trained].float().mean()) if bool(trained.any()) else 0.0
         )
+        gone = last - start
+        if float(gone.norm()) and float(step_taken.norm()):
+            values[f"motion/path-{player}"] = cosine(gone, step_taken)
         before = memory.moved.get(player)
         if before is not None and float(before.norm()) and float(step_taken.norm()):
             values[f"motion/turn-{player}"] = cosine(before, step_taken)
@@ -215,21 +218,40 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 
 @contextmanager
-def watched_units(subject: Subject) -> Iterator[dict[str, list[float]]]:
-    """Count, inside, the units of rectifiers that are zero for every row; the hooks are gone afterwards."""
-    found: dict[str, list[float]] = {player: [] for player in PLAYERS}
+def watched_units(subject: Subject) -> Iterator[Values]:
+    """Watch the layers work: the hooks are gone afterwards, and the dictionary holds what they saw.
+
+    ``units/dead-*`` is the largest share, over rectifiers, of units that are zero for every row; ``units/activity-*``
+    the largest root mean square of what a layer with parameters puts out.
+    """
+    found: Values = {}
     handles = []
 
-    def watch(player: str) -> Callable[[nn.Module, object, Tensor], None]:
-        def look(module: nn.Module, given: object, out: Tensor) -> None:
+    def keep(name: str, value: float) -> None:
+        found[name] = max(value, found.get(name, 0.0))
+
+    def dead(player: str) -> Callable[[nn.Module, object, object], None]:
+        def look(module: nn.Module, given: object, out: object) -> None:
             if isinstance(out, Tensor) and out.dim() > 1 and len(out) >= 32:
-                active = (out.detach() > 0).flatten(2).any(2).any(0) if out.dim() > 2 else (out.detach() > 0).any(0)
-                found[player].append(1 - float(active.float().mean()))
+                fires = out.detach() > 0
+                active = fires.flatten(2).any(2).any(0) if out.dim() > 2 else fires.any(0)
+                keep(f"units/dead-{player}", 1 - float(active.float().mean()))
+
+        return look
+
+    def active(player: str) -> Callable[[nn.Module, object, object], None]:
+        def look(module: nn.Module, given: object, out: object) -> None:
+            if isinstance(out, Tensor) and out.is_floating_point() and out.numel():
+                keep(f"units/activity-{player}", float(out.detach().float().square().mean().sqrt()))
 
         return look
 
     for player, net in subject.networks.items():
-        handles += [m.register_forward_hook(watch(player)) for m in net.modules() if isinstance(m, nn.ReLU)]
+        for module in net.modules():
+            if isinstance(module, nn.ReLU):
+                handles.append(module.register_forward_hook(dead(player)))
+            elif module._parameters and not module._modules:
+                handles.append(module.register_forward_hook(active(player)))
     try:
         yield found
     finally:
