@@ -23,12 +23,12 @@ from typing import Any
 
 import torch
 
+from equilibria.bench import ours
 from equilibria.data import Dataset, load
 from equilibria.errors import EquilibriaError
 from equilibria.game import Loss
 from equilibria.play import Play
 from equilibria.recipes import RECIPES, Recipe
-from equilibria.seeding import reseed
 from equilibria.training import fit, hooks
 from equilibria.training.checkups import Checkups, Site
 
@@ -58,25 +58,9 @@ class Timed:
     def close(self, play: Play) -> None: ...
 
 
-def play_of(row: Recipe, data: Dataset, rounds: int) -> Play:
-    """A fresh play of the recipe."""
-    reseed(0)
-    game = row.game.build(row.networks, data.spec)
-    play = Play(
-        game,
-        row.update,
-        {p.name: row.optimizer_of(p.name) for p in game.players},
-        lambda seed, turn: data.batch(row.batch, seed, turn),
-        horizon=rounds,
-        averages=row.averages,
-    )
-    play.prepare()
-    return play
-
-
 def measure(row: Recipe, data: Dataset, rounds: int, folder: Path, blocks: int = 40) -> dict[str, float]:
     """Seconds of both sides, of the hook, and of single check-ups; the networks of both sides have to end the same."""
-    alone, seen = play_of(row, data, rounds), play_of(row, data, rounds)
+    alone, seen = (ours.played(row, data, horizon=rounds) for _ in range(2))
     for play in (alone, seen):
         play.advance(3)  # what torch loads and allocates at first
     hook = Checkups(Site(folder, data, rounds, hooks.Log(folder / "metrics.jsonl", 1)), seen)

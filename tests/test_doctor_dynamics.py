@@ -21,6 +21,7 @@ from equilibria.doctor.objective import declared
 from equilibria.doctor.subject import Subject
 from equilibria.doctor.vitals import deeper
 from equilibria.doctor.vitals.dynamics import rotation, tail_index, turning
+from test_doctor_vitals import Shift
 
 # The tail ------------------------------------------------------------------------------------------------------------
 
@@ -49,15 +50,6 @@ def test_a_tail_that_says_nothing_is_no_number() -> None:
     assert tail_index(torch.full((100,), 0.3)) == math.inf
     assert math.isnan(tail_index(torch.zeros(100))) and math.isnan(tail_index(torch.rand(12)))
     assert math.isnan(tail_index(torch.tensor([math.nan, *[1.0] * 99])))
-
-
-class Shift(nn.Module):
-    def __init__(self, by: Tensor) -> None:
-        super().__init__()
-        self.by = nn.Parameter(by.clone())
-
-    def forward(self, z: Tensor) -> Tensor:
-        return z + self.by
 
 
 class Scored(nn.Module):

@@ -23,7 +23,6 @@ from .sessions import Session
 from .training import Hook, Settings, checkpoint, fit, progress
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _ROUNDING = 1e-2  # of one round's step in float32, relative; what an ensemble plays wrongly is far above it
 
 
@@ -60,7 +59,7 @@ def unfit(row: Recipe, data: Dataset, settings: Settings) -> str:
             games.append(row.game.build(row.networks, data.spec, {}).to(settings.where()))
     if any(isinstance(part, _CONVOLUTIONS) for part in games[0].modules()):
         return "networks that convolve gain nothing side by side"
-    if any(isinstance(part, _DROPOUT) and part.p > 0 for part in games[0].modules()):
+    if any(isinstance(part, processes.DROPOUT) and part.p > 0 for part in games[0].modules()):
         return "dropout has other masks side by side than alone"
     try:
         apart = _apart(games, row, batches)

@@ -31,7 +31,7 @@ from .training import Settings, checkups, disk, fit, hooks
 L = TypeVar("L", bound=Live)
 _ROUNDING = 1e-6  # of gradients in float64, relative: what is not a mean over rows is far above it
 _AWAY = 0.02  # standard deviation of what is added to parameters: at the start some terms' gradients are zero
-_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _NATIVE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -141,7 +141,7 @@ def refuse_unfit(play: Play) -> None:
     """
     here = ranks.here()
     game = copy.deepcopy(play.game).double()
-    dropped = [layer for layer in game.modules() if isinstance(layer, _DROPOUT) and layer.p > 0]
+    dropped = [layer for layer in game.modules() if isinstance(layer, DROPOUT) and layer.p > 0]
     for layer in dropped:
         layer.p = 0.0
     with own_randomness():

@@ -62,7 +62,7 @@ class Run:
             DataError: its source is gone.
         """
         if self.given is None:
-            self.given = _data_again(self.path, self.info, None).to(self.play.device)
+            self.given = data_again(self.path, self.info, None).to(self.play.device)
         return self.given
 
     def sample(self, n: int, labels: Tensor | Sequence[int] | None = None, seed: int = 0) -> Tensor:
@@ -247,7 +247,7 @@ def write_report(path: Path, data: Dataset | None = None) -> Path:
     info, real = runfolder.read(path), None
     if info["data"]["spec"].get("kind") == "vector":
         with suppress(EquilibriaError):  # a report without real points is a report
-            real = (data or _data_again(path, info, None)).take(2000)["x"].cpu()
+            real = (data or data_again(path, info, None)).take(2000)["x"].cpu()
     try:
         return render(path, bibtex=cite(path), real=real)
     except OSError as error:
@@ -330,7 +330,7 @@ def opened(
     spec = runfolder.part(path, info["data"]["spec"], DataSpec)
     game = _game_again(path, info, row, spec, modules)
     where = replace(settings, device="auto" if reading else device or settings.device).where()
-    given = None if reading and data is None else _data_again(path, info, data).to(where)
+    given = None if reading and data is None else data_again(path, info, data).to(where)
     horizon, seed = int(info["horizon"]), int(info["seed"])
     game = engine.placed(game, where, settings)
     play = _play(row, game, lambda own, turn: run.data.batch(row.batch, own, turn), seed, horizon, settings)
@@ -363,7 +363,8 @@ def _restored(run: Run) -> checkpoint.Saved | None:
     return saved
 
 
-def _data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
+def data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
+    """The data that a folder's ``info`` tells of, or the same data given again; refused where it is not the same."""
     was = info["data"]
     if given is None and was["source"] is None:
         raise RunError(f"the data of {path} was given in Python and is not kept with the run", "pass data= again")

@@ -20,7 +20,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from . import beside, ranks, runfolder, runs
-from .data import DataOptions, Dataset, load
+from .data import Dataset, load
 from .errors import ConfigError, DataError, EquilibriaError, RunError
 from .recipes import Recipe, default_for
 from .recipes import recipe as named
@@ -144,15 +144,7 @@ def resume_seeds(path: str | Path, data: Any = None) -> Seeds:
         RunError: no such folder, it is damaged, or the data is not what it was.
     """
     folder = Path(path)
-    was = read(folder)["data"]
-    if data is None and was["source"] is None:
-        raise RunError(f"the data of {folder} was given in Python and is not kept", "pass data= again")
-    options = runfolder.part(folder, was["options"], DataOptions)
-    given = was["source"] if data is None else data
-    dataset = given if isinstance(given, Dataset) else load(given, options=options)
-    if dataset.fingerprint() != was["fingerprint"]:
-        raise RunError(f"the data is not what {folder} was trained on", "give the same data")
-    return _carry_out(folder, dataset)
+    return _carry_out(folder, runs.data_again(folder, read(folder), data))
 
 
 def holds_seeds(path: Path) -> bool:

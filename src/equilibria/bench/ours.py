@@ -25,6 +25,7 @@ def played(
     settings: Settings = CAREFUL,
     modules: Callable[[], Mapping[str, nn.Module]] = dict,
     seed: int = 0,
+    horizon: int = HORIZON,
 ) -> Play:
     """The recipe's play as a run would make it, without a folder and with nobody looking."""
     reseed(seed)
@@ -36,7 +37,7 @@ def played(
         {p.name: row.optimizer_of(p.name) for p in game.players},
         lambda own, turn: data.batch(row.batch, own, turn),
         seed=seed,
-        horizon=HORIZON,
+        horizon=horizon,
         averages=row.averages,
         precision=settled.precision,
     )

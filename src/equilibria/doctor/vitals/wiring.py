@@ -151,10 +151,9 @@ def gain(subject: Subject, memory: Memory, real: Fed, fake: Fed) -> Values:
         if subject.codes is not None and subject.sampler is None:
             codes = subject.deal(len(fake[0]))
             faced.append((subject.make(codes, then["generator"]), codes[1]))
+        new, old = subject.score(*real), subject.score(*real, then["discriminator"])
         differences = [
-            auc(subject.score(*real), subject.score(*rows))
-            - auc(subject.score(*real, then["discriminator"]), subject.score(*rows, then["discriminator"]))
-            for rows in faced
+            auc(new, subject.score(*rows)) - auc(old, subject.score(*rows, then["discriminator"])) for rows in faced
         ]
     return {"wiring/gain": sum(differences) / len(differences)}
 
