@@ -26,11 +26,13 @@ from equilibria.game import (
     pure,
     state_of,
 )
+from equilibria.launch import Replay
 from equilibria.optimizers import SGD, Adam, OptimizerSpec
 from equilibria.play import Play, Rule
 from equilibria.seeding import reseed
 from equilibria.theory.nash import nikaido_isoda
 from equilibria.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
+from taping import Tape
 
 Make = Callable[[int], tuple[Game, Batches]]
 Tensors = dict[str, Tensor]
@@ -253,6 +255,22 @@ def makes_fakes(game: Game, player: str, draw: Draw) -> bool:
     return any(g is not None for g in grads)
 
 
+def a_recorded_turn_is_the_turn(make: Make) -> None:
+    """Replaying a turn that was recorded gives the numbers of playing it, under every rule: nothing that changes from
+    turn to turn is decided outside the draw, the parameters and the state written in place."""
+    for name, rule in RULES.items():
+        tape = Tape()
+        played, replayed = started(make, rule=rule), started(make, rule=rule)
+        replayed.launch = Replay(tape)
+        for _ in range(6):
+            losses, again = played.advance(), replayed.advance()
+            for who, loss in losses.items():
+                assert torch.equal(loss.total, again[who].total), f"{name}: another loss for '{who}'"
+                assert same(loss.parts, again[who].parts), f"{name}: other parts for '{who}'"
+        assert same(played.tensors(), replayed.tensors()), f"{name}: other tensors after six rounds"
+        assert tape.recorded == len(replayed.launch.told), f"{name}: {replayed.launch.told}"
+
+
 CHECKS: dict[str, Callable[[Make], None]] = {
     check.__name__: check
     for check in (
@@ -266,6 +284,7 @@ CHECKS: dict[str, Callable[[Make], None]] = {
         a_check_up_leaves_no_trace,
         samples_are_a_function_of_the_seed,
         a_contest_is_higher_for_more_real,
+        a_recorded_turn_is_the_turn,
     )
 }
 

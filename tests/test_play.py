@@ -42,7 +42,7 @@ class Duel(Game):
         fake = self.tell(self.sample(draw)).mean()
         if player == "maker":
             return Loss(-fake)
-        return Loss(fake - self.tell(draw["real"]).mean() + 0.01 * self.turns, {}, {"one": torch.ones(())})
+        return Loss(fake - self.tell(draw["real"]).mean() + 0.01 * self.turns, {}, {"one": torch.ones_like(self.turns)})
 
     def sample(self, draw: Draw) -> Tensor:
         made: Tensor = self.make(draw["latent"])

@@ -22,15 +22,19 @@ import pytest
 import torch
 
 import battery
+from equilibria import optimizers
 from equilibria.data import Dataset, load
 from equilibria.errors import ConfigError, EquilibriaError
 from equilibria.game import Batches, Game, gradients
+from equilibria.launch import Replay
 from equilibria.networks import Networks
+from equilibria.optimizers import RMSprop
 from equilibria.play import Play
 from equilibria.recipes import DEFAULTS, RECIPES, Recipe, citation, default_for, recipe
 from equilibria.records import decode, encode, is_record
 from equilibria.schedules import Bursts
 from equilibria.seeding import reseed
+from taping import Tape
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).with_name("golden_recipes.json")
@@ -125,6 +129,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(name: str) -> No
         states.append(battery.copied(play.tensors()))
     assert battery.same(states[0], states[1])
     assert not battery.same(states[0], states[2])
+
+
+@EVERY
+def test_a_recorded_run_has_the_numbers_of_the_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not any(isinstance(spec, RMSprop) for spec in playing(name).specs.values()):  # torch's takes none on a CPU
+        monkeypatch.setattr(optimizers, "_unset", lambda parameters: torch.ones(()))
+    tape = Tape()
+    played, replayed = playing(name), playing(name)
+    replayed.launch = Replay(tape)
+    for _ in range(6):
+        losses, again = played.advance(), replayed.advance()
+        assert all(torch.equal(loss.total, again[who].total) for who, loss in losses.items())
+    assert battery.same(played.tensors(), replayed.tensors())
+    assert set(replayed.launch.told.values()) == {"recorded"} and tape.recorded == len(replayed.launch.told)
 
 
 @EVERY

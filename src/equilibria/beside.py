@@ -152,6 +152,7 @@ def _ensemble(seeds: list[int], plays: list[Play]) -> Play:
         horizon=first.horizon,
         averages=first.averages,
         precision=first.precision,
+        launch=first.launch.another(),
     )
 
 

@@ -14,6 +14,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from .errors import ConfigError
 from .game import Batch, Draw, Game, Loss, Tensors
 from .networks import Frozen
+from .seeding import own_randomness
 
 
 class Ensemble(Game):
@@ -102,11 +103,10 @@ class Ensemble(Game):
         return shared or (name.startswith("opt/") and name.endswith("/step"))
 
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
-        start = torch.get_rng_state()
         dealt = []
         for i in range(len(self.seeds)):
-            torch.set_rng_state(start)
-            dealt.append(self.lone(i).codes(n, labels))
+            with own_randomness():  # the same codes for every member
+                dealt.append(self.lone(i).codes(n, labels))
         return {name: torch.stack([d[name] for d in dealt]) for name in dealt[0]}
 
     def loss(self, player: str, draw: Draw) -> Loss:
@@ -124,7 +124,7 @@ class Ensemble(Game):
 
         def settle(game: Callable[..., Any], own: Draw, handed: Tensors) -> Tensor:
             game("after", player, own, handed)
-            return torch.zeros(())
+            return own.step
 
         self._each(settle, draw, carry)
 

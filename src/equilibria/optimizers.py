@@ -26,7 +26,9 @@ class OptimizerSpec(ABC):
         """The optimiser of torch for these parameters."""
 
     @abstractmethod
-    def differentiable_step(self, value: Tensor, grad: Tensor, memory: Tensors, lr: float) -> tuple[Tensor, Tensors]:
+    def differentiable_step(
+        self, value: Tensor, grad: Tensor, memory: Tensors, lr: float | Tensor
+    ) -> tuple[Tensor, Tensors]:
         """One step on one tensor as a differentiable function: the new value and the new memory.
 
         ``memory`` holds the entries of torch's optimiser state for that parameter; empty at the start.
@@ -40,6 +42,16 @@ class OptimizerSpec(ABC):
 def _check_rate(lr: float | Schedule) -> None:
     if isinstance(lr, (int, float)) and not 0 < lr < float("inf"):
         raise ConfigError(f"lr={lr}", "use a positive number, for example 2e-4")
+
+
+def _unset(parameters: Sequence[nn.Parameter]) -> float | Tensor:
+    """The rate until a play sets it. On a GPU a tensor: a recorded step reads it where it lies."""
+    device = parameters[0].device
+    return torch.ones((), device=device) if device.type == "cuda" else 1.0
+
+
+def _recordable(parameters: Sequence[nn.Parameter]) -> bool:
+    return all(p.device.type == "cuda" for p in parameters)
 
 
 def _fused(parameters: Sequence[nn.Parameter]) -> bool:
@@ -69,11 +81,20 @@ class Adam(OptimizerSpec):
 
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
         first, second = self.betas
-        return torch.optim.Adam(parameters, lr=1.0, betas=(first, second), eps=self.eps, fused=_fused(parameters))
+        return torch.optim.Adam(
+            parameters,
+            lr=_unset(parameters),
+            betas=(first, second),
+            eps=self.eps,
+            fused=_fused(parameters),
+            capturable=_recordable(parameters),
+        )
 
-    def differentiable_step(self, value: Tensor, grad: Tensor, memory: Tensors, lr: float) -> tuple[Tensor, Tensors]:
+    def differentiable_step(
+        self, value: Tensor, grad: Tensor, memory: Tensors, lr: float | Tensor
+    ) -> tuple[Tensor, Tensors]:
         first, second = self.betas
-        step = memory.get("step", torch.zeros(())).to(value) + 1
+        step = memory.get("step", torch.zeros((), device=value.device)).to(value) + 1
         mean = memory.get("exp_avg", torch.zeros_like(value)) * first + (1 - first) * grad
         square = memory.get("exp_avg_sq", torch.zeros_like(value)) * second + (1 - second) * grad.square()
         root = torch.sqrt(square / (1 - second**step) + self.eps**2)
@@ -95,9 +116,11 @@ class SGD(OptimizerSpec):
         _check_rate(self.lr)
 
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=1.0, momentum=self.momentum, fused=_fused(parameters))
+        return torch.optim.SGD(parameters, lr=_unset(parameters), momentum=self.momentum, fused=_fused(parameters))
 
-    def differentiable_step(self, value: Tensor, grad: Tensor, memory: Tensors, lr: float) -> tuple[Tensor, Tensors]:
+    def differentiable_step(
+        self, value: Tensor, grad: Tensor, memory: Tensors, lr: float | Tensor
+    ) -> tuple[Tensor, Tensors]:
         kept = memory.get("momentum_buffer")
         push = grad if kept is None or not self.momentum else self.momentum * kept + grad
         return value - lr * push, {"momentum_buffer": push}
@@ -120,8 +143,17 @@ class RMSprop(OptimizerSpec):
         _check_rate(self.lr)
 
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.RMSprop(parameters, lr=1.0, alpha=self.alpha, eps=self.eps, foreach=True)
+        return torch.optim.RMSprop(
+            parameters,
+            lr=_unset(parameters),
+            alpha=self.alpha,
+            eps=self.eps,
+            foreach=True,
+            capturable=_recordable(parameters),
+        )
 
-    def differentiable_step(self, value: Tensor, grad: Tensor, memory: Tensors, lr: float) -> tuple[Tensor, Tensors]:
+    def differentiable_step(
+        self, value: Tensor, grad: Tensor, memory: Tensors, lr: float | Tensor
+    ) -> tuple[Tensor, Tensors]:
         square = memory.get("square_avg", torch.zeros_like(value)) * self.alpha + (1 - self.alpha) * grad.square()
         return value - lr * grad / torch.sqrt(square + self.eps**2), {"square_avg": square}

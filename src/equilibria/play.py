@@ -14,6 +14,7 @@ from torch.func import functional_call
 from . import ranks
 from .errors import ConfigError, RunError
 from .game import Batches, Draw, Game, Loss, clocked
+from .launch import Kernels, Launch
 from .optimizers import OptimizerSpec
 from .records import record
 from .schedules import Clock, Schedule, value_at
@@ -54,6 +55,7 @@ class Play:
         seed: the run's seed; all randomness is a function of it and the turn.
         horizon: rounds that schedules count as the whole run.
         averages: which players are averaged, and how.
+        launch: how turns reach the device.
     """
 
     game: Game
@@ -67,6 +69,7 @@ class Play:
     round: int = 0
     turn: int = 0
     memory: Tensors = field(default_factory=dict)
+    launch: Launch = field(default_factory=Kernels)
 
     def __post_init__(self) -> None:
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -150,7 +153,22 @@ class Play:
         for name, optimizer in self.optimizers.items():
             rate = self.specs[name].rate(clock)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
+
+    def rate(self, player: str) -> float | Tensor:
+        """A player's learning rate in this round; a tensor where the optimiser holds one."""
+        rate: float | Tensor = self.optimizers[player].param_groups[0]["lr"]
+        return rate
+
+    @torch.no_grad()
+    def remember(self, who: str, block: Tensors) -> None:
+        """Keep tensors in ``memory`` as ``who/name``, in place of what is kept there."""
+        for name, value in block.items():
+            kept = self.memory.setdefault(f"{who}/{name}", torch.empty_like(value))
+            kept.copy_(value)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -247,6 +265,7 @@ class Play:
                     optimizer.state[parameter] = {k: _like(v, parameter) for k, v in own.items()}
         self.memory = {k[5:]: v.clone().to(self.device) for k, v in saved.items() if k.startswith("rule/")}
         self.round, self.turn = round, turn
+        self.launch.forget()
 
     def _entries(self, saved: Mapping[str, Tensor], who: str) -> dict[str, Tensors]:
         """The optimiser's saved entries, by parameter."""

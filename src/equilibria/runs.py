@@ -299,6 +299,7 @@ def _play(row: Recipe, game: Game, batches: Batches, seed: int, horizon: int, se
         horizon=horizon,
         averages=tuple(a for a in row.averages if a.player in names),
         precision=settings.precision,
+        launch=engine.launched(next(game.parameters()).device, settings),
     )
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 
 _MASK = (1 << 64) - 1
+count = 0
+"""How often :func:`reseed` was called."""
 
 
 def mix(*numbers: int) -> int:
@@ -39,6 +41,8 @@ def reseed(seed: int) -> None:
 
     ``torch.manual_seed`` costs a hundred times as much on the CPU; a turn is seeded twice.
     """
+    global count
+    count += 1
     torch.default_generator.manual_seed(seed)
     if _cuda_runs():
         torch.cuda.manual_seed_all(seed)
@@ -55,8 +59,3 @@ def own_randomness() -> Iterator[None]:
         torch.set_rng_state(state)
         if devices is not None:
             torch.cuda.set_rng_state_all(devices)
-
-
-def _cuda_in_use() -> bool:
-    # is_initialized alone is cheap and does not wake the driver.
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

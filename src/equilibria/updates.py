@@ -1,10 +1,13 @@
 """Update rules: how the players move along the game's vector field. Each is written once, for every game.
 
-A rule is a frozen record; whatever it remembers between rounds is in ``play.memory`` and so in the checkpoint.
+A rule is a frozen record; whatever it remembers between rounds is in ``play.memory`` and so in the checkpoint. All that
+follows from a draw is one turn, which ``play.launch`` may record and replay: it branches on nothing that changes.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -51,6 +54,11 @@ def _blocks_of_one_graph(game: Game, draw: Draw) -> tuple[Blocks, dict[str, Loss
     return grads, losses
 
 
+def _turn(play: Play, who: str, draw: Draw) -> dict[str, Loss]:
+    grads, loss = gradients(play.game, who, draw)
+    return _finish(play, draw, {who: grads}, {who: loss})
+
+
 def _finish(play: Play, draw: Draw, grads: Blocks, losses: dict[str, Loss]) -> dict[str, Loss]:
     for name, block in grads.items():
         play.move(name, block)
@@ -74,29 +82,35 @@ class Alternating:
         rows = play.turn if self.share else None
         for player in play.game.players:
             for _ in range(int(value_at(player.turns, play.clock))):
-                draw = play.deal(rows)
-                grads, loss = gradients(play.game, player.name, draw)
-                play.move(player.name, grads)
-                play.settle(player.name, draw, loss)
-                losses[player.name] = loss
+                losses.update(play.launch(player.name, partial(_turn, play, player.name), play.deal(rows)))
         return losses
 
 
+class Joint(ABC):
+    """Abstract record: a rule whose round is one turn, on one draw, of all players."""
+
+    def round(self, play: Play) -> dict[str, Loss]:
+        return play.launch("all", partial(self.turn, play), play.deal())
+
+    @abstractmethod
+    def turn(self, play: Play, draw: Draw) -> dict[str, Loss]:
+        """Move all players on a draw."""
+
+
 @record
-class Simultaneous:
+class Simultaneous(Joint):
     """All players move from the same point, on one draw: :math:`\\theta \\leftarrow \\theta + \\eta v(\\theta)`.
 
     On the bilinear game :math:`V = \\theta_G \\theta_D` the norm grows by :math:`\\sqrt{1+\\eta^2}` each round.
     """
 
-    def round(self, play: Play) -> dict[str, Loss]:
-        draw = play.deal()
+    def turn(self, play: Play, draw: Draw) -> dict[str, Loss]:
         grads, losses = _blocks(play.game, draw)
         return _finish(play, draw, grads, losses)
 
 
 @record
-class Optimistic:
+class Optimistic(Joint):
     """Optimistic mirror descent (Daskalakis et al. 2018, eq. 6), through each player's own optimiser.
 
     .. math:: \\theta_{k+1} = \\theta_k + \\eta\\,(2 v_k - v_{k-1})
@@ -104,18 +118,17 @@ class Optimistic:
     With Adam as the optimiser the optimistic gradient is what Adam sees. The first round is a plain one.
     """
 
-    def round(self, play: Play) -> dict[str, Loss]:
-        draw = play.deal()
+    def turn(self, play: Play, draw: Draw) -> dict[str, Loss]:
         grads, losses = _blocks(play.game, draw)
         ahead: Blocks = {}
         for who, block in grads.items():
             ahead[who] = {n: 2 * g - play.memory.get(f"{who}/{n}", g) for n, g in block.items()}
-            play.memory.update({f"{who}/{n}": g for n, g in block.items()})
+            play.remember(who, block)
         return _finish(play, draw, ahead, losses)
 
 
 @record
-class Extragradient:
+class Extragradient(Joint):
     """Step with the gradient found at a look-ahead point (Korpelevich 1976; Gidel et al. 2019, eqs 11-12).
 
     .. math:: \\theta' = \\theta_k + \\eta v(\\theta_k), \\quad \\theta_{k+1} = \\theta_k + \\eta v(\\theta')
@@ -127,8 +140,7 @@ class Extragradient:
 
     past: bool = False
 
-    def round(self, play: Play) -> dict[str, Loss]:
-        draw = play.deal()
+    def turn(self, play: Play, draw: Draw) -> dict[str, Loss]:
         first = self._remembered(play) if self.past else {}
         if not first:
             first, _ = _blocks(play.game, draw)
@@ -137,7 +149,8 @@ class Extragradient:
                 play.move(name, block)
             grads, losses = _blocks(play.game, draw)
         if self.past:
-            play.memory.update({f"{who}/{n}": g for who, block in grads.items() for n, g in block.items()})
+            for who, block in grads.items():
+                play.remember(who, block)
         return _finish(play, draw, grads, losses)
 
     def _remembered(self, play: Play) -> Blocks:
@@ -147,7 +160,7 @@ class Extragradient:
 
 
 @record
-class Consensus:
+class Consensus(Joint):
     """Consensus optimisation (Mescheder et al. 2017, eq. 10).
 
     .. math:: w = v - \\gamma \\nabla L, \\quad L = \\tfrac12 \\lVert v \\rVert^2
@@ -158,10 +171,9 @@ class Consensus:
 
     gamma: float = 0.1
 
-    def round(self, play: Play) -> dict[str, Loss]:
+    def turn(self, play: Play, draw: Draw) -> dict[str, Loss]:
         game = play.game
         refuse_wrong_derivatives(game, "consensus")
-        draw = play.deal()
         grads: Blocks = {}
         losses: dict[str, Loss] = {}
         square = torch.zeros((), device=draw.step.device)
@@ -204,15 +216,14 @@ class Unrolled:
         losses: dict[str, Loss] = {}
         for player in game.players:
             for _ in range(int(value_at(player.turns, play.clock))):
-                draw = play.deal()
-                if player.name == leader:
-                    grads, loss = unrolled_gradient(play, leader, draw, self.steps)
-                else:
-                    grads, loss = gradients(game, player.name, draw)
-                play.move(player.name, grads)
-                play.settle(player.name, draw, loss)
-                losses[player.name] = loss
+                turn = partial(self._turn, play) if player.name == leader else partial(_turn, play, player.name)
+                losses.update(play.launch(player.name, turn, play.deal()))
         return losses
+
+    def _turn(self, play: Play, draw: Draw) -> dict[str, Loss]:
+        leader = self.leader or play.game.players[-1].name
+        grads, loss = unrolled_gradient(play, leader, draw, self.steps)
+        return _finish(play, draw, {leader: grads}, {leader: loss})
 
 
 def unrolled_gradient(play: Play, leader: str, draw: Draw, steps: int) -> tuple[Tensors, Loss]:
@@ -235,7 +246,7 @@ def unrolled_gradient(play: Play, leader: str, draw: Draw, steps: int) -> tuple[
             inner = pure(game, theta, state, player.name, draw).total
             grads = torch.autograd.grad(inner, [theta[n] for n in names], create_graph=True, materialize_grads=True)
             spec = play.specs[player.name]
-            rate = spec.rate(play.clock)
+            rate = play.rate(player.name)
             for name, grad in zip(names, ranks.mean(*grads), strict=True):
                 value, memory[name] = spec.differentiable_step(theta[name], grad, memory[name], rate)
                 stepped[name] = player.constraint(name, value) if player.constraint else value

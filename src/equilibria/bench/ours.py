@@ -14,9 +14,9 @@ from ..seeding import reseed
 from ..training import Settings, engine
 from .floor import HORIZON
 
-CAREFUL = Settings(memory_format="contiguous")
-CHOSEN = Settings()
-FASTEST = Settings(precision="bfloat16")
+CAREFUL = Settings(device="cpu", memory_format="contiguous")
+CHOSEN = Settings(device="cpu")
+FASTEST = Settings(device="cpu", precision="bfloat16")
 
 
 def played(
@@ -30,16 +30,19 @@ def played(
     """The recipe's play as a run would make it, without a folder and with nobody looking."""
     reseed(seed)
     built = row.game.build(row.networks, data.spec, modules())
-    game, settled = engine.settled(built, torch.device("cpu"), settings, lambda: data.batch(row.batch, 0, 0))
+    device = settings.where()
+    there = data.to(device)
+    game, settled = engine.settled(built, device, settings, lambda: there.batch(row.batch, 0, 0))
     play = Play(
         game,
         row.update,
         {p.name: row.optimizer_of(p.name) for p in game.players},
-        lambda own, turn: data.batch(row.batch, own, turn),
+        lambda own, turn: there.batch(row.batch, own, turn),
         seed=seed,
         horizon=horizon,
         averages=row.averages,
         precision=settled.precision,
+        launch=engine.launched(device, settled),
     )
     play.prepare()
     return play

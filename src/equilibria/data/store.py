@@ -28,6 +28,13 @@ def _generator(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(mix(*numbers))
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device. A GPU fetches it while the program goes on."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 class Store(ABC):
     """Rows to be dealt; ``size`` is the number of training rows, None without end."""
 
@@ -68,7 +75,7 @@ class LawStore(Store):
     def _dealt(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         x, y = self.law.draw(n, generator)
         rows = {"x": x, "y": y} if self.labelled else {"x": x}
-        return {k: v.to(self.device) for k, v in rows.items()} if self._move else rows
+        return {k: sent(v, self.device) for k, v in rows.items()} if self._move else rows
 
     def fingerprint(self) -> dict[str, Any]:
         parameters = self.law.parameters()
@@ -134,7 +141,7 @@ class ArrayStore(Store):
         order = self._orders.get((seed, epoch))
         if order is None:
             shuffle = torch.randperm(self.size, generator=_generator(_BATCH, seed, epoch))
-            order = self._train[shuffle.to(self._train.device)]
+            order = self._train[sent(shuffle, self._train.device)]
             while len(self._orders) >= self._kept:
                 del self._orders[next(iter(self._orders))]
             self._orders[seed, epoch] = order

@@ -23,7 +23,7 @@ from torch import Tensor
 from ..errors import DataError
 from .checks import fitted
 from .options import DataOptions
-from .store import ArrayStore, Store
+from .store import ArrayStore, Store, sent
 
 __all__ = ["ArrayFile", "Files", "Stream", "StreamRows", "StreamStore", "streamed"]
 
@@ -237,14 +237,14 @@ class StreamStore(Store):
         ready = self._ahead.pop((n, seed, turn), None)
         rows = ready.result() if ready is not None else self._batch(n, seed, turn)
         self._ahead = {(n, seed, turn + 1): self._reader.submit(partial(self._batch, n, seed, turn + 1))}
-        return {name: tensor.to(self.device) for name, tensor in rows.items()}
+        return {name: sent(tensor, self.device) for name, tensor in rows.items()}
 
     def _batch(self, n: int, seed: int, turn: int) -> dict[str, Tensor]:
         return self._read(self.numbers.batch(n, seed, turn))
 
     def take(self, n: int, seed: int, held_out: bool) -> dict[str, Tensor]:
         rows = self._read(self.numbers.take(n, seed, held_out))
-        return {name: tensor.to(self.device) for name, tensor in rows.items()}
+        return {name: sent(tensor, self.device) for name, tensor in rows.items()}
 
     def _read(self, dealt: dict[str, Tensor]) -> dict[str, Tensor]:
         x = self.stream.read(dealt["x"].tolist()).to(torch.float32).div_(127.5).sub_(1.0)

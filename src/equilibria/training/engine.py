@@ -1,4 +1,4 @@
-"""What the hardware makes fast: where a game lives, and how its tensors lie in memory."""
+"""What the hardware makes fast: where a game lives, how its tensors lie in memory, how its turns are launched."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from .. import ranks
+from ..errors import ConfigError
 from ..game import Batch, Game, clocked, evaluate
+from ..launch import CudaGraphs, Kernels, Launch, Replay
 from ..networks.folding import UpsampledConv2d, fold_upsampling
 from ..seeding import own_randomness
 from .settings import Settings
@@ -30,7 +33,12 @@ def settled(game: Game, device: torch.device, settings: Settings, batch: Callabl
         device: where it is to live.
         settings: of the run; ``memory_format="auto"`` is what is chosen here.
         batch: real rows to try the game on.
+
+    Raises:
+        ConfigError: graphs are asked for where there are none.
     """
+    if settings.launch == "graphs" and device.type != "cuda":
+        raise ConfigError(f"launch='graphs' on '{device.type}'", "CUDA graphs need a GPU; use launch=auto")
     game = placed(game, device, settings)
     if settings.memory_format == "auto":
         pays = _gains(game, device, settings.precision) and _runs(copy.deepcopy(game), batch)
@@ -51,6 +59,13 @@ def placed(game: Game, device: torch.device, settings: Settings) -> Game:
         for layer in _convolutions(game):
             layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return game
+
+
+def launched(device: torch.device, settings: Settings) -> Launch:
+    """How a run's turns reach its device. Processes that play together speak between kernels, so they record none."""
+    if device.type != "cuda" or settings.launch == "kernels" or ranks.here().count > 1:
+        return Kernels()
+    return Replay(CudaGraphs(device))
 
 
 def _convolutions(game: Game) -> list[nn.Conv2d | nn.ConvTranspose2d]:

@@ -19,6 +19,9 @@ class Settings:
         precision: ``"float32"``, or ``"bfloat16"`` (autocast; losses and slope penalties stay in float32).
         memory_format: how images lie in memory: ``"auto"`` (what is faster for these networks here; run.json says what
             was chosen, and a resumed run keeps it), ``"contiguous"`` or ``"channels_last"``.
+        launch: how turns reach a GPU: ``"auto"`` (``"graphs"`` there), ``"graphs"`` (each turn recorded once as a CUDA
+            graph and replayed: the same numbers; one that cannot be is played kernel by kernel, and a warning says so)
+            or ``"kernels"``.
         log_every: rounds between two lines of metrics.jsonl; None for 200 lines a run.
         sample_every: rounds between two kept samples; None for 12 a run.
         checkpoint_every: rounds between two checkpoints; None for 10 a run.
@@ -38,6 +41,7 @@ class Settings:
     device: str = "auto"
     precision: str = "float32"
     memory_format: str = "auto"
+    launch: str = "auto"
     log_every: int | None = None
     sample_every: int | None = None
     checkpoint_every: int | None = None
@@ -53,6 +57,8 @@ class Settings:
             raise ConfigError(f"precision '{self.precision}'", "use float32 or bfloat16")
         if self.memory_format not in {"auto", "contiguous", "channels_last"}:
             raise ConfigError(f"memory_format '{self.memory_format}'", "use auto, contiguous or channels_last")
+        if self.launch not in {"auto", "graphs", "kernels"}:
+            raise ConfigError(f"launch '{self.launch}'", "use auto, graphs or kernels")
         if self.auto_remedy and not self.doctor:
             raise ConfigError("auto_remedy=True without the doctor, who finds what to remedy", "leave doctor=False out")
         for name in ("log_every", "sample_every", "checkpoint_every", "keep"):

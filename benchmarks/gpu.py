@@ -1,0 +1,205 @@
+"""What recorded turns gain on a GPU: kernel by kernel against replayed, and what an ensemble gains there.
+
+    python benchmarks/gpu.py [--json FILE] [--pairs 5] [--seconds 1.0] [--members 64] [--device cpu]
+
+For each game, on one GPU: rounds per second replayed over rounds per second kernel by kernel, alternating in one
+process; the share of the replayed run's time that its kernels themselves take (torch's profiler); the largest relative
+difference of any tensor after 50 rounds of both; and whether a round waits for the GPU anywhere
+(``torch.cuda.set_sync_debug_mode``). On a CPU there is nothing to record: a dry run of this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from equilibria.bench import ours
+from equilibria.data import Dataset, load
+from equilibria.ensemble import Ensemble
+from equilibria.networks import Auto, ConvPair
+from equilibria.play import Play
+from equilibria.recipes import RECIPES, Recipe
+from equilibria.seeding import reseed
+from equilibria.training import Settings, engine
+
+_DCGAN = Auto(image=ConvPair(width=64, norm="batch", generator_activation="relu", init="normal02"))
+GAMES: dict[str, tuple[Recipe, Any]] = {
+    "gan on ring8, perceptrons, batch 256": (replace(RECIPES["gan"], batch=256), lambda: load("ring8-M")),
+    "r3gan-small on ring8, perceptrons, batch 256": (RECIPES["r3gan-small"], lambda: load("ring8-M")),
+    "gan with batch norms on 28x28 images, width 64, batch 64": (
+        replace(RECIPES["gan"], networks=_DCGAN, batch=64),
+        ours.like_digits,
+    ),
+    "wgan-gp on 28x28 images, batch 64": (replace(RECIPES["wgan-gp"], batch=64), ours.like_digits),
+    "r3gan on 28x28 images, batch 64": (replace(RECIPES["r3gan"], batch=64), ours.like_digits),
+}
+
+
+def played(row: Recipe, data: Dataset, device: str, launch: str, precision: str = "float32") -> Play:
+    recorded = launch if device != "cpu" else "auto"
+    return ours.played(row, data, Settings(device=device, launch=recorded, precision=precision))
+
+
+def waited() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def rate(play: Any, seconds: float) -> float:
+    """Rounds per second, the GPU's work included."""
+    play.advance(2)
+    waited()
+    start, rounds = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        play.advance(5)
+        rounds += 5
+        if rounds % 50 == 0:
+            waited()  # launches run ahead of the GPU otherwise
+    waited()
+    return rounds / (time.perf_counter() - start)
+
+
+def ratios(first: Any, second: Any, pairs: int, seconds: float) -> list[tuple[float, float]]:
+    return [(rate(first, seconds), rate(second, seconds)) for _ in range(pairs)]
+
+
+def kernel_share(play: Play, rounds: int = 100) -> float | None:
+    """The kernels' own time over the time of the rounds; None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    from torch.profiler import ProfilerActivity, profile
+
+    waited()
+    start = time.perf_counter()
+    play.advance(rounds)
+    waited()
+    wall = time.perf_counter() - start
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        play.advance(rounds)
+        waited()
+    return sum(event.self_device_time_total for event in seen.key_averages()) / 1e6 / wall
+
+
+def waits(play: Play) -> str:
+    """What makes a round wait for the GPU; empty where nothing does."""
+    if not torch.cuda.is_available():
+        return "no GPU"
+    waited()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        play.advance(20)
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return ""
+
+
+def difference(row: Recipe, data: Dataset, device: str, rounds: int = 50) -> float:
+    """The largest difference of any tensor, over the tensor's size, after equal rounds of both."""
+    one, other = (played(row, data, device, launch) for launch in ("kernels", "graphs"))
+    for play in (one, other):
+        play.advance(rounds)
+    pairs = zip(one.tensors().values(), other.tensors().values(), strict=True)
+    return max(float((p - q).abs().max() / (p.abs().max() + 1e-12)) for p, q in pairs if p.is_floating_point())
+
+
+def game(name: str, device: str, pairs: int, seconds: float) -> dict[str, Any]:
+    row, source = GAMES[name]
+    data = source()
+    by_kernels, by_graphs = (played(row, data, device, launch) for launch in ("kernels", "graphs"))
+    for play in (by_kernels, by_graphs):
+        play.advance(10)
+    found = ratios(by_graphs, by_kernels, pairs, seconds)
+    gains = [mine / other for mine, other in found]
+    return {
+        "ratio": statistics.median(gains),
+        "least": min(gains),
+        "most": max(gains),
+        "rounds_per_second": statistics.median(mine for mine, _ in found),
+        "turns": getattr(by_graphs.launch, "told", {}),
+        "kernel_share": kernel_share(by_graphs),
+        "waits": waits(by_graphs),
+        "difference": difference(row, data, device),
+    }
+
+
+class OneByOne:
+    """Lone plays, one after the other."""
+
+    def __init__(self, plays: list[Play]) -> None:
+        self.plays = plays
+
+    def advance(self, rounds: int) -> None:
+        for play in self.plays:
+            play.advance(rounds)
+
+
+def ensemble(name: str, device: str, members: int, pairs: int, seconds: float) -> dict[str, Any]:
+    """Members together, replayed, against members one by one, kernel by kernel and replayed."""
+    row, source = GAMES[name]
+    data = source()
+    there = data.to(device)
+
+    def member(seed: int) -> Any:
+        reseed(seed)
+        return row.game.build(row.networks, data.spec)
+
+    settings = Settings(device=device)
+    specs = {p.name: row.optimizer_of(p.name) for p in member(0).players}
+    many = Play(
+        Ensemble(member, range(members)).to(device),
+        row.update,
+        specs,
+        lambda own, turn: there.batch(row.batch, own, turn),
+        horizon=row.steps,
+        averages=row.averages,
+        launch=engine.launched(settings.where(), settings),
+    )
+    many.prepare()
+    many.advance(5)
+    told: dict[str, Any] = {"turns": getattr(many.launch, "told", {})}
+    for launch in ("kernels", "graphs"):
+        lone = OneByOne([played(row, data, device, launch) for _ in range(min(members, 8))])
+        lone.advance(5)
+        found = [mine * members / (other * len(lone.plays)) for mine, other in ratios(many, lone, pairs, seconds)]
+        told[f"against {launch}"] = {"ratio": statistics.median(found), "least": min(found), "most": max(found)}
+    return told
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--members", type=int, default=64)
+    parser.add_argument("--only", default="", help="games whose name has this in it")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    cuda = torch.cuda.is_available() and chosen.device.startswith("cuda")
+    told: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if cuda else chosen.device,
+        "torch": torch.__version__,
+        "games": {},
+        "ensembles": {},
+    }
+    for name in (name for name in GAMES if chosen.only in name):
+        told["games"][name] = game(name, chosen.device, chosen.pairs, chosen.seconds)
+        print(name, told["games"][name], flush=True)
+        if "ring8" in name:
+            told["ensembles"][name] = ensemble(name, chosen.device, chosen.members, chosen.pairs, chosen.seconds)
+            print(f"{chosen.members} members,", name, told["ensembles"][name], flush=True)
+        if chosen.json is not None:
+            chosen.json.write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
