@@ -126,10 +126,12 @@ def _watched(workers: list[subprocess.Popen[bytes]]) -> int | None:
 
 
 def _explain(first: int, code: int, said: list[IO[bytes] | None]) -> None:
-    """What the first process to fail said; of one that was killed, that it was, and what the others said of it."""
+    """What the first process to fail said; of one that was killed, that it was; of the first process, whose words are on
+    the screen, what the second one said of it.
+    """
     if code < 0:
         tell("error", f"process {first} was ended by {signal.Signals(-code).name}.")
-    speaker = said[first] if code > 0 else said[1] if first == 0 else None
+    speaker = said[first] if first else said[1] if code < 0 else None
     if speaker is not None:
         speaker.seek(0)
         for line in speaker.read().decode(errors="replace").splitlines()[-_LINES:]:
