@@ -128,7 +128,7 @@ def _meet(wanted: Ranks) -> None:
     global _store, _met
     # torch's optimisers import this module at their first step, and its defaults would hold the group of that moment:
     # its threads would outlive it, and now and then abort the process at its end.
-    import torch.distributed.nn  # noqa: F401
+    import torch.distributed.nn
 
     backend = "gloo"
     if torch.cuda.is_available():
