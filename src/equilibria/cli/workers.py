@@ -126,7 +126,7 @@ def _watched(workers: list[subprocess.Popen[bytes]]) -> int | None:
 
 
 def _explain(first: int, code: int, said: list[IO[bytes] | None]) -> None:
-    """What the first to fail said; of one that was killed, that it was; of process 0, who speaks, what process 1 said."""
+    """What the first to fail said, or that it was killed; for process 0, who speaks anyway, what process 1 said."""
     if code < 0:
         tell("error", f"process {first} was ended by {signal.Signals(-code).name}.")
     speaker = said[first] if first else said[1] if code < 0 else None
