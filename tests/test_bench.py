@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from equilibria.bench import BENCHMARKS, Plan, drawn, matching, measured
-from equilibria.bench.borrowed import classes
+from equilibria.bench.borrowed import classes, mimicry_dcgan
 from equilibria.bench.floor import Autoencoder, Pair
 from equilibria.bench.ours import like_digits, played
 from equilibria.bench.peers import Peer, Script
@@ -85,6 +86,29 @@ def test_networks_are_read_without_running_the_script(tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text("x = 1")
     with pytest.raises(ConfigError, match="Generator"):
         classes(tmp_path / "other.py", {})
+
+
+def test_networks_are_imported_without_the_package_around_them(tmp_path: Path) -> None:
+    nets = tmp_path / "torch_mimicry" / "nets"
+    nets.mkdir(parents=True)
+    (nets.parent / "__init__.py").write_text("import tensorflow")
+    (nets / "__init__.py").write_text("")
+    (nets / "dcgan.py").write_text(
+        "from torch import nn\nfrom torch_mimicry.layers import INPUTS\n"
+        "class DCGANGenerator32(nn.Linear):\n"
+        "    def __init__(self, ngf=256):\n        super().__init__(INPUTS, ngf)\n"
+        "class DCGANDiscriminator32(nn.Linear):\n"
+        "    def __init__(self, ndf=128):\n        super().__init__(INPUTS, ndf)\n"
+    )
+    (nets.parent / "layers.py").write_text("INPUTS = 3")
+    with pytest.raises(ConfigError, match="no networks of mimicry"):
+        mimicry_dcgan(tmp_path / "elsewhere")
+    made = mimicry_dcgan(tmp_path)
+    assert {name: network(torch.zeros(2, 3)).shape[1] for name, network in made.items()} == {
+        "generator": 64,
+        "discriminator": 32,
+    }
+    assert not [name for name in sys.modules if name.split(".")[0] in ("torch_mimicry", "tensorflow")]
 
 
 def test_sides_take_turns_and_ratios_are_of_rates() -> None:

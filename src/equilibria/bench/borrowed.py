@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import sys
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import ConfigError
+from .mimicry_dcgan import pair
 
 
 def classes(script: Path, options: dict[str, Any], **names: Any) -> dict[str, Any]:
@@ -52,7 +55,28 @@ def dcgan(script: Path) -> dict[str, nn.Module]:
     }
 
 
-def pythae_aae(script: Path) -> dict[str, nn.Module]:
+def mimicry_dcgan(project: Path) -> dict[str, nn.Module]:
+    """The networks that mimicry_dcgan.py trains, as they are.
+
+    Only the package's networks are imported, since all of it wants TensorFlow; nothing of it stays imported.
+
+    Raises:
+        ConfigError: the project has no networks.
+    """
+    package = ModuleType("torch_mimicry")
+    package.__path__ = [str(project / package.__name__)]
+    sys.modules[package.__name__] = package
+    try:
+        generator, discriminator = pair(import_module(f"{package.__name__}.nets.dcgan"))
+    except ImportError as missing:
+        raise ConfigError(f"{project} has no networks of mimicry: {missing}", "clone the project there") from missing
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] == package.__name__]:
+            del sys.modules[name]
+    return {"generator": generator, "discriminator": discriminator}
+
+
+def pythae_aae(project: Path) -> dict[str, nn.Module]:
     """The perceptrons that pythae makes for an adversarial autoencoder of 28x28 images by default, without a sigmoid
     behind the discriminator; its encoder's two heads are one layer here.
     """
