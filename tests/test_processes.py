@@ -77,6 +77,29 @@ def test_one_process_stops_all_and_one_killed_ends_all_and_the_run_goes_on(tmp_p
     assert [row["step"] for row in eq.open_run(run).rows() if "loss/generator" in row] == list(range(1, until + 1))
 
 
+STEP = """
+import os, sys, torch
+from pathlib import Path
+from equilibria import ranks
+def threads():
+    return [name for task in Path("/proc/self/task").iterdir() if "gloo" in (name := (task / "comm").read_text())]
+assert "torch._dynamo" not in sys.modules
+with ranks.joined():
+    weight = torch.nn.Parameter(torch.ones(1))
+    weight.grad = ranks.mean(torch.ones(1))[0]
+    torch.optim.Adam([weight], fused=True).step()
+    assert threads()
+assert not threads()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
+def test_the_group_leaves_no_thread_behind_where_an_optimiser_first_steps_in_it(tmp_path: Path) -> None:
+    told = {**os.environ, "WORLD_SIZE": "2", "EQUILIBRIA_MEETING": str(tmp_path / "met"), "OMP_NUM_THREADS": "1"}
+    both = [subprocess.Popen([sys.executable, "-c", STEP], env={**told, "RANK": str(rank)}) for rank in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+
+
 def test_processes_that_no_launcher_has_started_are_refused(capfd: pytest.CaptureFixture[str]) -> None:
     from equilibria.cli import main
 

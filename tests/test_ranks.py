@@ -241,20 +241,6 @@ def trained(out: Path) -> dict[str, Any]:
     return said
 
 
-def left() -> dict[str, Any]:
-    """The group's threads after the group, where the first step of an optimiser was taken inside."""
-    assert "torch._dynamo" not in sys.modules, "an optimiser has stepped before"
-    with ranks.joined():
-        play_of(case("dcgan")[0], "digits", 1).advance()
-        inside = gloo_threads()
-    return {"inside": inside, "after": gloo_threads()}
-
-
-def gloo_threads() -> list[str]:
-    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
-    return sorted(name for name in names if "gloo" in name)
-
-
 def _rank() -> int:
     return int(os.environ["RANK"])
 
@@ -268,7 +254,6 @@ JOBS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "derivatives": lambda out: derivatives(),
     "fitness": lambda out: fitness(),
     "trained": trained,
-    "left": lambda out: left(),
 }
 
 
@@ -378,12 +363,6 @@ def test_all_processes_have_the_first_ones_networks_and_its_errors(quick: list[d
         "again": "exists already",
     }.items():
         assert words in one[name]
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
-def test_the_group_leaves_no_thread_behind(tmp_path: Path) -> None:
-    for found in spawn("left", tmp_path):
-        assert found["left"]["inside"] and not found["left"]["after"]
 
 
 def test_the_environment_must_say_where_processes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
