@@ -22,6 +22,8 @@ from .game import Draw, Loss
 Losses = dict[str, Loss]
 Turn = Callable[[Draw], Losses]
 """All that follows from a draw: gradients, moves, and the game's own state."""
+State = Callable[[], dict[str, Tensor]]
+"""The tensors that turns may write, by name, as they are."""
 
 _WARM = 3  # turns played as they are written before one is recorded: they build optimiser state and choose kernels
 
@@ -30,8 +32,8 @@ class Launch(ABC):
     """Abstract: plays turns."""
 
     @abstractmethod
-    def __call__(self, name: str, turn: Turn, draw: Draw) -> Losses:
-        """Play a turn; ``name`` stands for the same turn every time."""
+    def __call__(self, name: str, turn: Turn, draw: Draw, state: State) -> Losses:
+        """Play a turn, which writes the tensors of ``state``; ``name`` stands for the same turn every time."""
 
     @abstractmethod
     def forget(self) -> None:
@@ -45,7 +47,7 @@ class Launch(ABC):
 class Kernels(Launch):
     """Plays turns as they are written."""
 
-    def __call__(self, name: str, turn: Turn, draw: Draw) -> Losses:
+    def __call__(self, name: str, turn: Turn, draw: Draw, state: State) -> Losses:
         return turn(draw)
 
     def forget(self) -> None: ...
@@ -96,8 +98,9 @@ class CudaGraphs:
 class Replay(Launch):
     """Plays a turn as it is written a few times, records it, and replays the recording from then on.
 
-    The numbers are those of the turn as it is written. A turn that cannot be recorded (one that reads a number back, or
-    whose dropout is seeded more than once) goes on as it is written, and a warning says so once.
+    The numbers are those of the turn as it is written: a recording is believed once it has moved the state as the turn
+    itself does. A turn that cannot be recorded (one that reads a number back, one whose dropout is seeded more than
+    once) or does not keep its state in place goes on as it is written, and a warning says so once.
 
     Args:
         recorder: of the device.
@@ -107,11 +110,11 @@ class Replay(Launch):
         self.recorder = recorder
         self._turns: dict[tuple[Any, ...], _Recorded] = {}
 
-    def __call__(self, name: str, turn: Turn, draw: Draw) -> Losses:
+    def __call__(self, name: str, turn: Turn, draw: Draw, state: State) -> Losses:
         key = (name, *((k, t.shape, t.dtype) for k, t in draw.tensors.items()))
         if key not in self._turns:
             self._turns[key] = _Recorded(name, self.recorder)
-        return self._turns[key](turn, draw)
+        return self._turns[key](turn, draw, state)
 
     def forget(self) -> None:
         self._turns.clear()
@@ -137,29 +140,50 @@ class _Recorded:
         self._losses: Losses
         self._flat: Tensor
 
-    def __call__(self, turn: Turn, draw: Draw) -> Losses:
-        if self._replay is None and self.told == "warming up":
-            if self._warmed < _WARM:
-                return self._warm(turn, draw)
-            self._record(turn, draw)
-        if self._replay is None:
+    def __call__(self, turn: Turn, draw: Draw, state: State) -> Losses:
+        if self._replay is not None:
+            return self._replayed(self._replay, draw)
+        if self.told != "warming up":
             return turn(draw)
-        torch._foreach_copy_(_tensors(self._draw), _tensors(draw))
-        seeding.reseed(draw.seed)
-        self._replay()
-        return self._told_losses()
+        if self._warmed < _WARM:
+            return self._warm(turn, draw)
+        if len(self._noise) > 1:
+            self._refuse("its modules' noise is seeded more than once")
+            return turn(draw)
+        return self._first(turn, draw, state)
 
     def _warm(self, turn: Turn, draw: Draw) -> Losses:
         self._warmed += 1
         with _Noise() as noise:
             losses = self.recorder.warm(lambda: turn(draw))
-        self._noise = {found - min(noise.seedings, default=0) for found in noise.seedings}
+        self._noise = noise.seedings
         return losses
 
-    def _record(self, turn: Turn, draw: Draw) -> None:
-        if len(self._noise) > 1:
-            self._refuse("its modules' noise is seeded more than once")
-            return
+    def _first(self, turn: Turn, draw: Draw, state: State) -> Losses:
+        """Record, then play the turn as it is written and, from the same state, replayed: the recording stands if it
+        does what the turn does.
+        """
+        before = _copies(state())
+        replay = self._recorded(turn, draw)
+        _put_back(state(), before)  # a turn that replaces a tensor has done so while it was recorded
+        losses = turn(draw)
+        if replay is None:
+            return losses
+        after = _copies(state())
+        _put_back(state(), before)
+        self._replayed(replay, draw)
+        found = state()
+        wrong = [
+            name for name, value in after.items() if name not in before or _differs(found[name], value, before[name])
+        ]
+        if wrong:
+            self._refuse(f"a recording does not write '{wrong[0]}' as the turn does")
+            _put_back(found, after)
+        else:
+            self.told, self._replay = "recorded", replay
+        return losses
+
+    def _recorded(self, turn: Turn, draw: Draw) -> Callable[[], None] | None:
         own = {name: tensor.clone() for name, tensor in draw.tensors.items()}
         self._draw = Draw(own, draw.step.clone(), draw.time.clone(), draw.seed)
 
@@ -169,11 +193,16 @@ class _Recorded:
 
         seeding.reseed(draw.seed)  # a recording cannot change the seed, only meet the same one
         try:
-            self._replay = self.recorder.record(work)
+            return self.recorder.record(work)
         except RuntimeError as error:
             self._refuse((str(error).splitlines() or [type(error).__name__])[0])
-        else:
-            self.told = "recorded"
+            return None
+
+    def _replayed(self, replay: Callable[[], None], draw: Draw) -> Losses:
+        torch._foreach_copy_(_tensors(self._draw), _tensors(draw))
+        seeding.reseed(draw.seed)
+        replay()
+        return self._told_losses()
 
     def _refuse(self, why: str) -> None:
         self.told = why
@@ -202,6 +231,24 @@ class _Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if torch.Tag.nondeterministic_seeded in func.tags:
             self.seedings.add(seeding.count)
         return func(*args, **(kwargs or {}))
+
+
+def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def _put_back(tensors: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+    for name, value in values.items():
+        tensors[name].copy_(value)
+
+
+def _differs(found: Tensor, wanted: Tensor, before: Tensor) -> bool:
+    """Whether a tensor was not moved as it should: beyond a tenth of its movement, which no order of sums explains."""
+    if not wanted.is_floating_point():
+        return not torch.equal(found, wanted)
+    off, moved = (found - wanted).double().norm(), (wanted - before).double().norm()
+    return not bool(off <= 0.1 * moved + 1e-6 * wanted.double().norm())
 
 
 def _tensors(draw: Draw) -> list[Tensor]:

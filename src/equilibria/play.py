@@ -14,7 +14,7 @@ from torch.func import functional_call
 from . import ranks
 from .errors import ConfigError, RunError
 from .game import Batches, Draw, Game, Loss, clocked
-from .launch import Kernels, Launch
+from .launch import Kernels, Launch, Turn
 from .optimizers import OptimizerSpec
 from .records import record
 from .schedules import Clock, Schedule, value_at
@@ -109,6 +109,10 @@ class Play:
             seed = mix(seed, here.rank)  # one mask of dropout for the rows of all would not be that of independent rows
         self.turn += 1
         return clocked(tensors, seed, *self.clock).part(here.rank, here.count, self.game.whole)
+
+    def take(self, name: str, turn: Turn, draw: Draw) -> dict[str, Loss]:
+        """Take a turn on a draw; ``name`` stands for the same turn in every round."""
+        return self.launch(name, turn, draw, self.tensors)
 
     def move(self, player: str, grads: Tensors) -> None:
         """One step of a player's optimiser along minus these gradients, then its constraint."""

@@ -1,7 +1,7 @@
 """Update rules: how the players move along the game's vector field. Each is written once, for every game.
 
 A rule is a frozen record; whatever it remembers between rounds is in ``play.memory`` and so in the checkpoint. All that
-follows from a draw is one turn, which ``play.launch`` may record and replay: it branches on nothing that changes.
+follows from a draw is one turn, which ``play.take`` may record and replay: it branches on nothing that changes.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Alternating:
         rows = play.turn if self.share else None
         for player in play.game.players:
             for _ in range(int(value_at(player.turns, play.clock))):
-                losses.update(play.launch(player.name, partial(_turn, play, player.name), play.deal(rows)))
+                losses.update(play.take(player.name, partial(_turn, play, player.name), play.deal(rows)))
         return losses
 
 
@@ -90,7 +90,7 @@ class Joint(ABC):
     """Abstract record: a rule whose round is one turn, on one draw, of all players."""
 
     def round(self, play: Play) -> dict[str, Loss]:
-        return play.launch("all", partial(self.turn, play), play.deal())
+        return play.take("all", partial(self.turn, play), play.deal())
 
     @abstractmethod
     def turn(self, play: Play, draw: Draw) -> dict[str, Loss]:
@@ -217,7 +217,7 @@ class Unrolled:
         for player in game.players:
             for _ in range(int(value_at(player.turns, play.clock))):
                 turn = partial(self._turn, play) if player.name == leader else partial(_turn, play, player.name)
-                losses.update(play.launch(player.name, turn, play.deal()))
+                losses.update(play.take(player.name, turn, play.deal()))
         return losses
 
     def _turn(self, play: Play, draw: Draw) -> dict[str, Loss]:
