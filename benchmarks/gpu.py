@@ -152,7 +152,7 @@ def ensemble(name: str, device: str, members: int, pairs: int, seconds: float) -
         reseed(seed)
         return row.game.build(row.networks, data.spec)
 
-    settings = Settings(device=device)
+    settings = Settings(device=device, launch="auto" if device == "cpu" else "graphs")
     specs = {p.name: row.optimizer_of(p.name) for p in member(0).players}
     many = Play(
         Ensemble(member, range(members)).to(device),

@@ -184,7 +184,7 @@ def test_half_precision_is_recorded() -> None:
 def test_settings_say_how_turns_are_launched() -> None:
     cpu = torch.device("cpu")
     assert type(engine.launched(cpu, Settings())) is Kernels
-    assert type(engine.launched(torch.device("cuda"), Settings(launch="kernels"))) is Kernels
+    assert type(engine.launched(torch.device("cuda"), Settings())) is Kernels
     with pytest.raises(ConfigError, match="launch 'graph'"):
         Settings(launch="graph")
     with pytest.raises(ConfigError, match="CUDA graphs need a GPU"):
