@@ -20,8 +20,8 @@ class Settings:
         memory_format: how images lie in memory: ``"auto"`` (what is faster for these networks here; run.json says what
             was chosen, and a resumed run keeps it), ``"contiguous"`` or ``"channels_last"``.
         launch: how turns reach a GPU: ``"kernels"``, or ``"graphs"``: each turn is recorded once as a CUDA graph and
-            replayed (the same numbers; one that cannot be is played kernel by kernel, and a warning says so). ``"auto"``
-            is ``"kernels"`` until graphs have been measured on a GPU.
+            replayed (the same numbers; one that cannot be is played kernel by kernel, and a warning says so).
+            ``"auto"`` is ``"kernels"`` until graphs have been measured on a GPU.
         log_every: rounds between two lines of metrics.jsonl; None for 200 lines a run.
         sample_every: rounds between two kept samples; None for 12 a run.
         checkpoint_every: rounds between two checkpoints; None for 10 a run.
