@@ -27,7 +27,7 @@ from equilibria.networks import Auto, ConvPair
 from equilibria.play import Play
 from equilibria.recipes import RECIPES, Recipe
 from equilibria.seeding import reseed
-from equilibria.training import Settings, engine
+from equilibria.training import Settings
 
 _DCGAN = Auto(image=ConvPair(width=64, norm="batch", generator_activation="relu", init="normal02"))
 GAMES: dict[str, tuple[Recipe, Any]] = {
@@ -42,9 +42,12 @@ GAMES: dict[str, tuple[Recipe, Any]] = {
 }
 
 
-def played(row: Recipe, data: Dataset, device: str, launch: str, precision: str = "float32") -> Play:
-    recorded = launch if device != "cpu" else "auto"
-    return ours.played(row, data, Settings(device=device, launch=recorded, precision=precision))
+def settings_of(device: str, launch: str) -> Settings:
+    return Settings(device=device, launch=launch if device != "cpu" else "auto")
+
+
+def played(row: Recipe, data: Dataset, device: str, launch: str) -> Play:
+    return ours.played(row, data, settings_of(device, launch))
 
 
 def waited() -> None:
@@ -146,24 +149,13 @@ def ensemble(name: str, device: str, members: int, pairs: int, seconds: float) -
     """Members together, replayed, against members one by one, kernel by kernel and replayed."""
     row, source = GAMES[name]
     data = source()
-    there = data.to(device)
 
     def member(seed: int) -> Any:
         reseed(seed)
         return row.game.build(row.networks, data.spec)
 
-    settings = Settings(device=device, launch="auto" if device == "cpu" else "graphs")
-    specs = {p.name: row.optimizer_of(p.name) for p in member(0).players}
-    many = Play(
-        Ensemble(member, range(members)).to(device),
-        row.update,
-        specs,
-        lambda own, turn: there.batch(row.batch, own, turn),
-        horizon=row.steps,
-        averages=row.averages,
-        launch=engine.launched(settings.where(), settings),
-    )
-    many.prepare()
+    settings = settings_of(device, "graphs")
+    many = ours.play_of(row, Ensemble(member, range(members)), data, settings)
     many.advance(5)
     told: dict[str, Any] = {"turns": getattr(many.launch, "told", {})}
     for launch in ("kernels", "graphs"):

@@ -48,7 +48,7 @@ def of_data(name: str) -> Target:
 
         def one(raw: bytes) -> None:
             path.write_bytes(raw)
-            found = read(lambda: eq.load(path if path.parent == folder else folder / path.parts[-2]))
+            found = read(lambda: eq.load(path if path.parent == folder else path.parent))
             if found is not None and found.size:
                 assert bool(found.batch(min(3, found.size), seed=0, turn=0)["x"].isfinite().all())
 

@@ -46,8 +46,7 @@ def _check_rate(lr: float | Schedule) -> None:
 
 def _unset(parameters: Sequence[nn.Parameter]) -> float | Tensor:
     """The rate until a play sets it. On a GPU a tensor: a recorded step reads it where it lies."""
-    device = parameters[0].device
-    return torch.ones((), device=device) if device.type == "cuda" else 1.0
+    return torch.ones((), device=parameters[0].device) if _recordable(parameters) else 1.0
 
 
 def _recordable(parameters: Sequence[nn.Parameter]) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..data import Dataset, load
+from ..game import Game
 from ..play import Play
 from ..recipes import Recipe
 from ..seeding import reseed
@@ -29,7 +30,11 @@ def played(
 ) -> Play:
     """The recipe's play as a run would make it, without a folder and with nobody looking."""
     reseed(seed)
-    built = row.game.build(row.networks, data.spec, modules())
+    return play_of(row, row.game.build(row.networks, data.spec, modules()), data, settings, seed, horizon)
+
+
+def play_of(row: Recipe, built: Game, data: Dataset, settings: Settings, seed: int = 0, horizon: int = HORIZON) -> Play:
+    """The play of a game that has been built, an ensemble among them."""
     device = settings.where()
     there = data.to(device)
     game, settled = engine.settled(built, device, settings, lambda: there.batch(row.batch, 0, 0))

@@ -134,18 +134,22 @@ def running(script: Script, plan: Plan, seed: int = 0) -> Iterator[Peer]:
 
 
 @cache
-def digits(size: int = 28) -> Dataset:
-    """MNIST at so many pixels a side."""
-    return load("mnist", options=DataOptions(size=size))
+def digits(size: int = 28, channels: int = 1) -> Dataset:
+    """MNIST at so many pixels a side, in so many equal channels."""
+    data = load("mnist", options=DataOptions(size=size))
+    return data if channels == 1 else load(_pixels(data, held_out=False)[0].expand(-1, channels, -1, -1))
+
+
+def _pixels(data: Dataset, held_out: bool) -> tuple[Tensor, Tensor]:
+    """All rows of one side as bytes, and their classes."""
+    rows = data.take(int((data.held_out_size if held_out else data.size) or 0), held_out=held_out)
+    return ((rows["x"] + 1) * 127.5).round().to(torch.uint8), rows["y"].to(torch.uint8)
 
 
 def _write_digits(folder: Path) -> None:
     """The digits as torchvision's reader wants them: our training rows as its own, our held-out rows as its test."""
     folder.mkdir(parents=True)
     for name, held_out in (("train", False), ("t10k", True)):
-        data = digits()
-        rows = data.take(int((data.held_out_size if held_out else data.size) or 0), held_out=held_out)
-        x = ((rows["x"] + 1) * 127.5).round().to(torch.uint8).numpy()
+        x, y = (rows.numpy() for rows in _pixels(digits(), held_out))
         (folder / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, len(x), 28, 28) + x.tobytes())
-        y = rows["y"].to(torch.uint8).numpy()
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, len(y)) + y.tobytes())

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from ..data import Dataset, load
@@ -74,11 +73,7 @@ class Borrowed:
 
     def data(self) -> Dataset:
         """The digits, at the script's size."""
-        data = peers.digits(self.side)
-        if self.channels == 1:
-            return data
-        x = data.take(int(data.size or 0))["x"]
-        return load(((x + 1) * 127.5).round().to(torch.uint8).expand(-1, self.channels, -1, -1))
+        return peers.digits(self.side, self.channels)
 
     def modules(self, plan: Plan) -> dict[str, nn.Module]:
         """The script's networks, freshly drawn."""
