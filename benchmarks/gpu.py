@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Any
 
 import torch
 
-from equilibria.bench import ours
+from equilibria.bench import Plan, measured, ours
+from equilibria.bench.measure import Side
 from equilibria.data import Dataset, load
 from equilibria.ensemble import Ensemble
 from equilibria.networks import Auto, ConvPair
@@ -55,22 +55,18 @@ def waited() -> None:
         torch.cuda.synchronize()
 
 
-def rate(play: Any, seconds: float) -> float:
-    """Rounds per second, the GPU's work included."""
-    play.advance(2)
-    waited()
-    start, rounds = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        play.advance(5)
-        rounds += 5
-        if rounds % 50 == 0:
-            waited()  # launches run ahead of the GPU otherwise
-    waited()
-    return rounds / (time.perf_counter() - start)
+def side(*plays: Play) -> Side:
+    """Plays, one after the other, whose rounds are timed until the GPU has done them."""
 
+    def seconds(rounds: int) -> float:
+        waited()
+        start = time.perf_counter()
+        for play in plays:
+            play.advance(rounds)
+        waited()
+        return time.perf_counter() - start
 
-def ratios(first: Any, second: Any, pairs: int, seconds: float) -> list[tuple[float, float]]:
-    return [(rate(first, seconds), rate(second, seconds)) for _ in range(pairs)]
+    return seconds
 
 
 def kernel_share(play: Play, rounds: int = 100) -> float | None:
@@ -114,19 +110,15 @@ def difference(row: Recipe, data: Dataset, device: str, rounds: int = 50) -> flo
     return max(float((p - q).abs().max() / (p.abs().max() + 1e-12)) for p, q in pairs if p.is_floating_point())
 
 
-def game(name: str, device: str, pairs: int, seconds: float) -> dict[str, Any]:
+def game(name: str, device: str, plan: Plan) -> dict[str, Any]:
     row, source = GAMES[name]
     data = source()
     by_kernels, by_graphs = (played(row, data, device, launch) for launch in ("kernels", "graphs"))
     for play in (by_kernels, by_graphs):
         play.advance(10)
-    found = ratios(by_graphs, by_kernels, pairs, seconds)
-    gains = [mine / other for mine, other in found]
+    [found] = measured({"graphs": side(by_graphs)}, side(by_kernels), plan, {})
     return {
-        "ratio": statistics.median(gains),
-        "least": min(gains),
-        "most": max(gains),
-        "rounds_per_second": statistics.median(mine for mine, _ in found),
+        **found.told(),
         "turns": getattr(by_graphs.launch, "told", {}),
         "kernel_share": kernel_share(by_graphs),
         "waits": waits(by_graphs),
@@ -134,19 +126,8 @@ def game(name: str, device: str, pairs: int, seconds: float) -> dict[str, Any]:
     }
 
 
-class OneByOne:
-    """Lone plays, one after the other."""
-
-    def __init__(self, plays: list[Play]) -> None:
-        self.plays = plays
-
-    def advance(self, rounds: int) -> None:
-        for play in self.plays:
-            play.advance(rounds)
-
-
-def ensemble(name: str, device: str, members: int, pairs: int, seconds: float) -> dict[str, Any]:
-    """Members together, replayed, against members one by one, kernel by kernel and replayed."""
+def ensemble(name: str, device: str, members: int, plan: Plan) -> dict[str, Any]:
+    """All members together, replayed, against all one by one, kernel by kernel and replayed."""
     row, source = GAMES[name]
     data = source()
 
@@ -159,10 +140,11 @@ def ensemble(name: str, device: str, members: int, pairs: int, seconds: float) -
     many.advance(5)
     told: dict[str, Any] = {"turns": getattr(many.launch, "told", {})}
     for launch in ("kernels", "graphs"):
-        lone = OneByOne([played(row, data, device, launch) for _ in range(min(members, 8))])
-        lone.advance(5)
-        found = [mine * members / (other * len(lone.plays)) for mine, other in ratios(many, lone, pairs, seconds)]
-        told[f"against {launch}"] = {"ratio": statistics.median(found), "least": min(found), "most": max(found)}
+        lone = [played(row, data, device, launch) for _ in range(members)]
+        for play in lone:
+            play.advance(5)
+        [found] = measured({"together": side(many)}, side(*lone), plan, {})
+        told[f"against {launch}"] = found.told()
     return told
 
 
@@ -176,6 +158,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    plan = Plan(chosen.seconds, chosen.pairs)
     cuda = torch.cuda.is_available() and chosen.device.startswith("cuda")
     told: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if cuda else chosen.device,
@@ -184,10 +167,10 @@ def main() -> None:
         "ensembles": {},
     }
     for name in (name for name in GAMES if chosen.only in name):
-        told["games"][name] = game(name, chosen.device, chosen.pairs, chosen.seconds)
+        told["games"][name] = game(name, chosen.device, plan)
         print(name, told["games"][name], flush=True)
         if "ring8" in name:
-            told["ensembles"][name] = ensemble(name, chosen.device, chosen.members, chosen.pairs, chosen.seconds)
+            told["ensembles"][name] = ensemble(name, chosen.device, chosen.members, plan)
             print(f"{chosen.members} members,", name, told["ensembles"][name], flush=True)
         if chosen.json is not None:
             chosen.json.write_text(json.dumps(told, indent=1) + "\n")

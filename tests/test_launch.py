@@ -59,6 +59,18 @@ def play(launch: Launch, rule: Rule | None = None, game: type[Game] = Duel, **mo
     )
 
 
+def refused(why: str, *kind: Any, **more: Any) -> tuple[dict[str, str], Play]:
+    """A play of eight rounds that says once why a turn is not recorded, and has the numbers of the turns as written."""
+    launch = Replay(Tape())
+    played, replayed = play(Kernels(), *kind, **more), play(launch, *kind, **more)
+    played.advance(8)
+    with pytest.warns(UserWarning, match=why) as said:
+        replayed.advance(8)
+    assert len(said) == 1
+    assert same(played.tensors(), replayed.tensors())
+    return launch.told, replayed
+
+
 def test_turns_are_warmed_up_then_recorded_once_and_replayed() -> None:
     tape = Tape()
     launch = Replay(tape)
@@ -83,33 +95,18 @@ def test_dropout_has_the_masks_of_the_turn_as_it_is_written() -> None:
 
 @pytest.mark.parametrize("rule", [Simultaneous(), Extragradient(), Optimistic(), Unrolled(steps=2)], ids=str)
 def test_noise_that_is_seeded_twice_is_refused_and_says_so(rule: Rule) -> None:
-    launch = Replay(Tape())
-    played, replayed = play(Kernels(), rule), play(launch, rule)
-    played.advance(6)
-    with pytest.warns(UserWarning, match=r"turn of '(all|maker)' is not recorded.*seeded more than once") as said:
-        replayed.advance(6)
-    assert len(said) == 1
-    assert same(played.tensors(), replayed.tensors())
+    refused(r"turn of '(all|maker)' is not recorded.*seeded more than once", rule)
 
 
 def test_a_turn_that_reads_a_number_back_goes_on_as_it_is_written() -> None:
-    launch = Replay(Tape())
-    played, replayed = play(Kernels(), game=Peek), play(launch, game=Peek)
-    played.advance(6)
-    with pytest.warns(UserWarning, match="reads a number back"):
-        replayed.advance(6)
-    assert same(played.tensors(), replayed.tensors())
-    assert launch.told["maker"] == "recorded" and "reads" in launch.told["judge"]
+    told, _ = refused("reads a number back", game=Peek)
+    assert told["maker"] == "recorded" and "reads" in told["judge"]
 
 
 def test_a_recording_that_does_not_do_what_the_turn_does_is_not_believed() -> None:
-    launch = Replay(Tape())
-    played, replayed = play(Kernels(), game=Renamed), play(launch, game=Renamed)
-    played.advance(8)
-    with pytest.warns(UserWarning, match="a recording does not write 'game/turns' as the turn does"):
-        replayed.advance(8)
-    assert same(played.tensors(), replayed.tensors()) and replayed.game.turns == 8
-    assert launch.told["maker"] == "recorded" and "game/turns" in launch.told["judge"]
+    told, replayed = refused("a recording does not write 'game/turns' as the turn does", game=Renamed)
+    assert replayed.game.turns == 8
+    assert told["maker"] == "recorded" and "game/turns" in told["judge"]
 
 
 def test_the_twin_of_a_graph_sees_what_a_graph_would_do_wrong() -> None:
