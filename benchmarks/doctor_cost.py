@@ -23,11 +23,11 @@ from typing import Any
 
 import torch
 
+from equilibria.base.errors import EquilibriaError
 from equilibria.bench import ours
+from equilibria.core.game import Loss
+from equilibria.core.play import Play
 from equilibria.data import Dataset, load
-from equilibria.errors import EquilibriaError
-from equilibria.game import Loss
-from equilibria.play import Play
 from equilibria.recipes import RECIPES, Recipe
 from equilibria.training import fit, hooks
 from equilibria.training.checkups import Checkups, Site

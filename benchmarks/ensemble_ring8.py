@@ -21,12 +21,12 @@ from contextlib import contextmanager
 
 import torch
 
+from equilibria.base.randomness import reseed
+from equilibria.core.ensemble import Ensemble
+from equilibria.core.game import Batch, Game
+from equilibria.core.play import Play
 from equilibria.data import load
-from equilibria.ensemble import Ensemble
-from equilibria.game import Batch, Game
-from equilibria.play import Play
 from equilibria.recipes import RECIPES, Recipe
-from equilibria.seeding import reseed
 
 DATA = load("ring8-M")
 

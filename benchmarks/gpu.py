@@ -19,14 +19,14 @@ from typing import Any
 
 import torch
 
+from equilibria.base.randomness import reseed
 from equilibria.bench import Plan, measured, ours
 from equilibria.bench.measure import Side
+from equilibria.core.ensemble import Ensemble
+from equilibria.core.play import Play
 from equilibria.data import Dataset, load
-from equilibria.ensemble import Ensemble
 from equilibria.networks import Auto, ConvPair
-from equilibria.play import Play
 from equilibria.recipes import RECIPES, Recipe
-from equilibria.seeding import reseed
 from equilibria.training import Settings
 
 _DCGAN = Auto(image=ConvPair(width=64, norm="batch", generator_activation="relu", init="normal02"))

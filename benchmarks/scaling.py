@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from equilibria.core.ensemble import Ensemble
+from equilibria.core.game import Batch, Game
+from equilibria.core.optimizers import Adam
+from equilibria.core.play import Play
+from equilibria.core.updates import Alternating
 from equilibria.data import DataOptions, load
-from equilibria.ensemble import Ensemble
-from equilibria.game import Batch, Game
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import Auto, MLPPair
-from equilibria.optimizers import Adam
-from equilibria.play import Play
-from equilibria.updates import Alternating
 
 POINTS: dict[str, tuple[int, ...]] = {
     "examples": (10_000, 40_000, 160_000, 640_000),

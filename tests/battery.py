@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equilibria.ensemble import Ensemble
-from equilibria.game import (
+from equilibria.base.randomness import reseed
+from equilibria.core.cuda_graphs import Replay
+from equilibria.core.ensemble import Ensemble
+from equilibria.core.game import (
     Batches,
     Draw,
     Game,
@@ -26,12 +28,10 @@ from equilibria.game import (
     pure,
     state_of,
 )
-from equilibria.launch import Replay
-from equilibria.optimizers import SGD, Adam, OptimizerSpec
-from equilibria.play import Play, Rule
-from equilibria.seeding import reseed
+from equilibria.core.optimizers import SGD, Adam, OptimizerSpec
+from equilibria.core.play import Play, Rule
+from equilibria.core.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
 from equilibria.theory.nash import nikaido_isoda
-from equilibria.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
 from taping import Tape
 
 Make = Callable[[int], tuple[Game, Batches]]

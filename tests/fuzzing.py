@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from equilibria.errors import EquilibriaError
+from equilibria.base.errors import EquilibriaError
 
 T = TypeVar("T")
 MEMORY = 1 << 30

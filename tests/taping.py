@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from equilibria.launch import Losses
+from equilibria.core.cuda_graphs import Losses
 
 _READ_BACK = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default, torch.ops.aten.equal.default}
 _MADE_ON_THE_CPU = {
@@ -25,7 +25,7 @@ _MADE_ON_THE_CPU = {
 
 
 class Tape:
-    """A :class:`~equilibria.launch.Recorder` that needs no GPU."""
+    """A :class:`~equilibria.core.cuda_graphs.Recorder` that needs no GPU."""
 
     def __init__(self) -> None:
         self.recorded = 0

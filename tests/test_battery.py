@@ -7,18 +7,27 @@ from collections.abc import Callable
 import pytest
 
 import battery
+from equilibria.base.randomness import reseed
+from equilibria.core.game import Batches, Game
 from equilibria.data import load
-from equilibria.game import Batches, Game
 from equilibria.games.autoencoding import AAE, LawPrior, Petals
 from equilibria.games.coupled import CoGAN
 from equilibria.games.mixture import MGAN
 from equilibria.games.spec import GameSpec, Latent
 from equilibria.games.two_discriminators import D2GAN
 from equilibria.games.two_player import TwoPlayer
+from equilibria.losses import (
+    OBJECTIVES,
+    R1,
+    R2,
+    Clip,
+    GradientPenalty,
+    Hinge,
+    InstanceNoise,
+    RelativisticPairing,
+    Wasserstein,
+)
 from equilibria.networks import ConvPair, MLPPair, Networks
-from equilibria.objectives import OBJECTIVES, Hinge, RelativisticPairing, Wasserstein
-from equilibria.penalties import R1, R2, Clip, GradientPenalty, InstanceNoise
-from equilibria.seeding import reseed
 
 SMALL = MLPPair(width=8, depth=1)
 BATCH = 16

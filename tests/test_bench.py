@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from equilibria.base.errors import ConfigError, RunError
 from equilibria.bench import BENCHMARKS, Plan, drawn, matching, measured
 from equilibria.bench.borrowed import classes, mimicry_dcgan
 from equilibria.bench.floor import Autoencoder, Pair
@@ -16,7 +17,6 @@ from equilibria.bench.ours import like_digits, played
 from equilibria.bench.peers import Peer, Script
 from equilibria.cli import main
 from equilibria.data import load
-from equilibria.errors import ConfigError, RunError
 from equilibria.recipes import RECIPES
 
 SCRIPT = """

@@ -14,14 +14,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from equilibria.base.errors import RunError
+from equilibria.core.optimizers import SGD, Adam, RMSprop
+from equilibria.core.play import Average, Play
+from equilibria.core.updates import Alternating, Optimistic
 from equilibria.data import DataSpec
-from equilibria.errors import RunError
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
-from equilibria.optimizers import SGD, Adam, RMSprop
-from equilibria.play import Average, Play
 from equilibria.training import checkpoint, disk
-from equilibria.updates import Alternating, Optimistic
 
 PLANE = DataSpec(kind="vector", shape=(2,))
 

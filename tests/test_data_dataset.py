@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from equilibria.base.errors import ConfigError, DataError
 from equilibria.data import DataOptions, Dataset, law, load
-from equilibria.errors import ConfigError, DataError
 
 SOURCES = ["grid25", "moons", "digits", "pairs:digits,digits-edges", "stacked:digits"]
 

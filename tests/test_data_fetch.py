@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from equilibria.base.errors import ConfigError, DataError
 from equilibria.data import fetch as module
 from equilibria.data import load
 from equilibria.data.fetch import fetch, main
-from equilibria.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)
 

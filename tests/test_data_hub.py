@@ -13,8 +13,8 @@ from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import TensorDataset
 
+from equilibria.base.errors import DataError
 from equilibria.data import DataOptions, load
-from equilibria.errors import DataError
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (12, 6, 5, 3), dtype=np.uint8)
 ALL = DataOptions(held_out=0.0)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from equilibria.base.errors import ConfigError, DataError, ShapeError
 from equilibria.data import LAWS, Curves, GaussianMixture, Law, Segment, law, load
-from equilibria.errors import ConfigError, DataError, ShapeError
 
 PLANAR = [
     "ring8-U",

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from equilibria.base.errors import DataError
 from equilibria.data import DataOptions, load
-from equilibria.errors import DataError
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (12, 6, 5), dtype=np.uint8)

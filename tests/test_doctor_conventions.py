@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from equilibria.base.errors import ConfigError, DataError, EquilibriaError, ShapeError
 from equilibria.doctor import Diagnosis, Doctor
-from equilibria.errors import ConfigError, DataError, EquilibriaError, ShapeError
 
 LATENT = 4
 POINTS = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))

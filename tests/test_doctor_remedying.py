@@ -16,14 +16,14 @@ from torch import nn
 
 import equilibria as eq
 from equilibria import cli
+from equilibria.base.errors import EquilibriaError
+from equilibria.base.records import encode
+from equilibria.core.optimizers import RMSprop
 from equilibria.doctor import Condition, Diagnosis, Finding, Remedy, Severity
 from equilibria.doctor.remedies import remedies
-from equilibria.errors import EquilibriaError
 from equilibria.games.spec import Latent
 from equilibria.games.two_player import TwoPlayer
-from equilibria.objectives import Minimax, NonSaturating
-from equilibria.optimizers import RMSprop
-from equilibria.records import encode
+from equilibria.losses import Minimax, NonSaturating
 from equilibria.reports import render
 from equilibria.training import checkpoint, checkups, disk
 from test_doctor_runs import POINTS, QUIET, SMALL, collapse, left, planted, same, tiny
@@ -180,7 +180,7 @@ def test_interrupted_at_any_moment_it_can_be_resumed(
     for moment, instead in moments.items():
         out = tmp_path / moment
         with monkeypatch.context() as patch:
-            patch.setattr(f"equilibria.remedying.{moment}", instead)
+            patch.setattr(f"equilibria.runs.auto_remedy.{moment}", instead)
             with pytest.raises(KeyboardInterrupt):
                 eq.train(SATURATING, POINTS, steps=32, out=out, settings=AUTO)
         if moment == "cut":

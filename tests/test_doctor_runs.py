@@ -18,17 +18,17 @@ from torch import Tensor, nn
 
 import equilibria as eq
 from equilibria import cli
+from equilibria.base.errors import ConfigError, RunError
+from equilibria.core.game import Batch, Contest, Draw, Game, Loss, Player
 from equilibria.data import DataSpec, load
 from equilibria.doctor import Condition, Diagnosis, Doctor, Evidence, Finding, Severity, State
 from equilibria.doctor.chart import Checkup, Memory
 from equilibria.doctor.remedies import remedies
-from equilibria.errors import ConfigError, RunError
-from equilibria.game import Batch, Contest, Draw, Game, Loss, Player
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MaxoutPair, MLPPair
 from equilibria.reports import render
 from equilibria.training import checkpoint, checkups
-from equilibria.training.ward import ward_of
+from equilibria.training.doctor_adapter import ward_of
 
 QUIET = eq.Settings(
     device="cpu", progress=False, evaluate=False, log_every=1, sample_every=50, checkpoint_every=5, keep=2
@@ -277,7 +277,9 @@ def test_a_damaged_diagnosis_is_left_out_of_the_report(tmp_path: Path) -> None:
 
 
 def test_a_short_run_calls_no_doctor_and_one_can_do_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("equilibria.training.ward.Ward.admit", lambda self: pytest.fail("a doctor was called"))
+    monkeypatch.setattr(
+        "equilibria.training.doctor_adapter.Ward.admit", lambda self: pytest.fail("a doctor was called")
+    )
     row = tiny("gan")
     eq.train(row, POINTS, steps=8, out=tmp_path / "a", settings=QUIET)
     told = json.loads((tmp_path / "a" / "diagnosis.json").read_text())

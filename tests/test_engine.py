@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from equilibria import resume, train
+from equilibria.base.errors import ConfigError
+from equilibria.core.game import Game, clocked, evaluate
+from equilibria.core.optimizers import SGD
+from equilibria.core.play import Play
+from equilibria.core.updates import Simultaneous
 from equilibria.data import Dataset, load
-from equilibria.errors import ConfigError
-from equilibria.game import Game, clocked, evaluate
-from equilibria.optimizers import SGD
-from equilibria.play import Play
 from equilibria.recipes import RECIPES
 from equilibria.training import Settings, engine
-from equilibria.updates import Simultaneous
 
 QUIET = Settings(progress=False, evaluate=False, doctor=False)
 

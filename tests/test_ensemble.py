@@ -8,20 +8,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from equilibria.base.errors import ConfigError
+from equilibria.base.randomness import mix, reseed
+from equilibria.base.schedules import Cosine
+from equilibria.core.ensemble import Ensemble
+from equilibria.core.game import Batch, Batches, Draw, Game, Loss, Player
+from equilibria.core.optimizers import Adam, OptimizerSpec
+from equilibria.core.play import Average, Play, Rule
+from equilibria.core.updates import Alternating, Extragradient, Simultaneous
 from equilibria.data import load
-from equilibria.ensemble import Ensemble
-from equilibria.errors import ConfigError
-from equilibria.game import Batch, Batches, Draw, Game, Loss, Player
 from equilibria.games.spec import Latent
 from equilibria.games.two_player import TwoPlayer
+from equilibria.losses import R1, R2, Clip, Hinge, RelativisticPairing
 from equilibria.networks import Frozen, MLPPair
-from equilibria.objectives import Hinge, RelativisticPairing
-from equilibria.optimizers import Adam, OptimizerSpec
-from equilibria.penalties import R1, R2, Clip
-from equilibria.play import Average, Play, Rule
-from equilibria.schedules import Cosine
-from equilibria.seeding import mix, reseed
-from equilibria.updates import Alternating, Extragradient, Simultaneous
 
 SEEDS = (3, 14, 15)
 CODE = Latent(size=3)

@@ -13,8 +13,8 @@ from scipy.stats import chi2, entropy, norm
 from torch import Tensor
 
 import battery
-from equilibria.game import clocked, field_of, parameters_of, state_of
-from equilibria.objectives import Minimax
+from equilibria.core.game import clocked, field_of, parameters_of, state_of
+from equilibria.losses import Minimax
 from equilibria.theory import nash
 from equilibria.theory.divergences import F_DIVERGENCES, f_divergence, js, kl
 from equilibria.theory.landscape import fit_mixture

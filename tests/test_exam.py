@@ -13,9 +13,9 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from equilibria.base.errors import ConfigError
 from equilibria.doctor import REMEDIES, Condition
 from equilibria.doctor.conditions import RULES
-from equilibria.errors import ConfigError
 from equilibria.exam import CASES, HEALTHY, Case, Loop, Plan, Sitting, markdown, prepare, sit, summary
 from equilibria.exam.cases import DIGITS, RING, both, fault, loop_with, nets_with
 from equilibria.exam.cure import prescribe

@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from equilibria.errors import DataError, ShapeError
+from equilibria.base.errors import DataError, ShapeError
 from equilibria.figures import (
     bounds_of,
     curves,

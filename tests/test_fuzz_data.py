@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import equilibria as eq
+from equilibria.base.errors import DataError
 from equilibria.data import fetch
-from equilibria.errors import DataError
 from fuzzing import cases, damaged, read
 
 # Arrays --------------------------------------------------------------------------------------------------------------

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 import equilibria as eq
-from equilibria import reports, runfolder
+from equilibria import reports
+from equilibria.base.errors import EquilibriaError
+from equilibria.base.records import decode, encode
 from equilibria.cli.judging import brief, kept_diagnosis
-from equilibria.errors import EquilibriaError
 from equilibria.recipes import RECIPES
-from equilibria.records import decode, encode
 from equilibria.runs import cite
+from equilibria.runs import folder as run_folder
 from equilibria.training import checkpoint, checkups, hooks
 from fuzzing import CASES, cases, changed, damaged, read, texts
 from test_checkpoint import play_of, same, state
@@ -253,7 +254,7 @@ VALUES = st.one_of(st.sampled_from([*ODD_TEXTS, "9" * 5000]), st.text(max_size=6
 def test_settings_by_path(name: str, path: list[str], text: str) -> None:
     row = read(lambda: RECIPES[name].with_settings({".".join(path): text}))
     if row is not None:
-        again: Any = runfolder.part(Path("."), json.loads(json.dumps(encode(row))), eq.Recipe)
+        again: Any = run_folder.part(Path("."), json.loads(json.dumps(encode(row))), eq.Recipe)
         assert again == row or text.lower() == "nan", "a recipe that is accepted and cannot be read back"
 
 

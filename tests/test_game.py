@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equilibria.errors import ConfigError, EquilibriaError
-from equilibria.game import (
+from equilibria.base.errors import ConfigError, EquilibriaError
+from equilibria.base.randomness import mix, own_randomness, reseed
+from equilibria.core.game import (
     Batch,
     Contest,
     Draw,
@@ -26,7 +27,6 @@ from equilibria.game import (
     pure,
     state_of,
 )
-from equilibria.seeding import mix, own_randomness, reseed
 
 
 class Toy(Game):

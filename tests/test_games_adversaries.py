@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from equilibria.base.errors import ConfigError, ShapeError
+from equilibria.base.records import decode, encode
+from equilibria.core.game import Game, clocked, evaluate, gradients
 from equilibria.data import DataSpec
-from equilibria.errors import ConfigError, ShapeError
-from equilibria.game import Game, clocked, evaluate, gradients
 from equilibria.games.mixture import MGAN, MixtureGenerator
 from equilibria.games.spec import Latent
 from equilibria.games.two_discriminators import D2GAN, log_softplus
+from equilibria.losses import Minimax, RelativisticPairing
 from equilibria.networks import MLPPair
-from equilibria.objectives import Minimax, RelativisticPairing
-from equilibria.records import decode, encode
 
 SYMBOLS = 4
 SPEC = DataSpec(kind="vector", shape=(SYMBOLS,))

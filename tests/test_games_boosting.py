@@ -7,18 +7,18 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
+from equilibria.base.errors import ConfigError, DataError, RunError
+from equilibria.base.randomness import reseed
+from equilibria.core.game import Game
+from equilibria.core.optimizers import Adam
+from equilibria.core.play import Play
+from equilibria.core.updates import Alternating
 from equilibria.data import DataSpec, load
-from equilibria.errors import ConfigError, DataError, RunError
-from equilibria.game import Game
 from equilibria.games.boosting import Boosting, boosting_weights, mixture_sample, weighted_batches
 from equilibria.games.spec import Latent
 from equilibria.games.stages import Stage, play_stages
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
-from equilibria.optimizers import Adam
-from equilibria.play import Play
-from equilibria.seeding import reseed
-from equilibria.updates import Alternating
 
 SMALL = MLPPair(width=6, depth=1)
 PLAN = Boosting(components=3, rounds=6, batch=8, judge=SMALL, judge_steps=20)

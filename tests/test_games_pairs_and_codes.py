@@ -10,18 +10,18 @@ import torch
 from scipy import stats
 from torch import nn
 
+from equilibria.base.errors import ConfigError, DataError, ShapeError
+from equilibria.base.records import decode, encode
+from equilibria.core.game import clocked, evaluate, gradients
+from equilibria.core.optimizers import Adam
+from equilibria.core.play import Play
+from equilibria.core.updates import Alternating
 from equilibria.data import DataSpec, law
-from equilibria.errors import ConfigError, DataError, ShapeError
-from equilibria.game import clocked, evaluate, gradients
 from equilibria.games.autoencoding import AAE, LawPrior, Petals
 from equilibria.games.coupled import CoGAN
 from equilibria.games.spec import Latent
+from equilibria.losses import R1
 from equilibria.networks import MLPPair
-from equilibria.optimizers import Adam
-from equilibria.penalties import R1
-from equilibria.play import Play
-from equilibria.records import decode, encode
-from equilibria.updates import Alternating
 
 SMALL = MLPPair(width=8, depth=1)
 IMAGE = DataSpec(kind="image", shape=(1, 4, 4))

@@ -10,10 +10,17 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
-from equilibria.errors import ConfigError, ShapeError
-from equilibria.game import Game, clocked, field_of, parameters_of, state_of
-from equilibria.games.toys import BilinearGame, DiracGAN, UniformGAN, no_batches
-from equilibria.objectives import (
+from equilibria.base.errors import ConfigError, ShapeError
+from equilibria.core.game import Game, clocked, field_of, parameters_of, state_of
+from equilibria.core.optimizers import SGD
+from equilibria.core.play import Play, Rule
+from equilibria.core.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous
+from equilibria.games.dirac_and_bilinear import BilinearGame, DiracGAN, UniformGAN, no_batches
+from equilibria.losses import (
+    R1,
+    R2,
+    Clip,
+    GradientPenalty,
     Hinge,
     LeastSquares,
     Minimax,
@@ -23,12 +30,8 @@ from equilibria.objectives import (
     RelativisticPairing,
     Wasserstein,
 )
-from equilibria.optimizers import SGD
-from equilibria.penalties import R1, R2, Clip, GradientPenalty
-from equilibria.play import Play, Rule
 from equilibria.theory import fields
 from equilibria.theory.fields import FlatField
-from equilibria.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous
 
 Plane = Callable[[float, float], tuple[float, float]]
 

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from battery import same
-from equilibria import optimizers
-from equilibria.ensemble import Ensemble
-from equilibria.errors import ConfigError
-from equilibria.game import Draw, Game, Loss
-from equilibria.launch import CudaGraphs, Kernels, Launch, Replay
-from equilibria.optimizers import SGD, Adam
-from equilibria.play import Average, Play, Rule
-from equilibria.schedules import Linear
+from equilibria.base.errors import ConfigError
+from equilibria.base.schedules import Linear
+from equilibria.core import optimizers
+from equilibria.core.cuda_graphs import CudaGraphs, Kernels, Launch, Replay
+from equilibria.core.ensemble import Ensemble
+from equilibria.core.game import Draw, Game, Loss
+from equilibria.core.optimizers import SGD, Adam
+from equilibria.core.play import Average, Play, Rule
+from equilibria.core.updates import Alternating, Extragradient, Optimistic, Simultaneous, Unrolled
 from equilibria.training import Settings, engine
-from equilibria.updates import Alternating, Extragradient, Optimistic, Simultaneous, Unrolled
 from taping import Tape
 from test_play import Duel, rows
 

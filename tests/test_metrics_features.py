@@ -12,7 +12,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from equilibria.errors import ConfigError, DataError, ShapeError
+from equilibria.base.errors import ConfigError, DataError, ShapeError
 from equilibria.metrics.frechet import frechet_distance, gaussian_frechet
 from equilibria.metrics.kernel import gaussian, median_scale, mmd2, mmd_test, polynomial
 from equilibria.metrics.neighbours import birthday, expected_coverage, memorisation, nearest_distances, neighbours

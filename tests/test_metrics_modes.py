@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from equilibria.base.errors import ConfigError, DataError, ShapeError
 from equilibria.data import law as named
-from equilibria.errors import ConfigError, DataError, ShapeError
 from equilibria.metrics.measured import Measured, table
 from equilibria.metrics.modes import label_modes, modes
 

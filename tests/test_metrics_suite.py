@@ -12,9 +12,9 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from equilibria.base.errors import DataError, ShapeError
 from equilibria.data import law, load
 from equilibria.data.dataset import Dataset
-from equilibria.errors import DataError, ShapeError
 from equilibria.metrics import (
     Classifier,
     Measured,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from equilibria.errors import ConfigError, DataError, ShapeError
+from equilibria.base.errors import ConfigError, DataError, ShapeError
 from equilibria.metrics.transport import exact_w1, halves, line_w1, sliced_w1, two_sample_floor
 
 

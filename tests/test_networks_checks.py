@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equilibria.errors import ShapeError
+from equilibria.base.errors import ShapeError
 from equilibria.networks import ConvPair, MLPPair, ResPair, as_logits, check_pair
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from equilibria.errors import ConfigError
+from equilibria.base.errors import ConfigError
 from equilibria.networks import (
     INITS,
     BatchNorm,

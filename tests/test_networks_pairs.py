@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equilibria.errors import ConfigError, ShapeError
+from equilibria.base.errors import ConfigError, ShapeError
+from equilibria.base.records import decode, encode, replace_at
 from equilibria.networks import (
     Auto,
     BatchNorm,
@@ -22,7 +23,6 @@ from equilibria.networks import (
     SpectralNorm,
     one_hot,
 )
-from equilibria.records import decode, encode, replace_at
 
 DCGAN = ConvPair(width=64, norm="batch", generator_activation="relu", init="normal02")
 RING = MLPPair(depth=2, discriminator_depth=1, activation="relu", init="orthogonal", input_scale=0.25)

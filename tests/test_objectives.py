@@ -11,8 +11,9 @@ import scipy.optimize
 import torch
 from torch import Tensor
 
-from equilibria.errors import ConfigError, DataError, ShapeError
-from equilibria.objectives import (
+from equilibria.base.errors import ConfigError, DataError, ShapeError
+from equilibria.base.records import decode, encode
+from equilibria.losses import (
     LEAST_SQUARES_BINARY,
     LEAST_SQUARES_PEARSON,
     LEAST_SQUARES_SIGNED,
@@ -29,7 +30,6 @@ from equilibria.objectives import (
     RelativisticPairing,
     Wasserstein,
 )
-from equilibria.records import decode, encode
 from equilibria.theory import divergences as dv
 
 REAL, FAKE = [0.5, -1.0, 2.0], [0.3, -0.7, -2.0]

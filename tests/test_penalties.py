@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equilibria.errors import ConfigError, ShapeError
-from equilibria.penalties import (
+from equilibria.base.errors import ConfigError, ShapeError
+from equilibria.base.records import decode, encode
+from equilibria.base.schedules import Clock, Linear
+from equilibria.losses.penalties import (
     R1,
     R2,
     Clip,
@@ -24,8 +26,6 @@ from equilibria.penalties import (
     Penalty,
     Side,
 )
-from equilibria.records import decode, encode
-from equilibria.schedules import Clock, Linear
 from equilibria.theory.slopes import input_slopes
 
 

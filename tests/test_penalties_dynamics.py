@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from equilibria.game import Contest, Draw
-from equilibria.objectives import Minimax, NonSaturating, Objective, Wasserstein
-from equilibria.penalties import R1, R2, InstanceNoise, JSRegulariser
-from equilibria.schedules import Clock
+from equilibria.base.schedules import Clock
+from equilibria.core.game import Contest, Draw
+from equilibria.losses import R1, R2, InstanceNoise, JSRegulariser, Minimax, NonSaturating, Objective, Wasserstein
 
 NOON = Draw(tensors={}, step=torch.tensor(0), time=torch.tensor(0.0), seed=0)
 

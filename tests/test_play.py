@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equilibria.errors import ConfigError, RunError
-from equilibria.game import Batch, Draw, Game, Loss, Player, clocked, gradients
-from equilibria.optimizers import SGD, Adam, OptimizerSpec, RMSprop
-from equilibria.penalties import Clip
-from equilibria.play import Average, Play, Rule
-from equilibria.schedules import Bursts, Linear
-from equilibria.seeding import mix
-from equilibria.updates import Alternating, Extragradient, Optimistic, Simultaneous
+from equilibria.base.errors import ConfigError, RunError
+from equilibria.base.randomness import mix
+from equilibria.base.schedules import Bursts, Linear
+from equilibria.core.game import Batch, Draw, Game, Loss, Player, clocked, gradients
+from equilibria.core.optimizers import SGD, Adam, OptimizerSpec, RMSprop
+from equilibria.core.play import Average, Play, Rule
+from equilibria.core.updates import Alternating, Extragradient, Optimistic, Simultaneous
+from equilibria.losses import Clip
 
 
 class Duel(Game):

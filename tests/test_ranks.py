@@ -23,15 +23,16 @@ import torch
 from torch import Tensor, nn
 
 import equilibria as eq
-from equilibria import processes, ranks
+from equilibria.base import distributed
+from equilibria.base.errors import ConfigError, EquilibriaError
+from equilibria.core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
+from equilibria.core.optimizers import SGD, Adam
+from equilibria.core.play import Play
+from equilibria.core.updates import Alternating, Consensus, Extragradient, Optimistic, Unrolled
 from equilibria.data import DataSpec
-from equilibria.errors import ConfigError, EquilibriaError
-from equilibria.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from equilibria.networks import BatchNorm, ConvPair, MLPPair
-from equilibria.optimizers import SGD, Adam
-from equilibria.play import Play
 from equilibria.recipes import RECIPES, Recipe
-from equilibria.updates import Alternating, Consensus, Extragradient, Optimistic, Unrolled
+from equilibria.runs import data_parallel
 
 PLANE = DataSpec(kind="vector", shape=(2,))
 DCGAN = ConvPair(width=4, norm="batch", generator_activation="relu", init="normal02")
@@ -86,7 +87,7 @@ def weights(names: tuple[str, ...], rounds: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in names:
         row, source = case(name)
-        with ranks.joined() as here:
+        with distributed.joined() as here:
             shared = play_of(row, source, rounds)
             heard = shared.advance(rounds)
         if not here.leads:
@@ -113,7 +114,7 @@ def elastic() -> dict[str, Any]:
         again = play_of(row, source, 9)
         again.load(left, play.round, play.turn)
         play = again
-        with ranks.joined() if several else contextlib.nullcontext():
+        with distributed.joined() if several else contextlib.nullcontext():
             play.advance(3)
     alone.advance(9)
     return {"apart": apart(alone.tensors(), play.tensors()), "round": play.round}
@@ -137,7 +138,7 @@ def derivatives() -> dict[str, Any]:
         return taken
 
     whole = chain(x, direction)
-    with ranks.joined() as here, ranks.together():
+    with distributed.joined() as here, distributed.together():
         rows = slice(here.rank * 6 // here.count, (here.rank + 1) * 6 // here.count)
         parts = chain(x[rows], direction[rows])
         gaps = []
@@ -186,7 +187,7 @@ def unfit(play: Play) -> str:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            processes.refuse_unfit(play)
+            data_parallel.refuse_unfit(play)
         except ConfigError as error:
             return f"refused: {error}"
     return f"warned: {told[0].message}" if told else "taken"
@@ -195,7 +196,7 @@ def unfit(play: Play) -> str:
 def fitness() -> dict[str, Any]:
     """What the check says of every recipe, and of games that are wrong on purpose."""
     said: dict[str, Any] = {}
-    with ranks.joined() as here:
+    with distributed.joined() as here:
         for name, row in RECIPES.items():
             if row.procedure is None:
                 source = "pairs:digits,digits-negative" if name == "cogan" else "ring8-U"
@@ -369,12 +370,12 @@ def test_the_environment_must_say_where_processes_meet(monkeypatch: pytest.Monke
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ConfigError, match="RANK is not set"):
-        ranks.announced()
+        distributed.announced()
     monkeypatch.setenv("MASTER_ADDR", "here")
     monkeypatch.setenv("MASTER_PORT", "1")
     monkeypatch.setenv("RANK", "one")
     with pytest.raises(ConfigError, match="RANK=one of WORLD_SIZE=2"):
-        ranks.announced()
+        distributed.announced()
 
 
 if __name__ == "__main__":

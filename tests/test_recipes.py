@@ -22,18 +22,18 @@ import pytest
 import torch
 
 import battery
-from equilibria import optimizers
+from equilibria.base.errors import ConfigError, EquilibriaError
+from equilibria.base.randomness import reseed
+from equilibria.base.records import decode, encode, is_record
+from equilibria.base.schedules import Bursts
+from equilibria.core import optimizers
+from equilibria.core.cuda_graphs import Replay
+from equilibria.core.game import Batches, Game, gradients
+from equilibria.core.optimizers import RMSprop
+from equilibria.core.play import Play
 from equilibria.data import Dataset, load
-from equilibria.errors import ConfigError, EquilibriaError
-from equilibria.game import Batches, Game, gradients
-from equilibria.launch import Replay
 from equilibria.networks import Networks
-from equilibria.optimizers import RMSprop
-from equilibria.play import Play
 from equilibria.recipes import DEFAULTS, RECIPES, Recipe, citation, default_for, recipe
-from equilibria.records import decode, encode, is_record
-from equilibria.schedules import Bursts
-from equilibria.seeding import reseed
 from taping import Tape
 
 ROOT = Path(__file__).resolve().parents[1]

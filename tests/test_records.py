@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equilibria.errors import ConfigError
-from equilibria.records import decode, encode, is_record, record, replace_at
+from equilibria.base.errors import ConfigError
+from equilibria.base.records import decode, encode, is_record, record, replace_at
 from equilibria.training import Settings
 
 

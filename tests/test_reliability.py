@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import equilibria as eq
-from equilibria import runfolder
-from equilibria.errors import RunError
+from equilibria.base.errors import RunError
+from equilibria.runs import folder as run_folder
 from equilibria.training import checkpoint, disk, hooks
 from test_checkpoint import play_of
 from test_resume import OFTEN, POINTS, content, forked, mixed, play
@@ -75,25 +75,25 @@ def test_of_runs_continued_at_the_same_instant_one_goes_on(tmp_path: Path, bare:
 
 def test_the_lock_of_a_dead_process_holds_nobody_up(tmp_path: Path) -> None:
     def hold() -> None:
-        with runfolder.locked(tmp_path):
+        with run_folder.locked(tmp_path):
             (tmp_path / "held").touch()
             time.sleep(60)
 
     child = forked(hold)
     while not (tmp_path / "held").exists():
         time.sleep(0.01)
-    with pytest.raises(RunError, match="another process is training"), runfolder.locked(tmp_path):
+    with pytest.raises(RunError, match="another process is training"), run_folder.locked(tmp_path):
         pass
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    with runfolder.locked(tmp_path):
+    with run_folder.locked(tmp_path):
         pass
 
 
 def test_a_lock_file_that_came_with_a_copy_of_the_folder_holds_nobody_up(tmp_path: Path) -> None:
     """The lock is the kernel's, not the file: what is in it, and from which machine it is, does not matter."""
     (tmp_path / ".lock").write_text('{"host": "elsewhere", "pid": 1}')
-    with runfolder.locked(tmp_path):
+    with run_folder.locked(tmp_path):
         pass
 
 
@@ -102,9 +102,9 @@ def test_what_dead_processes_left_half_written_is_cleared(tmp_path: Path, bare: 
     disk.make_folder(tmp_path / "run" / "samples")
     gone = forked(lambda: None)
     os.waitpid(gone, 0)
-    for folder in (tmp_path / "run", tmp_path / "run" / "samples"):
+    for place in (tmp_path / "run", tmp_path / "run" / "samples"):
         for pid in (gone, os.getpid(), 10**30):
-            (folder / f".tmp-report.html-{pid}").write_text("half")
+            (place / f".tmp-report.html-{pid}").write_text("half")
     eq.resume(tmp_path / "run", POINTS)
     left = [p.name for p in (tmp_path / "run").rglob(".tmp-*")]
     assert left == [f".tmp-report.html-{os.getpid()}"] * 2, "a living process is still writing its own"

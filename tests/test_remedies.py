@@ -13,16 +13,16 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from equilibria.base.errors import ConfigError, DataError
+from equilibria.base.schedules import Cosine
+from equilibria.core.play import Play
 from equilibria.data import load
 from equilibria.doctor import REMEDIES, Remedy
 from equilibria.doctor.conditions import RULES
-from equilibria.errors import ConfigError, DataError
 from equilibria.games.spec import Latent
+from equilibria.losses import R1, Clip, GradientPenalty
 from equilibria.networks import Auto, ConvPair, MLPPair
-from equilibria.penalties import R1, Clip, GradientPenalty
-from equilibria.play import Play
 from equilibria.recipes import RECIPES, Recipe, recipe
-from equilibria.schedules import Cosine
 from test_recipes import built, shrunk
 
 CHANGING = [name for name, remedy in REMEDIES.items() if remedy.settings]

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from equilibria.errors import RunError
+from equilibria.base.errors import RunError
 from equilibria.figures import write_png
 from equilibria.reports import folder as run_folder
 from equilibria.reports import render

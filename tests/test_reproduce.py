@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from equilibria import reproduce
+from equilibria.base.errors import ConfigError
 from equilibria.cli import app
-from equilibria.errors import ConfigError
 from equilibria.figures.panels import panels
 from equilibria.recipes.citations import entries
 from equilibria.reproduce import Claim, Outcome, at_least, at_most, close, registry

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from equilibria.base.randomness import reseed
+from equilibria.core.ensemble import Ensemble
+from equilibria.core.game import Game
+from equilibria.core.optimizers import SGD
 from equilibria.data import DataSpec
-from equilibria.ensemble import Ensemble
-from equilibria.game import Game
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
-from equilibria.optimizers import SGD
 from equilibria.reproduce.arjovsky2017principled import discriminate, marks_until
 from equilibria.reproduce.arjovsky2017principled_bound import _grid, _perfect, _plus, _ripple
 from equilibria.reproduce.arjovsky2017principled_curves import _orders_lost
 from equilibria.reproduce.arjovsky2017principled_supports import _js_in_cells
-from equilibria.seeding import reseed
 
 
 def test_only_the_discriminator_moves_and_only_as_far_as_its_gradient() -> None:

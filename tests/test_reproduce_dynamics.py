@@ -11,11 +11,12 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
+from equilibria.core.game import clocked
+from equilibria.core.optimizers import SGD
+from equilibria.core.play import Play
+from equilibria.core.updates import Alternating, Extragradient, Optimistic, Simultaneous
 from equilibria.data import load
-from equilibria.game import clocked
-from equilibria.games.toys import BilinearGame, DiracGAN, no_batches
-from equilibria.optimizers import SGD
-from equilibria.play import Play
+from equilibria.games.dirac_and_bilinear import BilinearGame, DiracGAN, no_batches
 from equilibria.reproduce import (
     farnia2020_equilibrium,
     gidel2019_bilinear,
@@ -28,7 +29,6 @@ from equilibria.reproduce.side_by_side import seeded, side_by_side
 from equilibria.reproduce.toy_fields import flat, recorded
 from equilibria.theory import fields
 from equilibria.theory.landscape import OFF
-from equilibria.updates import Alternating, Extragradient, Optimistic, Simultaneous
 
 
 @pytest.mark.parametrize("key", mescheder2018_dirac.METHODS)

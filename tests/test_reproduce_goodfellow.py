@@ -13,11 +13,12 @@ from scipy.stats import norm
 from sklearn.cluster import KMeans
 from sklearn.neighbors import KernelDensity
 
+from equilibria.core.optimizers import Adam
+from equilibria.core.play import Play
+from equilibria.core.updates import Alternating
 from equilibria.data import load
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
-from equilibria.optimizers import Adam
-from equilibria.play import Play
 from equilibria.reproduce import arora2017_samples as samples
 from equilibria.reproduce import arora2018_birthday as birthday
 from equilibria.reproduce import goodfellow2014_convergence as convergence
@@ -26,7 +27,6 @@ from equilibria.reproduce import goodfellow2014_interpolation as interpolation
 from equilibria.reproduce import goodfellow2014_parzen as parzen
 from equilibria.reproduce import nowozin2016_table as table
 from equilibria.reproduce.side_by_side import Turns, batches_of, seeded, side_by_side
-from equilibria.updates import Alternating
 
 SMALL = MLPPair(width=8, depth=1)
 

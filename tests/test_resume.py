@@ -26,11 +26,11 @@ import pytest
 import torch
 
 import equilibria as eq
+from equilibria.core.optimizers import Adam, RMSprop
 from equilibria.games.boosting import Boosting
 from equilibria.games.two_player import TwoPlayer
+from equilibria.losses import R1
 from equilibria.networks import ConvPair, MLPPair
-from equilibria.optimizers import Adam, RMSprop
-from equilibria.penalties import R1
 from equilibria.recipes import For, Recipe
 from equilibria.training import checkpoint
 

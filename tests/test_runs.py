@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 import equilibria as eq
-from equilibria import metrics, runfolder
-from equilibria.errors import ConfigError, DataError, EquilibriaError, RunError, ShapeError
+from equilibria import metrics
+from equilibria.base.errors import ConfigError, DataError, EquilibriaError, RunError, ShapeError
+from equilibria.base.randomness import mix
 from equilibria.games.coupled import CoGAN
 from equilibria.networks import MLPPair
-from equilibria.seeding import mix
+from equilibria.runs import folder as run_folder
 from equilibria.training import checkpoint
 from test_resume import OFTEN, POINTS, content, ensemble, mixed
 
@@ -86,7 +87,7 @@ def test_a_run_without_a_whole_checkpoint_is_begun_again_not_sampled(tmp_path: P
 
 def test_one_folder_is_trained_in_by_one_process(done: Path) -> None:
     before = content(done)
-    with runfolder.locked(done), pytest.raises(RunError, match="another process is training in"):
+    with run_folder.locked(done), pytest.raises(RunError, match="another process is training in"):
         eq.resume(done, POINTS, steps=9)
     assert content(done) == before and json.loads((done / "run.json").read_text())["steps"] == 4
     assert eq.open_run(done).finished
@@ -205,10 +206,10 @@ def test_settings_say_what_they_take() -> None:
 
 
 def test_a_default_folder_says_what_it_holds(tmp_path: Path) -> None:
-    first = runfolder.default_folder("hf:a/b", "wgan-gp", 3, tmp_path)
+    first = run_folder.default_folder("hf:a/b", "wgan-gp", 3, tmp_path)
     assert first.name[10:] == "_hf-a-b_wgan-gp_seed3"
     first.mkdir()
-    assert runfolder.default_folder("hf:a/b", "wgan-gp", 3, tmp_path).name == first.name + "-2"
+    assert run_folder.default_folder("hf:a/b", "wgan-gp", 3, tmp_path).name == first.name + "-2"
 
 
 def test_trackers_hear_every_row_and_a_resumed_run_takes_back_what_it_plays_again(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from equilibria.errors import ConfigError
-from equilibria.game import clocked
-from equilibria.records import decode, encode
-from equilibria.schedules import Bursts, Clock, Cosine, Decay, Linear, value_at
+from equilibria.base.errors import ConfigError
+from equilibria.base.records import decode, encode
+from equilibria.base.schedules import Bursts, Clock, Cosine, Decay, Linear, value_at
+from equilibria.core.game import clocked
 
 TIMES = [0.0, 0.1, 0.25, 0.5, 0.8, 1.0]
 

@@ -15,12 +15,13 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from equilibria import beside, runs, seeds
+from equilibria import runs
+from equilibria.base.errors import ConfigError, EquilibriaError, RunError
 from equilibria.cli import app
+from equilibria.core.ensemble import Ensemble
 from equilibria.data import load
-from equilibria.ensemble import Ensemble
-from equilibria.errors import ConfigError, EquilibriaError, RunError
 from equilibria.recipes import RECIPES, Recipe
+from equilibria.runs import seeds, side_by_side
 from equilibria.training import Settings, checkpoint, hooks, trainer
 
 ROW = RECIPES["gan"].with_settings(
@@ -164,7 +165,7 @@ def test_an_ensembles_state_taken_apart_is_put_together_again() -> None:
     data = load("ring8-U")
     games = [runs._built(ROW, data.spec, seed, {}) for seed in (0, 1)]
     plays = [runs._play(ROW, game, lambda own, turn: data.batch(16, own, turn), 0, 10, QUIET) for game in games]
-    play = beside._ensemble([0, 1], plays)
+    play = side_by_side._ensemble([0, 1], plays)
     play.advance(3)
     assert isinstance(play.game, Ensemble)
     again = play.game.joined([play.game.apart(play.tensors(), i) for i in range(2)])
@@ -183,7 +184,7 @@ def test_an_ensembles_state_taken_apart_is_put_together_again() -> None:
     ids=lambda value: getattr(value, "name", None),
 )
 def test_what_goes_side_by_side_is_tried(row: Recipe, source: str, why: str) -> None:
-    found = beside.unfit(row, load(source), QUIET)
+    found = side_by_side.unfit(row, load(source), QUIET)
     assert why in found and bool(why) == bool(found)
 
 
@@ -195,7 +196,7 @@ def test_a_game_that_is_another_side_by_side_is_found_out(monkeypatch: pytest.Mo
         return found._replace(total=found.total * 1.1)
 
     monkeypatch.setattr(Ensemble, "loss", wrong)
-    assert "another than alone" in beside.unfit(ROW, load("ring8-U"), QUIET)
+    assert "another than alone" in side_by_side.unfit(ROW, load("ring8-U"), QUIET)
 
 
 def test_wrong_calls_are_refused_before_anything_is_written(tmp_path: Path, whole: seeds.Seeds) -> None:

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from equilibria.base.errors import ConfigError, DataError
 from equilibria.data import DataOptions, load, streams
-from equilibria.errors import ConfigError, DataError
 
 DISK, MEMORY = DataOptions(stream="true"), DataOptions(stream="false")
 RANDOM = np.random.default_rng(0)
@@ -151,9 +151,9 @@ torch.set_num_threads(1)
 from equilibria.data import DataOptions, load
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
-from equilibria.optimizers import Adam
-from equilibria.play import Play
-from equilibria.updates import Alternating
+from equilibria.core.optimizers import Adam
+from equilibria.core.play import Play
+from equilibria.core.updates import Alternating
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

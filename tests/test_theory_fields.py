@@ -11,10 +11,9 @@ from scipy.integrate import quad
 from torch import Tensor
 
 import battery
-from equilibria.game import Draw, Game, clocked, field_of, parameters_of, pure, state_of
-from equilibria.games.toys import BilinearGame, DiracGAN, UniformGAN
-from equilibria.objectives import Minimax, NonSaturating, Objective, Wasserstein
-from equilibria.penalties import R1
+from equilibria.core.game import Draw, Game, clocked, field_of, parameters_of, pure, state_of
+from equilibria.games.dirac_and_bilinear import BilinearGame, DiracGAN, UniformGAN
+from equilibria.losses import R1, Minimax, NonSaturating, Objective, Wasserstein
 from equilibria.theory import fields
 from equilibria.theory.fields import FlatField
 from equilibria.theory.nash import nikaido_isoda

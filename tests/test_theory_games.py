@@ -14,13 +14,13 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigs
 from torch import Tensor
 
+from equilibria.base.randomness import reseed
+from equilibria.core.game import Draw, Game, clocked, evaluate, field_of, parameters_of, pure, state_of
 from equilibria.data import DataSpec
-from equilibria.game import Draw, Game, clocked, evaluate, field_of, parameters_of, pure, state_of
 from equilibria.games.spec import GameSpec, Latent
+from equilibria.losses import OBJECTIVES
 from equilibria.networks import MLPPair
-from equilibria.objectives import OBJECTIVES
 from equilibria.recipes import recipe
-from equilibria.seeding import reseed
 from equilibria.theory import fields, spectra
 from equilibria.theory.fields import FlatField
 from equilibria.theory.nash import best_response, duality_gap, nikaido_isoda

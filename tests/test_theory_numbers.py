@@ -10,9 +10,9 @@ import torch
 from scipy.stats import chi2, ncx2
 from torch import Tensor
 
-from equilibria.game import Game, clocked, field_of, parameters_of, state_of
-from equilibria.games.toys import DiracGAN
-from equilibria.objectives import (
+from equilibria.core.game import Game, clocked, field_of, parameters_of, state_of
+from equilibria.games.dirac_and_bilinear import DiracGAN
+from equilibria.losses import (
     LEAST_SQUARES_BINARY,
     LEAST_SQUARES_PEARSON,
     Exponential,

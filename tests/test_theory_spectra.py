@@ -10,15 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from equilibria.base.randomness import reseed
+from equilibria.core.game import Game, clocked, field_of, parameters_of, state_of
 from equilibria.data import load
-from equilibria.game import Game, clocked, field_of, parameters_of, state_of
+from equilibria.games.dirac_and_bilinear import DiracGAN, UniformGAN
 from equilibria.games.spec import Latent
-from equilibria.games.toys import DiracGAN, UniformGAN
 from equilibria.games.two_player import TwoPlayer
+from equilibria.losses import R1, R2, Minimax, NonSaturating, RelativisticPairing, Wasserstein
 from equilibria.networks import MLPPair
-from equilibria.objectives import Minimax, NonSaturating, RelativisticPairing, Wasserstein
-from equilibria.penalties import R1, R2
-from equilibria.seeding import reseed
 from equilibria.theory import fields, spectra
 from equilibria.theory.fields import FlatField
 

@@ -13,15 +13,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from equilibria.theory.divergences import js, kl, total_variation
-from equilibria.theory.transport import (
-    assignment,
-    costs,
-    exact_plan,
-    line_potential,
-    parallel_lines,
-    sinkhorn,
-    sliced,
-)
+from equilibria.theory.transport import assignment, costs, exact_plan, line_potential, parallel_lines, sinkhorn, sliced
 
 F64 = torch.float64
 

@@ -14,7 +14,7 @@ from scipy.integrate import quad
 from scipy.optimize import minimize
 from torch import Tensor
 
-from equilibria.objectives import OBJECTIVES, Objective
+from equilibria.losses import OBJECTIVES, Objective
 from equilibria.theory import value as theory
 
 GRID = torch.linspace(-12, 13.3, 4001, dtype=torch.float64)

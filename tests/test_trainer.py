@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from equilibria.base.errors import EquilibriaError, ShapeError
+from equilibria.core.game import Loss
 from equilibria.data import DataSpec, load
-from equilibria.errors import EquilibriaError, ShapeError
-from equilibria.game import Loss
 from equilibria.training import fit, hooks, pictures, progress
 
 

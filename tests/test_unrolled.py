@@ -8,16 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equilibria.game import Batch, Batches, Draw, Game, Loss, Player, gradients
+from equilibria.base.randomness import reseed
+from equilibria.core.game import Batch, Batches, Draw, Game, Loss, Player, gradients
+from equilibria.core.optimizers import SGD, Adam, OptimizerSpec, RMSprop
+from equilibria.core.play import Play
+from equilibria.core.updates import Alternating, unrolled_gradient
 from equilibria.games.spec import Latent
 from equilibria.games.two_player import TwoPlayer
+from equilibria.losses import R1, Clip, RelativisticPairing
 from equilibria.networks import MLPPair
-from equilibria.objectives import RelativisticPairing
-from equilibria.optimizers import SGD, Adam, OptimizerSpec, RMSprop
-from equilibria.penalties import R1, Clip
-from equilibria.play import Play
-from equilibria.seeding import reseed
-from equilibria.updates import Alternating, unrolled_gradient
 
 
 class Two(Game):

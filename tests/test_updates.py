@@ -13,16 +13,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from equilibria.base.errors import ConfigError
+from equilibria.core.game import Batch, Draw, Game, Loss, Player, clocked, field_of, parameters_of
+from equilibria.core.optimizers import SGD, Adam, OptimizerSpec, RMSprop
+from equilibria.core.play import Play, Rule
+from equilibria.core.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
 from equilibria.data import DataSpec
-from equilibria.errors import ConfigError
-from equilibria.game import Batch, Draw, Game, Loss, Player, clocked, field_of, parameters_of
 from equilibria.games.two_player import TwoPlayer
+from equilibria.losses import R1, R2, Minimax, NonSaturating, Wasserstein
 from equilibria.networks import MLPPair
-from equilibria.objectives import Minimax, NonSaturating, Wasserstein
-from equilibria.optimizers import SGD, Adam, OptimizerSpec, RMSprop
-from equilibria.penalties import R1, R2
-from equilibria.play import Play, Rule
-from equilibria.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
 
 RATES = pytest.mark.parametrize("h", [0.01, 0.1, 0.3])
 

@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 _HOME = {
     "train": "runs",
     "resume": "runs",
-    "train_seeds": "seeds",
-    "resume_seeds": "seeds",
+    "train_seeds": "runs",
+    "resume_seeds": "runs",
     "open_run": "runs",
     "Run": "runs",
     "Settings": "training",
@@ -27,21 +27,21 @@ _HOME = {
     "law": "data",
     "Dataset": "data",
     "DataOptions": "data",
-    "Game": "game",
-    "Player": "game",
-    "Draw": "game",
-    "Loss": "game",
-    "Contest": "game",
-    "Play": "play",
-    "Average": "play",
-    "Ensemble": "ensemble",
+    "Game": "core.game",
+    "Player": "core.game",
+    "Draw": "core.game",
+    "Loss": "core.game",
+    "Contest": "core.game",
+    "Play": "core.play",
+    "Average": "core.play",
+    "Ensemble": "core.ensemble",
     "TwoPlayer": "games.two_player",
     "Latent": "games.spec",
-    "EquilibriaError": "errors",
-    "DataError": "errors",
-    "ConfigError": "errors",
-    "RunError": "errors",
-    "ShapeError": "errors",
+    "EquilibriaError": "base.errors",
+    "DataError": "base.errors",
+    "ConfigError": "base.errors",
+    "RunError": "base.errors",
+    "ShapeError": "base.errors",
 }
 __all__ = [
     "RECIPES",
@@ -76,16 +76,15 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from .base.errors import ConfigError, DataError, EquilibriaError, RunError, ShapeError
+    from .core.ensemble import Ensemble
+    from .core.game import Contest, Draw, Game, Loss, Player
+    from .core.play import Average, Play
     from .data import DataOptions, Dataset, law, load
-    from .ensemble import Ensemble
-    from .errors import ConfigError, DataError, EquilibriaError, RunError, ShapeError
-    from .game import Contest, Draw, Game, Loss, Player
     from .games.spec import Latent
     from .games.two_player import TwoPlayer
-    from .play import Average, Play
     from .recipes import RECIPES, Recipe, recipe
-    from .runs import Run, open_run, resume, train
-    from .seeds import resume_seeds, train_seeds
+    from .runs import Run, open_run, resume, resume_seeds, train, train_seeds
     from .training import Settings
 
 

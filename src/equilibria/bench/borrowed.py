@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..errors import ConfigError
+from ..base.errors import ConfigError
 from .mimicry_dcgan import pair
 
 

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, softplus
 
+from ..base.randomness import reseed
+from ..base.schedules import Clock, value_at
+from ..core.optimizers import Adam
 from ..data import Dataset
 from ..games.autoencoding import AAE
 from ..games.two_player import TwoPlayer
-from ..optimizers import Adam
-from ..penalties import R1, R2, GradientPenalty
+from ..losses import R1, R2, GradientPenalty
 from ..recipes import Recipe
-from ..schedules import Clock, value_at
-from ..seeding import reseed
 
 HORIZON = 10**6
 

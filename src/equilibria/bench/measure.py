@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..errors import ConfigError
+from ..base.errors import ConfigError
 
 Rounds = Callable[[int], object]
 WARM_UP = 3

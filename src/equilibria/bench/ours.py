@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
+from ..base.randomness import reseed
+from ..core.game import Game
+from ..core.play import Play
 from ..data import Dataset, load
-from ..game import Game
-from ..play import Play
 from ..recipes import Recipe
-from ..seeding import reseed
 from ..training import Settings, engine
 from .floor import HORIZON
 

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..base.errors import ConfigError, RunError
 from ..data import DataOptions, Dataset, load
-from ..errors import ConfigError, RunError
 from .measure import Plan
 
 _DRIVER = Path(__file__).with_name("driver.py")

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..base.errors import ConfigError
+from ..base.randomness import own_randomness, reseed
+from ..core.play import Play
 from ..metrics.classifier import Classifier, train_classifier
 from ..metrics.frechet import frechet_distance
-from ..play import Play
-from ..seeding import own_randomness, reseed
 from . import ours, peers
 from .measure import Plan
 from .registry import Benchmark, Borrowed

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from torch import nn
 
+from ..base.errors import ConfigError, did_you_mean
+from ..core.optimizers import Adam
+from ..core.updates import Simultaneous
 from ..data import Dataset, load
-from ..errors import ConfigError, did_you_mean
 from ..games.autoencoding import AAE
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
+from ..losses import NonSaturating
 from ..networks import Auto, ConvPair
-from ..objectives import NonSaturating
-from ..optimizers import Adam
 from ..recipes import RECIPES, Recipe
 from ..training import Settings
-from ..updates import Simultaneous
 from . import borrowed, floor, ours, peers
 from .measure import Here, Plan, Side
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..errors import EquilibriaError
+from ..base.errors import EquilibriaError
 
 UNFINISHED = -1  # of a run that said how to continue it; Typer itself ends with 130 on Ctrl-C
 _WIDE = 200  # columns where there is no terminal: a pipe or a file cuts nothing off

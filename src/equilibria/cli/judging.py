@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, EquilibriaError
-from ..records import parsed
+from ..base.errors import ConfigError, EquilibriaError
+from ..base.records import parsed
 from .console import JsonFlag, RunArg, app, print_table, quoted, say
 
 
@@ -79,7 +79,8 @@ def sample(
 
     equilibria sample runs/digits -n 10000 --seed 1 --out digits.npz[/dim]
     """
-    from .. import runs, samples
+    from .. import runs
+    from ..runs import samples
 
     samples.check_name(to)
     opened = runs.open_run(run)
@@ -137,8 +138,8 @@ def recipes(as_json: JsonFlag = False) -> None:
 
     equilibria recipes --json[/dim]
     """
+    from ..base.records import encode
     from ..recipes import RECIPES
-    from ..records import encode
 
     if as_json:
         print(json.dumps([encode(row) for row in RECIPES.values()]))
@@ -202,8 +203,8 @@ def _changed(path: Path) -> float:
 
 
 def _row(path: Path) -> dict[str, Any]:
-    from .. import runfolder
+    from ..runs import folder as run_folder
 
-    info = runfolder.read(path)
+    info = run_folder.read(path)
     told = {"recipe": info["recipe"].get("name", ""), "data": info["data"]["name"], "seed": info["seed"]}
-    return {"run": str(path), **told, "step": runfolder.played(path), "steps": info["steps"]}
+    return {"run": str(path), **told, "step": run_folder.played(path), "steps": info["steps"]}

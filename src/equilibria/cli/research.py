@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigError
+from ..base.errors import ConfigError
 from .console import JsonFlag, app, print_table, say
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigError
+from ..base.errors import ConfigError
 from . import workers
 from .console import UNFINISHED, JsonFlag, app, print_table, quoted, say
 from .judging import kept_diagnosis, print_diagnosis, print_metrics
@@ -74,7 +74,7 @@ def train(
     equilibria train --resume runs/2026-11-22_digits_r3gan_seed0[/dim]
     """
     workers.spread(context, processes)
-    from .. import ranks
+    from ..base import distributed
 
     if resume is not None:
         fixed = {"RECIPE": recipe, "--data": data, "--seed": seed, "--out": folder, "--precision": precision}
@@ -87,7 +87,7 @@ def train(
         run = _start(recipe, data, setting or [], folder, base, steps=steps, seed=seed or 0, count=seeds)
     if hasattr(run, "in_turn"):
         _after_seeds(run, as_json)
-    elif ranks.announced().leads:
+    elif distributed.announced().leads:
         _after(run, as_json)
     if not run.finished:
         raise typer.Exit(UNFINISHED)
@@ -99,7 +99,8 @@ def _refuse_beside_resume(fixed: dict[str, Any]) -> None:
 
 
 def _continued(path: Path, **how: Any) -> Any:
-    from .. import runs, seeds
+    from .. import runs
+    from ..runs import seeds
 
     if not seeds.holds_seeds(path):
         return runs.resume(path, **how)
@@ -111,10 +112,12 @@ def _continued(path: Path, **how: Any) -> Any:
 def _start(
     recipe: str | None, data: str | None, setting: list[str], folder: Path | None, base: dict[str, str], **how: Any
 ) -> Any:
-    from .. import runfolder, runs, seeds
+    from .. import runs
     from ..data import DataOptions, load
     from ..recipes import default_for
     from ..recipes import recipe as named
+    from ..runs import folder as run_folder
+    from ..runs import seeds
     from ..training import Settings
 
     if data is None:
@@ -123,7 +126,7 @@ def _start(
     if count is not None and count < 1:
         raise ConfigError(f"--seeds {count}", "use at least 1")
     if folder is not None and count is None:
-        runfolder.refuse_existing(folder)
+        run_folder.refuse_existing(folder)
     row = named(recipe) if recipe else None
     groups = _grouped(setting)
     settings = _set(Settings(), {**base, **groups["run"]})
@@ -148,7 +151,7 @@ def _grouped(pairs: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _set(value: Any, changes: dict[str, str]) -> Any:
-    from ..records import replace_at
+    from ..base.records import replace_at
 
     for path, text in changes.items():
         value = replace_at(value, path, text)

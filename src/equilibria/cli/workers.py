@@ -12,7 +12,7 @@ from typing import IO, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError
+from ..base.errors import ConfigError
 from .console import UNFINISHED, err, tell
 
 Count = Annotated[

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..base.errors import DataError
 from .options import DataOptions
 
 __all__ = ["Rows", "checked_labels", "checked_rows", "fitted"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..base.errors import DataError
 from .laws import Law
 from .options import DataOptions, DataSpec
 from .store import LawStore, Store
@@ -86,6 +88,10 @@ class Dataset:
                 f"use a batch of at most {size}, or give more data",
             )
         return self._store.batch(n, seed, turn)
+
+    def batches(self, n: int) -> Callable[[int, int], dict[str, Tensor]]:
+        """Batches of ``n`` rows as a function of (seed, turn), the form in which a play takes its data."""
+        return partial(self.batch, n)
 
     def take(self, n: int, seed: int = 0, held_out: bool = False) -> dict[str, Tensor]:
         """``n`` rows for evaluation, without replacement as far as the rows reach; beyond that they come again evenly.

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, DataError, EquilibriaError, did_you_mean
+from ..base.errors import ConfigError, DataError, EquilibriaError, did_you_mean
 from .files import cache_file
 
 __all__ = ["fetch"]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DataError
+from ..base.errors import DataError
 
 __all__ = ["CACHED", "Arrays", "cache_file", "check_memory", "read_arrays", "stored"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import DataError
+from ..base.errors import DataError
 from .files import Arrays
 from .images import as_array, stacked
 from .options import DataOptions

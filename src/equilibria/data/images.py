@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..base.errors import DataError
 from .checks import Rows, checked_labels, fitted
 from .files import check_memory
 from .options import DataOptions

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import DataError, ShapeError
+from ..base.errors import DataError, ShapeError
 
 __all__ = ["Curves", "Dirac", "GaussianMixture", "Law", "Segment"]
 

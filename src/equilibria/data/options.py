@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..errors import ConfigError
-from ..records import record
+from ..base.errors import ConfigError
+from ..base.records import record
 
 __all__ = ["DataOptions", "DataSpec"]
 

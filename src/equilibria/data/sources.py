@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError, did_you_mean
+from ..base.errors import DataError, did_you_mean
 from . import synthetic
 from .checks import Rows, checked_labels, checked_rows, fitted
 from .dataset import Dataset

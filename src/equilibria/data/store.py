@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import DataError
-from ..seeding import mix
+from ..base.errors import DataError
+from ..base.randomness import mix
 from .laws import Law
 
 __all__ = ["ArrayStore", "LawStore", "PairStore", "StackStore", "Store"]

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..base.errors import DataError
 from .checks import fitted
 from .options import DataOptions
 from .store import ArrayStore, Store, sent

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, did_you_mean
+from ..base.errors import ConfigError, did_you_mean
 from .laws import Curves, Dirac, GaussianMixture, Law, Segment
 
 __all__ = ["LAWS", "law"]

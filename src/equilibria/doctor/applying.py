@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ..errors import ConfigError
-from ..records import decode, encode, replace_at
+from ..base.errors import ConfigError
+from ..base.records import decode, encode, replace_at
 
 
 def changed(recipe: Any, path: str, change: Any) -> Any:

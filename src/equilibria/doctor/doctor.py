@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, DataError, did_you_mean
+from ..base.errors import ConfigError, DataError, did_you_mean
 from .chart import Chart, Checkup, Memory, flat_gradients, flat_parameters
 from .conclude import conclude
 from .conditions import View

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, did_you_mean
-from ..objectives import (
+from ..base.errors import ConfigError, did_you_mean
+from ..losses import (
     Hinge,
     LeastSquares,
     MaximumLikelihood,
@@ -85,7 +85,7 @@ class Declared:
 
 
 def declared(given: Any) -> Declared:
-    """What was declared: a name, an :class:`~equilibria.objectives.Objective`, two callables, or None.
+    """What was declared: a name, an :class:`~equilibria.losses.Objective`, two callables, or None.
 
     Raises:
         ConfigError: an unknown name, or callables that do not return one number.

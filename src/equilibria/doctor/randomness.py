@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..seeding import own_randomness, reseed
+from ..base.randomness import own_randomness, reseed
 
 _OWN = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _DEEP = 3

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..errors import ConfigError, DataError, ShapeError
-from ..seeding import mix
+from ..base.errors import ConfigError, DataError, ShapeError
+from ..base.randomness import mix
 from .randomness import given_back
 
 Params = dict[str, Tensor]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..errors import ConfigError, did_you_mean
+from ..base.errors import ConfigError, did_you_mean
 from .cases import CASES, FIRST_SEED, HEALTHY
 from .matrix import summary
 from .sitting import Sitting, sit_healthy, sit_sick

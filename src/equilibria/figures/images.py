@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import ShapeError
+from ..base.errors import ShapeError
 
 Numbers = torch.Tensor | NDArray[Any]
 INK = "#4a4a4a"

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator, SymmetricalLogLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import DataError, ShapeError
+from ..base.errors import DataError, ShapeError
 from .images import INK, Numbers, array_of
 from .panels import BLUE, FONT, GREY, HAIRLINE, PALETTE, panels, tick
 

@@ -1,1 +1,1 @@
-"""Games: each a frozen record that is assembled into a final :class:`~equilibria.game.Game`; a family a file."""
+"""Games: each a frozen record that is assembled into a final :class:`~equilibria.core.game.Game`; a family a file."""

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from ..base.errors import ConfigError, ShapeError, did_you_mean
+from ..base.records import record
+from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec, law
-from ..errors import ConfigError, ShapeError, did_you_mean
-from ..game import Batch, Contest, Draw, Game, Loss, Player, Tensors
+from ..losses import NonSaturating, Objective, Penalty
 from ..networks import Networks, advance_spectral_norms
-from ..objectives import NonSaturating, Objective
-from ..penalties import Penalty
-from ..records import record
 from .judging import fool, judge, need_positive, need_shape
 from .spec import GameSpec, Latent, logits
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ..errors import ConfigError, DataError, did_you_mean
-from ..game import Batch, Batches, Draw, Game, clocked
+from ..base.errors import ConfigError, DataError, did_you_mean
+from ..base.randomness import mix, own_randomness, reseed
+from ..base.records import record
+from ..core.game import Batch, Batches, Draw, Game, clocked
 from ..networks import Auto, Networks
-from ..records import record
-from ..seeding import mix, own_randomness, reseed
 from .judging import need_positive
 from .stages import Procedure, Stage
 

@@ -8,16 +8,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ..base.errors import ConfigError, DataError, did_you_mean
+from ..base.records import record
+from ..base.schedules import Schedule
+from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec
-from ..errors import ConfigError, DataError, did_you_mean
-from ..game import Batch, Contest, Draw, Game, Loss, Player, Tensors
+from ..losses import NonSaturating, Objective, Penalty
 from ..networks import Networks, Reshape, activation, advance_spectral_norms
 from ..networks.layers import volume
 from ..networks.pairs import output_layers
-from ..objectives import NonSaturating, Objective
-from ..penalties import Penalty
-from ..records import record
-from ..schedules import Schedule
 from .judging import features_of, fool, judge, need_shape
 from .spec import GameSpec, Latent
 

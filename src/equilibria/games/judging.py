@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ..errors import ConfigError, ShapeError
-from ..game import Contest, Draw, Loss
-from ..objectives import Objective
-from ..penalties import Penalty
+from ..base.errors import ConfigError, ShapeError
+from ..core.game import Contest, Draw, Loss
+from ..losses import Objective, Penalty
 
 
 def judge(contest: Contest, objective: Objective, penalties: Sequence[Penalty], draw: Draw, name: str = "") -> Loss:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 
+from ..base.errors import ConfigError
+from ..base.records import record
+from ..base.schedules import Schedule
+from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec
-from ..errors import ConfigError
-from ..game import Batch, Contest, Draw, Game, Loss, Player, Tensors
+from ..losses import NonSaturating, Objective
 from ..networks import Networks, advance_spectral_norms
-from ..objectives import NonSaturating, Objective
-from ..records import record
-from ..schedules import Schedule
 from .judging import features_of, need_shape, need_single
 from .spec import GameSpec, Latent
 

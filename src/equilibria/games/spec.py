@@ -9,11 +9,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ..base.errors import ConfigError, did_you_mean
+from ..base.records import record
+from ..core.game import Game
 from ..data import DataSpec
-from ..errors import ConfigError, did_you_mean
-from ..game import Game
 from ..networks import Head, Networks, as_logits, check_pair
-from ..records import record
 
 
 @record

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import RunError
-from ..game import Batches, Game
-from ..play import Play
+from ..base.errors import RunError
+from ..core.game import Batches, Game
+from ..core.play import Play
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ..base.records import record
+from ..base.schedules import Schedule
+from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec
-from ..game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..networks import Networks, advance_spectral_norms
-from ..records import record
-from ..schedules import Schedule
 from .judging import need_positive
 from .spec import GameSpec, Latent, fit_pair, logits
 

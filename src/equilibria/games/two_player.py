@@ -8,15 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..base.errors import DataError
+from ..base.records import record
+from ..base.schedules import Schedule
+from ..core.doctor_view import Examined
+from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec
-from ..errors import DataError
-from ..examined import Examined
-from ..game import Batch, Contest, Draw, Game, Loss, Player, Tensors
+from ..losses import Clip, InstanceNoise, NonSaturating, Objective, Penalty
 from ..networks import Head, Networks, SpectralNorm, advance_spectral_norms, one_hot
-from ..objectives import NonSaturating, Objective
-from ..penalties import Clip, InstanceNoise, Penalty
-from ..records import record
-from ..schedules import Schedule
 from .spec import GameSpec, Latent, fit_pair, logits
 
 

@@ -11,14 +11,7 @@ from .frechet import frechet_distance, gaussian_frechet
 from .kernel import MmdTest, gaussian, median_scale, mmd2, mmd_test, polynomial
 from .measured import Measured, table
 from .modes import Modes, ModesFloor, label_modes
-from .neighbours import (
-    Birthday,
-    Neighbours,
-    birthday,
-    expected_coverage,
-    memorisation,
-    nearest_distances,
-)
+from .neighbours import Birthday, Neighbours, birthday, expected_coverage, memorisation, nearest_distances
 from .suite import Suite, digit_fid, evaluate, pixel_features
 from .transport import exact_w1, line_w1, sliced_w1, two_sample_floor
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..errors import DataError, ShapeError
+from ..base.errors import DataError, ShapeError
 
 
 class LawLike(Protocol):

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..errors import DataError, ShapeError
+from ..base.errors import DataError, ShapeError
 from .checks import generator
 
 # Part of the cache key: raise it when the architecture or the training procedure changes.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, ShapeError
-from ..records import record
+from ..base.errors import ConfigError, ShapeError
+from ..base.records import record
 from .checks import generator, pair, points
 
 Kernel = Callable[[Tensor, Tensor], Tensor]

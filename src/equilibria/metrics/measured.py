@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ..records import record
+from ..base.records import record
 
 
 @record

@@ -12,8 +12,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from ..errors import ConfigError, DataError, ShapeError
-from ..records import record
+from ..base.errors import ConfigError, DataError, ShapeError
+from ..base.records import record
 from .checks import LawLike, generator
 from .measured import Measured
 

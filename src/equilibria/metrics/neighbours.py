@@ -9,8 +9,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from ..errors import ConfigError, ShapeError
-from ..records import record
+from ..base.errors import ConfigError, ShapeError
+from ..base.records import record
 from .checks import generator, pair, points
 
 _ROWS = 1024

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError
-from ..records import record
+from ..base.errors import ShapeError
+from ..base.records import record
 from .checks import LawLike, generator, points
 from .classifier import Classifier, stacked_classes
 from .frechet import frechet_distance

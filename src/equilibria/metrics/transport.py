@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from ..errors import ConfigError, ShapeError
+from ..base.errors import ConfigError, ShapeError
 from .checks import generator, pair
 
 Distance = Callable[[Tensor, Tensor], float]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..records import record
+from ..base.records import record
 from .conv import ConvPair
 from .heads import Encoder, Generator, Head, Trunk
 from .layers import volume

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..errors import ShapeError
+from ..base.errors import ShapeError
 from .layers import one_hot
 
 _ROWS = 4
@@ -30,7 +30,7 @@ def as_logits(discriminator: nn.Module) -> nn.Module:
     """The discriminator with its output as ``(n,)``; one that returns ``(n, 1)`` or ``(n, 1, 1, 1)`` is squeezed.
 
     The result holds the network and shares its parameters. :func:`check_pair` says whether it will do; while running,
-    an output of another shape raises :class:`~equilibria.errors.ShapeError`.
+    an output of another shape raises :class:`~equilibria.base.errors.ShapeError`.
 
     Examples:
         >>> as_logits(nn.Linear(2, 1))(torch.zeros(5, 2)).shape

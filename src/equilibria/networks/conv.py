@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from ..errors import ShapeError
-from ..records import record
+from ..base.errors import ShapeError
+from ..base.records import record
 from .heads import Encoder, Generator, Head, Trunk
 from .init import check_init, initialise
 from .layers import Reshape, activation, volume

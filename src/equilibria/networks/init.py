@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, did_you_mean
+from ..base.errors import ConfigError, did_you_mean
 from .spectral import WARM_UP, advance_spectral_norms
 
 _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)

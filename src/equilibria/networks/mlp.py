@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..records import record
+from ..base.records import record
 from .heads import Encoder, Generator, Head, Trunk
 from .init import check_init, initialise
 from .layers import Maxout, activation, volume
 from .norms import norm_layer
-from .pairs import (
-    CONDITIONS,
-    OUTPUTS,
-    Networks,
-    check_choice,
-    check_counts,
-    check_share,
-    check_sizes,
-    output_layers,
-)
+from .pairs import CONDITIONS, OUTPUTS, Networks, check_choice, check_counts, check_share, check_sizes, output_layers
 from .spectral import spectral
 
 NORMS = ("none", "batch", "layer")

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import ranks
-from ..errors import ConfigError, did_you_mean
+from ..base import distributed
+from ..base.errors import ConfigError, did_you_mean
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,8 +30,8 @@ def _batch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     In two reductions: one, of the squares, would lose the digits that a mean far from zero takes.
     """
     dims = [0, *range(2, x.ndim)]
-    (mean,) = ranks.mean(x.mean(dims))
-    (var,) = ranks.mean((x - _per_feature(mean, x)).square().mean(dims))
+    (mean,) = distributed.mean(x.mean(dims))
+    (var,) = distributed.mean((x - _per_feature(mean, x)).square().mean(dims))
     return mean, var
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from torch import nn
 
-from ..errors import ConfigError, did_you_mean
+from ..base.errors import ConfigError, did_you_mean
 from .heads import Encoder, Generator, Head, Trunk
 
 _MOST = 1_000_000

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ..records import record
+from ..base.records import record
 from .conv import pyramid
 from .heads import Encoder, Generator, Head, Trunk
 from .init import initialise

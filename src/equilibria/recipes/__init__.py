@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..base.errors import ConfigError, did_you_mean
 from ..data import DataSpec
-from ..errors import ConfigError, did_you_mean
 from . import adversarial, structured
 from .citations import citation
 from .row import For, Recipe
@@ -30,7 +30,7 @@ def recipe(name: str) -> Recipe:
         >>> recipe("wgan-pg")
         Traceback (most recent call last):
         ...
-        equilibria.errors.ConfigError: unknown recipe 'wgan-pg'. Fix: did you mean 'wgan-gp'?
+        equilibria.base.errors.ConfigError: unknown recipe 'wgan-pg'. Fix: did you mean 'wgan-gp'?
     """
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe '{name}'", did_you_mean(name, RECIPES))

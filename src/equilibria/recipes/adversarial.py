@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..base.schedules import Bursts, Cosine, Decay, Linear
+from ..core.optimizers import SGD, Adam, RMSprop
+from ..core.play import Average
+from ..core.updates import Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
-from ..networks import Auto, ConvPair, MaxoutPair, MLPPair
-from ..objectives import (
+from ..losses import (
+    R1,
+    R2,
+    Clip,
+    Dragan,
     FGan,
+    GradientPenalty,
     Hinge,
+    InstanceNoise,
     LeastSquares,
     MaximumLikelihood,
     Minimax,
@@ -18,11 +27,7 @@ from ..objectives import (
     RelativisticPairing,
     Wasserstein,
 )
-from ..optimizers import SGD, Adam, RMSprop
-from ..penalties import R1, R2, Clip, Dragan, GradientPenalty, InstanceNoise
-from ..play import Average
-from ..schedules import Bursts, Cosine, Decay, Linear
-from ..updates import Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
+from ..networks import Auto, ConvPair, MaxoutPair, MLPPair
 from .row import Recipe
 
 _paired = TwoPlayer(

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from importlib import resources
 
-from ..errors import ConfigError, did_you_mean
+from ..base.errors import ConfigError, did_you_mean
 
 
 @lru_cache(maxsize=1)

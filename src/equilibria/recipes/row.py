@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from ..errors import ConfigError
+from collections.abc import Mapping
+
+from torch import nn
+
+from ..base.errors import ConfigError
+from ..base.randomness import mix, own_randomness, reseed
+from ..base.records import record, replace_at
+from ..core.game import Batches, Game
+from ..core.optimizers import Adam, OptimizerSpec
+from ..core.play import Average, Play, Rule
+from ..core.updates import Alternating
+from ..data import DataSpec
 from ..games.boosting import Boosting
 from ..games.spec import GameSpec
 from ..networks import Auto, Networks
-from ..optimizers import Adam, OptimizerSpec
-from ..play import Average, Rule
-from ..records import record, replace_at
-from ..updates import Alternating
+from ..training import Settings, engine
 
 
 @record
@@ -67,6 +75,49 @@ class Recipe:
             if row.player == player:
                 return row.optimizer
         return self.optimizer
+
+    def build(self, data: DataSpec, seed: int, own: Mapping[str, nn.Module] | None = None) -> Game:
+        """The game of this recipe for data of this kind; its parameters are a function of the seed.
+
+        Args:
+            data: what rows of the data are.
+            seed: of the run.
+            own: modules in place of the recipe's, by their names in the game.
+        """
+        with own_randomness():
+            reseed(mix(seed, 5))
+            return self.game.build(self.networks, data, own)
+
+    def play(
+        self,
+        game: Game,
+        batches: Batches,
+        *,
+        seed: int = 0,
+        horizon: int | None = None,
+        settings: Settings | None = None,
+    ) -> Play:
+        """The live state of this recipe at round 0: the one place where a play is put together.
+
+        Args:
+            game: the game, on its device.
+            batches: real rows as a function of (seed, turn), for example ``dataset.batches(recipe.batch)``.
+            seed: all randomness is a function of it and the turn.
+            horizon: rounds that schedules count as the whole run; None for the recipe's steps.
+            settings: precision and how turns are launched.
+        """
+        names, chosen = [player.name for player in game.players], settings or Settings()
+        return Play(
+            game,
+            self.update,
+            {name: self.optimizer_of(name) for name in names},
+            batches,
+            seed=seed,
+            horizon=self.steps if horizon is None else horizon,
+            averages=tuple(a for a in self.averages if a.player in names),
+            precision=chosen.precision,
+            launch=engine.launched(next(game.parameters()).device, chosen),
+        )
 
     def with_settings(self, settings: dict[str, str]) -> Recipe:
         """The recipe with settings by dotted path, as ``--set key=value`` gives them.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from ..core.optimizers import SGD, Adam
+from ..core.play import Average
+from ..core.updates import Alternating
 from ..games.autoencoding import AAE, LawPrior, Petals
 from ..games.boosting import Boosting
 from ..games.coupled import CoGAN
@@ -9,11 +12,8 @@ from ..games.mixture import MGAN
 from ..games.spec import Latent
 from ..games.two_discriminators import D2GAN
 from ..games.two_player import TwoPlayer
+from ..losses import NonSaturating
 from ..networks import Auto, MLPPair
-from ..objectives import NonSaturating
-from ..optimizers import SGD, Adam
-from ..play import Average
-from ..updates import Alternating
 from .row import For, Recipe
 
 _perceptrons = Auto(

@@ -10,9 +10,9 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..base.errors import DataError, RunError
+from ..base.records import parsed
 from ..data.files import stored
-from ..errors import DataError, RunError
-from ..records import parsed
 
 _SNAPSHOT = re.compile(r"step-(\d+)\.(npz|png)")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..base.errors import DataError
 from ..figures import curves, is_number, png, series
 from ..figures.images import Numbers, array_of
 from ..training import disk

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import ShapeError
+from ..base.errors import ShapeError
 from ..figures import Bounds, Plane, bounds_of, image_grid, plane_of, png, scatter, thumbnail
 from .folder import Folder, Snapshot, load_array, load_picture
 from .page import escape, number, picture

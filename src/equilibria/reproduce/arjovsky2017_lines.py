@@ -11,19 +11,18 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
+from ..base.randomness import mix, reseed
+from ..core.ensemble import Ensemble
+from ..core.game import Batch, Contest, Game, clocked, gradients
+from ..core.optimizers import Adam
 from ..data import DataSpec
 from ..data import law as law_named
-from ..ensemble import Ensemble
 from ..figures.images import INK
 from ..figures.panels import GREY, PALETTE, label, legend, logarithmic, panels
-from ..game import Batch, Contest, Game, clocked, gradients
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
+from ..losses import GradientPenalty, Minimax, Wasserstein
 from ..networks import MLPPair
-from ..objectives import Minimax, Wasserstein
-from ..optimizers import Adam
-from ..penalties import GradientPenalty
-from ..seeding import mix, reseed
 from ..theory.transport import assignment, parallel_lines
 from .arjovsky2017principled import discriminate, marks_until
 from .claim import Check, Claim, Outcome, at_least, at_most, close

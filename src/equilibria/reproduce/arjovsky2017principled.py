@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from ..ensemble import Ensemble
-from ..game import Batches, Game, gradients
-from ..optimizers import OptimizerSpec
-from ..play import Play
-from ..seeding import own_randomness
-from ..updates import Alternating
+from ..base.randomness import own_randomness
+from ..core.ensemble import Ensemble
+from ..core.game import Batches, Game, gradients
+from ..core.optimizers import OptimizerSpec
+from ..core.play import Play
+from ..core.updates import Alternating
 
 Seen = TypeVar("Seen")
 

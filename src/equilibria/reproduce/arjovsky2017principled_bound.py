@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..figures.images import INK
 from ..figures.panels import GREY, PALETTE, label, legend, logarithmic, panels
-from ..objectives import Minimax
+from ..losses import Minimax
 from ..theory.supports import Map, generator_gradient, smooth_norm, smooth_perfect_discriminator, vanishing_bound
 from .claim import Check, Claim, Outcome, at_least, at_most, close
 

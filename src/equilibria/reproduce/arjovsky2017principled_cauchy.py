@@ -13,9 +13,9 @@ from scipy.stats import cauchy, kstest, norm
 from torch import Tensor
 from torch.func import functional_call
 
+from ..base.randomness import reseed
 from ..figures.panels import GREY, PALETTE, label, legend, logarithmic, panels
 from ..networks import MLPPair
-from ..seeding import reseed
 from ..theory.identities import cauchy_scale, noisy_updates
 from .claim import Claim, Outcome, at_least, at_most, close
 

@@ -15,18 +15,17 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
+from ..base.randomness import mix, own_randomness, reseed
+from ..core.ensemble import Ensemble
+from ..core.game import Batch, Batches, Draw, Game, clocked
+from ..core.optimizers import Adam
+from ..core.play import Play
+from ..core.updates import Alternating
 from ..data import Dataset, load
-from ..ensemble import Ensemble
 from ..figures.panels import GREY, PALETTE, label, legend, logarithmic, panels
-from ..game import Batch, Batches, Draw, Game, clocked
 from ..games.two_player import TwoPlayer
+from ..losses import R1, GradientPenalty, InstanceNoise, Minimax, NonSaturating, Objective
 from ..networks import MLPPair
-from ..objectives import Minimax, NonSaturating, Objective
-from ..optimizers import Adam
-from ..penalties import R1, GradientPenalty, InstanceNoise
-from ..play import Play
-from ..seeding import mix, own_randomness, reseed
-from ..updates import Alternating
 from .arjovsky2017principled import discriminate, marks_until
 from .claim import Check, Claim, Outcome, at_least, at_most
 

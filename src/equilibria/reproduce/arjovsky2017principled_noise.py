@@ -15,7 +15,7 @@ from scipy.stats import truncnorm
 from torch import Tensor
 
 from ..figures.panels import GREY, PALETTE, label, legend, panels
-from ..objectives import Minimax
+from ..losses import Minimax
 from ..theory.divergences import js, total_variation
 from ..theory.smoothing import (
     Atoms,

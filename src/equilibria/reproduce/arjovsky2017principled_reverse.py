@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..figures.images import INK
 from ..figures.panels import PALETTE, label, legend, logarithmic, panels
-from ..objectives import Minimax, NonSaturating, Objective
+from ..losses import Minimax, NonSaturating, Objective
 from ..theory.divergences import js, kl
 from ..theory.identities import contribution, generator_gradients
 from .claim import Check, Claim, Outcome, at_least, at_most, close

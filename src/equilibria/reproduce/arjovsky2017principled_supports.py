@@ -13,11 +13,11 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from ..base.randomness import reseed
 from ..data import Segment
 from ..figures.images import INK
 from ..figures.panels import GREY, PALETTE, label, legend, logarithmic, panels
 from ..networks import MLPPair
-from ..seeding import reseed
 from ..theory.divergences import js, kl
 from ..theory.slopes import input_slopes
 from ..theory.supports import (

@@ -13,6 +13,8 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from ..core.optimizers import Adam
+from ..core.play import Play
 from ..data import Dataset, load
 from ..figures.images import image_grid
 from ..figures.panels import GREY, PALETTE, label, legend, logarithmic, panels
@@ -20,8 +22,6 @@ from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
 from ..metrics.neighbours import Birthday, birthday
 from ..networks import MLPPair
-from ..optimizers import Adam
-from ..play import Play
 from ..theory.generalization import birthday_batch, collision_probability
 from .claim import Claim, Outcome, at_least, at_most, close
 from .side_by_side import Turns, batches_of, seeded

@@ -14,22 +14,21 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.func import functional_call
 
+from ..base.records import record
+from ..base.schedules import value_at
+from ..core.ensemble import Ensemble
+from ..core.game import Draw, Loss, clocked, gradients, parameters_of, pure, state_of
+from ..core.optimizers import Adam
+from ..core.play import Play, Rule
+from ..core.updates import Alternating
 from ..data import Dataset, load
-from ..ensemble import Ensemble
 from ..figures.panels import PALETTE, label, legend, panels
-from ..game import Draw, Loss, clocked, gradients, parameters_of, pure, state_of
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
+from ..losses import GradientPenalty, Minimax, Wasserstein
 from ..metrics.transport import exact_w1
 from ..networks import MLPPair
-from ..objectives import Minimax, Wasserstein
-from ..optimizers import Adam
-from ..penalties import GradientPenalty
-from ..play import Play, Rule
-from ..records import record
-from ..schedules import value_at
 from ..theory.proximal import Proximal, gaussian_generator_value, gaussian_logit, proximal_gradient, sobolev_distance
-from ..updates import Alternating
 from .claim import Check, Claim, Outcome, at_least, at_most, close
 from .side_by_side import batches_of, side_by_side
 

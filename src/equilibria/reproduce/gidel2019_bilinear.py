@@ -12,12 +12,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..core.optimizers import SGD
+from ..core.play import Play, Rule
+from ..core.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
 from ..figures.images import INK
 from ..figures.panels import FONT, PALETTE, label, legend, logarithmic, panels
-from ..games.toys import BilinearGame, no_batches
-from ..optimizers import SGD
-from ..play import Play, Rule
-from ..updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
+from ..games.dirac_and_bilinear import BilinearGame, no_batches
 from .claim import Check, Claim, Outcome, at_most, close
 
 CLAIM = Claim(

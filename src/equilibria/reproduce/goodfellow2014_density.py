@@ -11,17 +11,17 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from ..base.schedules import Decay
+from ..core.optimizers import Adam
+from ..core.play import Play
+from ..core.updates import Alternating
 from ..data import load
 from ..figures.panels import PALETTE, label, legend, panels
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
+from ..losses import Minimax
 from ..networks import MLPPair
-from ..objectives import Minimax
-from ..optimizers import Adam
-from ..play import Play
-from ..schedules import Decay
 from ..theory.landscape import mixture_density
-from ..updates import Alternating
 from .claim import Claim, Outcome, at_most
 from .side_by_side import side_by_side
 

@@ -6,18 +6,18 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
+from ..base.randomness import reseed
+from ..base.schedules import Decay
+from ..core.ensemble import Ensemble
+from ..core.game import Game
+from ..core.optimizers import Adam
+from ..core.play import Play
 from ..data import load
-from ..ensemble import Ensemble
 from ..figures.panels import GREY, PALETTE, label, legend, logarithmic, panels
-from ..game import Game
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
+from ..losses import Minimax
 from ..networks import MLPPair
-from ..objectives import Minimax
-from ..optimizers import Adam
-from ..play import Play
-from ..schedules import Decay
-from ..seeding import reseed
 from ..theory.landscape import mixture_density
 from ..theory.value import optimal_discriminator, value_of_laws, virtual_criterion
 from .claim import Claim, Outcome, at_most

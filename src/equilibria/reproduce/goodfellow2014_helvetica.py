@@ -15,15 +15,15 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from ..core.ensemble import Ensemble
+from ..core.optimizers import Adam
+from ..core.play import Play
 from ..data import Dataset, load
-from ..ensemble import Ensemble
 from ..figures.panels import GREY, PALETTE, label, legend, panels
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
 from ..metrics.modes import modes
 from ..networks import MLPPair
-from ..optimizers import Adam
-from ..play import Play
 from .claim import Claim, Outcome, at_least, at_most
 from .side_by_side import Turns, batches_of, seeded
 

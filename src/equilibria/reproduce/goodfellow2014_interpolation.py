@@ -13,13 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..core.play import Average, Play
 from ..data import Dataset, load
 from ..figures.images import image_grid
 from ..figures.panels import PALETTE, label, legend, panels
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
 from ..metrics import Classifier, train_classifier
-from ..play import Average, Play
 from ..recipes import recipe
 from .claim import Claim, Outcome, at_least, at_most
 from .side_by_side import batches_of, seeded

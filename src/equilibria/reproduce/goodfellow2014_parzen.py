@@ -19,12 +19,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..base.randomness import reseed
+from ..core.play import Play
 from ..data import Dataset, load
 from ..data.files import cache_file
 from ..figures.panels import GREY, PALETTE, label, legend, panels
-from ..play import Play
 from ..recipes import recipe
-from ..seeding import reseed
 from .claim import Check, Claim, Outcome, at_least
 from .side_by_side import batches_of
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..figures.panels import PALETTE, label, legend, panels
-from ..objectives import Minimax, NonSaturating, Objective
+from ..losses import Minimax, NonSaturating, Objective
 from ..theory.identities import slopes_in_logits
 from .claim import Claim, Outcome, at_least, at_most
 

@@ -15,18 +15,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from torch import Tensor
 
+from ..core.ensemble import Ensemble
+from ..core.game import Game
+from ..core.optimizers import Adam
+from ..core.play import Play
+from ..core.updates import Alternating
 from ..data import Dataset, load
 from ..data.laws import GaussianMixture
-from ..ensemble import Ensemble
 from ..figures.panels import BLUE, GREY, PALETTE, label, legend, logarithmic, panels, tick
-from ..game import Game
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
+from ..losses import Minimax
 from ..networks import MLPPair
-from ..objectives import Minimax
-from ..optimizers import Adam
-from ..play import Play
-from ..updates import Alternating
 from .claim import Claim, Outcome, at_least, at_most
 from .side_by_side import batches_of, side_by_side
 

@@ -14,25 +14,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..base.randomness import own_randomness, reseed
+from ..core.ensemble import Ensemble
+from ..core.game import Draw, Game, clocked, parameters_of, pure, state_of
+from ..core.optimizers import Adam
+from ..core.play import Play
+from ..core.updates import Alternating
 from ..data import Dataset
 from ..data.laws import Law
-from ..ensemble import Ensemble
 from ..figures.images import INK
 from ..figures.panels import BLUE, PALETTE, label, legend, panels
-from ..game import Draw, Game, clocked, parameters_of, pure, state_of
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
+from ..losses import R1, Minimax
 from ..metrics.transport import exact_w1
 from ..networks import MLPPair
-from ..objectives import Minimax
-from ..optimizers import Adam
-from ..penalties import R1
-from ..play import Play
-from ..seeding import own_randomness, reseed
 from ..theory.divergences import js
 from ..theory.nash import Params, duality_gap, held_out_gap
 from ..theory.value import value_of_laws, virtual_criterion
-from ..updates import Alternating
 from .claim import Check, Claim, Outcome, at_least, at_most
 from .goodfellow2016_maximin import boxed_ring
 from .side_by_side import side_by_side

@@ -13,19 +13,19 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..base.randomness import reseed
+from ..core.ensemble import Ensemble
+from ..core.game import clocked
+from ..core.optimizers import Adam
+from ..core.updates import Alternating
 from ..data import Dataset, load
 from ..data.laws import Law
-from ..ensemble import Ensemble
 from ..figures.images import INK
 from ..figures.panels import FONT, PALETTE, label, legend, panels
-from ..game import clocked
 from ..games.mixture import MGAN
 from ..games.spec import Latent
 from ..metrics.modes import Modes, modes
 from ..networks import MLPPair
-from ..optimizers import Adam
-from ..seeding import reseed
-from ..updates import Alternating
 from .claim import Claim, Outcome, at_least, at_most
 from .clouds import cloud
 from .side_by_side import side_by_side

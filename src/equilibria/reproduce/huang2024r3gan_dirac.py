@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ..figures.images import INK
 from ..figures.panels import GREY, PALETTE, label, legend, logarithmic, panels
-from ..games.toys import DiracGAN
-from ..objectives import Minimax, RelativisticPairing
-from ..penalties import R1, R2
+from ..games.dirac_and_bilinear import DiracGAN
+from ..losses import R1, R2, Minimax, RelativisticPairing
 from ..theory import fields
 from ..theory.spectra import eigenvalues, penalised_eigenvalues, step_radius
 from .claim import Claim, Outcome, at_least, at_most, close

@@ -13,16 +13,16 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from ..base.randomness import mix, own_randomness, reseed
+from ..core.ensemble import Ensemble
+from ..core.game import Game
+from ..core.play import Play
 from ..data import load
 from ..data.laws import Law
-from ..ensemble import Ensemble
 from ..figures.panels import PALETTE, label, legend, panels
-from ..game import Game
 from ..games.two_player import TwoPlayer
 from ..metrics.modes import Modes, modes
-from ..play import Play
 from ..recipes import Recipe, recipe
-from ..seeding import mix, own_randomness, reseed
 from .claim import Check, Claim, Outcome, at_least, at_most
 from .clouds import cloud
 from .side_by_side import batches_of

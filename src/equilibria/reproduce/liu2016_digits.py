@@ -16,14 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..core.optimizers import Adam
+from ..core.updates import Alternating
 from ..data import load
 from ..figures.panels import PALETTE, label, legend, panels
 from ..games.coupled import CoGAN
 from ..games.spec import Latent
+from ..losses import R1
 from ..networks import MLPPair
-from ..optimizers import Adam
-from ..penalties import R1
-from ..updates import Alternating
 from .claim import Claim, Outcome, at_least, at_most
 from .side_by_side import side_by_side
 

@@ -18,21 +18,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..base.randomness import reseed
+from ..core.ensemble import Ensemble
+from ..core.game import Game, clocked
+from ..core.optimizers import Adam
+from ..core.play import Play
+from ..core.updates import Alternating
 from ..data import Dataset, load
-from ..ensemble import Ensemble
 from ..figures.images import INK
 from ..figures.panels import FONT, GREY, PALETTE, label, panels
-from ..game import Game, clocked
 from ..games.autoencoding import AAE, LawPrior, Prior
 from ..games.spec import Latent
+from ..losses import R1
 from ..metrics.kernel import gaussian, median_scale, mmd_test
 from ..metrics.transport import sliced_w1
 from ..networks import MLPPair
-from ..optimizers import Adam
-from ..penalties import R1
-from ..play import Play
-from ..seeding import reseed
-from ..updates import Alternating
 from .claim import Claim, Outcome, at_least, at_most
 from .side_by_side import batches_of, seeded
 

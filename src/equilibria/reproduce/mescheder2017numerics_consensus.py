@@ -14,23 +14,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..base.randomness import own_randomness, reseed
+from ..core.ensemble import Ensemble
+from ..core.game import Game, clocked, field_of, parameters_of, state_of
+from ..core.optimizers import RMSprop
+from ..core.play import Play, Rule
+from ..core.updates import Consensus, Simultaneous
 from ..data import Dataset, load
-from ..ensemble import Ensemble
 from ..figures.images import INK
 from ..figures.panels import BLUE, PALETTE, label, legend, panels
-from ..game import Game, clocked, field_of, parameters_of, state_of
+from ..games.dirac_and_bilinear import BilinearGame
 from ..games.spec import Latent
-from ..games.toys import BilinearGame
 from ..games.two_player import TwoPlayer
 from ..metrics.modes import modes
 from ..networks import MLPPair
-from ..optimizers import RMSprop
-from ..play import Play, Rule
-from ..seeding import own_randomness, reseed
 from ..theory import fields
 from ..theory.fields import FlatField
 from ..theory.spectra import eigenvalues, largest_step
-from ..updates import Consensus, Simultaneous
 from .claim import Check, Claim, Outcome, at_least, at_most, close
 from .side_by_side import side_by_side
 from .toy_fields import flat

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from ..figures.images import INK
 from ..figures.panels import BLUE, FONT, GREY, PALETTE, label, panels
-from ..games.toys import DiracGAN
-from ..objectives import Minimax, NonSaturating, Wasserstein
-from ..penalties import R1, R2, Clip, GradientPenalty
+from ..games.dirac_and_bilinear import DiracGAN
+from ..losses import R1, R2, Clip, GradientPenalty, Minimax, NonSaturating, Wasserstein
 from ..theory.fields import Map, consensus
 from ..theory.spectra import consensus_eigenvalues, noised_eigenvalues, step_radius
 from .claim import Check, Claim, Outcome, at_least, close

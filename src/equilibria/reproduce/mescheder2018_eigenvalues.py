@@ -15,9 +15,8 @@ from torch import Tensor
 
 from ..figures.images import INK
 from ..figures.panels import BLUE, FONT, GREY, PALETTE, label, legend, panels
-from ..games.toys import DiracGAN
-from ..objectives import Minimax, NonSaturating, Wasserstein
-from ..penalties import R1, R2, GradientPenalty
+from ..games.dirac_and_bilinear import DiracGAN
+from ..losses import R1, R2, GradientPenalty, Minimax, NonSaturating, Wasserstein
 from ..theory import fields
 from ..theory.fields import Map
 from ..theory.spectra import (

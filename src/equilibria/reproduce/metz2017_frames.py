@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..core.optimizers import Adam
+from ..core.updates import Unrolled
 from ..data import Dataset, load
 from ..data.laws import Law
 from ..figures.images import INK
@@ -18,8 +20,6 @@ from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
 from ..metrics.modes import Modes, modes
 from ..networks import MLPPair
-from ..optimizers import Adam
-from ..updates import Unrolled
 from .claim import Claim, Outcome, at_least
 from .side_by_side import side_by_side
 

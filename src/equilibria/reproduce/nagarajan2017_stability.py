@@ -8,11 +8,11 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..core.game import clocked
 from ..figures.images import INK
 from ..figures.panels import BLUE, FONT, PALETTE, label, legend, logarithmic, panels
-from ..game import clocked
-from ..games.toys import UniformGAN
-from ..objectives import Minimax, Objective, Wasserstein
+from ..games.dirac_and_bilinear import UniformGAN
+from ..losses import Minimax, Objective, Wasserstein
 from ..theory import fields
 from ..theory.spectra import eigenvalues, equilibrium_jacobian, regulariser_bound, stability_bounds
 from .claim import Check, Claim, Outcome, at_least, at_most, close

@@ -14,6 +14,8 @@ import statistics
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..core.optimizers import Adam
+from ..core.updates import Alternating
 from ..data import Dataset, load
 from ..data.laws import Law
 from ..figures.panels import PALETTE, label, legend, panels
@@ -22,8 +24,6 @@ from ..games.two_discriminators import D2GAN
 from ..games.two_player import TwoPlayer
 from ..metrics.modes import Modes, modes
 from ..networks import MLPPair
-from ..optimizers import Adam
-from ..updates import Alternating
 from .claim import Claim, Outcome, at_least, at_most
 from .clouds import cloud
 from .side_by_side import side_by_side

@@ -16,22 +16,22 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
+from ..base.randomness import reseed
+from ..base.schedules import Decay
+from ..core.ensemble import Ensemble
+from ..core.game import Game
+from ..core.optimizers import Adam
+from ..core.play import Play
+from ..core.updates import Simultaneous
 from ..data import Dataset, load
 from ..data.laws import GaussianMixture
-from ..ensemble import Ensemble
 from ..figures.panels import PALETTE, label, legend, panels
-from ..game import Game
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
+from ..losses import FGan
 from ..networks import MLPPair
-from ..objectives import FGan
-from ..optimizers import Adam
-from ..play import Play
-from ..schedules import Decay
-from ..seeding import reseed
 from ..theory.divergences import F_DIVERGENCES, f_divergence
 from ..theory.landscape import MixtureFit, fit_mixture, mixture_density
-from ..updates import Simultaneous
 from .claim import Check, Claim, Outcome, at_least, at_most
 from .side_by_side import batches_of
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ..figures.panels import GREY, PALETTE, label, legend, panels
-from ..objectives import FGan
+from ..losses import FGan
 from ..theory.divergences import F_DIVERGENCES, f_divergence
 from .claim import Claim, Outcome, at_most
 

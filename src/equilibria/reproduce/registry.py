@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, EquilibriaError, did_you_mean
-from ..seeding import own_randomness, reseed
+from ..base.errors import ConfigError, EquilibriaError, did_you_mean
+from ..base.randomness import own_randomness, reseed
 from ..training.disk import make_folder, write_atomically
 from .claim import Claim, Outcome
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..base.randomness import reseed
+from ..base.records import record
+from ..core.ensemble import Ensemble
+from ..core.game import Batches, Game, Loss, gradients
+from ..core.optimizers import OptimizerSpec
+from ..core.play import Play, Rule
 from ..data import Dataset
-from ..ensemble import Ensemble
-from ..game import Batches, Game, Loss, gradients
 from ..games.spec import GameSpec
 from ..networks import Networks
-from ..optimizers import OptimizerSpec
-from ..play import Play, Rule
-from ..records import record
-from ..seeding import reseed
 
 
 def batches_of(data: Dataset, batch: int) -> Batches:

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..base.randomness import reseed
 from ..figures.images import INK
 from ..figures.panels import FONT, PALETTE, label, legend, panels
-from ..objectives import Minimax, Objective, RelativisticPairing
-from ..seeding import reseed
+from ..losses import Minimax, Objective, RelativisticPairing
 from ..theory.divergences import js
 from ..theory.landscape import (
     OFF,

@@ -16,18 +16,18 @@ from matplotlib.figure import Figure
 from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
+from ..base.randomness import reseed
+from ..core.game import Game
+from ..core.optimizers import Adam
+from ..core.play import Play
+from ..core.updates import Alternating
 from ..data import DataSpec, GaussianMixture
 from ..figures.panels import PALETTE, label, legend, panels
-from ..game import Game
 from ..games.boosting import Boosting, mixture_sample
 from ..games.spec import Latent
 from ..games.stages import Stage, play_stages
 from ..games.two_player import TwoPlayer
 from ..networks import MLPPair
-from ..optimizers import Adam
-from ..play import Play
-from ..seeding import reseed
-from ..updates import Alternating
 from .claim import Claim, Outcome, at_least
 from .clouds import cloud
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..game import Game, clocked, field_of, parameters_of, state_of
+from ..core.game import Game, clocked, field_of, parameters_of, state_of
 from ..theory.fields import FlatField, Map
 
 

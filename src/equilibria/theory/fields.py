@@ -1,7 +1,7 @@
 r"""The vector field of a game as a map of :math:`R^n` to itself: derivatives, what steps do, what the flow keeps.
 
 A game of any number of players is seen through one callable, from the parameters by name to one block
-:math:`-\partial \ell_i/\partial\theta_i` per player (``lambda p: equilibria.game.field_of(game, p, state, draw)``), so
+:math:`-\partial \ell_i/\partial\theta_i` per player (``lambda p: core.game.field_of(game, p, state, draw)``), so
 that what is analysed here are the losses that are trained. Nothing is specific to two players.
 """
 

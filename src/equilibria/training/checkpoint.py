@@ -23,9 +23,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import RunError
-from ..play import Play
-from ..records import parsed
+from ..base.errors import RunError
+from ..base.records import parsed
+from ..core.play import Play
 from . import disk
 
 FORMAT = 1

@@ -13,17 +13,17 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ..base.errors import EquilibriaError, RunError
+from ..base.randomness import own_randomness
+from ..core.game import Loss
+from ..core.play import Play
 from ..data import Dataset
 from ..doctor import Diagnosis, Doctor, Severity
 from ..doctor.chart import Checkup, Memory
 from ..doctor.schedule import Schedule
-from ..errors import EquilibriaError, RunError
-from ..game import Loss
-from ..play import Play
-from ..seeding import own_randomness
 from . import disk
+from .doctor_adapter import Ward, ward_of
 from .hooks import Log, read_rows
-from .ward import Ward, ward_of
 
 ROWS, VERDICT = "checkups.jsonl", "diagnosis.json"
 _MEMORY = "doctor.safetensors"  # in a checkpoint's folder: what the next session's check-ups are compared with

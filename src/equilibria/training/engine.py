@@ -9,12 +9,12 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from .. import ranks
-from ..errors import ConfigError
-from ..game import Batch, Game, clocked, evaluate
-from ..launch import CudaGraphs, Kernels, Launch, Replay
+from ..base import distributed
+from ..base.errors import ConfigError
+from ..base.randomness import own_randomness
+from ..core.cuda_graphs import CudaGraphs, Kernels, Launch, Replay
+from ..core.game import Batch, Game, clocked, evaluate
 from ..networks.folding import UpsampledConv2d, fold_upsampling
-from ..seeding import own_randomness
 from .settings import Settings
 
 # Measured on one AVX-512 core (docs/benchmarks.md): channels last is 1.4 times as fast for 3x3 convolutions of stride 1
@@ -66,7 +66,7 @@ def launched(device: torch.device, settings: Settings) -> Launch:
 
     Graphs have to be asked for: they have been tested on their twin (tests/taping.py), and on no GPU yet.
     """
-    if settings.launch != "graphs" or device.type != "cuda" or ranks.here().count > 1:
+    if settings.launch != "graphs" or device.type != "cuda" or distributed.here().count > 1:
         return Kernels()
     return Replay(CudaGraphs(device))
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import EquilibriaError, ShapeError
-from ..game import Loss
-from ..play import Play
-from ..records import parsed
+from ..base.errors import EquilibriaError, ShapeError
+from ..base.records import parsed
+from ..core.game import Loss
+from ..core.play import Play
 from . import checkpoint, disk
 
 

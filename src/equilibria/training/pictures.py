@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..base.errors import ShapeError
+from ..core.play import Play
 from ..data import Dataset, DataSpec
-from ..errors import ShapeError
 from ..figures import bounds_of, image_grid, plane_of, png, scatter
 from ..metrics.modes import modes
-from ..play import Play
 from .hooks import Log, Samples
 
 _ROWS = {"vector": 2500, "image": 64}

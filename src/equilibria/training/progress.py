@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..errors import ConfigError, did_you_mean
-from ..game import Loss
-from ..play import Play
+from ..base.errors import ConfigError, did_you_mean
+from ..core.game import Loss
+from ..core.play import Play
 from .hooks import Log
 
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from .. import ranks
-from ..game import Loss
-from ..play import Play
+from ..base import distributed
+from ..core.game import Loss
+from ..core.play import Play
 
 
 class Hook(Protocol):
@@ -35,9 +35,9 @@ def fit(play: Play, until: int, hooks: Sequence[Hook] = ()) -> bool:
     """
     with _stop_signals() as stop:
         try:
-            stopped = ranks.ask(stop.is_set)
+            stopped = distributed.ask(stop.is_set)
             while not stopped() and play.round < until:
-                stopped = ranks.ask(stop.is_set)
+                stopped = distributed.ask(stop.is_set)
                 losses = play.advance()
                 for hook in hooks:
                     if hook.due(play.round):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ...errors import ConfigError
+from ...base.errors import ConfigError
 from ...theory.spectra import leading_eigenvalues
 from ..chart import Chart
 from ..subject import Params, Subject

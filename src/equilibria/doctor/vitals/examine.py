@@ -8,9 +8,9 @@ import time
 import torch
 from torch import Tensor
 
-from ...errors import EquilibriaError
+from ...base.errors import EquilibriaError
+from ...base.randomness import mix
 from ...metrics.neighbours import neighbours
-from ...seeding import mix
 from ...theory.supports import two_nn_dimension
 from ..chart import Chart, Checkup, Memory
 from ..space import Space

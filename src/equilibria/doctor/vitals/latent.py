@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ...errors import ConfigError
+from ...base.errors import ConfigError
 from ..chart import Chart
 from ..probe import probe
 from ..subject import Subject

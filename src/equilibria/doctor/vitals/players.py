@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...objectives import Minimax, NonSaturating
+from ...losses import Minimax, NonSaturating
 from ..chart import Chart, flat_gradients
 from ..probe import auc
 from ..space import Space

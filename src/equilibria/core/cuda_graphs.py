@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from . import seeding
+from ..base import randomness
 from .game import Draw, Loss
 
 Losses = dict[str, Loss]
@@ -191,7 +191,7 @@ class _Recorded:
             self._losses = turn(self._draw)
             self._flat = torch.cat([value.reshape(-1) for value in _values(self._losses)])
 
-        seeding.reseed(draw.seed)  # a recording cannot change the seed, only meet the same one
+        randomness.reseed(draw.seed)  # a recording cannot change the seed, only meet the same one
         try:
             return self.recorder.record(work)
         except RuntimeError as error:
@@ -200,7 +200,7 @@ class _Recorded:
 
     def _replayed(self, replay: Callable[[], None], draw: Draw) -> Losses:
         torch._foreach_copy_(_tensors(self._draw), _tensors(draw))
-        seeding.reseed(draw.seed)
+        randomness.reseed(draw.seed)
         replay()
         return self._told_losses()
 
@@ -229,7 +229,7 @@ class _Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if torch.Tag.nondeterministic_seeded in func.tags:
-            self.seedings.add(seeding.count)
+            self.seedings.add(randomness.count)
         return func(*args, **(kwargs or {}))
 
 

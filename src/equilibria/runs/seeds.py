@@ -19,13 +19,15 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from . import beside, ranks, runfolder, runs
-from .data import Dataset, load
-from .errors import ConfigError, DataError, EquilibriaError, RunError
-from .recipes import Recipe, default_for
-from .recipes import recipe as named
-from .records import parsed, record
-from .training import Settings, disk, progress
+from . import side_by_side, folder as run_folder
+from ..base import distributed
+from .. import runs
+from ..data import Dataset, load
+from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
+from ..recipes import Recipe, default_for
+from ..recipes import recipe as named
+from ..base.records import parsed, record
+from ..training import Settings, disk, progress
 
 FORMAT = 1
 _FILE = "seeds.json"
@@ -83,7 +85,7 @@ def train_seeds(
 ) -> Seeds:
     """Train a recipe once per seed, side by side where the game allows, and judge all.
 
-    Side by side (:class:`~equilibria.ensemble.Ensemble`) each run is the lone run of its seed up to rounding. Games
+    Side by side (:class:`~equilibria.core.ensemble.Ensemble`) each run is the lone run of its seed up to rounding. Games
     that convolve gain nothing by it, and those that do not run so are trained one after another.
 
     Args:
@@ -116,7 +118,7 @@ def train_seeds(
         )
     if chosen.auto_remedy:
         raise ConfigError("auto_remedy for many seeds, whose recipes it would make different", "leave it out")
-    if ranks.here().count > 1:
+    if distributed.here().count > 1:
         raise ConfigError("many seeds on several processes", "train the seeds on one process, or one seed on several")
     progress.trackers_named(chosen.trackers)
     dataset = data if isinstance(data, Dataset) else load(data)
@@ -124,11 +126,11 @@ def train_seeds(
     rounds = row.steps if steps is None else steps
     if rounds < 1:
         raise ConfigError(f"steps={rounds}", "use at least 1")
-    told = runfolder.described(row, dataset, chosen, [])
+    told = run_folder.described(row, dataset, chosen, [])
     asked = {name: told[name] for name in ("recipe", "data", "settings")}
     asked |= {"format": FORMAT, "seeds": numbers, "steps": rounds, "together": together}
     span = f"s{numbers[0]}" + (f"-{numbers[-1]}" if len(numbers) > 1 else "")
-    path = Path(out) if out is not None else runfolder.default_folder(dataset.name, row.name, span)
+    path = Path(out) if out is not None else run_folder.default_folder(dataset.name, row.name, span)
     _make(path, asked)
     return _carry_out(path, dataset)
 
@@ -193,24 +195,24 @@ def _make(path: Path, asked: dict[str, Any]) -> None:
                 )
         return
     if not path.is_dir() or any(path.iterdir()):
-        runfolder.refuse_existing(path)
+        run_folder.refuse_existing(path)
     disk.make_folder(path)
     disk.write_atomically(path / _FILE, json.dumps(asked, indent=1))
 
 
 def _carry_out(path: Path, data: Dataset) -> Seeds:
-    with runfolder.locked(path):
+    with run_folder.locked(path):
         info = read(path)
-        row = runfolder.part(path, info["recipe"], Recipe)
-        settings = runfolder.part(path, info["settings"], Settings)
+        row = run_folder.part(path, info["recipe"], Recipe)
+        settings = run_folder.part(path, info["settings"], Settings)
         dataset, steps = data.to(settings.where()), int(info["steps"])
         failed = {int(seed): str(why) for seed, why in info.get("failed", {}).items()}
         folders = {int(seed): path / f"seed{seed}" for seed in info["seeds"]}
         left = {s: f for s, f in folders.items() if s not in failed and not _done(f, steps, settings)}
-        in_turn = beside.unfit(row, dataset, settings) if info.get("together", True) else "it was asked for"
+        in_turn = side_by_side.unfit(row, dataset, settings) if info.get("together", True) else "it was asked for"
         at_once = not in_turn and len(left) > 1
         if at_once:
-            failed |= beside.play(beside.Group(left, row, dataset, settings, steps))
+            failed |= side_by_side.play(side_by_side.Group(left, row, dataset, settings, steps))
             left = {seed: folder for seed, folder in left.items() if seed not in failed}
         if not at_once or all(_played(folder, steps) for folder in left.values()):
             failed |= _one_by_one(left, row, dataset, settings, steps)
@@ -223,7 +225,7 @@ def _carry_out(path: Path, data: Dataset) -> Seeds:
 
 
 def _played(folder: Path, steps: int) -> bool:
-    return folder.is_dir() and runfolder.played(folder) >= steps
+    return folder.is_dir() and run_folder.played(folder) >= steps
 
 
 def _done(folder: Path, steps: int, settings: Settings) -> bool:

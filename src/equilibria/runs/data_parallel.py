@@ -19,14 +19,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from . import ranks, runfolder
-from .errors import ConfigError, RunError
-from .game import Draw, Game, Loss, clocked, gradients
-from .play import Play
-from .recipes import Recipe
-from .seeding import mix, own_randomness, reseed
-from .sessions import Live
-from .training import Settings, checkups, disk, fit, hooks
+from ..base import distributed
+from . import folder as run_folder
+from ..base.errors import ConfigError, RunError
+from ..core.game import Draw, Game, Loss, clocked, gradients
+from ..core.play import Play
+from ..recipes import Recipe
+from ..base.randomness import mix, own_randomness, reseed
+from .session import Live
+from ..training import Settings, checkups, disk, fit, hooks
 
 L = TypeVar("L", bound=Live)
 _ROUNDING = 1e-6  # of gradients in float64, relative: what is not a mean over rows is far above it
@@ -47,7 +48,7 @@ def begin(play: Play, path: Path, info: dict[str, Any], row: Recipe, settings: S
         ConfigError: the run or its game is not for several processes, or its batch does not divide by them.
         RunError: the processes were not started with the same recipe, data, seed and rounds.
     """
-    here = ranks.here()
+    here = distributed.here()
     info["processes"] = here.count
     if here.count == 1:
         return path
@@ -64,14 +65,14 @@ def begin(play: Play, path: Path, info: dict[str, Any], row: Recipe, settings: S
     names = {name: [*tensor.shape] for name, tensor in play.tensors().items()}
     same = {name: info[name] for name in ("recipe", "seed", "steps")} | {"data": info["data"]["fingerprint"]}
     known = json.dumps([same, names, play.round, play.turn], sort_keys=True, default=str)
-    if ranks.anyone(ranks.told(known) != known):
+    if distributed.anyone(distributed.told(known) != known):
         raise RunError(
             "the processes were started with different recipes, data, seeds, rounds or networks",
             "start all with the same command, and let all see the same data and the same run folder",
         )
-    ranks.copied(list(play.tensors().values()))  # networks of one's own may have been made without a seed
+    distributed.copied(list(play.tensors().values()))  # networks of one's own may have been made without a seed
     refuse_unfit(play)
-    return Path(ranks.told(str(path)))
+    return Path(distributed.told(str(path)))
 
 
 @contextmanager
@@ -83,25 +84,25 @@ def held(path: Path, info: dict[str, Any] | None = None) -> Iterator[None]:
     Raises:
         RunError: the folder cannot be made or held, or is no run; or a process has ended, with the way to continue.
     """
-    lock = runfolder.locked(path)
+    lock = run_folder.locked(path)
 
     def take() -> None:
         if info is None:
-            runfolder.read(path)
+            run_folder.read(path)
         else:
-            runfolder.create(path, info)
+            run_folder.create(path, info)
         lock.__enter__()
 
-    ranks.led(take)
+    distributed.led(take)
     try:
         yield
-        ranks.told("")
-    except ranks.GoneError as error:
+        distributed.told("")
+    except distributed.GoneError as error:
         again = f"equilibria train --resume {shlex.quote(str(path))}"
         fix = f"continue from the last checkpoint: {again} (on any number of processes)"
         raise RunError(error.what, fix) from error
     finally:
-        if ranks.here().leads:
+        if distributed.here().leads:
             lock.__exit__(None, None, None)
 
 
@@ -113,13 +114,13 @@ def rewind(path: Path, info: dict[str, Any], round: int) -> None:
     """
 
     def write() -> None:
-        if info != runfolder.read(path):
+        if info != run_folder.read(path):
             disk.write_atomically(path / "run.json", json.dumps(info, indent=1))
         for name in ("metrics.jsonl", checkups.ROWS):
             if (path / name).exists():
                 hooks.cut_rows(path / name, round)
 
-    ranks.led(write)
+    distributed.led(write)
 
 
 def followed(run: L) -> L:
@@ -139,7 +140,7 @@ def refuse_unfit(play: Play) -> None:
     Raises:
         ConfigError: names the player and how far the gradients are apart.
     """
-    here = ranks.here()
+    here = distributed.here()
     game = copy.deepcopy(play.game).double()
     dropped = [layer for layer in game.modules() if isinstance(layer, DROPOUT) and layer.p > 0]
     for layer in dropped:
@@ -153,11 +154,11 @@ def refuse_unfit(play: Play) -> None:
         for player in game.players:
             whole, loss = gradients(game, player.name, draw)
             part = draw.part(here.rank, here.count, game.whole)
-            with ranks.together():
+            with distributed.together():
                 found, part_loss = gradients(game, player.name, part)
             _compare(game, player.name, _distance(whole, found))
             states = [_left_by(game, player.name, *turn) for turn in ((draw, loss), (part, part_loss))]
-            if ranks.anyone(not _distance(*states) < _ROUNDING):
+            if distributed.anyone(not _distance(*states) < _ROUNDING):
                 raise ConfigError(
                     f"what the turn of '{player.name}' writes into the game's buffers depends on the process's rows",
                     "train on one process",
@@ -188,7 +189,7 @@ def _distance(whole: dict[str, Tensor], found: dict[str, Tensor]) -> float:
 
 
 def _compare(game: Game, player: str, apart: float) -> None:
-    if not ranks.anyone(not apart < _ROUNDING):
+    if not distributed.anyone(not apart < _ROUNDING):
         return
     native = next((name for name, part in game.named_modules() if isinstance(part, _NATIVE)), None)
     why = f" ('{native}' is torch's batch norm, which sees its own rows only)" if native else ""

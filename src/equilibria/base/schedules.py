@@ -1,7 +1,7 @@
 """Schedules: values that change during a run, as records called with the time.
 
 A clock is anything with ``step`` (rounds played) and ``time`` (the share of the run played, in [0, 1]), as Python
-numbers or 0-dim tensors; a :class:`~equilibria.game.Draw` is one. A schedule returns a value of the same kind.
+numbers or 0-dim tensors; a :class:`~equilibria.core.game.Draw` is one. A schedule returns a value of the same kind.
 """
 
 from __future__ import annotations

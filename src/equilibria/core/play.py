@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from . import ranks
-from .errors import ConfigError, RunError
+from ..base import distributed
+from ..base.errors import ConfigError, RunError
+from ..base.randomness import mix, own_randomness, reseed
+from ..base.records import record
+from ..base.schedules import Clock, Schedule, value_at
+from .cuda_graphs import Kernels, Launch, Turn
 from .game import Batches, Draw, Game, Loss, clocked
-from .launch import Kernels, Launch, Turn
 from .optimizers import OptimizerSpec
-from .records import record
-from .schedules import Clock, Schedule, value_at
-from .seeding import mix, own_randomness, reseed
 
 Tensors = dict[str, Tensor]
 
@@ -104,7 +104,7 @@ class Play:
         """
         with torch.no_grad():
             tensors = self.game.deal(self.batches, self.seed, self.turn, self.turn if rows is None else rows)
-        here, seed = ranks.playing(), mix(self.seed, self.turn, 4)
+        here, seed = distributed.playing(), mix(self.seed, self.turn, 4)
         if not here.leads:
             seed = mix(seed, here.rank)  # one mask of dropout for the rows of all would not be that of independent rows
         self.turn += 1
@@ -139,7 +139,7 @@ class Play:
     def advance(self, rounds: int = 1) -> dict[str, Loss]:
         """Play rounds and return the last losses. The global generators are given back as they were."""
         losses: dict[str, Loss] = {}
-        with own_randomness(), self._cast(), ranks.together():
+        with own_randomness(), self._cast(), distributed.together():
             for _ in range(rounds):
                 self._set_rates()
                 losses = self.rule.round(self)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from .errors import ConfigError
+from ..base.errors import ConfigError
+from ..base.randomness import own_randomness
+from ..networks import Frozen
 from .game import Batch, Draw, Game, Loss, Tensors
-from .networks import Frozen
-from .seeding import own_randomness
 
 
 class Ensemble(Game):

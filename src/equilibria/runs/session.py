@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from .data import Dataset
-from .play import Play
-from .training import Hook, Settings, checkpoint, fit, hooks, pictures, progress
-from .training.checkups import Alarm, Checkups, Site
+from ..data import Dataset
+from ..core.play import Play
+from ..training import Hook, Settings, checkpoint, fit, hooks, pictures, progress
+from ..training.checkups import Alarm, Checkups, Site
 
 
 class Live(Protocol):

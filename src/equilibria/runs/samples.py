@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import metrics
-from .data import Dataset, DataSpec
-from .ensemble import Ensemble
-from .errors import ConfigError
-from .metrics import Measured
-from .play import Play
-from .seeding import mix
-from .training import disk
-from .training.hooks import packed
-from .training.pictures import labels_for, painter, parts_of
+from .. import metrics
+from ..data import Dataset, DataSpec
+from ..core.ensemble import Ensemble
+from ..base.errors import ConfigError
+from ..metrics import Measured
+from ..core.play import Play
+from ..base.randomness import mix
+from ..training import disk
+from ..training.hooks import packed
+from ..training.pictures import labels_for, painter, parts_of
 
 _PIECE = 500  # rows of one forward pass: what is asked for may be more than the memory holds at once
 _FEWEST = 12  # twice the neighbours of the neighbour metrics, and one each

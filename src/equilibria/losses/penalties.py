@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal, Protocol, cast
 import torch
 from torch import Tensor
 
-from .errors import ConfigError, ShapeError
-from .records import record
-from .schedules import Schedule, value_at
+from ..base.errors import ConfigError, ShapeError
+from ..base.records import record
+from ..base.schedules import Schedule, value_at
 
 Side = Literal["real", "fake"]
 Weight = float | Schedule
@@ -308,7 +308,7 @@ class InstanceNoise:
     the noised laws (Corollary 3.2 there).
 
     Examples:
-        >>> from equilibria.schedules import Clock, Linear
+        >>> from equilibria.base.schedules import Clock, Linear
         >>> InstanceNoise(std=Linear(start=1.0, end=0.0))(torch.zeros(2), torch.ones(2), Clock(0, 0.75))
         tensor([0.2500, 0.2500])
     """

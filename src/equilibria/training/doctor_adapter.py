@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..base.errors import ConfigError
+from ..base.randomness import mix, own_randomness, reseed
+from ..core.doctor_view import Examined
+from ..core.ensemble import Ensemble
+from ..core.game import Batch, Contest, Draw, Game, clocked
+from ..core.play import Play
 from ..data import Dataset
 from ..doctor import Doctor
 from ..doctor.chart import Memory
-from ..ensemble import Ensemble
-from ..errors import ConfigError
-from ..examined import Examined
-from ..game import Batch, Contest, Draw, Game, clocked
-from ..objectives import Objective
-from ..play import Play
-from ..seeding import mix, own_randomness, reseed
+from ..losses import Objective
 
 _ROWS, _NUMBERS = 4096, 1 << 24  # real rows that a doctor is shown, and the most numbers that they may hold
 _FEWEST = 16  # rows below which nothing is told apart
@@ -114,8 +114,8 @@ def _why(need: str) -> str:
 def ward_of(play: Play, data: Dataset) -> Ward:
     """Where a doctor finds what it may look at in a play.
 
-    A game says it itself (:meth:`~equilibria.game.Game.examined`), or it is its first contest; of an ensemble it is the
-    first member.
+    A game says it itself (:meth:`~equilibria.core.game.Game.examined`), or it is its first contest; of an
+    ensemble it is the first member.
 
     Raises:
         EquilibriaError: there is nothing that a doctor could look at; the message says why.

@@ -32,10 +32,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from .data import Dataset
-from .errors import ConfigError, RunError
-from .records import decode, encode, parsed
-from .training import checkpoint, disk
+from ..data import Dataset
+from ..base.errors import ConfigError, RunError
+from ..base.records import decode, encode, parsed
+from ..training import checkpoint, disk
 
 FORMAT = 1
 _NEEDED: dict[str, type | tuple[type, ...]] = {

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from . import ranks
-from .errors import ConfigError
+from ..base import distributed
+from ..base.errors import ConfigError
+from ..base.randomness import reseed
+from ..base.records import record
+from ..base.schedules import value_at
 from .game import Draw, Game, Loss, detached, evaluate, gradients, live, pure, shared, state_of
-from .records import record
-from .schedules import value_at
-from .seeding import reseed
 
 if TYPE_CHECKING:
     from .play import Play
@@ -185,7 +185,9 @@ class Consensus(Joint):
             grads[player.name], losses[player.name] = shared(dict(zip(own, found, strict=True)), detached(loss))
             square = square + 0.5 * sum(g.square().sum() for g in grads[player.name].values())
         names, values = zip(*game.named_parameters(), strict=True)
-        pull = dict(zip(names, ranks.mean(*torch.autograd.grad(square, values, materialize_grads=True)), strict=True))
+        pull = dict(
+            zip(names, distributed.mean(*torch.autograd.grad(square, values, materialize_grads=True)), strict=True)
+        )
         both = {who: {n: g.detach() + self.gamma * pull[n] for n, g in own.items()} for who, own in grads.items()}
         return _finish(play, draw, both, losses)
 
@@ -247,7 +249,7 @@ def unrolled_gradient(play: Play, leader: str, draw: Draw, steps: int) -> tuple[
             grads = torch.autograd.grad(inner, [theta[n] for n in names], create_graph=True, materialize_grads=True)
             spec = play.specs[player.name]
             rate = play.rate(player.name)
-            for name, grad in zip(names, ranks.mean(*grads), strict=True):
+            for name, grad in zip(names, distributed.mean(*grads), strict=True):
                 value, memory[name] = spec.differentiable_step(theta[name], grad, memory[name], rate)
                 stepped[name] = player.constraint(name, value) if player.constraint else value
         theta = {**theta, **stepped}

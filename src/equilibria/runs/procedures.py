@@ -27,16 +27,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .data import Dataset
-from .data.store import Store
-from .errors import ConfigError, RunError
-from .game import Batch, Batches, Draw, Game
-from .games.boosting import Boosting, rows_at, weighted_batches
-from .play import Play
-from .recipes import Recipe
-from .seeding import mix
-from .training import disk, hooks, pictures
-from .updates import Alternating
+from ..data import Dataset
+from ..data.store import Store
+from ..base.errors import ConfigError, RunError
+from ..core.game import Batch, Batches, Draw, Game
+from ..games.boosting import Boosting, rows_at, weighted_batches
+from ..core.play import Play
+from ..recipes import Recipe
+from ..base.randomness import mix
+from ..training import disk, hooks, pictures
+from ..core.updates import Alternating
 
 LAW_ROWS = 10_000
 """Rows that are drawn from a law once and for all: weights belong to rows, and a law has none of its own."""

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, ShapeError
-from ..game import Batch, Contest, Draw, Game, Loss, Player
-from ..objectives import Minimax, Objective, RelativisticAverage, Wasserstein
-from ..penalties import Clip, Penalty
+from ..base.errors import ConfigError, ShapeError
+from ..core.game import Batch, Contest, Draw, Game, Loss, Player
+from ..losses import Clip, Minimax, Objective, Penalty, RelativisticAverage, Wasserstein
 from .judging import fool, judge
 
 Score = Callable[[Tensor], Tensor]
@@ -50,7 +49,7 @@ class DiracGAN(Game):
     Examples:
         The field at (1, 1) of the game of Goodfellow et al. 2014: :math:`(\psi\,\sigma(1), -\theta\,\sigma(1))`.
 
-        >>> from equilibria.game import clocked, field_of, parameters_of
+        >>> from equilibria.core.game import clocked, field_of, parameters_of
         >>> game = DiracGAN()
         >>> v = field_of(game, parameters_of(game), {}, clocked(game.draw({}), seed=0))
         >>> round(v["generator"]["theta"].item(), 4), round(v["discriminator"]["psi"].item(), 4)
@@ -121,7 +120,7 @@ class UniformGAN(Game):
     Examples:
         The Wasserstein value at (w, a): w/3 (1 - a²).
 
-        >>> from equilibria.game import clocked
+        >>> from equilibria.core.game import clocked
         >>> game = UniformGAN(Wasserstein(), start=(3.0, 2.0))
         >>> round(-game.loss("discriminator", clocked(game.draw({}), seed=0)).total.item(), 9)
         -3.0
@@ -186,7 +185,7 @@ class BilinearGame(Game):
         ShapeError: the matrix or the start has another shape.
 
     Examples:
-        >>> from equilibria.game import clocked, field_of, parameters_of
+        >>> from equilibria.core.game import clocked, field_of, parameters_of
         >>> game = BilinearGame(torch.tensor([[2.0]]))
         >>> v = field_of(game, parameters_of(game), dict(game.named_buffers()), clocked(game.draw({}), seed=0))
         >>> v["generator"]["theta"].tolist(), v["discriminator"]["psi"].tolist()

@@ -64,7 +64,7 @@ def encode(value: Any) -> Any:
         return value
     raise ConfigError(
         f"{value!r} of type {type(value).__name__} cannot be written to run.json",
-        "build it from records (equilibria.records.record) with plain fields",
+        "build it from records (equilibria.base.records.record) with plain fields",
     )
 
 

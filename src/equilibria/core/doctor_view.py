@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .objectives import Objective
+from ..losses import Objective
 
 Rows = dict[str, Tensor]
 

@@ -10,17 +10,18 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from . import processes, runfolder, runs
-from .data import Dataset
-from .ensemble import Ensemble
-from .errors import ConfigError, DataError, EquilibriaError, RunError
-from .game import Batch, Batches, Game, Loss
-from .optimizers import SGD
-from .play import Play
-from .recipes import Recipe
-from .seeding import mix, own_randomness, reseed
-from .sessions import Session
-from .training import Hook, Settings, checkpoint, fit, progress
+from . import data_parallel, folder as run_folder
+from .. import runs
+from ..data import Dataset
+from ..core.ensemble import Ensemble
+from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
+from ..core.game import Batch, Batches, Game, Loss
+from ..core.optimizers import SGD
+from ..core.play import Play
+from ..recipes import Recipe
+from ..base.randomness import mix, own_randomness, reseed
+from .session import Session
+from ..training import Hook, Settings, checkpoint, fit, progress
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _ROUNDING = 1e-2  # of one round's step in float32, relative; what an ensemble plays wrongly is far above it
@@ -59,7 +60,7 @@ def unfit(row: Recipe, data: Dataset, settings: Settings) -> str:
             games.append(row.game.build(row.networks, data.spec, {}).to(settings.where()))
     if any(isinstance(part, _CONVOLUTIONS) for part in games[0].modules()):
         return "networks that convolve gain nothing side by side"
-    if any(isinstance(part, processes.DROPOUT) and part.p > 0 for part in games[0].modules()):
+    if any(isinstance(part, data_parallel.DROPOUT) and part.p > 0 for part in games[0].modules()):
         return "dropout has other masks side by side than alone"
     try:
         apart = _apart(games, row, batches)
@@ -100,7 +101,7 @@ def play(group: Group) -> dict[int, str]:
     _create(group)
     with ExitStack() as held:
         for folder in group.folders.values():
-            held.enter_context(runfolder.locked(folder))
+            held.enter_context(run_folder.locked(folder))
         opened = {seed: runs.opened(folder, group.data, {})[0] for seed, folder in group.folders.items()}
         saved = _common(list(group.folders.values()))
         members = list(opened.values())
@@ -113,7 +114,7 @@ def play(group: Group) -> dict[int, str]:
         for i, (seed, run) in enumerate(opened.items()):
             one = None if saved is None else saved[i]
             checkpoint.drop(run.path / "checkpoints", whole.round)
-            processes.rewind(run.path, run.info, whole.round)
+            data_parallel.rewind(run.path, run.info, whole.round)
             run.seconds = one.seconds if one else 0.0
             _give(whole, i, run.play)
             sessions[seed] = Session(run, group.settings, one)
@@ -124,10 +125,10 @@ def _create(group: Group) -> None:
     missing = {seed: folder for seed, folder in group.folders.items() if not folder.exists()}
     if not missing:
         return
-    told = runfolder.described(group.row, group.data, group.settings, [])
+    told = run_folder.described(group.row, group.data, group.settings, [])
     told |= {"steps": group.steps, "horizon": group.steps, "processes": 1, "beside": list(group.folders)}
     for seed, folder in missing.items():
-        runfolder.create(folder, told | {"seed": seed})
+        run_folder.create(folder, told | {"seed": seed})
 
 
 def _common(folders: list[Path]) -> list[checkpoint.Saved] | None:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import ConfigError
-from .records import record
-from .schedules import Schedule, value_at
+from ..base.errors import ConfigError
+from ..base.records import record
+from ..base.schedules import Schedule, value_at
 
 Tensors = dict[str, Tensor]
 

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from . import ranks
-from .errors import ConfigError, EquilibriaError, did_you_mean
-from .examined import Examined
-from .schedules import Schedule
-from .seeding import mix, reseed
-from .theory.slopes import input_slopes
+from ..base import distributed
+from ..base.errors import ConfigError, EquilibriaError, did_you_mean
+from ..base.randomness import mix, reseed
+from ..base.schedules import Schedule
+from ..theory.slopes import input_slopes
+from .doctor_view import Examined
 
 Batch = dict[str, Tensor]
 Tensors = dict[str, Tensor]
@@ -352,9 +352,9 @@ def gradients(game: Game, player: str, draw: Draw) -> tuple[Tensors, Loss]:
 
 def shared(grads: Tensors, loss: Loss) -> tuple[Tensors, Loss]:
     """Gradients, loss and parts as means over the processes that play together, in one differentiable reduction."""
-    if ranks.playing().count == 1:
+    if distributed.playing().count == 1:
         return grads, loss
-    means = iter(ranks.mean(*grads.values(), loss.total, *loss.parts.values()))
+    means = iter(distributed.mean(*grads.values(), loss.total, *loss.parts.values()))
     found = {name: next(means) for name in grads}
     return found, detached(Loss(next(means), {name: next(means) for name in loss.parts}, loss.carry))
 

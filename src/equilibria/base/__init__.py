@@ -1,0 +1,1 @@
+"""Errors, records, registries, schedules, randomness, processes. Imports nothing of ours."""

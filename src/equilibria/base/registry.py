@@ -1,0 +1,108 @@
+"""Registries: the one place where a name that a user types becomes a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from .errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+_REGISTRIES: dict[type, Registry[Any]] = {}
+
+
+def spelled(name: str) -> str:
+    """The canonical spelling of a name: lower case, words joined by hyphens.
+
+    Examples:
+        >>> spelled("Least_Squares"), spelled(" WGAN GP ")
+        ('least-squares', 'wgan-gp')
+    """
+    return "-".join(name.strip().lower().replace("_", " ").replace("-", " ").split())
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Values by name, with aliases; lookup ignores case and the choice of ``_`` or ``-``.
+
+    Args:
+        noun: what an entry is called in messages, for example ``"objective"``.
+        entries: values by canonical name, in the order in which they are listed.
+        aliases: further names of entries.
+        base: the class of the entries; a record's field of this class then accepts a name (``--set``, :func:`resolve`).
+
+    Examples:
+        >>> ages = Registry("age", {"bronze-age": 1, "iron-age": 2}, aliases={"iron": "iron-age"})
+        >>> ages.find("Iron_Age"), ages.find("iron"), list(ages)
+        (2, 2, ['bronze-age', 'iron-age'])
+        >>> ages.find("bronce-age")
+        Traceback (most recent call last):
+        equilibria.base.errors.ConfigError: no age 'bronce-age'. Fix: did you mean 'bronze-age'?
+    """
+
+    def __init__(
+        self, noun: str, entries: Mapping[str, T], aliases: Mapping[str, str] | None = None, base: type | None = None
+    ) -> None:
+        self.noun = noun
+        self._entries: dict[str, T] = {}
+        self._aliases: dict[str, str] = {}
+        for name, value in entries.items():
+            self.add(name, value)
+        for alias, name in (aliases or {}).items():
+            self.alias(alias, name)
+        if base is not None:
+            _REGISTRIES[base] = self
+
+    def add(self, name: str, value: T) -> None:
+        """Add an entry.
+
+        Raises:
+            ConfigError: the name is taken or not in canonical spelling.
+        """
+        if name != spelled(name):
+            raise ConfigError(f"{self.noun} name '{name}'", f"spell it '{spelled(name)}'")
+        if name in self:
+            raise ConfigError(f"two entries are called {self.noun} '{name}'", "choose another name")
+        self._entries[name] = value
+
+    def alias(self, alias: str, name: str) -> None:
+        """Add another name of an entry."""
+        if spelled(alias) in self._entries or name not in self._entries:
+            raise ConfigError(f"alias '{alias}' of {self.noun} '{name}'", "name an entry by a name that is free")
+        self._aliases[spelled(alias)] = name
+
+    def find(self, name: str) -> T:
+        """The entry of this name.
+
+        Raises:
+            ConfigError: there is none; the message names the nearest one.
+        """
+        try:
+            return self[name]
+        except KeyError:
+            near = did_you_mean(spelled(name), [*self._entries, *self._aliases])
+            raise ConfigError(f"no {self.noun} '{name}'", near) from None
+
+    def name_of(self, value: T) -> str | None:
+        """The canonical name of a value that is an entry, else None."""
+        return next((name for name, entry in self._entries.items() if entry == value), None)
+
+    def __getitem__(self, name: str) -> T:
+        key = spelled(name)
+        return self._entries[self._aliases.get(key, key)]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (spelled(name) in self._entries or spelled(name) in self._aliases)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def registry_of(kind: type) -> Registry[Any] | None:
+    """The registry of a class or of the nearest of its bases, None where there is none."""
+    for base in kind.__mro__:
+        if base in _REGISTRIES:
+            return _REGISTRIES[base]
+    return None

@@ -1,0 +1,51 @@
+r"""Adversarial losses and penalties, by family; every formula stands in the docstring of its class.
+
+A score :math:`h` is a logit, higher is more real; :math:`\sigma` is the logistic function and
+:math:`\mathrm{sp}(t) = \log(1 + e^t)`. Losses are minimised, are means over every entry of the scores (rows, or rows
+and places of a patch map), and are computed in float32 or wider. A factor 1/2 is there only if the equation shows it.
+
+>>> sorted(OBJECTIVES)[:3]
+['exponential', 'f-gan-gan', 'f-gan-jeffreys']
+"""
+
+from .base import Objective
+from .f_gan import FGan
+from .logistic import Exponential, MaximumLikelihood, Minimax, NonSaturating
+from .margin import Hinge, LeastSquares, Wasserstein
+from .penalties import R1, R2, Clip, Dragan, DriftPenalty, GradientPenalty, InstanceNoise, JSRegulariser, Penalty
+from .registry import (
+    LEAST_SQUARES_BINARY,
+    LEAST_SQUARES_PEARSON,
+    LEAST_SQUARES_SIGNED,
+    OBJECTIVES,
+    PENALTIES,
+)
+from .relativistic import RelativisticAverage, RelativisticPairing
+
+__all__ = [
+    "LEAST_SQUARES_BINARY",
+    "LEAST_SQUARES_PEARSON",
+    "LEAST_SQUARES_SIGNED",
+    "OBJECTIVES",
+    "PENALTIES",
+    "R1",
+    "R2",
+    "Clip",
+    "Dragan",
+    "DriftPenalty",
+    "Exponential",
+    "FGan",
+    "GradientPenalty",
+    "Hinge",
+    "InstanceNoise",
+    "JSRegulariser",
+    "LeastSquares",
+    "MaximumLikelihood",
+    "Minimax",
+    "NonSaturating",
+    "Objective",
+    "Penalty",
+    "RelativisticAverage",
+    "RelativisticPairing",
+    "Wasserstein",
+]
