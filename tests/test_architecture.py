@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "equilibria"
 
-MAX_FILE_LINES = 400
+MAX_FILE_LINES = 600  # above 400 it is listed as a file to look at; a file has one subject
 MAX_FUNCTION_LINES = 50  # the docstring not counted: a statement with its equation and its example is no debt
 MAX_PARAMETERS = 7  # self and cls not counted
 MAX_DEPTH = 2  # abstract, final

@@ -30,6 +30,7 @@ from ..base.randomness import mix, reseed
 from ..base.schedules import Schedule
 from ..theory.slopes import input_slopes
 from .doctor_view import Examined
+from .maps import Choice, Map
 
 Batch = dict[str, Tensor]
 Tensors = dict[str, Tensor]
@@ -165,18 +166,40 @@ class Game(nn.Module):
         whole: entries of the draw that are not one row per example.
         exact: False where a loss uses a gradient estimator, so that the game's Jacobian is not that of its field.
         seeds: of the members where the game is an ensemble; empty for a lone game, which takes its run's seed.
+        prepared_on: rows that ``prepare`` is given; 0 for those of one batch.
+        needs: columns of real rows that ``sample`` reads (the image that is translated, the caption); where the user
+            gives none, they come from held-out rows.
+        choices: codes that a user may fix, by name.
+        maps: trained functions of rows, by name.
+        judged: each view that is compared with the data, and the column that it is compared with.
     """
 
     players: tuple[Player, ...] = ()
     whole: tuple[str, ...] = ()
     exact: bool = True
     seeds: tuple[int, ...] = ()
+    prepared_on: int = 0
+    needs: tuple[str, ...] = ()
+    choices: Mapping[str, Choice] = {}
+    maps: Mapping[str, Map] = {}
+    judged: Mapping[str, str] = {"samples": "x"}
 
     def prepare(self, batch: Batch) -> None:
         """Fill, in place, the buffers that depend on the data, once, before round 0; uses no parameters."""
 
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
         """The random tensors that ``sample`` needs for ``n`` samples (and the labels asked for), with no real data."""
+        raise NotImplementedError
+
+    def given(self, rows: Batch) -> Batch:
+        """Entries of the draw that ``sample`` reads from the columns in ``needs``, ``(n, …)`` each.
+
+        With :meth:`codes` they make the draw of a sample: ``{**codes(n, labels), **given(rows), **chosen(…)}``.
+        """
+        return {name: rows[name] for name in self.needs}
+
+    def chosen(self, n: int, values: Mapping[str, float]) -> Batch:
+        """Entries of the draw of ``n`` samples in which codes of ``choices`` are fixed at ``values``."""
         raise NotImplementedError
 
     def draw(self, batch: Batch) -> Batch:
@@ -199,6 +222,13 @@ class Game(nn.Module):
         """Generated examples for the codes in the draw, ``(n, …)``."""
         raise NotImplementedError
 
+    def views(self, draw: Draw) -> Tensors:
+        """What the game shows, by name, ``(n, …)`` each, in the order of a row of pictures (input, output, back).
+
+        ``judged`` says which of them metrics compare with which column. The draw is that of :meth:`sample`.
+        """
+        return {"samples": self.sample(draw)}
+
     def after(self, player: str, draw: Draw, carry: Tensors) -> None:
         """Write the game's state, once per turn, in place, under ``no_grad``, by tensor operations only."""
 
@@ -215,15 +245,21 @@ class Game(nn.Module):
         raise NotImplementedError
 
     def begin(self, batches: Batches, seed: int) -> None:
-        """Prepare the game with the first batch of a run's seed; an ensemble's members each with that of their own.
+        """Prepare the game with the first ``prepared_on`` rows of a run's seed; an ensemble's members with their own.
 
         Raises:
             ConfigError: ``prepare`` replaced a buffer, which then neither an ensemble nor a checkpoint would find.
         """
         for game, own in self._seeded(seed):
             before = dict(game.named_buffers())
+            rows, turn = batches(own, 0), 1
+            while len(next(iter(rows.values()))) < game.prepared_on:
+                more, turn = batches(own, turn), turn + 1
+                rows = {name: torch.cat([column, more[name]]) for name, column in rows.items()}
+            if game.prepared_on:
+                rows = {name: column[: game.prepared_on] for name, column in rows.items()}
             reseed(mix(own, 0, 2))
-            game.prepare(batches(own, 0))
+            game.prepare(rows)
             for name, buffer in game.named_buffers():
                 if before.get(name) is not buffer:
                     raise ConfigError(f"prepare replaced the buffer '{name}'", "register it before, fill it with copy_")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from .dataset import Dataset
 from .laws import Curves, Dirac, GaussianMixture, Law, Segment
-from .options import DataOptions, DataSpec
+from .options import Column, DataOptions, DataSpec
 from .sources import load
 from .synthetic import LAWS, law
 
 __all__ = [
     "LAWS",
+    "Column",
     "Curves",
     "DataOptions",
     "DataSpec",

@@ -4,10 +4,47 @@ from __future__ import annotations
 
 import math
 
-from ..base.errors import ConfigError
+from ..base.errors import ConfigError, did_you_mean
 from ..base.records import record
 
-__all__ = ["DataOptions", "DataSpec"]
+__all__ = ["Column", "DataOptions", "DataSpec"]
+
+
+KINDS = ("image", "vector", "series", "label", "attributes", "text")
+
+
+@record
+class Column:
+    """One column of a data set besides ``x`` and ``y``.
+
+    Columns of one stream are aligned: row i of one belongs to row i of the other, in ``batch`` and in ``take`` alike.
+    ``x`` and ``y`` are of the stream ``""``. Columns of different streams are independent in both.
+
+    Args:
+        name: how a batch names it.
+        kind: ``"image"`` (c, h, w) in [-1, 1], ``"vector"`` (d,), ``"series"`` (t, c), ``"label"`` () int64 with -1 for
+            an unlabelled row, ``"attributes"`` (k,) of 0 and 1, ``"text"`` (t,) int64 token numbers.
+        shape: of one row; ``()`` for labels.
+        classes: of labels, or the number of tokens of a text; 0 otherwise.
+        stream: the stream that the column is aligned with.
+
+    Raises:
+        ConfigError: an unknown kind.
+
+    Examples:
+        >>> Column(name="photo", kind="image", shape=(3, 64, 64)).stream
+        ''
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] = ()
+    classes: int = 0
+    stream: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"column '{self.name}' of kind '{self.kind}'", did_you_mean(self.kind, KINDS))
 
 
 @record
@@ -18,7 +55,9 @@ class DataSpec:
         kind: ``"vector"`` for rows ``(d,)``, ``"image"`` for rows ``(c, h, w)`` in [-1, 1].
         shape: the shape of one row.
         classes: the number of classes of ``y``; 0 when there are no labels.
-        paired: whether a batch has a second domain, ``"other"``, of the same shape.
+        paired: whether a batch has a second, independent domain, ``"other"``, of the same shape.
+        columns: further columns of a batch.
+        unlabelled: whether ``y`` is -1 for some rows.
 
     Examples:
         >>> DataSpec(kind="image", shape=(1, 8, 8), classes=10).numel
@@ -29,6 +68,22 @@ class DataSpec:
     shape: tuple[int, ...]
     classes: int = 0
     paired: bool = False
+    columns: tuple[Column, ...] = ()
+    unlabelled: bool = False
+
+    def column(self, name: str) -> Column | None:
+        """The further column of this name, None where there is none.
+
+        Examples:
+            >>> DataSpec(kind="vector", shape=(2,), paired=True).column("other").stream
+            'other'
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        if name == "other" and self.paired:
+            return Column(name="other", kind=self.kind, shape=self.shape, stream="other")
+        return None
 
     @property
     def numel(self) -> int:
