@@ -1,0 +1,181 @@
+"""Start a run and continue it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..base import distributed
+from ..base.errors import ConfigError, EquilibriaError
+from ..core.game import Game
+from ..core.play import Play
+from ..data import Dataset, load
+from ..games.spec import GameSpec, OwnGame
+from ..recipes import Recipe, default_for
+from ..recipes import recipe as named
+from ..training import Settings, checkpoint, engine, progress
+from . import auto_remedy, data_parallel, procedures
+from . import folder as run_folder
+from .run import Run, open_run, opened, restored
+from .session import Session
+
+
+
+@distributed.joined()
+def train(
+    recipe: str | Recipe | GameSpec | Game | None = None,
+    data: Any = None,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    settings: Settings | None = None,
+    **modules: nn.Module,
+) -> Run:
+    """Train a recipe, or a game of your own, on data.
+
+    Args:
+        recipe: a name, a :class:`Recipe`, a game's record, or a :class:`~equilibria.core.game.Game`; None for the default.
+        data: anything :func:`equilibria.data.load` takes, or a :class:`~equilibria.data.Dataset`.
+        steps: rounds to play; None for what the recipe says.
+        seed: all randomness of the run is a function of it.
+        out: a folder that does not exist yet; None for one under ``runs/``.
+        settings: device, precision, how often to log, sample and checkpoint.
+        modules: your own networks in place of the recipe's, by their names in the game (``generator=…``).
+
+    Returns:
+        The finished run; unfinished if it was stopped by Ctrl-C (continue with :func:`resume`).
+
+    Raises:
+        EquilibriaError: what is wrong with an argument, before anything is trained or written.
+
+    Examples:
+        >>> import tempfile, pathlib
+        >>> out = pathlib.Path(tempfile.mkdtemp()) / "run"
+        >>> run = train("wgan-gp", data="ring8-U", steps=2, out=out, settings=Settings(progress=False))
+        >>> run.sample(3).shape
+        torch.Size([3, 2])
+    """
+    if data is None:
+        raise ConfigError("no data was given", "pass data=, for example data='digits'")
+    if out is not None:
+        run_folder.refuse_existing(Path(out))
+    chosen = settings or Settings()
+    progress.trackers_named(chosen.trackers)
+    device = chosen.where()
+    dataset = (data if isinstance(data, Dataset) else load(data)).to(device)
+    row, game = _as_recipe(recipe, dataset)
+    if game is not None and modules:
+        raise ConfigError(f"{min(modules)}= beside a game made in Python", "build the game with it")
+    rounds = row.steps if steps is None else steps
+    if rounds < 1:
+        raise ConfigError(f"steps={rounds}", "use at least 1")
+    batches, game = dataset.batches(row.batch), game or row.build(dataset.spec, seed, modules)
+    game, chosen = engine.settled(game, device, chosen, partial(batches, seed, 0))
+    play = row.play(game, batches, seed=seed, horizon=rounds, settings=chosen)
+    play.prepare()
+    if row.procedure is not None:  # the lone game was a trial: it fits the data, and so will the components
+        row, plan = procedures.settled(row, row.procedure, rounds, dataset, modules)
+        play, rounds = procedures.mixture((), plan, seed, device), rounds * plan.components
+    own = sorted(modules) or (["game"] if isinstance(row.game, OwnGame) else [])
+    info = run_folder.described(row, dataset, chosen, own) | {"seed": seed, "steps": rounds, "horizon": rounds}
+    path = Path(out or run_folder.default_folder(dataset.name, row.name, seed))
+    path = data_parallel.begin(play, path, info, row, chosen)
+    with data_parallel.held(path, info):
+        return _carry_out(Run(path, info, row, play, dataset), chosen, None)
+
+
+@distributed.joined()
+def resume(
+    path: str | Path, data: Any = None, *, steps: int | None = None, device: str | None = None, **modules: Any
+) -> Run:
+    """Continue a run from its newest whole checkpoint, to the bit as if it had never stopped.
+
+    Args:
+        path: the run's folder.
+        data: the data again, for a run whose data was given in Python.
+        steps: play up to this round instead of what the run was made for.
+        device: where to continue, if not where the run began; other hardware rounds otherwise.
+        modules: your own networks again (``generator=…``), or ``game=…``, for a run that was made with them.
+
+    Raises:
+        RunError: no run, another process trains in it, or data or networks are not those of the run.
+    """
+    folder = Path(path)
+    with data_parallel.held(folder):
+        run, settings = opened(folder, data, modules, device)
+        saved = restored(run)
+        if steps is not None and run.recipe.procedure is not None:
+            raise ConfigError(f"steps={steps} for a run of several components", "their rounds are fixed: leave it out")
+        if steps is not None:
+            if steps < run.play.round:
+                raise ConfigError(f"steps={steps}, and {folder} is at round {run.play.round}", "ask for more rounds")
+            run.info["steps"] = steps
+        if saved is None:
+            if checkpoint.listed(folder / "checkpoints"):
+                warnings.warn(f"no checkpoint of {folder} is whole: it starts again from round 0", stacklevel=2)
+            run.play.prepare()
+        data_parallel.begin(run.play, folder, run.info, run.recipe, settings)
+        data_parallel.rewind(folder, run.info, run.play.round)
+        return _carry_out(run, settings, saved)
+
+
+def _as_recipe(given: str | Recipe | GameSpec | Game | None, data: Dataset) -> tuple[Recipe, Game | None]:
+    if given is None:
+        return default_for(data.spec), None
+    if isinstance(given, str):
+        return named(given), None
+    if isinstance(given, Recipe):
+        return given, None
+    if isinstance(given, GameSpec):
+        return _own_row(given), None
+    if isinstance(given, Game):
+        return _own_row(OwnGame(kind=type(given).__name__)), given
+    raise ConfigError(f"a {type(given).__name__} is no recipe", "give a name, a Recipe, a game's record or a Game")
+
+
+def _own_row(game: GameSpec) -> Recipe:
+    return Recipe(name="own-game", year=0, cite="", source="yours", about="a game of your own", game=game)
+
+
+def _played_with(run: Run, row: Recipe, settings: Settings) -> Play:
+    """A fresh play of a changed recipe on the run's data; of networks or a game of one's own only the training changes.
+
+    Raises:
+        ConfigError: the change is not one of the training alone.
+    """
+    seed, game = int(run.info["seed"]), run.play.game
+    if not run.info["own"]:
+        game = engine.placed(row.build(run.spec, seed), run.play.device, settings)
+    elif (row.game, row.networks) != (run.recipe.game, run.recipe.networks):
+        raise ConfigError("a game made in Python is not made again", "change it yourself")
+    horizon = int(run.info["horizon"])
+    return row.play(game, run.data.batches(row.batch), seed=seed, horizon=horizon, settings=settings)
+
+
+def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -> Run:
+    """Train to the last round; leave an evaluation and a report."""
+    if not distributed.here().leads:
+        return data_parallel.followed(run)
+    plan = run.recipe.procedure
+    if plan is None and settings.auto_remedy:
+        auto_remedy.attend(run, settings, resumed, lambda row: _played_with(run, row, settings))
+    elif plan is None:
+        Session(run, settings, resumed).play()
+    else:
+        site = procedures.Site(run.path, plan, run.data, int(run.info["seed"]), run.play.device)
+        row, here = replace(run.recipe, procedure=None), replace(settings, device=str(run.play.device), evaluate=False)
+        how = procedures.Runs(partial(train, row, settings=here), resume, open_run)
+        run.play, run.seconds = procedures.grow(site, how)
+    if run.finished and settings.evaluate:
+        try:
+            run.evaluate(classify=False)
+        except EquilibriaError as error:  # a game of one's own may sample what no metric of the data judges
+            warnings.warn(f"the run is complete, and it was not evaluated: {error.what}", stacklevel=2)
+    run.report()
+    return run

@@ -1,0 +1,221 @@
+"""A run on disk as an object: open it, sample it, evaluate it, report on it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..base.errors import ConfigError, EquilibriaError, RunError
+from ..base.randomness import mix, own_randomness, reseed
+from ..core.game import Batches, Game
+from ..core.play import Play
+from ..data import DataOptions, Dataset, DataSpec, load
+from ..doctor import Diagnosis
+from ..metrics import Measured
+from ..recipes import Recipe, citation
+from ..training import Settings, checkpoint, checkups, disk, engine, hooks
+from . import folder as run_folder
+from . import procedures, samples
+
+
+
+@dataclass
+class Run:
+    """A run: its folder, what run.json says, the recipe, and the live state.
+
+    The data is opened when it is first asked for. Made by :func:`train`, :func:`resume` and :func:`open_run`.
+    """
+
+    path: Path
+    info: dict[str, Any]
+    recipe: Recipe
+    play: Play
+    given: Dataset | None = None
+    seconds: float = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all rounds asked for have been played."""
+        return self.play.round >= int(self.info["steps"])
+
+    @property
+    def spec(self) -> DataSpec:
+        """What rows of the data are."""
+        return run_folder.part(self.path, self.info["data"]["spec"], DataSpec)
+
+    @property
+    def data(self) -> Dataset:
+        """The data that the run was trained on.
+
+        Raises:
+            RunError: it was given in Python, or is not what it was.
+            DataError: its source is gone.
+        """
+        if self.given is None:
+            self.given = data_again(self.path, self.info, None).to(self.play.device)
+        return self.given
+
+    def sample(self, n: int, labels: Tensor | Sequence[int] | None = None, seed: int = 0) -> Tensor:
+        """``n`` samples of the averaged generator, ``(n, …)``, of an ensemble ``(members, n, …)``; fixed by the seed.
+
+        Raises:
+            ConfigError: ``n`` is below 1, labels for a game without labels, or not ``n`` of them.
+        """
+        asked = None if labels is None else torch.as_tensor(labels, dtype=torch.long, device=self.play.device)
+        if asked is not None:
+            classes = getattr(self.play.game, "classes", 0)
+            if not classes:
+                raise ConfigError("labels were asked for and this run's game has none", "leave them out")
+            if asked.shape != (n,) or bool((asked < 0).any()) or bool((asked >= classes).any()):
+                raise ConfigError(f"labels {asked[:8].tolist()}", f"give {n} whole numbers in 0…{classes - 1}")
+        return samples.drawn(self.play, n, seed, asked)
+
+    def evaluate(self, n: int | None = None, seed: int = 0, classify: bool = True) -> dict[str, Measured]:
+        """Metrics of fresh samples, each beside what a perfect sampler of that size scores; kept in evaluation.json.
+
+        With ``classify``, samples of labelled images are also judged by a classifier of the data, which is trained the
+        first time (a minute for MNIST) and kept in the cache.
+
+        Raises:
+            ConfigError: too few samples.
+        """
+        judged = samples.judge(self.play, self.data, n, seed, classify)
+        text = json.dumps({name: value.to_dict() for name, value in judged.items()}, indent=1)
+        try:
+            disk.write_atomically(self.path / "evaluation.json", text)
+        except RunError as error:
+            warnings.warn(f"the evaluation is not kept with the run: {error.what}", stacklevel=2)
+        return judged
+
+    def diagnose(self) -> Diagnosis:
+        """What the doctor makes of the run: of its check-ups so far, and of a look at it as it is.
+
+        Raises:
+            RunError: the run cannot be examined, or its data is not at hand.
+        """
+        if self.recipe.procedure is not None:
+            raise RunError(f"{self.path} is a run of several components", "diagnose those in its folder stages/")
+        saved = checkpoint.listed(self.path / "checkpoints")
+        at_round = next((p for p in saved if checkpoint.round_of(p) == self.play.round), None)
+        return checkups.diagnosed(self.path, self.play, self.data, at_round)
+
+    def report(self) -> Path:
+        """Write report.html, one file that needs no network, and return its path."""
+        return write_report(self.path, self.given)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What was logged, one dictionary per logged round."""
+        return hooks.read_rows(self.path / "metrics.jsonl")
+
+    def cite(self) -> str:
+        """BibTeX of the paper behind the recipe; empty for a game of your own."""
+        return cite(self.path)
+
+
+def open_run(path: str | Path, data: Any = None, **modules: Any) -> Run:
+    """Open a run to sample from it, judge it or report on it, at its newest whole checkpoint.
+
+    The data is opened when it is first asked for: samples need none.
+
+    Raises:
+        RunError: no run is there, it has no checkpoint, or it needs its networks again (see :func:`resume`).
+    """
+    folder = Path(path)
+    run, _ = opened(folder, data, modules, reading=True)
+    if restored(run) is None and not run.play.round:
+        raise RunError(f"{folder} has no whole checkpoint", f"train it: equilibria train --resume {folder}")
+    return run
+
+
+def write_report(path: Path, data: Dataset | None = None) -> Path:
+    """Write a run's report.html from what is in its folder, over real points where the data is at hand.
+
+    Raises:
+        RunError: no run is there, or the file cannot be written.
+    """
+    from ..reports import render
+
+    info, real = run_folder.read(path), None
+    if info["data"]["spec"].get("kind") == "vector":
+        with suppress(EquilibriaError):  # a report without real points is a report
+            real = (data or data_again(path, info, None)).take(2000)["x"].cpu()
+    try:
+        return render(path, bibtex=cite(path), real=real)
+    except OSError as error:
+        raise disk.disk_error(error, path / "report.html") from error
+
+
+def cite(path: Path) -> str:
+    """BibTeX of the paper behind a run's recipe; empty for a game of your own.
+
+    Raises:
+        RunError: no run is there.
+    """
+    key = run_folder.read(path)["recipe"].get("cite")
+    return citation(key) if key else ""
+
+
+def opened(
+    path: Path, data: Any, modules: dict[str, Any], device: str | None = None, reading: bool = False
+) -> tuple[Run, Settings]:
+    """The run as run.json describes it, at round 0; for reading on any device, and without its data."""
+    info = run_folder.read(path)
+    row = run_folder.part(path, info["recipe"], Recipe)
+    settings = run_folder.part(path, info["settings"], Settings)
+    spec = run_folder.part(path, info["data"]["spec"], DataSpec)
+    game = _game_again(path, info, row, spec, modules)
+    where = replace(settings, device="auto" if reading else device or settings.device).where()
+    given = None if reading and data is None else data_again(path, info, data).to(where)
+    horizon, seed = int(info["horizon"]), int(info["seed"])
+    game = engine.placed(game, where, settings)
+    play = row.play(
+        game, lambda own, turn: run.data.batch(row.batch, own, turn), seed=seed, horizon=horizon, settings=settings
+    )
+    if row.procedure is not None:
+        play = procedures.reopened(path, row.procedure, seed, where, open_run)
+    run = Run(path, info, row, play, given)
+    return run, settings
+
+
+def _game_again(path: Path, info: dict[str, Any], row: Recipe, spec: DataSpec, modules: dict[str, Any]) -> Game:
+    own, again = info["own"], "pass them again, built as before"
+    if missing := [name for name in own if name not in modules]:
+        raise RunError(f"{path} was trained with your own {', '.join(missing)}", f"{again}: resume(…, {missing[0]}=…)")
+    if unknown := [name for name in modules if name not in own]:
+        raise RunError(f"{path} was trained without a {unknown[0]} of yours", "leave it out")
+    if "game" not in own:
+        return row.build(spec, int(info["seed"]), modules)
+    game, kind = modules["game"], getattr(row.game, "kind", "Game")
+    if not isinstance(game, Game) or type(game).__name__ != kind:
+        raise RunError(f"{path} plays a {kind}, not a {type(game).__name__}", again)
+    return game
+
+
+def restored(run: Run) -> checkpoint.Saved | None:
+    """Bring the play to the newest whole checkpoint, if there is one."""
+    saved = checkpoint.newest(run.path / "checkpoints")
+    if saved is not None:
+        run.play.load(saved.tensors, saved.round, saved.turn)
+        run.seconds = saved.seconds
+    return saved
+
+
+def data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
+    """The data that a folder's ``info`` tells of, or the same data given again; refused where it is not the same."""
+    was = info["data"]
+    if given is None and was["source"] is None:
+        raise RunError(f"the data of {path} was given in Python and is not kept with the run", "pass data= again")
+    options = run_folder.part(path, was["options"], DataOptions)
+    source = was["source"] if given is None else given
+    data = source if isinstance(source, Dataset) else load(source, options=options)
+    if data.fingerprint() != was["fingerprint"]:
+        raise RunError(f"the data is not what {path} was trained on (its fingerprint differs)", "give the same data")
+    return data
