@@ -90,7 +90,7 @@ class Pair:
         self.turn += 1
         if self.units is not None:
             x = (x - self.units[0]) / self.units[1]
-        return x, self.latent.codes(len(x))
+        return x, self.latent.entries(len(x), None, {})["latent"]
 
     def _paired(self, gammas: list[Any], real: Tensor, fake: Tensor, clock: Clock) -> Tensor:
         real.requires_grad_(True)

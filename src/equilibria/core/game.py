@@ -98,12 +98,22 @@ class Contest:
 
     ``real`` and ``fake`` are tuples of tensors that ``score`` takes as its arguments; slopes are with respect to the
     first. Each score and each slope is computed once, on demand; a slope leaves its score behind.
+
+    ``describe``, where there is one, takes the same arguments as ``score`` and gives the features ``(n, k)`` that the
+    score is made from.
     """
 
-    def __init__(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...], score: Callable[..., Tensor]) -> None:
-        self.real, self.fake, self.score = real, fake, score
+    def __init__(
+        self,
+        real: tuple[Tensor, ...],
+        fake: tuple[Tensor, ...],
+        score: Callable[..., Tensor],
+        describe: Callable[..., Tensor] | None = None,
+    ) -> None:
+        self.real, self.fake, self.score, self.describe = real, fake, score, describe
         self._scores: Tensors = {}
         self._slopes: Tensors = {}
+        self._features: Tensors = {}
 
     def points(self, side: str) -> tuple[Tensor, ...]:
         """The points of a side, ``"real"`` or ``"fake"``."""
@@ -114,6 +124,18 @@ class Contest:
         if side not in self._scores:
             self._scores[side] = self.score(*self.points(side))
         return self._scores[side]
+
+    def features(self, side: str) -> Tensor:
+        """The features of each point of a side, ``(n, k)``.
+
+        Raises:
+            ConfigError: the contest has none.
+        """
+        if self.describe is None:
+            raise ConfigError("this contest has no features", "give it describe=, from points to features (n, k)")
+        if side not in self._features:
+            self._features[side] = self.describe(*self.points(side))
+        return self._features[side]
 
     def slopes(self, side: str) -> Tensor:
         """The gradient of the score with respect to the first entry of each point, of that entry's shape."""

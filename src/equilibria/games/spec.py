@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..base.errors import ConfigError, did_you_mean
 from ..base.records import record
-from ..core.game import Game
+from ..core.game import Batch, Game, Tensors
 from ..data import DataSpec
 from ..networks import Head, Networks, as_logits, check_pair
 
@@ -25,6 +26,7 @@ class Latent:
         torch.Size([2, 3])
     """
 
+    prepared_on: ClassVar[int] = 0
     size: int = 64
     law: str = "normal"
 
@@ -40,6 +42,18 @@ class Latent:
         if self.law == "normal":
             return torch.randn(n, self.size, device=device)
         return torch.rand(n, self.size, device=device) * 2 - 1
+
+    def state(self) -> Tensors:
+        """Nothing: the law does not depend on the data."""
+        return {}
+
+    def prepared(self, x: Tensor) -> Tensors:
+        """Nothing."""
+        return {}
+
+    def entries(self, n: int, like: Tensor | None, state: Mapping[str, Tensor]) -> Batch:
+        """``latent`` ``(n, size)``."""
+        return {"latent": self.codes(n, like)}
 
 
 class GameSpec(ABC):

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import DataError
+from ..base.errors import ConfigError, DataError, did_you_mean
 from ..base.records import record
 from ..base.schedules import Schedule
 from ..core.doctor_view import Examined
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec
-from ..losses import Clip, InstanceNoise, NonSaturating, Objective, Penalty
+from ..losses import Clip, InstanceNoise, NonSaturating, Objective, Penalty, Term
 from ..networks import Head, Networks, SpectralNorm, advance_spectral_norms, one_hot
+from .laws import LatentLaw, Law
 from .spec import GameSpec, Latent, fit_pair, logits
 
 
@@ -32,24 +33,42 @@ class TwoPlayer(GameSpec):
     Args:
         objective: the pair of adversarial losses.
         penalties: added to the discriminator's loss.
+        terms: added to the loss of the player that each names (feature matching, the pull-away term).
+        generator_weight: of the objective in the generator's loss; 0 where a term takes its place.
         clip: the discriminator's strategy set, a box (weight clipping).
         instance_noise: added to real and generated inputs of the discriminator.
         discriminator_turns: the discriminator's turns in a round, or a schedule of them.
-        latent: the law of the codes.
+        latent: the law of the codes; what it learns from the data is a buffer of the game.
         conditional: whether both networks see the label.
         standardise: whether the game is played in units in which the data has mean zero and root mean square one (one
             scale for all coordinates, from the first batch), so that slope penalties do not depend on the data's units.
             Samples are in the data's units.
+
+    Examples:
+        >>> from equilibria.losses import FeatureMatching
+        >>> from equilibria.networks import MLPPair
+        >>> spec = TwoPlayer(terms=(FeatureMatching(),), generator_weight=0.0)
+        >>> game = spec.build(MLPPair(width=8), DataSpec(kind="vector", shape=(2,)))
+        >>> [player.name for player in game.players]
+        ['discriminator', 'generator']
     """
 
     objective: Objective = NonSaturating()
     penalties: tuple[Penalty, ...] = ()
+    terms: tuple[Term, ...] = ()
+    generator_weight: float = 1.0
     clip: Clip | None = None
     instance_noise: InstanceNoise | None = None
     discriminator_turns: int | Schedule = 1
-    latent: Latent = Latent()
+    latent: LatentLaw = Latent()
     conditional: bool = False
     standardise: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.generator_weight >= 0:
+            raise ConfigError(
+                f"generator_weight={self.generator_weight}", "use generator_weight=1, or 0 to leave it out"
+            )
 
     def _classes(self, data: DataSpec) -> int:
         if self.conditional and not data.classes:
@@ -78,6 +97,8 @@ class TwoPlayerGame(Game):
         self.spec, self.classes = spec, spec._classes(data)
         fit_pair(generator, discriminator, spec.latent.size, data.shape, self.classes)
         self.generator, self.discriminator = generator, logits(discriminator)
+        self.law, self.prepared_on = Law(spec.latent), spec.latent.prepared_on
+        self._describe = described(discriminator)
         # One pass over both sides saves calls, which is what vectors cost; images cost arithmetic and gain nothing.
         self._rowwise = isinstance(discriminator, Head) and discriminator.rowwise and len(data.shape) == 1
         self._normed = any(isinstance(part, SpectralNorm) for part in discriminator.modules())
@@ -87,9 +108,23 @@ class TwoPlayerGame(Game):
             Player("discriminator", ("discriminator",), spec.discriminator_turns, spec.clip),
             Player("generator", ("generator",)),
         )
+        for term in spec.terms:
+            self._fit(term)
+
+    def _fit(self, term: Term) -> None:
+        """Hold a term to what this game has, before anything is trained."""
+        offered = {"real", *self.codes(2), *(() if self._describe is None else ("features",))}
+        for name in term.reads:
+            if name not in offered:
+                raise ConfigError(f"{type(term).__name__} reads '{name}', which this game does not have", _fixes(name))
+        if term.player not in {player.name for player in self.players}:
+            raise ConfigError(
+                f"{type(term).__name__} is a term of '{term.player}'",
+                did_you_mean(term.player, [player.name for player in self.players]),
+            )
 
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
-        codes = {"latent": self.spec.latent.codes(n, labels)}
+        codes: Batch = self.law(n, labels)
         if self.classes:
             y = torch.arange(n) % self.classes if labels is None else labels
             codes["label"] = one_hot(y.to(codes["latent"].device), self.classes)
@@ -99,13 +134,14 @@ class TwoPlayerGame(Game):
         if self.spec.standardise:
             self.shift.copy_(batch["x"].mean(0))
             self.scale.copy_((batch["x"] - self.shift).square().mean().sqrt().clamp(min=1e-8))
+        self.law.prepare(self._units(batch["x"]))
 
     def draw(self, batch: Batch) -> Batch:
         real = self._units(batch["x"])
-        codes: Batch = {"real": real, "latent": self.spec.latent.codes(len(real), real)}
+        codes: Batch = {"real": real, **self.law(len(real), real)}
         if self.classes:
             codes["label"] = one_hot(batch["y"], self.classes)
-        for source in (*self.spec.penalties, self.spec.instance_noise):
+        for source in (*self.spec.penalties, self.spec.instance_noise, *self.spec.terms):
             if source is not None:
                 codes.update(source.noise(real))
         return codes
@@ -116,7 +152,7 @@ class TwoPlayerGame(Game):
             real = self.spec.instance_noise(real, draw["noise_real"], draw)
             fake = self.spec.instance_noise(fake, draw["noise_fake"], draw)
         label = (draw["label"],) if self.classes else ()
-        return {"data": Contest((real, *label), (fake, *label), self.discriminator)}
+        return {"data": Contest((real, *label), (fake, *label), self.discriminator, self._describe)}
 
     def loss(self, player: str, draw: Draw) -> Loss:
         return self._loss(player, self.contests(draw)["data"], draw)
@@ -126,19 +162,27 @@ class TwoPlayerGame(Game):
         return {player.name: self._loss(player.name, contest, draw) for player in self.players}
 
     def _loss(self, player: str, contest: Contest, draw: Draw) -> Loss:
+        total, parts = self._generator(contest) if player == "generator" else self._discriminator(contest, draw)
+        for term in self.spec.terms:
+            if term.player == player:
+                parts[f"term/{type(term).__name__}"] = value = term(contest, draw)
+                total = total + value
+        return Loss(total, parts)
+
+    def _generator(self, contest: Contest) -> tuple[Tensor, Tensors]:
         objective = self.spec.objective
-        if player == "generator":
-            real = contest.scores("real") if objective.pairs else None
-            return Loss(objective.generator(contest.scores("fake"), real))
+        real = contest.scores("real") if objective.pairs else None
+        return self.spec.generator_weight * objective.generator(contest.scores("fake"), real), {}
+
+    def _discriminator(self, contest: Contest, draw: Draw) -> tuple[Tensor, Tensors]:
         if self._rowwise:
             contest.together(slopes={side for p in self.spec.penalties for side in p.sides} == {"real", "fake"})
         penalties = {f"penalty/{type(p).__name__}": p(contest, draw) for p in self.spec.penalties}
         real, fake = contest.scores("real"), contest.scores("fake")
-        total = objective.discriminator(real, fake)
-        parts = {"score/real": real.detach().mean(), "score/fake": fake.detach().mean(), **penalties}
+        total = self.spec.objective.discriminator(real, fake)
         for penalty in penalties.values():
             total = total + penalty
-        return Loss(total, parts)
+        return total, {"score/real": real.detach().mean(), "score/fake": fake.detach().mean(), **penalties}
 
     def sample(self, draw: Draw) -> Tensor:
         made = self._made(draw)
@@ -159,7 +203,7 @@ class TwoPlayerGame(Game):
         return Examined(
             self.generator,
             self.discriminator,
-            lambda n: self.spec.latent.codes(n, like),
+            lambda n: self.law(n, like)["latent"],
             real,
             self.spec.objective,
             {} if noise is None else {"discriminator": score},
@@ -179,3 +223,17 @@ class TwoPlayerGame(Game):
     def after(self, player: str, draw: Draw, carry: Tensors) -> None:
         if player == "discriminator" and self._normed:
             advance_spectral_norms(self.discriminator)
+
+
+def described(discriminator: nn.Module) -> Callable[..., Tensor] | None:
+    """The features ``(n, k)`` that a discriminator says it has by a method ``features``, or None."""
+    features: Callable[..., Tensor] | None = getattr(discriminator, "features", None)
+    return None if features is None else lambda *point: features(*point).flatten(1)
+
+
+def _fixes(name: str) -> str:
+    known = {
+        "features": "give the discriminator a method features(x) that returns (n, k)",
+        "latent_scale": "set latent=Embedded(points=1000), whose codes have it",
+    }
+    return known.get(name, "use a latent law whose codes have it")

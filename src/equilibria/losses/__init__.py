@@ -19,8 +19,10 @@ from .registry import (
     LEAST_SQUARES_SIGNED,
     OBJECTIVES,
     PENALTIES,
+    TERMS,
 )
 from .relativistic import RelativisticAverage, RelativisticPairing
+from .terms import FeatureMatching, PreservedDistances, PullAway, Term
 
 __all__ = [
     "LEAST_SQUARES_BINARY",
@@ -30,11 +32,13 @@ __all__ = [
     "PENALTIES",
     "R1",
     "R2",
+    "TERMS",
     "Clip",
     "Dragan",
     "DriftPenalty",
     "Exponential",
     "FGan",
+    "FeatureMatching",
     "GradientPenalty",
     "Hinge",
     "InstanceNoise",
@@ -45,7 +49,10 @@ __all__ = [
     "NonSaturating",
     "Objective",
     "Penalty",
+    "PreservedDistances",
+    "PullAway",
     "RelativisticAverage",
     "RelativisticPairing",
+    "Term",
     "Wasserstein",
 ]

@@ -10,6 +10,7 @@ from .logistic import Exponential, MaximumLikelihood, Minimax, NonSaturating
 from .margin import Hinge, LeastSquares, Wasserstein
 from .penalties import R1, R2, Dragan, DriftPenalty, GradientPenalty, JSRegulariser, Penalty
 from .relativistic import RelativisticAverage, RelativisticPairing
+from .terms import FeatureMatching, PreservedDistances, PullAway, Term
 
 # Mao et al. 2017: eq. 9 (the 0-1 code), eq. 8 (the generator minimises a Pearson divergence), and the 0-1 code in
 # signs, which is the same game for scores shifted and doubled.
@@ -66,3 +67,15 @@ PENALTIES: Registry[Penalty] = Registry(
     base=Penalty,
 )
 """Penalties by name, with their default weights."""
+
+TERMS: Registry[Term] = Registry(
+    "term",
+    {
+        "feature-matching": FeatureMatching(),
+        "pull-away": PullAway(),
+        "preserved-distances": PreservedDistances(),
+    },
+    aliases={"repelling": "pull-away"},
+    base=Term,
+)
+"""Terms of a player's loss by name, with their default weights."""

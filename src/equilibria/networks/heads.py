@@ -125,6 +125,11 @@ class Head(nn.Module):
         """Whether the logit of a point does not depend on the other points of its batch."""
         return not any(isinstance(module, BatchNorm) for module in self.modules())
 
+    def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """What the last layer reads, ``(n, trunk.features)``; the label counts only where the trunk takes it."""
+        described: Tensor = self.trunk(x, y) if self.embed is None else self.trunk(x)
+        return described
+
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """``x`` ``(n, *shape)``, one-hot ``y`` ``(n, classes)``; returns logits ``(n,)``, higher for more real.
 
