@@ -1,6 +1,6 @@
 """What the doctor costs: the same run with and without it, in turns, and what a check-up takes.
 
-    PYTHONPATH=src OMP_NUM_THREADS=1 python benchmarks/doctor_cost.py [--rounds 30000] [--only ring8]
+    OMP_NUM_THREADS=1 python -m benchmarks.doctor_cost [--rounds 30000] [--only ring8]
 
 Both sides play the same recipe from the same seed, and log nothing; one has the doctor's hook at default settings.
 They alternate in blocks, in one process on one thread, in processor time, so that a busy machine disturbs both alike.
@@ -23,8 +23,8 @@ from typing import Any
 
 import torch
 
+from benchmarks import ours
 from equilibria.base.errors import EquilibriaError
-from equilibria.bench import ours
 from equilibria.core.game import Loss
 from equilibria.core.play import Play
 from equilibria.data import Dataset, load

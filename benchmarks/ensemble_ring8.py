@@ -1,6 +1,6 @@
 """Many seeds at once: an `Ensemble` of the ring game against its members trained one by one.
 
-    python benchmarks/ensemble_ring8.py [--members 64] [--threads 1] [--json] [--fidelity] [--only NAME]
+    python -m benchmarks.ensemble_ring8 [--members 64] [--threads 1] [--json] [--fidelity] [--only NAME]
 
 Throughput per member: time of the members one by one over that of the ensemble, for the same rounds, alternating in one
 process; processor time on one thread, the clock on several. An ensemble saves calls and no arithmetic, so the gain

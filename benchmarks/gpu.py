@@ -1,6 +1,6 @@
 """What recorded turns gain on a GPU: kernel by kernel against replayed, and what an ensemble gains there.
 
-    python benchmarks/gpu.py [--json FILE] [--pairs 5] [--seconds 1.0] [--members 64] [--device cpu]
+    python -m benchmarks.gpu [--json FILE] [--pairs 5] [--seconds 1.0] [--members 64] [--device cpu]
 
 For each game, on one GPU: rounds per second replayed over rounds per second kernel by kernel, alternating in one
 process; the share of the replayed run's time that its kernels themselves take (torch's profiler); the largest relative
@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
+from benchmarks import Plan, measured, ours
+from benchmarks.measure import Side
 from equilibria.base.randomness import reseed
-from equilibria.bench import Plan, measured, ours
-from equilibria.bench.measure import Side
 from equilibria.core.ensemble import Ensemble
 from equilibria.core.play import Play
 from equilibria.data import Dataset, load

@@ -1,6 +1,6 @@
 """Rounds per second of two processes against one, one thread each, at the same whole batch.
 
-    python benchmarks/processes.py [--batches 64 256] [--pairs 3] [--rounds 40] [--processes 2] [--json FILE]
+    python -m benchmarks.processes [--batches 64 256] [--pairs 3] [--rounds 40] [--processes 2] [--json FILE]
 
 DCGAN on MNIST through the command line, the two sides in turn. A rate is that of the run's own clock between its first
 and its last logged round, so it holds neither imports nor the meeting of the processes.

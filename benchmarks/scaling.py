@@ -1,6 +1,6 @@
 """Peak memory and time of a round against n: examples in the data set, batch, image side, ensemble members.
 
-    python benchmarks/scaling.py [--json docs/results/scaling.json] [--figure docs/images/scaling.png]
+    python -m benchmarks.scaling [--json docs/results/scaling.json] [--figure docs/images/scaling.png]
 
 Each point is a process of its own on one thread: its peak resident memory above that of the same process after a tiny
 run, and the median processor time of a round. The slope is that of a line through the last three points on logarithmic

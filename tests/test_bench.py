@@ -1,4 +1,4 @@
-"""`equilibria bench`: what is counted, who takes turns, and what a peer's script is asked to do."""
+"""`python -m benchmarks`: what is counted, who takes turns, and what a peer's script is asked to do."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks import BENCHMARKS, Plan, drawn, matching, measured
+from benchmarks.__main__ import main
+from benchmarks.borrowed import classes, mimicry_dcgan
+from benchmarks.floor import Autoencoder, Pair
+from benchmarks.ours import like_digits, played
+from benchmarks.peers import Peer, Script
 
 from equilibria.base.errors import ConfigError, RunError
-from equilibria.bench import BENCHMARKS, Plan, drawn, matching, measured
-from equilibria.bench.borrowed import classes, mimicry_dcgan
-from equilibria.bench.floor import Autoencoder, Pair
-from equilibria.bench.ours import like_digits, played
-from equilibria.bench.peers import Peer, Script
-from equilibria.cli import main
 from equilibria.data import load
 from equilibria.recipes import RECIPES
 
@@ -178,7 +178,7 @@ def test_the_autoencoder_by_hand_has_our_networks_and_learns() -> None:
 def test_the_command_measures_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     threads = torch.get_num_threads()
     try:
-        code = main(["bench", "floor-ring8", "--seconds", "0.02", "--pairs", "2", "--json", "--out", str(tmp_path)])
+        code = main(["floor-ring8", "--seconds", "0.02", "--pairs", "2", "--json", "--out", str(tmp_path)])
     finally:
         torch.set_num_threads(threads)
     told = json.loads(capsys.readouterr().out)

@@ -7,10 +7,10 @@ import warnings
 
 import typer
 
-from . import benching, judging, research, training
+from . import judging, research, training
 from .console import UNFINISHED, app, err, failed, out, tell, warn
 
-__all__ = ["app", "benching", "err", "judging", "main", "out", "research", "training"]
+__all__ = ["app", "err", "judging", "main", "out", "research", "training"]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,14 +1,23 @@
-"""`equilibria bench`: ours beside others, measured alternately."""
+"""`python -m benchmarks`, from the root of a checkout: ours beside others, measured alternately."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
-from .console import JsonFlag, app, say
+from equilibria.cli.console import JsonFlag, failed, say
+from equilibria.figures.panels import rendered
+from equilibria.training.disk import make_folder, write_atomically
+
+from . import Plan, drawn, matching, measured, surroundings
+from .quality import judged
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
 @app.command()
@@ -29,16 +38,12 @@ def bench(
 ) -> None:
     """Measure rounds per second beside loops by hand and beside other projects, as ratios with their spread.
 
-    [dim]equilibria bench --quick
+    [dim]python -m benchmarks --quick
 
-    equilibria bench dcgan wgan-gp --peers ~/peers --out figures/
+    python -m benchmarks dcgan wgan-gp --peers ~/peers --out figures/
 
-    equilibria bench dcgan --peers ~/peers --quality 500[/dim]
+    python -m benchmarks dcgan --peers ~/peers --quality 500[/dim]
     """
-    import torch
-
-    from ..bench import Plan, matching, surroundings
-
     plan = Plan(*((0.5, 3) if quick else (seconds, pairs)), threads, peers, python)
     torch.set_num_threads(threads)
     told: dict[str, Any] = {"machine": surroundings(threads)}
@@ -59,15 +64,11 @@ def bench(
 
 
 def _timed(row: Any, plan: Any) -> list[dict[str, Any]]:
-    from ..bench import measured
-
     with row.sides(plan) as (ours, other):
         return [found.told() for found in measured(ours, other, plan, row.targets)]
 
 
 def _judged(row: Any, plan: Any, rounds: int, seeds: int) -> list[dict[str, Any]]:
-    from ..bench.quality import judged
-
     return judged(row, plan, rounds, seeds)
 
 
@@ -83,12 +84,20 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _keep(told: dict[str, Any], folder: Path) -> None:
-    from ..bench import drawn
-    from ..figures.panels import rendered
-    from ..training.disk import make_folder, write_atomically
-
     make_folder(folder)
     kind = "quality" if "quality" in told else "bench"
     write_atomically(folder / f"{kind}.json", json.dumps(told, indent=1) + "\n")
     if told.get("rows"):
         write_atomically(folder / "bench.png", rendered(drawn(told["rows"])))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 when done, 1 for a mistake in what was given, 2 for wrong usage."""
+    try:
+        return int(app(arguments, prog_name="python -m benchmarks", standalone_mode=False) or 0)
+    except Exception as error:
+        return failed(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Ours against others, measured alternately in one run: steps per second as a ratio, with its spread.
 
-``equilibria bench`` runs the rows of :data:`BENCHMARKS`. A floor is a loop written by hand for one game; a peer is
+``python -m benchmarks`` runs the rows of :data:`BENCHMARKS`. A floor is a loop written by hand for one game; a peer is
 another project's own script, run as shipped from a folder of checkouts that the user names.
 """
 

@@ -10,17 +10,18 @@ from pathlib import Path
 
 from torch import nn
 
-from ..base.errors import ConfigError, did_you_mean
-from ..core.optimizers import Adam
-from ..core.updates import Simultaneous
-from ..data import Dataset, load
-from ..games.autoencoding import AAE
-from ..games.spec import Latent
-from ..games.two_player import TwoPlayer
-from ..losses import NonSaturating
-from ..networks import Auto, ConvPair
-from ..recipes import RECIPES, Recipe
-from ..training import Settings
+from equilibria.base.errors import ConfigError, did_you_mean
+from equilibria.core.optimizers import Adam
+from equilibria.core.updates import Simultaneous
+from equilibria.data import Dataset, load
+from equilibria.games.autoencoding import AAE
+from equilibria.games.spec import Latent
+from equilibria.games.two_player import TwoPlayer
+from equilibria.losses import NonSaturating
+from equilibria.networks import Auto, ConvPair
+from equilibria.recipes import RECIPES, Recipe
+from equilibria.training import Settings
+
 from . import borrowed, floor, ours, peers
 from .measure import Here, Plan, Side
 

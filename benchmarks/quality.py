@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..base.errors import ConfigError
-from ..base.randomness import own_randomness, reseed
-from ..core.play import Play
-from ..metrics.classifier import Classifier, train_classifier
-from ..metrics.frechet import frechet_distance
+from equilibria.base.errors import ConfigError
+from equilibria.base.randomness import own_randomness, reseed
+from equilibria.core.play import Play
+from equilibria.metrics.classifier import Classifier, train_classifier
+from equilibria.metrics.frechet import frechet_distance
+
 from . import ours, peers
 from .measure import Plan
 from .registry import Benchmark, Borrowed

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from ..base.randomness import reseed
-from ..core.game import Game
-from ..core.play import Play
-from ..data import Dataset, load
-from ..recipes import Recipe
-from ..training import Settings, engine
+from equilibria.base.randomness import reseed
+from equilibria.core.game import Game
+from equilibria.core.play import Play
+from equilibria.data import Dataset, load
+from equilibria.recipes import Recipe
+from equilibria.training import Settings, engine
+
 from .floor import HORIZON
 
 CAREFUL = Settings(device="cpu", memory_format="contiguous")

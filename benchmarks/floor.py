@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, softplus
 
-from ..base.randomness import reseed
-from ..base.schedules import Clock, value_at
-from ..core.optimizers import Adam
-from ..data import Dataset
-from ..games.autoencoding import AAE
-from ..games.two_player import TwoPlayer
-from ..losses import R1, R2, GradientPenalty
-from ..recipes import Recipe
+from equilibria.base.randomness import reseed
+from equilibria.base.schedules import Clock, value_at
+from equilibria.core.optimizers import Adam
+from equilibria.data import Dataset
+from equilibria.games.autoencoding import AAE
+from equilibria.games.two_player import TwoPlayer
+from equilibria.losses import R1, R2, GradientPenalty
+from equilibria.recipes import Recipe
 
 HORIZON = 10**6
 

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..base.errors import ConfigError
+from equilibria.base.errors import ConfigError
+
 from .mimicry_dcgan import pair
 
 

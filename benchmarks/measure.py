@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..base.errors import ConfigError
+from equilibria.base.errors import ConfigError
 
 Rounds = Callable[[int], object]
 WARM_UP = 3
@@ -143,7 +143,7 @@ def measured(ours: Mapping[str, Side], other: Side, plan: Plan, targets: Mapping
 
 def surroundings(threads: int) -> dict[str, Any]:
     """The machine and the versions that a measurement holds for."""
-    from .. import __version__
+    from equilibria import __version__
 
     flags = [name for name in ("avx512_bf16", "amx_bf16", "avx512f", "avx2") if name in _processor().get("flags", "")]
     return {

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..base.errors import ConfigError, RunError
-from ..data import DataOptions, Dataset, load
+from equilibria.base.errors import ConfigError, RunError
+from equilibria.data import DataOptions, Dataset, load
+
 from .measure import Plan
 
 _DRIVER = Path(__file__).with_name("driver.py")

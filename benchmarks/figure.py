@@ -7,11 +7,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..figures.panels import BLUE, GREY, PALETTE, label, panels
+from equilibria.figures.panels import BLUE, GREY, PALETTE, label, panels
 
 
 def drawn(rows: Sequence[dict[str, Any]]) -> Figure:
-    """A figure of the rows that ``equilibria bench --json`` prints.
+    """A figure of the rows that ``python -m benchmarks --json`` prints.
 
     Examples:
         >>> row = {"name": "floor-ring8", "setting": "float32", "ratio": 1.0, "least": 0.9, "most": 1.1, "target": 0.97}
