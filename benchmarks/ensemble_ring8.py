@@ -21,6 +21,7 @@ from contextlib import contextmanager
 
 import torch
 
+from equilibria.base.provenance import commit
 from equilibria.base.randomness import reseed
 from equilibria.core.ensemble import Ensemble
 from equilibria.core.game import Batch, Game
@@ -149,7 +150,7 @@ def main() -> None:
                 flush=True,
             )
     if chosen.json:
-        about = {"torch": torch.__version__, "members": chosen.members, "threads": chosen.threads}
+        about = {"commit": commit(), "torch": torch.__version__, "members": chosen.members, "threads": chosen.threads}
         print(json.dumps({**about, "ratios": told}, indent=1))
 
 

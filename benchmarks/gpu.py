@@ -21,6 +21,7 @@ import torch
 
 from benchmarks import Plan, measured, ours
 from benchmarks.measure import Side
+from equilibria.base.provenance import commit
 from equilibria.base.randomness import reseed
 from equilibria.core.ensemble import Ensemble
 from equilibria.core.play import Play
@@ -162,6 +163,7 @@ def main() -> None:
     cuda = torch.cuda.is_available() and chosen.device.startswith("cuda")
     told: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if cuda else chosen.device,
+        "commit": commit(),
         "torch": torch.__version__,
         "games": {},
         "ensembles": {},

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 
 import torch
 
+from equilibria import __version__
 from equilibria.base.errors import ConfigError
+from equilibria.base.provenance import commit
 
 Rounds = Callable[[int], object]
 WARM_UP = 3
@@ -143,8 +145,6 @@ def measured(ours: Mapping[str, Side], other: Side, plan: Plan, targets: Mapping
 
 def surroundings(threads: int) -> dict[str, Any]:
     """The machine and the versions that a measurement holds for."""
-    from equilibria import __version__
-
     flags = [name for name in ("avx512_bf16", "amx_bf16", "avx512f", "avx2") if name in _processor().get("flags", "")]
     return {
         "processor": _processor().get("model name", platform.processor() or platform.machine()),
@@ -152,6 +152,7 @@ def surroundings(threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "commit": commit(),
         "versions": {"equilibria": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }
 

@@ -60,7 +60,7 @@ def main() -> None:
             flush=True,
         )
     if given.json:
-        given.json.write_text(json.dumps(found, indent=1))
+        given.json.write_text(json.dumps({"commit": commit(), "rows": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -128,17 +128,17 @@ def main() -> None:
     if chosen.point:
         print(json.dumps(measure(chosen.point[0], int(chosen.point[1]))))
         return
-    told: dict[str, Any] = json.loads(chosen.json.read_text(encoding="utf-8")) if chosen.only else {}
+    told: dict[str, Any] = json.loads(chosen.json.read_text(encoding="utf-8"))["against"] if chosen.only else {}
     for what, sizes in POINTS.items() if not chosen.only else [(chosen.only, POINTS[chosen.only])]:
         points = []
         for n in sizes:
-            command = [sys.executable, __file__, "--point", what, str(n)]
+            command = [sys.executable, "-m", "benchmarks.scaling", "--point", what, str(n)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             points.append(json.loads(done.stdout))
             print(what, points[-1], flush=True)
         told[what] = {"points": points, "slopes": {v: slope(points, v) for v in ("seconds", "megabytes")}}
         print(what, {v: f"{s:.2f} ± {e:.2f}" for v, (s, e) in told[what]["slopes"].items()}, flush=True)
-    chosen.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    chosen.json.write_text(json.dumps({"commit": commit(), "against": told}, indent=1) + "\n", encoding="utf-8")
     figure(told, chosen.figure)
 
 

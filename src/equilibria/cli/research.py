@@ -102,6 +102,7 @@ def exam(
 
     equilibria exam --json > exam.json[/dim]
     """
+    from ..base.provenance import commit
     from ..exam import Plan, markdown, sit
     from ..training.disk import make_folder, write_atomically
 
@@ -113,7 +114,7 @@ def exam(
         return
     plan = Plan(half, seeds, healthy, tuple(only or ()), cures, processes)
     make_folder(folder)
-    found = sit(plan, None if as_json else _heard)
+    found = {"commit": commit(), **sit(plan, None if as_json else _heard)}
     text = json.dumps(found, indent=1, allow_nan=False)
     write_atomically(folder / "exam.json", text + "\n")
     write_atomically(folder / "exam.md", markdown(found, seeds, half))

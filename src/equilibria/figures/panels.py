@@ -14,8 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from PIL import Image
 
-from .images import INK
+from .images import INK, png
 
 BLUE, GREY, HAIRLINE = "#0072B2", "#9a9a9a", "#e6e6e6"
 PALETTE = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
@@ -88,11 +89,16 @@ def logarithmic(axes: Axes, x: bool = False, y: bool = False) -> None:
             axis.set_minor_locator(NullLocator())
 
 
-def rendered(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG, without a date: the same figure gives the same bytes."""
+def rendered(figure: Figure, colors: int | None = None) -> bytes:
+    """The figure as the bytes of a PNG, without a date: the same figure gives the same bytes.
+
+    Args:
+        figure: what is drawn.
+        colors: at most 256 colours, stored as a palette, which makes the file several times smaller; None for all.
+    """
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+    return stream.getvalue() if colors is None else png(Image.open(stream), colors=colors)
 
 
 def tick(value: float, _: object = None) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import ConfigError, EquilibriaError, did_you_mean
+from ..base.provenance import commit
 from ..base.randomness import own_randomness, reseed
 from ..training.disk import make_folder, write_atomically
 from .claim import Claim, Outcome
@@ -99,7 +100,7 @@ def _one(key: str, out: Path, quick: bool) -> Verdict:
     else:
         told |= {"verdict": "holds" if outcome.holds else "fails", "checks": [asdict(c) for c in outcome.checks]}
         told["numbers"] = outcome.numbers
-        write_atomically(out / f"{key}.png", rendered(outcome.figure))
+        write_atomically(out / f"{key}.png", rendered(outcome.figure, colors=128))
     seconds = time.perf_counter() - begun
     told |= {"seconds": round(seconds, 1), "versions": _versions()}
     text = json.dumps(_plain(told), indent=1, ensure_ascii=False, allow_nan=False)
@@ -107,12 +108,13 @@ def _one(key: str, out: Path, quick: bool) -> Verdict:
     return Verdict(key, told["verdict"], seconds, told)
 
 
-def _versions() -> dict[str, str]:
+def _versions() -> dict[str, str | None]:
     import torch
 
     from .. import __version__
 
-    return {"equilibria": __version__, "torch": torch.__version__, "threads": str(torch.get_num_threads())}
+    threads = str(torch.get_num_threads())
+    return {"equilibria": __version__, "commit": commit(), "torch": torch.__version__, "threads": threads}
 
 
 def _plain(value: Any) -> Any:
