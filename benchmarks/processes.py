@@ -18,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from equilibria.base.provenance import commit
+
 DCGAN = ("width=64", "norm=batch", "generator_activation=relu", "init=normal02")
 CLI = [sys.executable, "-c", "import sys; from equilibria.cli import main; sys.exit(main())", "train", "gan"]
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from equilibria.base.provenance import commit
 from equilibria.core.ensemble import Ensemble
 from equilibria.core.game import Batch, Game
 from equilibria.core.optimizers import Adam
