@@ -12,15 +12,15 @@ from typing import Any
 
 from torch import Tensor
 
+from ..base.errors import EquilibriaError, RunError
+from ..base.records import encode
+from ..core.play import Play
 from ..data import Dataset
 from ..doctor import Diagnosis, Finding, Remedy, Severity
-from ..base.errors import EquilibriaError, RunError
-from ..core.play import Play
 from ..recipes import Recipe
-from ..base.records import encode
-from .session import Live, Session
 from ..training import Settings, checkpoint, disk, hooks
 from ..training.checkups import ROWS
+from .session import Live, Session
 
 MOST = 3
 """Remedies that a run is given; what three do not cure needs a person."""

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from ..base import distributed
-from . import folder as run_folder
 from ..base.errors import ConfigError, RunError
+from ..base.randomness import mix, own_randomness, reseed
 from ..core.game import Draw, Game, Loss, clocked, gradients
 from ..core.play import Play
 from ..recipes import Recipe
-from ..base.randomness import mix, own_randomness, reseed
-from .session import Live
 from ..training import Settings, checkups, disk, fit, hooks
+from . import folder as run_folder
+from .session import Live
 
 L = TypeVar("L", bound=Live)
 _ROUNDING = 1e-6  # of gradients in float64, relative: what is not a mean over rows is far above it

@@ -32,9 +32,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..data import Dataset
 from ..base.errors import ConfigError, RunError
 from ..base.records import decode, encode, parsed
+from ..data import Dataset
 from ..training import checkpoint, disk
 
 FORMAT = 1

@@ -25,7 +25,6 @@ from .run import Run, open_run, opened, restored
 from .session import Session
 
 
-
 @distributed.joined()
 def train(
     recipe: str | Recipe | GameSpec | Game | None = None,
@@ -40,7 +39,8 @@ def train(
     """Train a recipe, or a game of your own, on data.
 
     Args:
-        recipe: a name, a :class:`Recipe`, a game's record, or a :class:`~equilibria.core.game.Game`; None for the default.
+        recipe: a name, a :class:`Recipe`, a game's record, or a :class:`~equilibria.core.game.Game`;
+            None for the default.
         data: anything :func:`equilibria.data.load` takes, or a :class:`~equilibria.data.Dataset`.
         steps: rounds to play; None for what the recipe says.
         seed: all randomness of the run is a function of it.

@@ -27,16 +27,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..base.errors import ConfigError, RunError
+from ..base.randomness import mix
+from ..core.game import Batch, Batches, Draw, Game
+from ..core.play import Play
+from ..core.updates import Alternating
 from ..data import Dataset
 from ..data.store import Store
-from ..base.errors import ConfigError, RunError
-from ..core.game import Batch, Batches, Draw, Game
 from ..games.boosting import Boosting, rows_at, weighted_batches
-from ..core.play import Play
 from ..recipes import Recipe
-from ..base.randomness import mix
 from ..training import disk, hooks, pictures
-from ..core.updates import Alternating
 
 LAW_ROWS = 10_000
 """Rows that are drawn from a law once and for all: weights belong to rows, and a law has none of its own."""

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..base.errors import ConfigError, EquilibriaError, RunError
-from ..base.randomness import mix, own_randomness, reseed
-from ..core.game import Batches, Game
+from ..core.game import Game
 from ..core.play import Play
 from ..data import DataOptions, Dataset, DataSpec, load
 from ..doctor import Diagnosis
@@ -24,7 +23,6 @@ from ..recipes import Recipe, citation
 from ..training import Settings, checkpoint, checkups, disk, engine, hooks
 from . import folder as run_folder
 from . import procedures, samples
-
 
 
 @dataclass

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from .. import metrics
-from ..data import Dataset, DataSpec
-from ..core.ensemble import Ensemble
 from ..base.errors import ConfigError
-from ..metrics import Measured
-from ..core.play import Play
 from ..base.randomness import mix
+from ..core.ensemble import Ensemble
+from ..core.play import Play
+from ..data import Dataset, DataSpec
+from ..metrics import Measured
 from ..training import disk
 from ..training.hooks import packed
 from ..training.pictures import labels_for, painter, parts_of

@@ -19,15 +19,16 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from . import side_by_side, folder as run_folder
-from ..base import distributed
 from .. import runs
-from ..data import Dataset, load
+from ..base import distributed
 from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
+from ..base.records import parsed, record
+from ..data import Dataset, load
 from ..recipes import Recipe, default_for
 from ..recipes import recipe as named
-from ..base.records import parsed, record
 from ..training import Settings, disk, progress
+from . import folder as run_folder
+from . import side_by_side
 
 FORMAT = 1
 _FILE = "seeds.json"
@@ -85,8 +86,8 @@ def train_seeds(
 ) -> Seeds:
     """Train a recipe once per seed, side by side where the game allows, and judge all.
 
-    Side by side (:class:`~equilibria.core.ensemble.Ensemble`) each run is the lone run of its seed up to rounding. Games
-    that convolve gain nothing by it, and those that do not run so are trained one after another.
+    Side by side (:class:`~equilibria.core.ensemble.Ensemble`) each run is the lone run of its seed up to rounding.
+    Games that convolve gain nothing by it, and those that do not run so are trained one after another.
 
     Args:
         recipe: a name or a :class:`Recipe`; None for the default of the data.

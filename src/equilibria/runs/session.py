@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..data import Dataset
 from ..core.play import Play
+from ..data import Dataset
 from ..training import Hook, Settings, checkpoint, fit, hooks, pictures, progress
 from ..training.checkups import Alarm, Checkups, Site
 

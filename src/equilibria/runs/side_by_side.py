@@ -10,18 +10,19 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from . import data_parallel, folder as run_folder
 from .. import runs
-from ..data import Dataset
-from ..core.ensemble import Ensemble
 from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
+from ..base.randomness import mix, own_randomness, reseed
+from ..core.ensemble import Ensemble
 from ..core.game import Batch, Batches, Game, Loss
 from ..core.optimizers import SGD
 from ..core.play import Play
+from ..data import Dataset
 from ..recipes import Recipe
-from ..base.randomness import mix, own_randomness, reseed
-from .session import Session
 from ..training import Hook, Settings, checkpoint, fit, progress
+from . import data_parallel
+from . import folder as run_folder
+from .session import Session
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _ROUNDING = 1e-2  # of one round's step in float32, relative; what an ensemble plays wrongly is far above it
