@@ -205,7 +205,7 @@ def parents_in(texts: dict[str, str]) -> dict[tuple[str, str], list[tuple[str, s
 
 
 def is_implemented(function: Function) -> bool:
-    """Whether a method does anything: an abstract one, or an empty hook, may be filled in by a subclass."""
+    """Whether a method does anything: an abstract one, an empty hook or a ``@default`` may be filled in by a subclass."""
     decorators = {d.attr if isinstance(d, ast.Attribute) else getattr(d, "id", "") for d in function.decorator_list}
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
 
@@ -216,7 +216,7 @@ def is_implemented(function: Function) -> bool:
         ellipsis = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
         return isinstance(statement, ast.Pass) or ellipsis
 
-    return "abstractmethod" not in decorators and not all(map(says_nothing, body))
+    return not decorators & {"abstractmethod", "default"} and not all(map(says_nothing, body))
 
 
 def methods(node: ast.ClassDef) -> dict[str, Function]:
@@ -348,8 +348,9 @@ def test_hooks_interfaces_and_torch_methods_may_be_filled_in() -> None:
         "class P(Protocol):\n    def f(self): return 1\n"
         "class A(nn.Module, P):\n    def forward(self, x): return x\n    def f(self): ...\n"
         "    def g(self):\n        '''A hook.'''\n    def h(self): raise NotImplementedError\n"
+        "    @default\n    def k(self): return 1\n"
         "class B(A):\n    def forward(self, x): return -x\n    def f(self): return 1\n"
-        "    def g(self): return 1\n    def h(self): return 1\n"
+        "    def g(self): return 1\n    def h(self): return 1\n    def k(self): return 2\n"
     )
     assert inheritance_complaints({"equilibria.planted": text}) == []
 

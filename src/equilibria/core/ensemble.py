@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,10 +52,10 @@ class Ensemble(Game):
         refuse_shared_modules(members[0])
         self.seeds = tuple(int(s) for s in seeds)
         self.players = tuple(replace(p, moves=tuple(f"stack.{m}" for m in p.moves)) for p in members[0].players)
-        self.whole = members[0].whole
-        self.exact = members[0].exact
+        for name in ("whole", "exact", "needs", "choices", "maps", "judged", "classes", "prepared_on"):
+            setattr(self, name, getattr(members[0], name))
         self.stack = copy.deepcopy(members[0])
-        self._shared = _frozen_names(members[0])
+        self._shared = frozen_names(members[0])
         params, buffers = stack_module_state(list(members))
         for name, value in (params | buffers).items():
             if name not in self._shared:
@@ -80,9 +80,9 @@ class Ensemble(Game):
         return skeleton
 
     def apart(self, tensors: Tensors, i: int) -> Tensors:
-        """The ``i``-th member's part of a play's named tensors, under the names that its lone play has."""
+        """The ``i``-th member's part of named tensors of a play or of this game, under the names of a lone one."""
         return {
-            name.replace("/stack.", "/", 1): tensor if self._common(name) else tensor[i]
+            name.removeprefix("stack.").replace("/stack.", "/", 1): tensor if self._common(name) else tensor[i]
             for name, tensor in tensors.items()
         }
 
@@ -99,15 +99,28 @@ class Ensemble(Game):
 
     def _common(self, name: str) -> bool:
         """Whether a play's tensor is one for all members: a frozen network's, or an optimiser's count of steps."""
-        shared = name.startswith("game/") and name.removeprefix("game/stack.") in self._shared
+        shared = name.removeprefix("game/").removeprefix("stack.") in self._shared
         return shared or (name.startswith("opt/") and name.endswith("/step"))
 
+    def own(self, draw: Draw, i: int) -> Draw:
+        """The ``i``-th member's part of a draw of this ensemble."""
+        return replace(draw, tensors={name: tensor[i] for name, tensor in draw.tensors.items()})
+
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
-        dealt = []
+        return self._stacked(lambda game: game.codes(n, labels))
+
+    def given(self, rows: Batch) -> Batch:
+        return self._stacked(lambda game: game.given(rows))
+
+    def chosen(self, n: int, values: Mapping[str, float]) -> Batch:
+        return self._stacked(lambda game: game.chosen(n, values))
+
+    def _stacked(self, entries: Callable[[Game], Batch]) -> Batch:
+        each = []
         for i in range(len(self.seeds)):
             with own_randomness():  # the same codes for every member
-                dealt.append(self.lone(i).codes(n, labels))
-        return {name: torch.stack([d[name] for d in dealt]) for name in dealt[0]}
+                each.append(entries(self.lone(i)))
+        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
     def loss(self, player: str, draw: Draw) -> Loss:
         each: Loss = self._each(lambda game, own: game("loss", player, own), draw)
@@ -117,6 +130,22 @@ class Ensemble(Game):
         """Samples of all members, ``(members, n, …)``."""
         sampled: Tensor = self._each(lambda game, own: game("sample", own), draw)
         return sampled
+
+    def views(self, draw: Draw) -> Tensors:
+        """Views of all members, ``(members, n, …)`` each."""
+        shown: Tensors = self._each(lambda game, own: game("views", own), draw)
+        return shown
+
+    def mapped(self, name: str, rows: Batch) -> Tensor:
+        """The results of all members, ``(members, n, …)``; one after another, since a map may take gradients."""
+        skeleton: Game = self.__dict__["_skeleton"].train(self.training)
+        made = []
+        for i in range(len(self.seeds)):
+            tensors = {**dict(self.stack.named_parameters()), **dict(self.stack.named_buffers())}
+            own = {n: t if n in self._shared else t[i] for n, t in tensors.items()}
+            with own_randomness():  # the same noise for every member
+                made.append(functional_call(skeleton, own, ("mapped", name, rows)))
+        return torch.stack(made)
 
     def after(self, player: str, draw: Draw, carry: Tensors) -> None:
         if next(self.stack.buffers(), None) is None:
@@ -158,7 +187,8 @@ def refuse_shared_modules(game: Game) -> None:
         seen[id(module)] = name
 
 
-def _frozen_names(game: Game) -> set[str]:
+def frozen_names(game: nn.Module) -> set[str]:
+    """The names of the buffers that belong to a :class:`Frozen` network in a game."""
     return {
         f"{prefix}.{name}"
         for prefix, module in game.named_modules()

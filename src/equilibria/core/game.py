@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,12 @@ Batch = dict[str, Tensor]
 Tensors = dict[str, Tensor]
 Batches = Callable[[int, int], Batch]
 """Real rows as a function of (seed, turn)."""
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def default(method: Method) -> Method:
+    """Mark what a method of an abstract class does where a subclass says nothing: such a method may be replaced."""
+    return method
 
 
 @dataclass(frozen=True)
@@ -189,6 +195,8 @@ class Game(nn.Module):
         exact: False where a loss uses a gradient estimator, so that the game's Jacobian is not that of its field.
         seeds: of the members where the game is an ensemble; empty for a lone game, which takes its run's seed.
         prepared_on: rows that ``prepare`` is given; 0 for those of one batch.
+        classes: classes of the data that samples can be asked for; 0 where they cannot. Codes that a game finds
+            without labels are no classes but ``choices``.
         needs: columns of real rows that ``sample`` reads (the image that is translated, the caption); where the user
             gives none, they come from held-out rows.
         choices: codes that a user may fix, by name.
@@ -200,6 +208,7 @@ class Game(nn.Module):
     whole: tuple[str, ...] = ()
     exact: bool = True
     seeds: tuple[int, ...] = ()
+    classes: int = 0
     prepared_on: int = 0
     needs: tuple[str, ...] = ()
     choices: Mapping[str, Choice] = {}
@@ -213,6 +222,7 @@ class Game(nn.Module):
         """The random tensors that ``sample`` needs for ``n`` samples (and the labels asked for), with no real data."""
         raise NotImplementedError
 
+    @default
     def given(self, rows: Batch) -> Batch:
         """Entries of the draw that ``sample`` reads from the columns in ``needs``, ``(n, …)`` each.
 
@@ -244,12 +254,19 @@ class Game(nn.Module):
         """Generated examples for the codes in the draw, ``(n, …)``."""
         raise NotImplementedError
 
+    @default
     def views(self, draw: Draw) -> Tensors:
         """What the game shows, by name, ``(n, …)`` each, in the order of a row of pictures (input, output, back).
 
         ``judged`` says which of them metrics compare with which column. The draw is that of :meth:`sample`.
         """
         return {"samples": self.sample(draw)}
+
+    @default
+    def mapped(self, name: str, rows: Batch) -> Tensor:
+        """What the map of that name in ``maps`` makes of the rows."""
+        made: Tensor = getattr(self, self.maps[name].method)(rows)
+        return made
 
     def after(self, player: str, draw: Draw, carry: Tensors) -> None:
         """Write the game's state, once per turn, in place, under ``no_grad``, by tensor operations only."""

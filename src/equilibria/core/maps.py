@@ -19,13 +19,16 @@ class Map:
         takes: the columns that it reads; ``"x"`` are the rows of the data.
         gives: what it returns: the name of the column whose kind and range the result has (``"x"``, ``"other"``),
             ``"codes"`` for latent codes, or ``"label"`` for class numbers.
-        about: one line for ``equilibria apply --help``.
+        about: one line for ``equilibria apply RUN``.
+        norms: the function for which the statistics of batch norms are measured before the call: this map itself
+            (empty), ``"sample"``, or another map. A map that searches (``invert``) names the function it searches with.
     """
 
     method: str
     takes: tuple[str, ...] = ("x",)
     gives: str = "x"
     about: str = ""
+    norms: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from ..base import distributed
 from ..base.errors import ConfigError, RunError
-from ..base.randomness import mix, own_randomness, reseed
+from ..base.randomness import mix, own_randomness
 from ..base.records import record
 from ..base.schedules import Clock, Schedule, value_at
 from .cuda_graphs import Kernels, Launch, Turn
 from .game import Batches, Draw, Game, Loss, clocked
 from .optimizers import OptimizerSpec
+from .sampling import Sampler
 
 Tensors = dict[str, Tensor]
 
@@ -81,6 +81,7 @@ class Play:
         self.averaged: dict[str, Tensors] = {
             a.player: {n: p.detach().clone() for n, p in self.game.moved(a.player).items()} for a in self.averages
         }
+        self._sampler = Sampler(self)
 
     def prepare(self) -> None:
         """Let the game fill the buffers that depend on the data. Once, before round 0."""
@@ -199,21 +200,80 @@ class Play:
                 for name, tensor in self._living().items():
                     tensor.copy_(kept[name])
 
-    def sample(self, n: int, seed: int = 0, labels: Tensor | None = None, averaged: bool = True) -> Tensor:
-        """``n`` samples from the averaged players (or the players as they are), a function of the seed alone."""
-        was_training = self.game.training
-        self.game.eval()
-        try:
-            with own_randomness(), torch.no_grad():
-                reseed(mix(seed, 3))
-                with torch.device(self.device):
-                    draw = clocked(self.game.codes(n, labels), mix(seed, 4), *self.clock)
-                reseed(draw.seed)
-                swap = {k: v for own in self.averaged.values() for k, v in own.items()} if averaged else {}
-                made: Tensor = functional_call(self.game, swap, ("sample", draw))
-                return made.float()
-        finally:
-            self.game.train(was_training)
+    def codes(
+        self,
+        n: int,
+        seed: int = 0,
+        labels: Tensor | None = None,
+        given: Mapping[str, Tensor] | None = None,
+        choices: Mapping[str, float] | None = None,
+    ) -> Draw:
+        """The draw of ``n`` samples, a function of the seed.
+
+        Args:
+            n: how many.
+            seed: of everything random.
+            labels: ``(n,)`` classes of the data, for a game that has ``classes``.
+            given: ``n`` rows of the columns that the game ``needs``; None for training rows.
+            choices: values of codes that the game lists in ``choices``.
+
+        Raises:
+            ConfigError: rows for a game that needs none or not ``n``, an unknown code, or a value outside its range.
+            DataError: a column that the game needs is missing.
+        """
+        return self._sampler.codes(n, seed, labels, given, choices)
+
+    def sample(
+        self,
+        n: int,
+        seed: int = 0,
+        labels: Tensor | None = None,
+        averaged: bool = True,
+        given: Mapping[str, Tensor] | None = None,
+        choices: Mapping[str, float] | None = None,
+    ) -> Tensor:
+        """``n`` samples from the averaged players (or the players as they are), a function of the seed alone.
+
+        Batch norms use statistics measured on codes of their own (:mod:`~equilibria.core.calibration`), so that no
+        sample depends on the others. The further arguments are those of :meth:`codes`.
+        """
+        made: Tensor = self._sampler.shown("sample", self.codes(n, seed, labels, given, choices), averaged)
+        return made.float()
+
+    def views(
+        self,
+        n: int,
+        seed: int = 0,
+        labels: Tensor | None = None,
+        averaged: bool = True,
+        given: Mapping[str, Tensor] | None = None,
+        choices: Mapping[str, float] | None = None,
+    ) -> Tensors:
+        """What the game shows of the samples that :meth:`sample` draws with the same arguments, by name."""
+        shown: Tensors = self._sampler.shown("views", self.codes(n, seed, labels, given, choices), averaged)
+        return {name: view.float() if view.is_floating_point() else view for name, view in shown.items()}
+
+    def apply(self, name: str, rows: Mapping[str, Tensor], seed: int = 0) -> Tensor:
+        """What the game's map of that name makes of rows, ``(n, …)``, with averaged players and calibrated norms.
+
+        Args:
+            name: one of the game's ``maps``.
+            rows: the columns that the map takes, ``(n, …)`` each; they are mapped in pieces of 500.
+            seed: of what is random in the map.
+
+        Raises:
+            ConfigError: the game has no such map.
+            DataError: a column is missing.
+            ShapeError: no rows, or columns of different lengths.
+        """
+        return self._sampler.apply(name, rows, seed)
+
+    def statistics(self, function: str = "sample") -> Tensors:
+        """The batch norms' statistics with which ``sample``, ``views`` or a map is called, by the buffers' names.
+
+        Empty for a game without batch norms. The buffers of the game itself are never written.
+        """
+        return self._sampler.statistics(function)
 
     def _living(self) -> Tensors:
         """Parameters, buffers and optimiser entries, by name; the tensors themselves."""

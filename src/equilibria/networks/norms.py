@@ -6,7 +6,8 @@ Hessian-vector products of a gradient penalty wrong; those here are sums, produc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -204,6 +205,44 @@ def norm_layer(name: str, features: int) -> nn.Module:
     return _NORMS[name](features)
 
 
+RUNNING = ("running_mean", "running_var", "calibrated")
+"""The buffers of a layer that can be calibrated.
+
+In evaluation such a layer normalises by the batch's own moments while ``calibrated`` is 0, and by ``running_mean`` and
+``running_var`` afterwards. Its first argument has the features in dimension 1.
+"""
+
+
+def running_norms(module: nn.Module) -> dict[str, nn.Module]:
+    """The layers of ``module`` that can be calibrated, by name: those that have the buffers of :data:`RUNNING`.
+
+    Examples:
+        >>> list(running_norms(nn.Sequential(nn.Linear(2, 2), BatchNorm(2), LayerNorm(2))))
+        ['1']
+    """
+    return {name: part for name, part in module.named_modules() if part._buffers.keys() >= set(RUNNING)}
+
+
+@contextmanager
+def moments(norms: Mapping[str, nn.Module]) -> Iterator[dict[str, Moments]]:
+    """Collect the moments of everything that goes into each of these layers while the block runs.
+
+    Examples:
+        >>> norm = BatchNorm(1)
+        >>> with moments({"norm": norm}) as seen:
+        ...     _ = norm(torch.tensor([[1.0], [3.0]]))
+        >>> seen["norm"].mean.item(), seen["norm"].var.item()
+        (2.0, 1.0)
+    """
+    seen = {name: Moments() for name in norms}
+    hooks = [part.register_forward_pre_hook(partial(_note, seen[name])) for name, part in norms.items()]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 @torch.no_grad()
 def calibrate(module: nn.Module, forward: Callable[[], object], n: int) -> None:
     """Fill the running statistics of every :class:`BatchNorm` in ``module`` from ``n`` batches.
@@ -227,32 +266,31 @@ def calibrate(module: nn.Module, forward: Callable[[], object], n: int) -> None:
     """
     if n < 1:
         raise ConfigError(f"calibrate with n={n} batches", "use n of 1 or more")
-    norms = [part for part in module.modules() if isinstance(part, BatchNorm)]
+    norms = running_norms(module)
     if not norms:
         return
-    totals: dict[int, _Total] = {id(part): _Total() for part in norms}
     flags = [(part, part.training) for part in module.modules()]
-    hooks = [part.register_forward_pre_hook(partial(_note, totals[id(part)])) for part in norms]
     try:
-        module.train()
-        for _ in range(n):
-            forward()
+        with moments(norms) as seen:
+            module.train()
+            for _ in range(n):
+                forward()
     finally:
-        for hook in hooks:
-            hook.remove()
         for part, flag in flags:
             part.training = flag
-    for part in norms:
-        totals[id(part)].write(part)
+    for name, part in norms.items():
+        for buffer, value in seen[name].buffers(part.get_buffer("running_mean")).items():
+            part.get_buffer(buffer).copy_(value)
 
 
-class _Total:
-    """Mean and variance of everything seen, by Chan, Golub & LeVeque's pairwise update."""
+class Moments:
+    """Mean and variance of everything seen, by feature; by Chan, Golub & LeVeque's pairwise update."""
 
     def __init__(self) -> None:
         self.count, self.mean, self.var = 0, torch.zeros(()), torch.zeros(())
 
     def add(self, x: Tensor) -> None:
+        """Add the rows and pixels of ``x`` ``(n, c, …)``."""
         mean, var = _moments(x)
         count = x.numel() // x.shape[1]
         share = count / (self.count + count)
@@ -261,12 +299,13 @@ class _Total:
         self.mean = self.mean.to(mean) + step * share
         self.count += count
 
-    def write(self, norm: BatchNorm) -> None:
-        if self.count:
-            norm.running_mean.copy_(self.mean)
-            norm.running_var.copy_(self.var)
-            norm.calibrated.fill_(1.0)
+    def buffers(self, like: Tensor) -> dict[str, Tensor]:
+        """The values of :data:`RUNNING`, of the type of ``like``; none where nothing was seen."""
+        if not self.count:
+            return {}
+        values = (self.mean, self.var, torch.ones(()))
+        return {name: value.to(like) for name, value in zip(RUNNING, values, strict=True)}
 
 
-def _note(total: _Total, _module: nn.Module, args: tuple[Any, ...]) -> None:
-    total.add(args[0])
+def _note(seen: Moments, _module: nn.Module, args: tuple[Any, ...]) -> None:
+    seen.add(args[0].detach())
