@@ -215,7 +215,7 @@ def test_a_signal_ends_in_a_checkpoint_and_the_line_that_continues(
 ) -> None:
     out = tmp_path / "run"
     given = ["--data", points(tmp_path), "--steps", "1000000", "--out", str(out), "--set", "run.log_every=1"]
-    command = [sys.executable, "-m", "equilibria.cli", "train", "gan", *given, *TINY]
+    command = [sys.executable, "-m", "equilibria", "train", "gan", *given, *TINY]
     child = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90
     while not (out / "metrics.jsonl").exists():
