@@ -292,7 +292,7 @@ class Game(nn.Module):
         for game, own in self._seeded(seed):
             before = dict(game.named_buffers())
             rows, turn = batches(own, 0), 1
-            while len(next(iter(rows.values()))) < game.prepared_on:
+            while rows and len(next(iter(rows.values()))) < game.prepared_on:  # a game without data has no rows
                 more, turn = batches(own, turn), turn + 1
                 rows = {name: torch.cat([column, more[name]]) for name, column in rows.items()}
             if game.prepared_on:
