@@ -7,22 +7,35 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from equilibria.base.errors import ConfigError, DataError, RunError
+from equilibria.base.errors import ConfigError, DataError
 from equilibria.base.randomness import reseed
 from equilibria.core.game import Game
 from equilibria.core.optimizers import Adam
 from equilibria.core.play import Play
-from equilibria.core.updates import Alternating
 from equilibria.data import DataSpec, load
-from equilibria.games.boosting import Boosting, boosting_weights, mixture_sample, weighted_batches
+from equilibria.games.boosting import Boosting, Mixture, boosting_weights, mixture_sample, weighted_batches
 from equilibria.games.spec import Latent
-from equilibria.games.stages import Stage, play_stages
+from equilibria.games.stages import Finished, Step, Task, as_sampled
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
+from equilibria.recipes import Recipe
 
 SMALL = MLPPair(width=6, depth=1)
 PLAN = Boosting(components=3, rounds=6, batch=8, judge=SMALL, judge_steps=20)
 ROWS = load("ring8-M").batch(64, 0, 0)["x"]
+DATA = load(ROWS.numpy())
+ROW = Recipe(
+    name="boosted",
+    year=0,
+    cite="",
+    source="",
+    about="",
+    game=TwoPlayer(latent=Latent(size=2)),
+    networks=SMALL,
+    optimizer=Adam(lr=1e-3),
+    batch=8,
+    steps=6,
+)
 
 
 def make(seed: int) -> Game:
@@ -30,9 +43,10 @@ def make(seed: int) -> Game:
     return TwoPlayer(latent=Latent(size=2)).build(SMALL, DataSpec(kind="vector", shape=(2,)))
 
 
-def opened(stage: Stage) -> Play:
-    game = stage.make()
-    play = Play(game, Alternating(), {p.name: Adam(lr=1e-3) for p in game.players}, stage.batches, seed=7)
+def opened(step: Step) -> Play:
+    assert step.view is not None
+    rows = step.view(DATA)
+    play: Play = step.recipe.play(step.recipe.build(rows.spec, 7), rows.batches(step.recipe.batch), seed=7)
     play.prepare()
     return play
 
@@ -123,27 +137,35 @@ def test_each_scheme_weighs_its_own_way(scheme: str, distinct: bool) -> None:
 
 
 def test_the_procedure_resumes_between_and_inside_stages() -> None:
-    whole = play_stages(PLAN.procedure(make, ROWS, seed=1), opened)
-    assert len(whole) == 3
-    procedure = PLAN.procedure(make, ROWS, seed=1)
-    done: tuple[Game, ...] = ()
+    plan, task = PLAN.settled(ROW, DATA), Task(ROW, DATA, seed=1)
+    whole: tuple[Finished, ...] = ()
+    while (step := plan.stages(whole, task)) is not None:
+        play = opened(step)
+        play.advance(step.recipe.steps)
+        whole = (*whole, Finished(step.name, as_sampled(play)))
+    assert [stage.name for stage in whole] == [*plan.plan(ROW, DATA.spec)] and len(whole) == 3
+    done: tuple[Finished, ...] = ()
     for _ in range(3):
-        stage = procedure(done)
-        assert stage is not None
-        cut = opened(stage)
+        step = plan.stages(done, task)
+        assert step is not None
+        cut = opened(step)
         cut.advance(4)
         kept, at = {n: t.clone() for n, t in cut.tensors().items()}, (cut.round, cut.turn)
         torch.manual_seed(99)
-        again = procedure(done)  # as another process would ask
-        assert again is not None and again.name == stage.name
+        again = plan.stages(done, Task(ROW, DATA, seed=1))  # as another process would ask
+        assert again is not None and again.name == step.name
         play = opened(again)
         play.load(kept, *at)
-        play.advance(again.rounds - play.round)
-        done = (*done, play.game.eval())
-    assert procedure(done) is None
+        play.advance(again.recipe.steps - play.round)
+        done = (*done, Finished(again.name, as_sampled(play)))
+    assert plan.stages(done, task) is None
     for a, b in zip(whole, done, strict=True):
-        assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
-    assert torch.equal(mixture_sample(whole, 50, seed=4), mixture_sample(done, 50, seed=4))
+        pairs = zip(a.game.state_dict().values(), b.game.state_dict().values(), strict=True)
+        assert all(torch.equal(x, y) for x, y in pairs)
+    mixtures = [plan.joined(stages, DATA.spec) for stages in (whole, done)]
+    assert all(isinstance(game, Mixture) for game in mixtures)
+    made = [mixture_sample(tuple(stage.game for stage in stages), 50, seed=4) for stages in (whole, done)]
+    assert torch.equal(*made)
 
 
 def test_a_procedure_leaves_the_global_generator_alone() -> None:
@@ -156,16 +178,6 @@ def test_a_procedure_leaves_the_global_generator_alone() -> None:
     mixture_sample((make.__call__(2),), 5)
     reseed(5)
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_a_play_beyond_its_stage_is_refused() -> None:
-    def late(stage: Stage) -> Play:
-        play = opened(stage)
-        play.round = stage.rounds + 1
-        return play
-
-    with pytest.raises(RunError, match="component-1"):
-        play_stages(PLAN.procedure(make, ROWS, seed=1), late)
 
 
 def test_a_mixture_has_equal_parts() -> None:

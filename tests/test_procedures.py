@@ -29,13 +29,14 @@ from equilibria.base.errors import ConfigError, EquilibriaError, RunError
 from equilibria.core.game import Game, clocked
 from equilibria.core.play import Play
 from equilibria.data import DataSpec, load
-from equilibria.games.boosting import Boosting
+from equilibria.games import boosting
+from equilibria.games.boosting import Boosting, Mixture, ReweightedStore
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
 from equilibria.recipes import Recipe
 from equilibria.runs import folder as run_folder
 from equilibria.runs import procedures
-from equilibria.runs.procedures import Mixture, Reweighted
+from equilibria.runs.procedures import StageDiagnoses
 from equilibria.training import checkpoint
 
 SMALL = MLPPair(width=6, depth=1)
@@ -43,6 +44,7 @@ QUIET = eq.Settings(
     device="cpu", progress=False, evaluate=False, log_every=1, checkpoint_every=2, sample_every=99, keep=2
 )
 ROUNDS, COMPONENTS = 3, 3
+
 POINTS = torch.randn(60, 2, generator=torch.Generator().manual_seed(0)).numpy()
 
 
@@ -117,7 +119,7 @@ def test_an_opened_run_samples_the_mixture_of_its_components(done: Path) -> None
     game = run.play.game
     assert isinstance(game, Mixture)
     for t, part in enumerate(game.games, 1):
-        own = eq.open_run(procedures.stage_of(done, t)).play
+        own = eq.open_run(procedures.stage_folder(done, f"component-{t:02d}")).play
         for name, average in own.averaged["generator"].items():
             assert torch.equal(dict(part.named_parameters())[name], average)
         assert not torch.equal(own.averaged["generator"][name], dict(own.game.named_parameters())[name])
@@ -132,6 +134,18 @@ def test_it_is_judged_reported_and_cited(done: Path) -> None:
         assert "tolstikhin2017" in text and "tolstikhin2017" in run.cite()
     finally:
         (done / "evaluation.json").unlink()
+
+
+def test_the_whole_is_diagnosed_stage_by_stage(done: Path) -> None:
+    found = eq.open_run(done, POINTS).diagnose()
+    names = [f"component-{t:02d}" for t in (1, 2, 3)]
+    assert isinstance(found, StageDiagnoses) and [*found.stages] == names and not found.missing
+    told = json.loads(json.dumps(found.to_dict()))
+    assert [*told["stages"]] == names and told["state"] == found.state
+    assert all(name in str(found) for name in names)
+    run = eq.open_run(done)
+    assert [*run.stages] == names and run.stages[names[1]] == done / "stages" / names[1]
+    assert eq.open_run(done / "stages" / names[0]).stages == {}
 
 
 def test_the_command_line_knows_procedures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,6 +168,8 @@ def test_the_command_line_knows_procedures(tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     assert cli.main(["evaluate", str(out), "-n", "30", "--json"]) == 0
     assert "w1" in json.loads(capsys.readouterr().out)
+    assert cli.main(["diagnose", str(out), "--json"]) == 0
+    assert [*json.loads(capsys.readouterr().out)["stages"]] == ["component-01", "component-02"]
     assert cli.main(["runs", str(tmp_path / "runs"), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["recipe"], row["step"], row["steps"]) == ("adagan", 4, 4)
@@ -163,7 +179,7 @@ def test_the_command_line_knows_procedures(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.usefixtures("unreported")
 def test_a_law_is_weighed_on_rows_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(procedures, "LAW_ROWS", 50)
+    monkeypatch.setattr(boosting, "LAW_ROWS", 50)
     plan = Boosting(components=2, judge=SMALL, judge_steps=3)
     run = eq.train(boosted(procedure=plan), "ring8-U", steps=2, out=tmp_path / "law", settings=QUIET)
     assert np.load(tmp_path / "law" / "weights" / "component-02.npz")["x"].shape == (50,)
@@ -342,7 +358,7 @@ def test_reweighted_rows_follow_the_weights_and_held_out_ones_are_the_datas() ->
     rows = data.batch(data.size or 0, 0, 0)
     weights = torch.zeros(len(rows["x"]), dtype=torch.float64)
     weights[:4] = torch.tensor([0.1, 0.2, 0.3, 0.4])
-    store = Reweighted(rows, weights, data)
+    store = ReweightedStore(rows, weights, data)
     dealt = store.batch(20_000, 1, 2)
     shares = torch.stack([(dealt["x"] == rows["x"][i]).all(1).double().mean() for i in range(4)])
     assert torch.allclose(shares, weights[:4], atol=0.012)
@@ -351,15 +367,15 @@ def test_reweighted_rows_follow_the_weights_and_held_out_ones_are_the_datas() ->
     assert not torch.equal(dealt["x"], store.batch(20_000, 1, 3)["x"])
     assert torch.equal(store.take(4, 0, True)["x"], data.take(4, 0, held_out=True)["x"])
     assert set(store.take(50, 0, False)["x"][:, 0].tolist()) <= set(rows["x"][:4, 0].tolist())
-    assert store.fingerprint() == Reweighted(rows, weights.clone(), data).fingerprint()
-    assert store.fingerprint() != Reweighted(rows, weights.roll(1), data).fingerprint()
+    assert store.fingerprint() == ReweightedStore(rows, weights.clone(), data).fingerprint()
+    assert store.fingerprint() != ReweightedStore(rows, weights.roll(1), data).fingerprint()
     assert torch.equal(store.to(torch.device("cpu")).batch(9, 3, 4)["x"], store.batch(9, 3, 4)["x"])
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"generator": torch.nn.Linear(2, 2)}, "networks of its own"),
+        ({"generator": torch.nn.Linear(2, 2)}, "generator="),
         ({"data": "pairs:digits,digits-negative"}, "come in pairs"),
         ({"steps": 0}, "steps=0"),
         ({"data": POINTS[:5]}, "more than the"),
@@ -373,7 +389,7 @@ def test_a_mistake_leaves_nothing_behind(tmp_path: Path, given: dict[str, Any], 
 
 
 def test_what_a_procedure_was_made_for_is_kept(done: Path) -> None:
-    with pytest.raises(ConfigError, match="several components"):
+    with pytest.raises(ConfigError, match="several stages"):
         eq.resume(done, POINTS, steps=20)
     with pytest.raises(RunError, match="without a generator of yours"):
         eq.open_run(done, generator=torch.nn.Linear(2, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,12 +29,23 @@ def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
     print_table(rows, right=("value", "perfect sampler"))
 
 
-def print_diagnosis(run: Path) -> None:
-    """Print in brief what ``diagnosis.json`` of a run says: the state, and each active finding with what to do."""
-    told = kept_diagnosis(run)
-    for line in brief(told):
-        say(line)
-    if told.get("findings"):
+def print_diagnosis(run: Path, stages: Mapping[str, Path]) -> None:
+    """Print in brief what ``diagnosis.json`` says: the state, and each active finding with what to do.
+
+    Args:
+        run: the run's folder.
+        stages: the folders of its stages, each of which has a diagnosis of its own; empty for a run without stages.
+    """
+    found = False
+    for name, folder in (stages or {"": run}).items():
+        told = kept_diagnosis(folder)
+        lines = brief(told)
+        if name and lines:
+            say(f"Stage {name}")
+        for line in lines:
+            say(line)
+        found = found or bool(told.get("findings"))
+    if found:
         say(f"More:    equilibria diagnose {quoted(run)}")
 
 

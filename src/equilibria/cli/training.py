@@ -186,6 +186,11 @@ def _after_seeds(done: Any, as_json: bool) -> None:
         print_table(rows, right=("mean", "standard error", "seeds", "perfect sampler"))
 
 
+def _active(told: dict[str, Any]) -> list[str]:
+    """The conditions that a kept diagnosis says are there now."""
+    return [finding["condition"] for finding in told.get("findings", []) if finding["status"] == "active"]
+
+
 def _after(run: Any, as_json: bool) -> None:
     if as_json:
         done = {
@@ -195,8 +200,10 @@ def _after(run: Any, as_json: bool) -> None:
             "seconds": round(run.seconds, 3),
         }
         said = kept_diagnosis(run.path)
-        found = [f["condition"] for f in said.get("findings", []) if f["status"] == "active"]
-        done |= {"state": said.get("state"), "findings": found}
+        done |= {"state": said.get("state"), "findings": _active(said)}
+        if run.stages:
+            told = {name: kept_diagnosis(folder) for name, folder in run.stages.items()}
+            done["stages"] = {n: {"state": one.get("state"), "findings": _active(one)} for n, one in told.items()}
         print(json.dumps({**done, "report": str(run.path / "report.html")}))
         return
     if not run.finished:
@@ -208,6 +215,6 @@ def _after(run: Any, as_json: bool) -> None:
     evaluation = run.path / "evaluation.json"
     if evaluation.exists():
         print_metrics(json.loads(evaluation.read_text(encoding="utf-8")))
-    print_diagnosis(run.path)
+    print_diagnosis(run.path, run.stages)
     say(f"Report:  {(run.path / 'report.html').resolve()}")
     say(f"Samples: equilibria sample {quoted(run.path)} -n 64 --out samples.png")

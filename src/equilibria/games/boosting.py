@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import hashlib
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ..base.errors import ConfigError, DataError, did_you_mean
+from ..base.errors import ConfigError, DataError, RunError, did_you_mean
 from ..base.randomness import mix, own_randomness, reseed
 from ..base.records import record
 from ..core.game import Batch, Batches, Draw, Game, clocked
+from ..data import Dataset, DataSpec
+from ..data.store import Store
 from ..networks import Auto, Networks
 from .judging import need_positive
-from .stages import Procedure, Stage
+from .stages import Finished, Procedure, Row, Step, Task, anchor
 
+LAW_ROWS = 10_000
+"""Rows that are drawn from a law once and for all: weights belong to rows, and a law has none of its own."""
 SCHEMES = ("adagan", "bagging", "independent")
 _PIECE = 1024  # rows of one forward pass
 
@@ -108,8 +114,112 @@ def rows_at(draw: Draw, index: Tensor, whole: tuple[str, ...] = ()) -> Draw:
     return replace(draw, tensors=rows)
 
 
+class Mixture(Game):
+    r"""The mixture of finished games in equal parts, :math:`Q_t = \frac1t \sum_{i \le t} G_i` (:math:`\beta_t = 1/t`).
+
+    A game without players: it is sampled and not played. Each sample is of a component drawn at random, so samples are
+    independent and in no order.
+
+    Args:
+        games: the components, on one device.
+
+    Raises:
+        RunError: from ``codes``, when there is no component.
+    """
+
+    def __init__(self, games: tuple[Game, ...] = ()) -> None:
+        super().__init__()
+        self.games = nn.ModuleList(games)
+        self.classes: int = getattr(games[0], "classes", 0) if games else 0
+        self.whole = games[0].whole if games else ()
+        self.anchor = anchor()
+
+    def codes(self, n: int, labels: Tensor | None = None) -> Batch:
+        if not len(self.games):
+            raise RunError("no component is finished yet", "continue the run, then sample")
+        chosen = torch.randint(len(self.games), (n,))
+        rows: Batch = {}
+        for i, game in enumerate(self._components()):
+            own = chosen == i
+            for name, tensor in game.codes(n, labels).items():
+                if name not in rows:
+                    rows[name] = tensor
+                elif name not in self.whole:
+                    rows[name][own] = tensor[own]
+        return {**rows, "component": chosen}
+
+    def sample(self, draw: Draw) -> Tensor:
+        parts, places = [], []
+        for i, game in enumerate(self._components()):
+            own = (draw["component"] == i).nonzero().squeeze(1)
+            if len(own):
+                parts.append(game.sample(rows_at(draw, own, self.whole)))
+                places.append(own)
+        made = torch.cat(parts)
+        return torch.empty_like(made).index_copy_(0, torch.cat(places), made)
+
+    def _components(self) -> tuple[Game, ...]:
+        return tuple(game for game in self.games if isinstance(game, Game))
+
+
+class ReweightedStore(Store):
+    """Rows dealt with replacement by weight, a function of (seed, turn); held-out rows are those of the data.
+
+    Args:
+        rows: named tensors of ``n`` rows, as the data deals them.
+        weights: ``(n,)`` non-negative.
+        data: what the rows are from.
+    """
+
+    size: int
+
+    def __init__(self, rows: Batch, weights: Tensor, data: Dataset) -> None:
+        self.columns, self.weights, self.data = rows, weights.double().cpu(), data
+        self.size, self.held_size = len(weights), data.held_out_size
+        self._deals: dict[int, Batches] = {}
+
+    def batch(self, n: int, seed: int, turn: int) -> Batch:
+        if n not in self._deals:
+            self._deals[n] = weighted_batches(torch.arange(self.size), self.weights, n)
+        chosen = self._deals[n](seed, turn)["x"]
+        return {name: column[chosen.to(column.device)] for name, column in self.columns.items()}
+
+    def take(self, n: int, seed: int, held_out: bool) -> Batch:
+        return self.data.take(n, seed, held_out=True) if held_out else self.batch(n, mix(seed, 8), 0)
+
+    def fingerprint(self) -> dict[str, Any]:
+        digest = hashlib.sha256(self.weights.numpy().data).hexdigest()
+        return {"kind": "reweighted", "of": self.data.fingerprint(), "sha256": digest}
+
+    def to(self, device: torch.device) -> ReweightedStore:
+        columns = {name: column.to(device) for name, column in self.columns.items()}
+        return ReweightedStore(columns, self.weights, self.data.to(device))
+
+
+@dataclass(frozen=True)
+class Reweighted:
+    """The view of data whose rows are dealt by weight.
+
+    Attributes:
+        weights: ``(n,)``, one of each row of :func:`weighed_rows`.
+        seed: of those rows.
+    """
+
+    weights: Tensor
+    seed: int
+
+    def __call__(self, data: Dataset) -> Dataset:
+        store = ReweightedStore(weighed_rows(data, self.seed), self.weights, data)
+        return Dataset(data.name, store, data.spec, options=data.options, class_names=data.class_names)
+
+
+def weighed_rows(data: Dataset, seed: int) -> Batch:
+    """The rows that weights belong to: all training rows, in the order of one epoch; of a law 10,000 draws."""
+    return data.batch(data.size or LAW_ROWS, seed, 0)
+
+
 @record
-class Boosting:
+class Boosting(Procedure):
     r"""AdaGAN (Tolstikhin et al. 2017, Algorithm 1) over any game: component t sees reweighted data.
 
     .. math:: Q_t = (1 - \beta_t) Q_{t-1} + \beta_t G_t, \qquad \beta_t = 1/t
@@ -132,8 +242,8 @@ class Boosting:
         ConfigError: an unknown scheme, or a count that is not positive.
 
     Examples:
-        >>> Boosting(components=3).procedure(make=None, rows=torch.zeros(8, 2), seed=0)(()).name
-        'component-1'
+        >>> Boosting(components=3).scheme
+        'adagan'
     """
 
     components: int = 10
@@ -149,18 +259,31 @@ class Boosting:
             raise ConfigError(f"scheme '{self.scheme}'", did_you_mean(self.scheme, SCHEMES))
         need_positive(components=self.components, rounds=self.rounds, batch=self.batch, judge_steps=self.judge_steps)
 
-    def procedure(self, make: Callable[[int], Game], rows: Tensor, seed: int) -> Procedure:
-        """The stages on data ``rows`` ``(n, …)``; ``make`` builds a component from its seed."""
+    def plan(self, row: Row, data: DataSpec) -> dict[str, int]:
+        return {_name(t): row.steps for t in range(1, self.components + 1)}
 
-        def stages(done: tuple[Game, ...]) -> Stage | None:
-            t = len(done) + 1
-            if t > self.components:
-                return None
-            own = mix(seed, t)
-            batches = weighted_batches(rows, self.weights(done, rows, seed), self.batch)
-            return Stage(f"component-{t}", lambda: make(own), batches, self.rounds)
+    def settled(self, row: Row, data: Dataset) -> Boosting:
+        if data.spec.paired:
+            raise ConfigError(f"AdaGAN weighs rows, and those of '{data.name}' come in pairs", "name one domain")
+        self.judge.discriminator(data.spec.shape)
+        return replace(self, rounds=row.steps, batch=row.batch)
 
-        return stages
+    def stages(self, done: tuple[Finished, ...], task: Task) -> Step | None:
+        t = len(done) + 1
+        if t > self.components:
+            return None
+        games = tuple(stage.game for stage in done)
+
+        def find() -> Tensor:
+            return self.weights(games, weighed_rows(task.data, task.seed)["x"], task.seed).cpu()
+
+        size = task.data.size or LAW_ROWS
+        weights = task.keep(f"weights/{_name(t)}", find, partial(_is_law, n=size))
+        view = Reweighted(weights, task.seed)
+        return Step(_name(t), task.row, view, numbers={"weights/effective_share": _effective(weights)})
+
+    def joined(self, done: tuple[Finished, ...], data: DataSpec) -> Game:
+        return Mixture(tuple(stage.game for stage in done))
 
     def weights(self, done: tuple[Game, ...], rows: Tensor, seed: int) -> Tensor:
         """The data rows' weights for the component after ``done``, ``(n,)``, with sum 1."""
@@ -188,3 +311,18 @@ class Boosting:
         with torch.no_grad():
             judge.eval()
             return torch.cat([judge(part) for part in rows.split(4096)]).double().neg().clamp(max=80.0).exp()  # type: ignore[no-untyped-call]
+
+
+def _name(t: int) -> str:
+    return f"component-{t:02d}"
+
+
+def _is_law(weights: Tensor, n: int) -> bool:
+    """Whether these are non-negative weights of ``n`` rows with sum 1."""
+    sound = weights.shape == (n,) and weights.dtype == torch.float64 and abs(float(weights.sum()) - 1) < 1e-6
+    return sound and bool((weights >= 0).all())
+
+
+def _effective(weights: Tensor) -> float:
+    r"""The share of the rows that count, :math:`1 / (n \sum_i w_i^2)`: 1 for equal weights."""
+    return float(1 / (len(weights) * weights.square().sum()))

@@ -1,61 +1,166 @@
-"""Procedures over games: boosting, pyramids and progressive growing train one game after another.
+"""Procedures: several games trained one after another, and one game that is sampled in the end.
 
-A procedure is a pure function from the finished games to the next stage. It holds no state, so what was interrupted is
-continued by loading the finished games and asking again; inside a stage a run resumes as any run does.
+Boosting, pyramids, growing and fine-tuning in steps are procedures. A procedure is a frozen record in a recipe. It has
+no state: what comes next is a pure function of the finished stages, so a run that was interrupted continues by opening
+the finished stages and asking again. Inside a stage a run resumes like any run (:mod:`equilibria.runs.procedures`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
-from ..base.errors import RunError
-from ..core.game import Batches, Game
+import torch
+from torch import Tensor, nn
+
+from ..core.game import Batch, Game
 from ..core.play import Play
+from ..core.updates import Alternating
+from ..data import Dataset, DataSpec
+
+__all__ = ["Finished", "Procedure", "Row", "Step", "Task", "View", "anchor", "as_sampled", "joined_play"]
+
+Check = Callable[[Tensor], bool]
+Keep = Callable[[str, Callable[[], Tensor], Check], Tensor]
+
+
+class Row(Protocol):
+    """What a procedure needs to know of a recipe. Stages change it with :func:`dataclasses.replace`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def batch(self) -> int:
+        """Real rows of a turn."""
+
+    @property
+    def steps(self) -> int:
+        """Rounds."""
+
+
+class View(Protocol):
+    """Derives the rows of a stage from the data of the whole run; the derived rows stay aligned with the data's."""
+
+    def __call__(self, data: Dataset) -> Dataset: ...
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One game of a procedure, an ordinary run.
+class Step:
+    """The next stage: an ordinary run in ``stages/NAME/`` of the whole run's folder.
 
     Attributes:
-        name: distinct within the procedure; names the stage's folder.
-        make: builds the game at its start, the same one each time.
-        batches: real rows as a function of (seed, turn).
-        rounds: how long it is played.
+        name: distinct within the procedure.
+        recipe: what is trained, a recipe without a procedure; its ``steps`` are the rounds of the stage.
+        view: derives the rows of the stage; None for the data as they are.
+        start: a finished stage whose parameters, buffers and averages are taken over where names and shapes fit.
+        numbers: logged when the stage is finished.
     """
 
     name: str
-    make: Callable[[], Game]
-    batches: Batches
-    rounds: int
+    recipe: Any
+    view: View | None = None
+    start: str | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-Procedure = Callable[[tuple[Game, ...]], Stage | None]
-"""The next stage after the finished games, or ``None`` at the end. Pure: the same games give the same stage."""
+@dataclass(frozen=True)
+class Finished:
+    """A stage that is finished.
+
+    Attributes:
+        name: of the stage.
+        game: its game in evaluation mode, with its averages in place of its parameters.
+    """
+
+    name: str
+    game: Game
 
 
-def play_stages(procedure: Procedure, opened: Callable[[Stage], Play], done: tuple[Game, ...] = ()) -> tuple[Game, ...]:
-    """Play a procedure to its end from the games that are done.
+def _found(name: str, find: Callable[[], Tensor], sound: Check) -> Tensor:
+    return find()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a procedure is carried out on.
+
+    Attributes:
+        row: the recipe without its procedure.
+        data: the data of the whole run.
+        seed: of the whole run.
+        keep: ``keep(name, find, sound)`` returns the array of that name, found once and then kept with the run: another
+            machine rounds otherwise, and a stage has to continue on the same rows. What is kept and not ``sound`` is
+            found again.
+    """
+
+    row: Any
+    data: Dataset
+    seed: int
+    keep: Keep = _found
+
+
+class Procedure(ABC):
+    """Abstract record: which games are trained, in which order, on which rows, and what they make together."""
+
+    @abstractmethod
+    def plan(self, row: Row, data: DataSpec) -> dict[str, int]:
+        """The stages by name, in their order, with the rounds of each; known without the data itself.
+
+        Raises:
+            EquilibriaError: the procedure does not fit data of this kind.
+        """
+
+    @abstractmethod
+    def stages(self, done: tuple[Finished, ...], task: Task) -> Step | None:
+        """The next stage after the finished ones, None at the end. Pure: the same stages give the same step."""
+
+    @abstractmethod
+    def joined(self, done: tuple[Finished, ...], data: DataSpec) -> Game:
+        """The game that the finished stages make together: it is sampled and judged, and has no player.
+
+        Some stages may be missing: a run shows what it makes so far.
+        """
+
+    def settled(self, row: Row, data: Dataset) -> Procedure:
+        """The procedure with everything written out that follows from the recipe, as run.json keeps it.
+
+        Raises:
+            EquilibriaError: the procedure cannot be carried out on these data.
+        """
+        return self
+
+
+def as_sampled(play: Play) -> Game:
+    """The game of a play with its averages in place, in evaluation mode: what its samples are drawn from."""
+    with torch.no_grad():
+        parameters = dict(play.game.named_parameters())
+        for own in play.averaged.values():
+            for name, tensor in own.items():
+                parameters[name].copy_(tensor)
+    return play.game.eval()
+
+
+def joined_play(game: Game, seed: int, rounds: int) -> Play:
+    """A play of a game without players, which is sampled and not trained.
+
+    The time is 1: the stages are at their ends, whatever is still to come.
 
     Args:
-        procedure: says what comes next.
-        opened: a play of the stage's game, new and prepared, or loaded from wherever it was interrupted.
-        done: the stages' games that are finished.
-
-    Returns:
-        All games, in the order of the stages, in evaluation mode.
-
-    Raises:
-        RunError: a play that is already beyond its stage's end.
+        game: from :meth:`Procedure.joined`, on its device; it has a parameter, if an empty one (:func:`anchor`).
+        seed: of the run.
+        rounds: played so far, over all stages.
     """
-    while (stage := procedure(done)) is not None:
-        play = opened(stage)
-        if play.round > stage.rounds:
-            raise RunError(
-                f"stage '{stage.name}' is at round {play.round} of {stage.rounds}",
-                "continue with the procedure it was begun with",
-            )
-        play.advance(stage.rounds - play.round)
-        done = (*done, play.game.eval())
-    return done
+    play = Play(game.eval(), Alternating(), {}, _no_rows, seed, horizon=max(1, rounds))
+    play.round = rounds
+    return play
+
+
+def anchor() -> nn.Parameter:
+    """An empty parameter: a play asks a parameter which device the game is on, and a game of no stage has none."""
+    return nn.Parameter(torch.zeros(0), requires_grad=False)
+
+
+def _no_rows(seed: int, turn: int) -> Batch:
+    return {}

@@ -14,8 +14,8 @@ from ..core.optimizers import Adam, OptimizerSpec
 from ..core.play import Average, Play, Rule
 from ..core.updates import Alternating
 from ..data import DataSpec
-from ..games.boosting import Boosting
 from ..games.spec import GameSpec
+from ..games.stages import Procedure
 from ..networks import Auto, Networks
 from ..training import Settings, engine
 
@@ -45,8 +45,8 @@ class Recipe:
         optimizers: exceptions, one per player.
         averages: players whose parameters are averaged; samples are taken from the averages.
         batch: real examples per turn.
-        steps: rounds that the row takes by default; of each component where there is a procedure.
-        procedure: trains the game several times, on data reweighted by what the finished ones miss; None for once.
+        steps: rounds that the row takes by default; of each stage where there is a procedure.
+        procedure: trains several games one after another, in stages; None for the game alone.
 
     Examples:
         >>> from equilibria.recipes import recipe
@@ -67,7 +67,7 @@ class Recipe:
     averages: tuple[Average, ...] = (Average(),)
     batch: int = 64
     steps: int = 20_000
-    procedure: Boosting | None = None
+    procedure: Procedure | None = None
 
     def optimizer_of(self, player: str) -> OptimizerSpec:
         """The optimiser of a player."""

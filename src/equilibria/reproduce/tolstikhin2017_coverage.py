@@ -16,16 +16,15 @@ from matplotlib.figure import Figure
 from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
-from ..base.randomness import reseed
+from ..base.randomness import mix, reseed
 from ..core.game import Game
 from ..core.optimizers import Adam
 from ..core.play import Play
 from ..core.updates import Alternating
 from ..data import DataSpec, GaussianMixture
 from ..figures.panels import PALETTE, label, legend, panels
-from ..games.boosting import Boosting, mixture_sample
+from ..games.boosting import Boosting, mixture_sample, weighted_batches
 from ..games.spec import Latent
-from ..games.stages import Stage, play_stages
 from ..games.two_player import TwoPlayer
 from ..networks import MLPPair
 from .claim import Claim, Outcome, at_least
@@ -98,21 +97,27 @@ def _component(seed: int) -> Game:
     return TwoPlayer(latent=Latent(size=5)).build(NETWORKS, PLANE)
 
 
+def _boosted(plan: Boosting, train: Tensor, seed: int) -> tuple[Game, ...]:
+    """The components, each trained on the rows weighed by what those before it miss."""
+    optimizer = Adam(lr=1e-3, betas=(0.5, 0.999))
+    games: tuple[Game, ...] = ()
+    for t in range(1, plan.components + 1):
+        batches = weighted_batches(train, plan.weights(games, train, seed), plan.batch)
+        game = _component(mix(seed, t))
+        specs = {p.name: optimizer for p in game.players}
+        Play(game, Alternating(), specs, batches, seed=seed, horizon=plan.rounds).advance(plan.rounds)
+        games = (*games, game.eval())
+    return games
+
+
 def _trial(seed: int, schemes: tuple[str, ...]) -> Trial:
     centres = torch.rand(COMPONENTS, 2, generator=torch.Generator().manual_seed(seed)) * 30 - 15
     law = GaussianMixture(centres, 0.5)
     train, test = (law.sample(n, torch.Generator().manual_seed(seed + k)) for n, k in ((5000, 1000), (2000, 2000)))
-    optimizer = Adam(lr=1e-3, betas=(0.5, 0.999))
-
-    def opened(stage: Stage) -> Play:
-        game = stage.make()
-        specs = {p.name: optimizer for p in game.players}
-        return Play(game, Alternating(), specs, stage.batches, seed=seed, horizon=ROUNDS)
-
     found, made, best = {}, {}, float("nan")
     for scheme in schemes:
         plan = Boosting(components=COMPONENTS, rounds=ROUNDS, batch=64, scheme=scheme, judge=JUDGE, judge_steps=500)
-        games = play_stages(plan.procedure(_component, train, seed), opened)
+        games = _boosted(plan, train, seed)
         mixtures = [mixture_sample(games[:t], 5000, seed=9) for t in range(1, COMPONENTS + 1)]
         found[scheme], made[scheme] = [coverage(mixture, test) for mixture in mixtures], mixtures[-1]
         if scheme == "independent":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,33 +61,59 @@ def train(
         >>> run.sample(3).shape
         torch.Size([3, 2])
     """
+    return _trained(recipe, data, modules, Order(steps, seed, out, settings or Settings()))
+
+
+@dataclass(frozen=True)
+class Order:
+    """How :func:`train` was called.
+
+    Attributes:
+        steps: rounds; None for the recipe's.
+        seed: of the run.
+        out: the folder; None for one under ``runs/``.
+        settings: of the run.
+        report: whether a report is written at the end.
+    """
+
+    steps: int | None
+    seed: int
+    out: str | Path | None
+    settings: Settings
+    report: bool = True
+
+
+def _trained(
+    recipe: str | Recipe | GameSpec | Game | None, data: Any, modules: dict[str, nn.Module], order: Order
+) -> Run:
     if data is None:
         raise ConfigError("no data was given", "pass data=, for example data='digits'")
-    if out is not None:
-        run_folder.refuse_existing(Path(out))
-    chosen = settings or Settings()
+    if order.out is not None:
+        run_folder.refuse_existing(Path(order.out))
+    chosen, seed = order.settings, order.seed
     progress.trackers_named(chosen.trackers)
     device = chosen.where()
     dataset = (data if isinstance(data, Dataset) else load(data)).to(device)
     row, game = _as_recipe(recipe, dataset)
     if game is not None and modules:
         raise ConfigError(f"{min(modules)}= beside a game made in Python", "build the game with it")
-    rounds = row.steps if steps is None else steps
+    rounds = row.steps if order.steps is None else order.steps
     if rounds < 1:
         raise ConfigError(f"steps={rounds}", "use at least 1")
-    batches, game = dataset.batches(row.batch), game or row.build(dataset.spec, seed, modules)
-    game, chosen = engine.settled(game, device, chosen, partial(batches, seed, 0))
-    play = row.play(game, batches, seed=seed, horizon=rounds, settings=chosen)
-    play.prepare()
-    if row.procedure is not None:  # the lone game was a trial: it fits the data, and so will the components
-        row, plan = procedures.settled(row, row.procedure, rounds, dataset, modules)
-        play, rounds = procedures.mixture((), plan, seed, device), rounds * plan.components
+    if row.procedure is not None:
+        row, rounds = procedures.settled(row, rounds, dataset, seed, modules)
+        play = procedures.joined(row, dataset.spec, (), seed, 0, device)
+    else:
+        batches, game = dataset.batches(row.batch), game or row.build(dataset.spec, seed, modules)
+        game, chosen = engine.settled(game, device, chosen, partial(batches, seed, 0))
+        play = row.play(game, batches, seed=seed, horizon=rounds, settings=chosen)
+        play.prepare()
     own = sorted(modules) or (["game"] if isinstance(row.game, OwnGame) else [])
     info = run_folder.described(row, dataset, chosen, own) | {"seed": seed, "steps": rounds, "horizon": rounds}
-    path = Path(out or run_folder.default_folder(dataset.name, row.name, seed))
+    path = Path(order.out or run_folder.default_folder(dataset.name, row.name, seed))
     path = data_parallel.begin(play, path, info, row, chosen)
     with data_parallel.held(path, info):
-        return _carry_out(Run(path, info, row, play, dataset), chosen, None)
+        return _carry_out(Run(path, info, row, play, dataset), chosen, None, order.report)
 
 
 @distributed.joined()
@@ -106,23 +132,28 @@ def resume(
     Raises:
         RunError: no run, another process trains in it, or data or networks are not those of the run.
     """
-    folder = Path(path)
+    return _resumed(Path(path), data, modules, steps, device)
+
+
+def _resumed(
+    folder: Path, data: Any, modules: dict[str, Any], steps: int | None, device: str | None, report: bool = True
+) -> Run:
     with data_parallel.held(folder):
         run, settings = opened(folder, data, modules, device)
         saved = restored(run)
         if steps is not None and run.recipe.procedure is not None:
-            raise ConfigError(f"steps={steps} for a run of several components", "their rounds are fixed: leave it out")
+            raise ConfigError(f"steps={steps} for a run of several stages", "their rounds are fixed: leave it out")
         if steps is not None:
             if steps < run.play.round:
                 raise ConfigError(f"steps={steps}, and {folder} is at round {run.play.round}", "ask for more rounds")
             run.info["steps"] = steps
-        if saved is None:
+        if saved is None and run.recipe.procedure is None:
             if checkpoint.listed(folder / "checkpoints"):
                 warnings.warn(f"no checkpoint of {folder} is whole: it starts again from round 0", stacklevel=2)
             run.play.prepare()
         data_parallel.begin(run.play, folder, run.info, run.recipe, settings)
         data_parallel.rewind(folder, run.info, run.play.round)
-        return _carry_out(run, settings, saved)
+        return _carry_out(run, settings, saved, report)
 
 
 def _as_recipe(given: str | Recipe | GameSpec | Game | None, data: Dataset) -> tuple[Recipe, Game | None]:
@@ -158,24 +189,35 @@ def _played_with(run: Run, row: Recipe, settings: Settings) -> Play:
     return row.play(game, run.data.batches(row.batch), seed=seed, horizon=horizon, settings=settings)
 
 
-def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None) -> Run:
+def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None, report: bool = True) -> Run:
     """Train to the last round; leave an evaluation and a report."""
     if not distributed.here().leads:
         return data_parallel.followed(run)
-    plan = run.recipe.procedure
-    if plan is None and settings.auto_remedy:
+    if run.recipe.procedure is not None:
+        _carry_out_stages(run, settings)
+    elif settings.auto_remedy:
         auto_remedy.attend(run, settings, resumed, lambda row: _played_with(run, row, settings))
-    elif plan is None:
-        Session(run, settings, resumed).play()
     else:
-        site = procedures.Site(run.path, plan, run.data, int(run.info["seed"]), run.play.device)
-        row, here = replace(run.recipe, procedure=None), replace(settings, device=str(run.play.device), evaluate=False)
-        how = procedures.Runs(partial(train, row, settings=here), resume, open_run)
-        run.play, run.seconds = procedures.grow(site, how)
+        Session(run, settings, resumed).play()
     if run.finished and settings.evaluate:
         try:
             run.evaluate(classify=False)
         except EquilibriaError as error:  # a game of one's own may sample what no metric of the data judges
             warnings.warn(f"the run is complete, and it was not evaluated: {error.what}", stacklevel=2)
-    run.report()
+    if report:
+        run.report()
     return run
+
+
+def _carry_out_stages(run: Run, settings: Settings) -> None:
+    """Train the stages of a procedure, each a run of its own that is judged and reported on with the whole."""
+    here = replace(settings, device=str(run.play.device), evaluate=False)
+
+    def train_stage(row: Recipe, data: Dataset, *, seed: int, out: Path, start: Path | None) -> Run:
+        return _trained(row, data, {}, Order(None, seed, out, here, report=False))
+
+    def resume_stage(folder: Path, data: Dataset, *, device: str) -> Run:
+        return _resumed(folder, data, {}, None, device, report=False)
+
+    site = procedures.Site(run.path, run.recipe, run.data, int(run.info["seed"]), run.play.device)
+    run.play, run.seconds = procedures.carry_out(site, procedures.Runs(train_stage, resume_stage, open_run))

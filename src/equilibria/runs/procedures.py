@@ -1,25 +1,25 @@
-"""Boosting as a run: components trained one after another, each a run of its own in the folder of the whole.
+"""A procedure as a run: its stages are runs of their own in the folder of the whole.
 
 ```
-RUN/run.json                 as of any run; steps counts the rounds of all components
-RUN/weights/component-01.npz the weights of the data rows for that component (key x)
-RUN/stages/component-01/     an ordinary run, of the recipe without its procedure, on the reweighted rows
-RUN/metrics.jsonl, samples/  one look per finished component, at the mixture of those finished
+RUN/run.json             as of any run; steps counts the rounds of all stages
+RUN/stages/NAME/         an ordinary run, of the stage's recipe on the stage's rows
+RUN/metrics.jsonl, samples/   one row and one sample per finished stage, of what the finished stages make together
+RUN/weights/, …          arrays that the procedure has found and keeps (:attr:`Task.keep`)
 ```
 
-What is live is a :class:`Mixture`, a game that nobody moves. So a run of a procedure is sampled, judged and reported
-on as any run is. Everything follows from the folder: a killed run continues where its last stage stopped.
+What is sampled is the procedure's joined game, a game that nobody moves. So a run of a procedure is sampled, judged and
+reported on as any run is. Everything follows from the folder: a killed run continues where its last stage stopped.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,21 +29,16 @@ from torch import Tensor, nn
 
 from ..base.errors import ConfigError, RunError
 from ..base.randomness import mix
-from ..core.game import Batch, Batches, Draw, Game
 from ..core.play import Play
-from ..core.updates import Alternating
-from ..data import Dataset
-from ..data.store import Store
-from ..games.boosting import Boosting, rows_at, weighted_batches
+from ..data import Dataset, DataSpec
+from ..doctor import Diagnosis, Finding, State
+from ..games.stages import Check, Finished, Procedure, Step, Task, as_sampled, joined_play
 from ..recipes import Recipe
 from ..training import disk, hooks, pictures
 
-LAW_ROWS = 10_000
-"""Rows that are drawn from a law once and for all: weights belong to rows, and a law has none of its own."""
-
 
 class Trained(Protocol):
-    """What a procedure needs to know of a component's run."""
+    """What a procedure needs to know of a stage's run."""
 
     @property
     def play(self) -> Play: ...
@@ -52,261 +47,274 @@ class Trained(Protocol):
     def seconds(self) -> float: ...
 
 
-class Mixture(Game):
-    r"""The mixture of finished games in equal parts, :math:`Q_t = \frac1t \sum_{i \le t} G_i` (:math:`\beta_t = 1/t`).
-
-    A game without players: it is sampled and not played. Each sample is of a component drawn at random, so samples are
-    independent and in no order.
-
-    Args:
-        games: the components, on one device.
-
-    Raises:
-        RunError: from ``codes``, when there is no component.
-    """
-
-    def __init__(self, games: tuple[Game, ...] = ()) -> None:
-        super().__init__()
-        self.games = nn.ModuleList(games)
-        self.classes: int = getattr(games[0], "classes", 0) if games else 0
-        self.whole = games[0].whole if games else ()
-        # A play asks a parameter where the game is; a mixture of nothing is somewhere as well.
-        self.anchor = nn.Parameter(torch.zeros(0), requires_grad=False)
-
-    def codes(self, n: int, labels: Tensor | None = None) -> Batch:
-        if not len(self.games):
-            raise RunError("no component is finished yet", "continue the run, then sample")
-        chosen = torch.randint(len(self.games), (n,))
-        rows: Batch = {}
-        for i, game in enumerate(self._components()):
-            own = chosen == i
-            for name, tensor in game.codes(n, labels).items():
-                if name not in rows:
-                    rows[name] = tensor
-                elif name not in self.whole:
-                    rows[name][own] = tensor[own]
-        return {**rows, "component": chosen}
-
-    def sample(self, draw: Draw) -> Tensor:
-        parts, places = [], []
-        for i, game in enumerate(self._components()):
-            own = (draw["component"] == i).nonzero().squeeze(1)
-            if len(own):
-                parts.append(game.sample(rows_at(draw, own, self.whole)))
-                places.append(own)
-        made = torch.cat(parts)
-        return torch.empty_like(made).index_copy_(0, torch.cat(places), made)
-
-    def _components(self) -> tuple[Game, ...]:
-        return tuple(game for game in self.games if isinstance(game, Game))
-
-
-class Reweighted(Store):
-    """Rows dealt with replacement by weight, a function of (seed, turn); held-out rows are those of the data.
-
-    Args:
-        rows: named tensors of ``n`` rows, as the data deals them.
-        weights: ``(n,)`` non-negative.
-        data: what the rows are from.
-    """
-
-    size: int
-
-    def __init__(self, rows: Batch, weights: Tensor, data: Dataset) -> None:
-        self.columns, self.weights, self.data = rows, weights.double().cpu(), data
-        self.size, self.held_size = len(weights), data.held_out_size
-        self._deals: dict[int, Batches] = {}
-
-    def batch(self, n: int, seed: int, turn: int) -> Batch:
-        if n not in self._deals:
-            self._deals[n] = weighted_batches(torch.arange(self.size), self.weights, n)
-        chosen = self._deals[n](seed, turn)["x"]
-        return {name: column[chosen.to(column.device)] for name, column in self.columns.items()}
-
-    def take(self, n: int, seed: int, held_out: bool) -> Batch:
-        return self.data.take(n, seed, held_out=True) if held_out else self.batch(n, mix(seed, 8), 0)
-
-    def fingerprint(self) -> dict[str, Any]:
-        digest = hashlib.sha256(self.weights.numpy().data).hexdigest()
-        return {"kind": "reweighted", "of": self.data.fingerprint(), "sha256": digest}
-
-    def to(self, device: torch.device) -> Reweighted:
-        columns = {name: column.to(device) for name, column in self.columns.items()}
-        return Reweighted(columns, self.weights, self.data.to(device))
-
-
 @dataclass(frozen=True)
 class Runs:
-    """How a component's run is begun, continued, and opened (:mod:`equilibria.runs`, which is above this file)."""
+    """How a stage's run is begun, continued, and opened (:mod:`equilibria.runs.launch`, which imports this module)."""
 
     train: Callable[..., Trained]
     resume: Callable[..., Trained]
     open_run: Callable[..., Trained]
 
-    def component(self, folder: Path, data: Dataset, rounds: int, seed: int, device: torch.device) -> Trained:
-        """The run of a component as far as it comes: at its end, or where it was stopped."""
+    def stage(self, site: Site, step: Step, t: int, data: Dataset) -> Trained:
+        """The run of stage ``t`` as far as it comes: at its end, or where it was stopped."""
+        folder = site.folder(step.name)
         if not folder.exists():
-            return self.train(data, seed=seed, out=folder)
+            start = None if step.start is None else site.folder(step.start)
+            return self.train(step.recipe, data, seed=mix(site.seed, t), out=folder, start=start)
         with suppress(RunError):  # whatever is the matter, continuing says it
             found = self.open_run(folder, data)
-            if found.play.round >= rounds:
+            if found.play.round >= step.recipe.steps:
                 return found
-        return self.resume(folder, data, device=str(device))
+        return self.resume(folder, data, device=str(site.device))
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a procedure is carried out, and on what."""
+    """Where a procedure is carried out, and on what.
+
+    Attributes:
+        path: the folder of the whole run.
+        row: the recipe with its procedure.
+        data: of the whole run.
+        seed: of the whole run.
+        device: where everything lives.
+    """
 
     path: Path
-    plan: Boosting
+    row: Recipe
     data: Dataset
     seed: int
     device: torch.device
 
-    def weights_file(self, t: int) -> Path:
-        """The file of the weights of component ``t``, from 1."""
-        return self.path / "weights" / f"component-{t:02d}.npz"
+    @property
+    def procedure(self) -> Procedure:
+        """The procedure of the recipe."""
+        assert self.row.procedure is not None
+        return self.row.procedure
+
+    @property
+    def task(self) -> Task:
+        """What the procedure is asked about; arrays are kept in the run's folder."""
+        return Task(replace(self.row, procedure=None), self.data, self.seed, partial(_keep, self.path))
+
+    def folder(self, name: str) -> Path:
+        """The folder of a stage."""
+        return stage_folder(self.path, name)
+
+    def joined(self, done: tuple[Finished, ...], played: int) -> Play:
+        """The live state of the whole after ``played`` rounds."""
+        return joined(self.row, self.data.spec, done, self.seed, played, self.device)
 
 
-def settled(
-    row: Recipe, plan: Boosting, rounds: int, data: Dataset, modules: dict[str, nn.Module]
-) -> tuple[Recipe, Boosting]:
-    """The row and its procedure with rounds and batch written out: those of each component.
+@dataclass(frozen=True)
+class StageDiagnoses:
+    """What the doctor says of a run in stages: a diagnosis of each.
+
+    Attributes:
+        stages: by name, in their order.
+        missing: stages that could not be examined, and why.
+    """
+
+    stages: dict[str, Diagnosis]
+    missing: dict[str, str]
+
+    @property
+    def state(self) -> State | None:
+        """The worst state of a stage; None where no stage could be examined."""
+        order = (State.SICK, State.ON_THE_WAY, State.ARRIVED)
+        states = [one.state for one in self.stages.values()]
+        return min(states, key=order.index, default=None)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings of all stages, in their order."""
+        return tuple(finding for one in self.stages.values() for finding in one.findings)
+
+    @property
+    def active(self) -> tuple[Finding, ...]:
+        """The findings that ask for something now."""
+        return tuple(finding for one in self.stages.values() for finding in one.active)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        stages = {name: one.to_dict() for name, one in self.stages.items()}
+        return {"state": self.state.value if self.state else None, "stages": stages, "not_assessed": self.missing}
+
+    def __str__(self) -> str:
+        parts = [f"stage {name}\n\n{one}" for name, one in self.stages.items()]
+        parts += [f"stage {name}\n\nnot assessed: {why}" for name, why in self.missing.items()]
+        return "\n\n\n".join(parts)
+
+
+def diagnosed(site: Site, open_run: Callable[..., Any]) -> StageDiagnoses:
+    """A diagnosis of each stage that has begun.
 
     Raises:
-        ConfigError: modules of the user's, data in pairs, or a judge that cannot be built for the data.
+        RunError: no stage can be examined.
     """
+    found: dict[str, Diagnosis] = {}
+    missing: dict[str, str] = {}
+    for name, run in begun(site, open_run):
+        try:
+            found[name] = run.diagnose()
+        except RunError as error:
+            missing[name] = error.what
+    if not found:
+        why = next(iter(missing.values()), "no stage has a checkpoint yet")
+        raise RunError(
+            f"no doctor can look at {site.path}: {why}", f"continue it: equilibria train --resume {site.path}"
+        )
+    return StageDiagnoses(found, missing)
+
+
+def stage_folder(path: Path, name: str) -> Path:
+    """The folder of a stage of a run."""
+    return path / "stages" / name
+
+
+def stages_of(path: Path, row: Recipe, spec: DataSpec) -> dict[str, Path]:
+    """The folders of the stages that have begun, by name, in their order; empty for a run without a procedure."""
+    names = row.procedure.plan(row, spec) if row.procedure is not None else {}
+    found = {name: stage_folder(path, name) for name in names}
+    return {name: folder for name, folder in found.items() if (folder / "run.json").is_file()}
+
+
+def settled(row: Recipe, rounds: int, data: Dataset, seed: int, modules: dict[str, nn.Module]) -> tuple[Recipe, int]:
+    """The row with the rounds of a stage and all that follows written out, and the rounds of all stages.
+
+    The first stage's game is built and prepared as a trial, so that what does not fit is refused before anything is
+    written.
+
+    Raises:
+        EquilibriaError: modules of the user's, or data that the procedure cannot be carried out on.
+    """
+    assert row.procedure is not None
     if modules:
         raise ConfigError(
-            f"{min(modules)}= beside {row.name}, each of whose components has networks of its own",
-            "set them by networks=, which is an architecture and no module",
+            f"{min(modules)}= for {row.name}, which trains several games with networks of their own",
+            f"leave {min(modules)}= out; networks= of the recipe sets the architecture",
         )
-    if data.spec.paired:
-        raise ConfigError(f"{row.name} weighs rows, and those of '{data.name}' come in pairs", "name one domain")
-    plan.judge.discriminator(data.spec.shape)
-    plan = replace(plan, rounds=rounds, batch=row.batch)
-    return replace(row, steps=rounds, procedure=plan), plan
+    row = replace(row, steps=rounds)
+    assert row.procedure is not None
+    row = replace(row, procedure=row.procedure.settled(row, data))
+    assert row.procedure is not None
+    total = sum(row.procedure.plan(row, data.spec).values())
+    step = row.procedure.stages((), Task(replace(row, procedure=None), data, seed))
+    if step is None:
+        raise ConfigError(f"the procedure of {row.name} has no stage for '{data.name}'", "use other data")
+    own = data if step.view is None else step.view(data)
+    step.recipe.play(step.recipe.build(own.spec, seed), own.batches(step.recipe.batch), seed=seed).prepare()
+    return row, total
 
 
-def stage_of(path: Path, t: int) -> Path:
-    """The folder of component ``t`` of a run, from 1."""
-    return path / "stages" / f"component-{t:02d}"
+def joined(
+    row: Recipe, spec: DataSpec, done: tuple[Finished, ...], seed: int, played: int, device: torch.device
+) -> Play:
+    """The live state of a procedure whose stages ``done`` are finished."""
+    assert row.procedure is not None
+    return joined_play(row.procedure.joined(done, spec).to(device), seed, played)
 
 
-def as_sampled(play: Play) -> Game:
-    """The game of a play with its averages in place, in evaluation mode: what its samples are from."""
-    with torch.no_grad():
-        parameters = dict(play.game.named_parameters())
-        for own in play.averaged.values():
-            for name, tensor in own.items():
-                parameters[name].copy_(tensor)
-    return play.game.eval()
-
-
-def mixture(games: tuple[Game, ...], plan: Boosting, seed: int, device: torch.device) -> Play:
-    """The live state of a procedure whose components ``games`` are finished."""
-    played = len(games) * plan.rounds
-    # Its components have come to their ends, whatever is still to be added: the time is 1.
-    play = Play(Mixture(games).to(device).eval(), Alternating(), {}, _no_rows, seed, horizon=max(1, played))
-    play.round = played
-    return play
-
-
-def _no_rows(seed: int, turn: int) -> Batch:
-    return {}
-
-
-def reopened(path: Path, plan: Boosting, seed: int, device: torch.device, opened: Callable[..., Trained]) -> Play:
-    """The mixture of the components of a run that are finished, in order, up to the first that is not."""
-    games: tuple[Game, ...] = ()
-    for t in range(1, plan.components + 1):
-        if not stage_of(path, t).is_dir():
+def reopened(
+    path: Path, row: Recipe, spec: DataSpec, seed: int, device: torch.device, opened: Callable[..., Trained]
+) -> Play:
+    """What the finished stages of a run make together, in order, up to the first that is not finished."""
+    assert row.procedure is not None
+    done: tuple[Finished, ...] = ()
+    played = 0
+    for name, rounds in row.procedure.plan(row, spec).items():
+        found = None
+        if stage_folder(path, name).is_dir():
+            with suppress(RunError):  # one that cannot be read is not finished; continuing the run says what it lacks
+                found = opened(stage_folder(path, name))
+        if found is None or found.play.round < rounds:
             break
-        with suppress(RunError):  # one that cannot be read is not finished; continuing the run says what it lacks
-            found = opened(stage_of(path, t))
-            if found.play.round >= plan.rounds:
-                games = (*games, as_sampled(found.play))
-        if len(games) < t:
-            break
-    return mixture(games, plan, seed, device)
+        done = (*done, Finished(name, as_sampled(found.play)))
+        played += rounds
+    return joined(row, spec, done, seed, played, device)
 
 
-def grow(site: Site, runs: Runs) -> tuple[Play, float]:
-    """Train the components one after another, from wherever the folder says that the run is.
+def carry_out(site: Site, runs: Runs) -> tuple[Play, float]:
+    """Train the stages one after another, from wherever the folder says that the run is.
 
     Args:
         site: where, and on what.
-        runs: what makes and continues the components' runs.
+        runs: what makes and continues the stages' runs.
 
     Returns:
-        The mixture and the seconds of its components; a mixture of fewer if it was stopped (Ctrl-C or SIGTERM).
+        The joined game and the seconds of its stages; of fewer stages if it was stopped (Ctrl-C or SIGTERM).
     """
-    rows = site.data.batch(site.data.size or LAW_ROWS, site.seed, 0)
     log = hooks.Log(site.path / "metrics.jsonl", 1)
     shown = pictures.sample_hook(site.path, site.data, 1, log)
-    games: tuple[Game, ...] = ()
-    seconds = 0.0
-    for t in range(1, site.plan.components + 1):
+    names = [*site.procedure.plan(site.row, site.data.spec)]
+    done: tuple[Finished, ...] = ()
+    seconds, played = 0.0, 0
+    while True:
         try:
-            weights = _weights(site, games, rows["x"], t)
-        except KeyboardInterrupt:  # in the judge's training, which is done again
+            step = site.procedure.stages(done, site.task)
+        except KeyboardInterrupt:  # while the procedure finds the next step, which is done again
             break
-        data = _reweighted(site.data, rows, weights)
-        component = runs.component(stage_of(site.path, t), data, site.plan.rounds, mix(site.seed, t), site.device)
-        seconds += component.seconds
-        if component.play.round < site.plan.rounds:
-            stopped = mixture(games, site.plan, site.seed, site.device)
-            stopped.round += component.play.round
+        if step is None:
+            break
+        stage = runs.stage(site, step, len(done) + 1, viewed(site.data, step))
+        seconds += stage.seconds
+        if stage.play.round < step.recipe.steps:
+            stopped = site.joined(done, played)
+            stopped.round += stage.play.round
             return stopped, seconds
-        games = (*games, as_sampled(component.play).to(site.device))
-        if not _looked(site, t, log.path):
-            hooks.cut_rows(log.path, (t - 1) * site.plan.rounds)
-            log.write({"step": t * site.plan.rounds, "weights/effective_share": _effective(weights)})
-            shown.look(mixture(games, site.plan, site.seed, site.device), {})
+        done = (*done, Finished(step.name, as_sampled(stage.play).to(site.device)))
+        before, played = played, played + step.recipe.steps
+        follows = names[len(done)] if len(done) < len(names) else None
+        if not _looked(log.path, played, None if follows is None else site.folder(follows)):
+            hooks.cut_rows(log.path, before)
+            log.write({"step": played, **step.numbers})
+            shown.look(site.joined(done, played), {})
             log.sync()
-    return mixture(games, site.plan, site.seed, site.device), seconds
+    return site.joined(done, played), seconds
 
 
-def _looked(site: Site, t: int, log: Path) -> bool:
-    """Whether the mixture of ``t`` components was looked at to the end: then the next stage has begun."""
-    logged = any(row["step"] == t * site.plan.rounds for row in hooks.read_rows(log))
-    return logged and t < site.plan.components and site.weights_file(t + 1).exists()
+def viewed(data: Dataset, step: Step) -> Dataset:
+    """The rows of a stage."""
+    return data if step.view is None else step.view(data)
 
 
-def _reweighted(data: Dataset, rows: Batch, weights: Tensor) -> Dataset:
-    store = Reweighted(rows, weights, data)
-    return Dataset(data.name, store, data.spec, options=data.options, class_names=data.class_names)
+def begun(site: Site, open_run: Callable[..., Trained]) -> Iterator[tuple[str, Any]]:
+    """The stages that have a checkpoint, in order, each as its run opened on its own rows."""
+    done: tuple[Finished, ...] = ()
+    while (step := site.procedure.stages(done, site.task)) is not None and site.folder(step.name).is_dir():
+        try:
+            run, again = (open_run(site.folder(step.name), viewed(site.data, step)) for _ in range(2))
+        except RunError:
+            return  # it has no whole checkpoint
+        yield step.name, run
+        if run.play.round < step.recipe.steps:
+            return
+        done = (*done, Finished(step.name, as_sampled(again.play).to(site.device)))
 
 
-def _effective(weights: Tensor) -> float:
-    r"""The share of the rows that count, :math:`1 / (n \sum_i w_i^2)`: 1 for equal weights."""
-    return float(1 / (len(weights) * weights.square().sum()))
+def _looked(log: Path, played: int, follows: Path | None) -> bool:
+    """Whether the whole was looked at to the end after so many rounds: then the next stage has begun."""
+    return follows is not None and follows.exists() and any(row["step"] == played for row in hooks.read_rows(log))
 
 
-def _weights(site: Site, games: tuple[Game, ...], rows: Tensor, t: int) -> Tensor:
-    """The weights for component ``t``: those on disk, or found and put there.
-
-    They are kept because another machine's judge rounds otherwise, and the component is to continue on the same rows.
-    """
-    file = site.weights_file(t)
+def _keep(path: Path, name: str, find: Callable[[], Tensor], sound: Check) -> Tensor:
+    """The array ``path/NAME.npz``, or the one that is found and put there."""
+    file = path / f"{name}.npz"
     if file.exists():
-        kept = _kept(file, len(rows))
-        if kept is not None:
+        kept = _kept(file)
+        if kept is not None and sound(kept):
             return kept
-        warnings.warn(f"{file} is damaged; the weights are found again", stacklevel=2)
-    weights = site.plan.weights(games, rows, site.seed).cpu()
+        warnings.warn(f"{file} is damaged; it is computed again", stacklevel=2)
+    found = find()
     disk.make_folder(file.parent)
-    disk.write_atomically(file, hooks.packed(weights.numpy()))
-    return weights
+    disk.write_atomically(file, hooks.packed(found.cpu().numpy()))
+    return found
 
 
-def _kept(file: Path, n: int) -> Tensor | None:
+def _kept(file: Path) -> Tensor | None:
     try:
         # Read whole: np.load leaves the file of a damaged archive open.
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
-            weights = torch.from_numpy(stored["x"])
+            return torch.from_numpy(stored["x"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError):
         return None
-    sound = weights.shape == (n,) and weights.dtype == torch.float64 and abs(float(weights.sum()) - 1) < 1e-6
-    return weights if sound and bool((weights >= 0).all()) else None

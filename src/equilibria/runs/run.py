@@ -93,14 +93,22 @@ class Run:
             warnings.warn(f"the evaluation is not kept with the run: {error.what}", stacklevel=2)
         return judged
 
-    def diagnose(self) -> Diagnosis:
+    @property
+    def stages(self) -> dict[str, Path]:
+        """The folders of the stages that have begun, by name, in order; empty for a run without a procedure."""
+        return procedures.stages_of(self.path, self.recipe, self.spec)
+
+    def diagnose(self) -> Diagnosis | procedures.StageDiagnoses:
         """What the doctor makes of the run: of its check-ups so far, and of a look at it as it is.
+
+        Of a run of a procedure it is a diagnosis of each stage.
 
         Raises:
             RunError: the run cannot be examined, or its data is not at hand.
         """
         if self.recipe.procedure is not None:
-            raise RunError(f"{self.path} is a run of several components", "diagnose those in its folder stages/")
+            seed, device = int(self.info["seed"]), self.play.device
+            return procedures.diagnosed(procedures.Site(self.path, self.recipe, self.data, seed, device), open_run)
         saved = checkpoint.listed(self.path / "checkpoints")
         at_round = next((p for p in saved if checkpoint.round_of(p) == self.play.round), None)
         return checkups.diagnosed(self.path, self.play, self.data, at_round)
@@ -169,31 +177,37 @@ def opened(
     row = run_folder.part(path, info["recipe"], Recipe)
     settings = run_folder.part(path, info["settings"], Settings)
     spec = run_folder.part(path, info["data"]["spec"], DataSpec)
-    game = _game_again(path, info, row, spec, modules)
     where = replace(settings, device="auto" if reading else device or settings.device).where()
     given = None if reading and data is None else data_again(path, info, data).to(where)
     horizon, seed = int(info["horizon"]), int(info["seed"])
-    game = engine.placed(game, where, settings)
+    if row.procedure is not None:
+        _own_modules(path, info, modules)
+        play = procedures.reopened(path, row, spec, seed, where, open_run)
+        return Run(path, info, row, play, given), settings
+    game = engine.placed(_game_again(path, info, row, spec, modules), where, settings)
     play = row.play(
         game, lambda own, turn: run.data.batch(row.batch, own, turn), seed=seed, horizon=horizon, settings=settings
     )
-    if row.procedure is not None:
-        play = procedures.reopened(path, row.procedure, seed, where, open_run)
     run = Run(path, info, row, play, given)
     return run, settings
 
 
-def _game_again(path: Path, info: dict[str, Any], row: Recipe, spec: DataSpec, modules: dict[str, Any]) -> Game:
+def _own_modules(path: Path, info: dict[str, Any], modules: dict[str, Any]) -> None:
+    """Refuse modules of the user's that are missing, or that the run was not trained with."""
     own, again = info["own"], "pass them again, built as before"
     if missing := [name for name in own if name not in modules]:
         raise RunError(f"{path} was trained with your own {', '.join(missing)}", f"{again}: resume(…, {missing[0]}=…)")
     if unknown := [name for name in modules if name not in own]:
         raise RunError(f"{path} was trained without a {unknown[0]} of yours", "leave it out")
-    if "game" not in own:
+
+
+def _game_again(path: Path, info: dict[str, Any], row: Recipe, spec: DataSpec, modules: dict[str, Any]) -> Game:
+    _own_modules(path, info, modules)
+    if "game" not in info["own"]:
         return row.build(spec, int(info["seed"]), modules)
     game, kind = modules["game"], getattr(row.game, "kind", "Game")
     if not isinstance(game, Game) or type(game).__name__ != kind:
-        raise RunError(f"{path} plays a {kind}, not a {type(game).__name__}", again)
+        raise RunError(f"{path} plays a {kind}, not a {type(game).__name__}", "build it as before")
     return game
 
 
