@@ -1,11 +1,11 @@
-"""What recorded turns gain on a GPU: kernel by kernel against replayed, and what an ensemble gains there.
+"""The speed of CUDA graphs on a GPU: captured turns against eager turns, and the speed of an ensemble there.
 
     python -m benchmarks.gpu [--json FILE] [--pairs 5] [--seconds 1.0] [--members 64] [--device cpu]
 
-For each game, on one GPU: rounds per second replayed over rounds per second kernel by kernel, alternating in one
-process; the share of the replayed run's time that its kernels themselves take (torch's profiler); the largest relative
-difference of any tensor after 50 rounds of both; and whether a round waits for the GPU anywhere
-(``torch.cuda.set_sync_debug_mode``). On a CPU there is nothing to record: a dry run of this file.
+For each game, on one GPU: rounds per second with graphs over rounds per second in eager mode, measured alternately in
+one process; the share of the time with graphs in which kernels run (torch's profiler); the largest relative difference
+of any tensor after 50 rounds of both; and whether a round waits for the GPU anywhere
+(``torch.cuda.set_sync_debug_mode``). On a CPU there are no graphs: it is a dry run of this file.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def waited() -> None:
 
 
 def side(*plays: Play) -> Side:
-    """Plays, one after the other, whose rounds are timed until the GPU has done them."""
+    """Times the rounds of plays, one play after the other, until the GPU has finished."""
 
     def seconds(rounds: int) -> float:
         waited()
@@ -71,7 +71,7 @@ def side(*plays: Play) -> Side:
 
 
 def kernel_share(play: Play, rounds: int = 100) -> float | None:
-    """The kernels' own time over the time of the rounds; None without a GPU."""
+    """The share of the rounds' time in which kernels run; None without a GPU."""
     if not torch.cuda.is_available():
         return None
     from torch.profiler import ProfilerActivity, profile
@@ -88,7 +88,7 @@ def kernel_share(play: Play, rounds: int = 100) -> float | None:
 
 
 def waits(play: Play) -> str:
-    """What makes a round wait for the GPU; empty where nothing does."""
+    """The operation that makes a round wait for the GPU; empty if there is none."""
     if not torch.cuda.is_available():
         return "no GPU"
     waited()
@@ -103,8 +103,8 @@ def waits(play: Play) -> str:
 
 
 def difference(row: Recipe, data: Dataset, device: str, rounds: int = 50) -> float:
-    """The largest difference of any tensor, over the tensor's size, after equal rounds of both."""
-    one, other = (played(row, data, device, launch) for launch in ("kernels", "graphs"))
+    """The largest difference of any tensor's entries, relative to its largest entry, after equal rounds of both."""
+    one, other = (played(row, data, device, launch) for launch in ("eager", "graphs"))
     for play in (one, other):
         play.advance(rounds)
     pairs = zip(one.tensors().values(), other.tensors().values(), strict=True)
@@ -114,13 +114,13 @@ def difference(row: Recipe, data: Dataset, device: str, rounds: int = 50) -> flo
 def game(name: str, device: str, plan: Plan) -> dict[str, Any]:
     row, source = GAMES[name]
     data = source()
-    by_kernels, by_graphs = (played(row, data, device, launch) for launch in ("kernels", "graphs"))
-    for play in (by_kernels, by_graphs):
+    eager, by_graphs = (played(row, data, device, launch) for launch in ("eager", "graphs"))
+    for play in (eager, by_graphs):
         play.advance(10)
-    [found] = measured({"graphs": side(by_graphs)}, side(by_kernels), plan, {})
+    [found] = measured({"graphs": side(by_graphs)}, side(eager), plan, {})
     return {
         **found.told(),
-        "turns": getattr(by_graphs.launch, "told", {}),
+        "turns": getattr(by_graphs.launch, "status", {}),
         "kernel_share": kernel_share(by_graphs),
         "waits": waits(by_graphs),
         "difference": difference(row, data, device),
@@ -128,7 +128,7 @@ def game(name: str, device: str, plan: Plan) -> dict[str, Any]:
 
 
 def ensemble(name: str, device: str, members: int, plan: Plan) -> dict[str, Any]:
-    """All members together, replayed, against all one by one, kernel by kernel and replayed."""
+    """All members as one ensemble with graphs, against all one by one, in eager mode and with graphs."""
     row, source = GAMES[name]
     data = source()
 
@@ -139,14 +139,14 @@ def ensemble(name: str, device: str, members: int, plan: Plan) -> dict[str, Any]
     settings = settings_of(device, "graphs")
     many = ours.play_of(row, Ensemble(member, range(members)), data, settings)
     many.advance(5)
-    told: dict[str, Any] = {"turns": getattr(many.launch, "told", {})}
-    for launch in ("kernels", "graphs"):
-        lone = [played(row, data, device, launch) for _ in range(members)]
-        for play in lone:
+    results: dict[str, Any] = {"turns": getattr(many.launch, "status", {})}
+    for launch in ("eager", "graphs"):
+        singles = [played(row, data, device, launch) for _ in range(members)]
+        for play in singles:
             play.advance(5)
-        [found] = measured({"together": side(many)}, side(*lone), plan, {})
-        told[f"against {launch}"] = found.told()
-    return told
+        [found] = measured({"together": side(many)}, side(*singles), plan, {})
+        results[f"against {launch}"] = found.told()
+    return results
 
 
 def main() -> None:
@@ -155,13 +155,13 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--members", type=int, default=64)
-    parser.add_argument("--only", default="", help="games whose name has this in it")
+    parser.add_argument("--only", default="", help="only the games whose name contains this text")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     plan = Plan(chosen.seconds, chosen.pairs)
     cuda = torch.cuda.is_available() and chosen.device.startswith("cuda")
-    told: dict[str, Any] = {
+    results: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if cuda else chosen.device,
         "commit": commit(),
         "torch": torch.__version__,
@@ -169,13 +169,13 @@ def main() -> None:
         "ensembles": {},
     }
     for name in (name for name in GAMES if chosen.only in name):
-        told["games"][name] = game(name, chosen.device, plan)
-        print(name, told["games"][name], flush=True)
+        results["games"][name] = game(name, chosen.device, plan)
+        print(name, results["games"][name], flush=True)
         if "ring8" in name:
-            told["ensembles"][name] = ensemble(name, chosen.device, chosen.members, plan)
-            print(f"{chosen.members} members,", name, told["ensembles"][name], flush=True)
+            results["ensembles"][name] = ensemble(name, chosen.device, chosen.members, plan)
+            print(f"{chosen.members} members,", name, results["ensembles"][name], flush=True)
         if chosen.json is not None:
-            chosen.json.write_text(json.dumps(told, indent=1) + "\n")
+            chosen.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

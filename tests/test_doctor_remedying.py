@@ -176,14 +176,14 @@ def test_interrupted_at_any_moment_it_can_be_resumed(
             raise KeyboardInterrupt
         write(path, content)
 
-    moments = {"checkpoint.drop": killed, "disk.write_atomically": killed_at_the_record, "cut": killed}
+    moments = {"checkpoint.drop": killed, "disk.write_atomically": killed_at_the_record, "drop_later_rounds": killed}
     for moment, instead in moments.items():
         out = tmp_path / moment
         with monkeypatch.context() as patch:
             patch.setattr(f"equilibria.runs.auto_remedy.{moment}", instead)
             with pytest.raises(KeyboardInterrupt):
                 eq.train(SATURATING, POINTS, steps=32, out=out, settings=AUTO)
-        if moment == "cut":
+        if moment == "drop_later_rounds":
             again = eq.resume(out, POINTS)
         else:
             with pytest.warns(UserWarning, match="back to round 15"):

@@ -14,7 +14,7 @@ from battery import same
 from equilibria.base.errors import ConfigError
 from equilibria.base.schedules import Linear
 from equilibria.core import optimizers
-from equilibria.core.cuda_graphs import CudaGraphs, Kernels, Launch, Replay
+from equilibria.core.cuda_graphs import CudaGraphs, Eager, Launch, Replay
 from equilibria.core.ensemble import Ensemble
 from equilibria.core.game import Draw, Game, Loss
 from equilibria.core.optimizers import SGD, Adam
@@ -60,33 +60,31 @@ def play(launch: Launch, rule: Rule | None = None, game: type[Game] = Duel, **mo
 
 
 def refused(why: str, *kind: Any, **more: Any) -> tuple[dict[str, str], Play]:
-    """A play of eight rounds that says once why a turn is not recorded, and has the numbers of the turns as written."""
+    """A play of eight rounds that warns once why a turn is not captured, and has the numbers of the eager turns."""
     launch = Replay(Tape())
-    played, replayed = play(Kernels(), *kind, **more), play(launch, *kind, **more)
+    played, replayed = play(Eager(), *kind, **more), play(launch, *kind, **more)
     played.advance(8)
     with pytest.warns(UserWarning, match=why) as said:
         replayed.advance(8)
     assert len(said) == 1
     assert same(played.tensors(), replayed.tensors())
-    return launch.told, replayed
+    return launch.status, replayed
 
 
 def test_turns_are_warmed_up_then_recorded_once_and_replayed() -> None:
     tape = Tape()
     launch = Replay(tape)
     replayed = play(launch)
-    for turns, told in ((3, "warming up"), (1, "recorded"), (4, "recorded")):
+    for turns, status in ((3, "warming up"), (1, "recorded"), (4, "recorded")):
         replayed.advance(turns)
-        assert launch.told == {"judge": told, "maker": told}
+        assert launch.status == {"judge": status, "maker": status}
     assert tape.recorded == 2
     assert replayed.game.turns == 8
-    assert len(replayed.game.seen) == 10, (
-        "of each player Python plays three turns, one that is recorded, one to compare"
-    )
+    assert len(replayed.game.seen) == 10, "of each player Python runs three turns, one that is captured, one to compare"
 
 
 def test_dropout_has_the_masks_of_the_turn_as_it_is_written() -> None:
-    played, replayed = play(Kernels()), play(Replay(Tape()))
+    played, replayed = play(Eager()), play(Replay(Tape()))
     for _ in range(6):
         losses, again = played.advance(), replayed.advance()
         assert all(torch.equal(losses[who].total, again[who].total) for who in losses)
@@ -95,23 +93,23 @@ def test_dropout_has_the_masks_of_the_turn_as_it_is_written() -> None:
 
 @pytest.mark.parametrize("rule", [Simultaneous(), Extragradient(), Optimistic(), Unrolled(steps=2)], ids=str)
 def test_noise_that_is_seeded_twice_is_refused_and_says_so(rule: Rule) -> None:
-    refused(r"turn of '(all|maker)' is not recorded.*seeded more than once", rule)
+    refused(r"turn of '(all|maker)' is not captured.*seeded more than once", rule)
 
 
 def test_a_turn_that_reads_a_number_back_goes_on_as_it_is_written() -> None:
-    told, _ = refused("reads a number back", game=Peek)
-    assert told["maker"] == "recorded" and "reads" in told["judge"]
+    status, _ = refused("reads a number back", game=Peek)
+    assert status["maker"] == "recorded" and "reads" in status["judge"]
 
 
 def test_a_recording_that_does_not_do_what_the_turn_does_is_not_believed() -> None:
-    told, replayed = refused("a recording does not write 'game/turns' as the turn does", game=Renamed)
+    status, replayed = refused("the captured graph does not write 'game/turns' as the eager turn does", game=Renamed)
     assert replayed.game.turns == 8
-    assert told["maker"] == "recorded" and "game/turns" in told["judge"]
+    assert status["maker"] == "recorded" and "game/turns" in status["judge"]
 
 
 def test_the_twin_of_a_graph_sees_what_a_graph_would_do_wrong() -> None:
     rate = SGD(lr=Linear(start=1.0, end=0.0))
-    played, replayed = play(Kernels(), spec=rate), play(Replay(Tape()), spec=rate)
+    played, replayed = play(Eager(), spec=rate), play(Replay(Tape()), spec=rate)
     played.advance(8)
     replayed.advance(8)
     assert not same(played.tensors(), replayed.tensors()), "a rate that is a number cannot follow its schedule"
@@ -122,7 +120,7 @@ def test_a_rate_that_is_a_tensor_follows_its_schedule(kind: Any, monkeypatch: py
     monkeypatch.setattr(optimizers, "_unset", lambda parameters: torch.ones(()))
     for rule in (Alternating(), Unrolled(steps=2)):
         spec = kind(lr=Linear(start=0.1, end=0.01))
-        played, replayed = play(Kernels(), rule, Calm, spec=spec), play(Replay(Tape()), rule, Calm, spec=spec)
+        played, replayed = play(Eager(), rule, Calm, spec=spec), play(Replay(Tape()), rule, Calm, spec=spec)
         played.advance(8)
         replayed.advance(8)
         assert same(played.tensors(), replayed.tensors())
@@ -143,7 +141,7 @@ def test_a_loaded_play_records_again() -> None:
 
 def test_batches_of_another_size_are_another_recording() -> None:
     tape = Tape()
-    replayed, played = play(Replay(tape)), play(Kernels())
+    replayed, played = play(Replay(tape)), play(Eager())
     for own in (replayed, played):
         own.batches = lambda seed, turn: {"x": rows(seed, turn)["x"][: 8 if turn // 2 % 2 else 5]}
         own.advance(12)
@@ -162,17 +160,17 @@ def test_the_losses_that_are_handed_out_are_not_written_over() -> None:
 
 def test_an_ensemble_is_recorded() -> None:
     plays = []
-    for launch in (Kernels(), Replay(Tape())):
+    for launch in (Eager(), Replay(Tape())):
         torch.manual_seed(0)
         members = Ensemble(lambda seed: Calm(), (0, 1, 2))
         plays.append(Play(members, Alternating(), dict.fromkeys(("judge", "maker"), Adam()), rows, launch=launch))
         plays[-1].advance(6)
     assert same(plays[0].tensors(), plays[1].tensors())
-    assert plays[1].launch.told == {"judge": "recorded", "maker": "recorded"}
+    assert plays[1].launch.status == {"judge": "recorded", "maker": "recorded"}
 
 
 def test_half_precision_is_recorded() -> None:
-    plays = [dataclasses.replace(play(launch), precision="bfloat16") for launch in (Kernels(), Replay(Tape()))]
+    plays = [dataclasses.replace(play(launch), precision="bfloat16") for launch in (Eager(), Replay(Tape()))]
     for own in plays:
         own.advance(6)
     assert same(plays[0].tensors(), plays[1].tensors())
@@ -180,8 +178,8 @@ def test_half_precision_is_recorded() -> None:
 
 def test_settings_say_how_turns_are_launched() -> None:
     cpu = torch.device("cpu")
-    assert type(engine.launched(cpu, Settings())) is Kernels
-    assert type(engine.launched(torch.device("cuda"), Settings())) is Kernels
+    assert type(engine.launched(cpu, Settings())) is Eager
+    assert type(engine.launched(torch.device("cuda"), Settings())) is Eager
     with pytest.raises(ConfigError, match="launch 'graph'"):
         Settings(launch="graph")
     with pytest.raises(ConfigError, match="CUDA graphs need a GPU"):
@@ -199,7 +197,7 @@ def test_graphs_on_a_gpu_give_the_numbers_of_kernels(rule: Rule) -> None:
             return {"real": batch["x"], "latent": torch.randn_like(batch["x"])}
 
     plays = []
-    for launch in (Kernels(), Replay(CudaGraphs(torch.device("cuda")))):
+    for launch in (Eager(), Replay(CudaGraphs(torch.device("cuda")))):
         torch.manual_seed(0)
         specs = dict.fromkeys(("judge", "maker"), Adam(lr=Linear(start=0.1, end=0.01)))
         own = Play(Placed().cuda(), rule, specs, there, horizon=10, launch=launch)

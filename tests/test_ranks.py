@@ -90,7 +90,7 @@ def weights(names: tuple[str, ...], rounds: int) -> dict[str, Any]:
         with distributed.joined() as here:
             shared = play_of(row, source, rounds)
             heard = shared.advance(rounds)
-        if not here.leads:
+        if not here.is_first:
             continue
         alone = play_of(row, source, rounds)
         said = alone.advance(rounds)
@@ -346,7 +346,7 @@ def test_the_check_sees_batch_statistics_and_state_of_rows(quick: list[dict[str,
     said = quick[0]["fitness"]
     assert said["dcgan"] == "taken"
     assert "torch's batch norm" in said["native"] and "equilibria.networks.BatchNorm" in said["native"]
-    assert said["noted"].startswith("refused: what the turn of 'generator' writes")
+    assert said["noted"].startswith("refused: the buffers that the turn of 'generator' writes")
     assert {k: v for k, v in quick[1]["fitness"].items() if k != "rank"} | {"gan-maxout": said["gan-maxout"]} == {
         k: v for k, v in said.items() if k != "rank"
     }
@@ -370,12 +370,12 @@ def test_the_environment_must_say_where_processes_meet(monkeypatch: pytest.Monke
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ConfigError, match="RANK is not set"):
-        distributed.announced()
+        distributed.from_environment()
     monkeypatch.setenv("MASTER_ADDR", "here")
     monkeypatch.setenv("MASTER_PORT", "1")
     monkeypatch.setenv("RANK", "one")
     with pytest.raises(ConfigError, match="RANK=one of WORLD_SIZE=2"):
-        distributed.announced()
+        distributed.from_environment()
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def test_an_ensembles_state_taken_apart_is_put_together_again() -> None:
     play = side_by_side._ensemble([0, 1], plays)
     play.advance(3)
     assert isinstance(play.game, Ensemble)
-    again = play.game.joined([play.game.apart(play.tensors(), i) for i in range(2)])
+    again = play.game.stacked_tensors([play.game.member_tensors(play.tensors(), i) for i in range(2)])
     assert again.keys() == play.tensors().keys()
     assert all(torch.equal(value, play.tensors()[name]) for name, value in again.items())
 
@@ -184,7 +184,7 @@ def test_an_ensembles_state_taken_apart_is_put_together_again() -> None:
     ids=lambda value: getattr(value, "name", None),
 )
 def test_what_goes_side_by_side_is_tried(row: Recipe, source: str, why: str) -> None:
-    found = side_by_side.unfit(row, load(source), QUIET)
+    found = side_by_side.why_not(row, load(source), QUIET)
     assert why in found and bool(why) == bool(found)
 
 
@@ -196,7 +196,7 @@ def test_a_game_that_is_another_side_by_side_is_found_out(monkeypatch: pytest.Mo
         return found._replace(total=found.total * 1.1)
 
     monkeypatch.setattr(Ensemble, "loss", wrong)
-    assert "another than alone" in side_by_side.unfit(ROW, load("ring8-U"), QUIET)
+    assert "differs" in side_by_side.why_not(ROW, load("ring8-U"), QUIET)
 
 
 def test_wrong_calls_are_refused_before_anything_is_written(tmp_path: Path, whole: seeds.Seeds) -> None:

@@ -1,9 +1,10 @@
-"""The processes that play one run together: who they are, means over all of them, and what happens when one is gone.
+"""Data-parallel training: the rank of this process, means over all processes, and the error when a process is lost.
 
-A process is told of the others by its environment (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``, ``MASTER_PORT``), as
-``torchrun`` and ``accelerate launch`` set it; under ``equilibria train --processes`` they meet at a file instead, since
-torch's store listens to every network. All processes deal the same whole draw of a turn; each takes its rows, and
-:func:`mean` makes one gradient of theirs. Alone, every function here does nothing.
+A process finds the others through environment variables (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``, ``MASTER_PORT``),
+as ``torchrun`` and ``accelerate launch`` set them. Under ``equilibria train --processes`` the processes meet at a file
+instead, because torch's TCP store listens on every network interface. All processes make the same whole draw of a
+turn. Each takes its own rows, and :func:`mean` averages the gradients. In a run of one process every function here
+does nothing.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ from torch.distributed.rendezvous import rendezvous
 
 from .errors import ConfigError, EquilibriaError, RunError
 
-PATIENCE = timedelta(minutes=30)  # the others wait while the first one judges, draws and writes
-MEETING = "EQUILIBRIA_MEETING"  # a file that the processes of one machine meet at, in place of an address
+TIMEOUT = timedelta(minutes=30)  # the other processes wait while the first one evaluates, draws figures and writes
+MEETING = "EQUILIBRIA_MEETING"  # names a file at which the processes of one machine meet, instead of an address
 _NEEDED = ("RANK", "MASTER_ADDR", "MASTER_PORT")
-_ROLL_CALL = 3.0  # seconds in which the processes that are left say so
+_ROLL_CALL = 3.0  # seconds in which the remaining processes report that they are alive
 
 
-class GoneError(EquilibriaError):
+class ProcessLostError(EquilibriaError):
     """A process of the run has ended before the run did."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of how many processes this one is.
+    """The rank of this process and the number of processes.
 
     Examples:
-        >>> Ranks().leads, Ranks(rank=1, count=2).leads
+        >>> Ranks().is_first, Ranks(rank=1, count=2).is_first
         (True, False)
     """
 
@@ -49,40 +50,40 @@ class Ranks:
     count: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether it is the one that writes and speaks."""
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
 
-ALONE = Ranks()
-_here, _playing = ALONE, ALONE
-_store: Store | None = None  # where all meet; kept, for the first process serves it
+SINGLE = Ranks()
+_here, _playing = SINGLE, SINGLE
+_store: Store | None = None  # the store at which all processes meet; kept, because the first process serves it
 _met = 0
 
 
 def here() -> Ranks:
-    """Which of the joined processes this is; :data:`ALONE` outside of :func:`joined`."""
+    """The rank among the joined processes; :data:`SINGLE` outside of :func:`joined`."""
     return _here
 
 
 def playing() -> Ranks:
-    """Which of the processes that share every turn this is; :data:`ALONE` outside of :func:`together`."""
+    """The rank among the processes that share every turn; :data:`SINGLE` outside of :func:`together`."""
     return _playing
 
 
-def announced() -> Ranks:
-    """What the environment says, joined or not.
+def from_environment() -> Ranks:
+    """The rank and the number of processes that the environment variables give, joined or not.
 
     Raises:
-        ConfigError: it speaks of several processes and does not say where they meet.
+        ConfigError: they give several processes and not the address at which these meet.
 
     Examples:
-        >>> announced().count
+        >>> from_environment().count
         1
     """
     count = os.environ.get("WORLD_SIZE", "1")
     if count == "1":
-        return ALONE
+        return SINGLE
     needed = ("RANK",) if MEETING in os.environ else _NEEDED
     missing = [name for name in needed if name not in os.environ]
     if missing:
@@ -98,17 +99,17 @@ def announced() -> Ranks:
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the other processes that the environment speaks of, and leave them in the end. May be nested.
+    """Join the process group that the environment variables describe, and leave it at exit. May be nested.
 
-    A process group that the caller has made is used, and left as it is. On a CPU the processes talk by gloo, on GPUs by
-    nccl; each takes the GPU of its ``LOCAL_RANK``.
+    A process group that the caller has made is used, and not destroyed. The backend is gloo on a CPU and nccl on GPUs;
+    each process takes the GPU of its ``LOCAL_RANK``.
 
     Raises:
-        ConfigError: the environment is incomplete, or there are fewer GPUs than processes on this machine.
-        RunError: the others did not come.
+        ConfigError: the environment is incomplete, or this machine has fewer GPUs than processes.
+        RunError: the other processes could not be reached.
     """
     global _here
-    wanted = Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else announced()
+    wanted = Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else from_environment()
     if _here.count > 1 or wanted.count == 1:
         yield _here
         return
@@ -119,15 +120,15 @@ def joined() -> Iterator[Ranks]:
     try:
         yield _here
     finally:
-        _here = ALONE
+        _here = SINGLE
         if made:
             dist.destroy_process_group()
 
 
 def _meet(wanted: Ranks) -> None:
     global _store, _met
-    # torch's optimisers import this module at their first step, and its defaults would hold the group of that moment:
-    # its threads would outlive it, and now and then abort the process at its end.
+    # torch's optimisers import this module at their first step. Its default arguments would then hold the process
+    # group of that moment; the group's threads would outlive it and could abort the process at its end.
     import torch.distributed.nn
 
     backend = "gloo"
@@ -135,21 +136,21 @@ def _meet(wanted: Ranks) -> None:
         local, there = int(os.environ.get("LOCAL_RANK", wanted.rank)), torch.cuda.device_count()
         if local >= there:
             raise ConfigError(
-                f"process {local} of this machine has no GPU of its own (there are {there})",
-                f"start {there} here, or hide the GPUs with CUDA_VISIBLE_DEVICES= to train on the CPU",
+                f"process {local} of this machine has no GPU of its own (the machine has {there})",
+                f"start {there} processes here, or hide the GPUs with CUDA_VISIBLE_DEVICES= to train on the CPU",
             )
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"
     try:
         _store = _store or _opened(wanted)
-        _met += 1  # each meeting has its own names in the store: those of the last would lead to closed doors
+        _met += 1  # each group has its own keys in the store: the keys of the last group hold closed addresses
         own = PrefixStore(f"equilibria/{_met}", _store)
-        dist.init_process_group(backend, store=own, rank=wanted.rank, world_size=wanted.count, timeout=PATIENCE)
+        dist.init_process_group(backend, store=own, rank=wanted.rank, world_size=wanted.count, timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
         where = os.environ.get(MEETING) or f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise RunError(
-            f"process {wanted.rank} of {wanted.count} did not meet the others at {where} ({_first_line(error)})",
-            "start all of them, with one address that each can reach",
+            f"process {wanted.rank} of {wanted.count} could not reach the others at {where} ({_first_line(error)})",
+            "start all processes, with one address that each can reach",
         ) from error
 
 
@@ -162,7 +163,10 @@ def _opened(wanted: Ranks) -> Store:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Inside, draws are parts and :func:`mean` is over the joined processes, which must all be inside as well."""
+    """Inside, each process gets its part of a draw and :func:`mean` averages over all joined processes.
+
+    All processes must enter it.
+    """
     global _playing
     before, _playing = _playing, _here
     try:
@@ -172,16 +176,16 @@ def together() -> Iterator[None]:
 
 
 def mean(*tensors: Tensor) -> tuple[Tensor, ...]:
-    r"""The mean of each tensor over the processes that play together, by one reduction of all; differentiable.
+    r"""The mean of each tensor over the processes inside :func:`together`, in one all-reduce; differentiable.
 
     .. math:: y = \frac1k \sum_{r=1}^k x_r
 
-    Where the loss of all is the mean of the losses :math:`\ell_r`, the gradient that process :math:`r` passes on for
-    its :math:`x_r` is the mean of :math:`\partial \ell_s/\partial y` over :math:`s`: the map is its own adjoint, so
-    it may be differentiated any number of times. Outside of :func:`together` the tensors come back as they are.
+    If the total loss is the mean of the losses :math:`\ell_r`, the gradient that process :math:`r` passes on for its
+    :math:`x_r` is the mean of :math:`\partial \ell_s/\partial y` over :math:`s`. The map is its own adjoint, so it can
+    be differentiated any number of times. Outside of :func:`together` the tensors are returned unchanged.
 
     Raises:
-        GoneError: a process has ended.
+        ProcessLostError: a process has ended.
 
     Examples:
         >>> mean(torch.ones(2))
@@ -197,7 +201,7 @@ def mean(*tensors: Tensor) -> tuple[Tensor, ...]:
 class _Mean(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        wide = torch.promote_types(x.dtype, torch.float32)  # a sum of halves would round once more for each process
+        wide = torch.promote_types(x.dtype, torch.float32)  # a sum in half precision would round once per process
         out = x.to(wide, memory_format=torch.contiguous_format, copy=True)
         with _watched():
             dist.all_reduce(out)
@@ -205,7 +209,7 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing is kept: the map is linear."""
+        """Saves nothing for the backward pass: the map is linear."""
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
@@ -213,72 +217,72 @@ class _Mean(torch.autograd.Function):
         return found
 
 
-def ask(own: Callable[[], bool]) -> Callable[[], bool]:
-    """Whether any joined process says yes. The question travels while the caller goes on; calling the result waits.
+def any_process_async(own: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether ``own()`` is true on any joined process. The reduction runs in the background; calling the result waits.
 
-    Alone the answer is one's own, at the time of the call.
+    With one process the result calls ``own``.
 
     Raises:
-        GoneError: from the result, when a process has ended.
+        ProcessLostError: from the result, when a process has ended.
 
     Examples:
-        >>> ask(lambda: True)()
+        >>> any_process_async(lambda: True)()
         True
     """
     if _here.count == 1:
         return own
-    said = torch.tensor([float(own())])
+    flags = torch.tensor([float(own())])
     with _watched():
-        work = dist.all_reduce(said, async_op=True)
+        work = dist.all_reduce(flags, async_op=True)
 
     def answer() -> bool:
         with _watched():
             work.wait()
-        return bool(said.item() > 0)
+        return bool(flags.item() > 0)
 
     return answer
 
 
-def anyone(flag: bool) -> bool:
-    """Whether any joined process says yes; all wait for the answer."""
-    return ask(lambda: flag)()
+def any_process(flag: bool) -> bool:
+    """Whether ``flag`` is true on any joined process; all processes wait for the answer."""
+    return any_process_async(lambda: flag)()
 
 
-def told(text: str) -> str:
-    """The first process's text, for all."""
+def broadcast_text(text: str) -> str:
+    """The text of the first process, on every process."""
     if _here.count == 1:
         return text
     raw = text.encode()
     length = torch.tensor([len(raw)])
     with _watched():
         dist.broadcast(length, 0)
-        sent = torch.tensor(list(raw) if _here.leads else [0] * int(length), dtype=torch.uint8)
+        sent = torch.tensor(list(raw) if _here.is_first else [0] * int(length), dtype=torch.uint8)
         dist.broadcast(sent, 0)
     return bytes(sent.tolist()).decode()
 
 
-def led(call: Callable[[], object]) -> None:
-    """Let the first process do something that the others wait for. What is wrong with it is raised by all.
+def run_on_first(call: Callable[[], object]) -> None:
+    """Call a function on the first process while the others wait. An error of it is raised on every process.
 
     Raises:
-        EquilibriaError: what the call raised.
+        EquilibriaError: the call raised it.
     """
-    trouble: EquilibriaError | None = None
-    if _here.leads:
+    raised: EquilibriaError | None = None
+    if _here.is_first:
         try:
             call()
         except EquilibriaError as error:
-            trouble = error
-    heard = told(json.dumps([trouble.what, trouble.fix]) if trouble is not None else "")
-    if trouble is not None:
-        raise trouble
-    if heard:
-        raise RunError(*json.loads(heard))
+            raised = error
+    received = broadcast_text(json.dumps([raised.what, raised.fix]) if raised is not None else "")
+    if raised is not None:
+        raise raised
+    if received:
+        raise RunError(*json.loads(received))
 
 
 @torch.no_grad()
-def copied(tensors: list[Tensor]) -> None:
-    """Give every process the first one's values, in place."""
+def broadcast_tensors(tensors: list[Tensor]) -> None:
+    """Copy the values of the first process to every process, in place."""
     if _here.count == 1:
         return
     with _watched():
@@ -290,19 +294,19 @@ def copied(tensors: list[Tensor]) -> None:
 
 @contextmanager
 def _watched() -> Iterator[None]:
-    """Say who is gone when the others cannot be reached."""
+    """Name the lost process when a collective operation fails."""
     try:
         yield
     except RuntimeError as error:
-        raise GoneError(
+        raise ProcessLostError(
             f"{_missing()} ended before the run did ({_first_line(error)})",
-            "what it said is above or in its own output; continue from the last checkpoint with `equilibria train "
+            "its error message is above or in its own output; continue from the last checkpoint with `equilibria train "
             "--resume RUN`, on any number of processes",
         ) from error
 
 
 def _missing() -> str:
-    """Who of the others does not answer; each that is left signs the store that all met at."""
+    """The process that does not answer: every remaining process sets its own key in the common store."""
     others = [rank for rank in range(_here.count) if rank != _here.rank]
     if _store is None:
         return "another process"
@@ -313,7 +317,7 @@ def _missing() -> str:
             others = [rank for rank in others if not _store.check([f"left/{_met}/{rank}"])]
             time.sleep(0.05)
     except RuntimeError:
-        others = [0]  # the first process keeps the store
+        others = [0]  # the first process serves the store
     return f"process {others[0]} of {_here.count}" if others else "a connection between the processes"
 
 

@@ -15,8 +15,8 @@ count = 0
 def mix(*numbers: int) -> int:
     """A well-mixed 32-bit integer from integers, by SplitMix64's finaliser over each of them.
 
-    The CPU generator of torch keeps only the low 32 bits of a seed, so the mixing ends there and
-    neighbouring counters still give unrelated streams.
+    The CPU generator of torch keeps only the low 32 bits of a seed, so 32 bits are returned. Neighbouring counters
+    give unrelated streams of random numbers.
 
     Examples:
         >>> mix(0, 1) != mix(1, 0)
@@ -32,7 +32,7 @@ def mix(*numbers: int) -> int:
 
 
 def _cuda_runs() -> bool:
-    # Not is_available(): that asks the driver, each time, and an initialised device is an available one.
+    # Not is_available(): that queries the driver at each call, and an initialised device is available.
     return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
@@ -50,7 +50,7 @@ def reseed(seed: int) -> None:
 
 @contextmanager
 def own_randomness() -> Iterator[None]:
-    """Give the global generators back to the caller as they were, whatever is seeded or drawn inside."""
+    """Restore the state of torch's global random generators at exit, whatever is seeded or drawn inside."""
     state = torch.get_rng_state()
     devices = torch.cuda.get_rng_state_all() if _cuda_runs() else None
     try:

@@ -1,6 +1,6 @@
-"""Schedules: values that change during a run, as records called with the time.
+"""Schedules: values that change during a run, as records that are called with a clock.
 
-A clock is anything with ``step`` (rounds played) and ``time`` (the share of the run played, in [0, 1]), as Python
+A clock is any object with ``step`` (finished rounds) and ``time`` (finished share of the run, in [0, 1]), as Python
 numbers or 0-dim tensors; a :class:`~equilibria.core.game.Draw` is one. A schedule returns a value of the same kind.
 """
 
@@ -16,7 +16,7 @@ from .records import record
 
 
 class Clock(NamedTuple):
-    """The time of a run: rounds played, and the share of the run that they are."""
+    """The time of a run: the number of finished rounds, and their share of the whole run."""
 
     step: Any
     time: Any
@@ -24,7 +24,7 @@ class Clock(NamedTuple):
 
 @runtime_checkable
 class Schedule(Protocol):
-    """A record that gives a value for a time."""
+    """A record that returns a value for a time."""
 
     def __call__(self, clock: Any) -> Any: ...
 
@@ -35,7 +35,7 @@ class Cosine:
 
     .. math:: v(t) = e + \tfrac12 (s - e)(1 + \cos(\pi \min(t/u, 1)))
 
-    with :math:`s` = start, :math:`e` = end, :math:`u` = until, :math:`t` the share of the run played
+    with :math:`s` = start, :math:`e` = end, :math:`u` = until, :math:`t` the finished share of the run
     (the schedule of R3GAN's hyper-parameters, Huang et al. 2024).
 
     Examples:
@@ -123,5 +123,5 @@ class Bursts:
 
 
 def value_at(value: Any, clock: Any) -> Any:
-    """``value`` itself, or what it says for this time if it is a schedule."""
+    """``value`` itself, or, if it is a schedule, its value at this time."""
     return value(clock) if callable(value) else value

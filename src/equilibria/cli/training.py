@@ -87,7 +87,7 @@ def train(
         run = _start(recipe, data, setting or [], folder, base, steps=steps, seed=seed or 0, count=seeds)
     if hasattr(run, "in_turn"):
         _after_seeds(run, as_json)
-    elif distributed.announced().leads:
+    elif distributed.from_environment().is_first:
         _after(run, as_json)
     if not run.finished:
         raise typer.Exit(UNFINISHED)

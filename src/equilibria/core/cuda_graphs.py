@@ -1,8 +1,8 @@
-"""How turns reach the device: kernel by kernel, or as one recorded graph that is replayed.
+"""How turns run on the device: eagerly, one kernel launch at a time, or as a CUDA graph that is captured once.
 
-Small networks on a GPU wait for the launches of their kernels, a turn of a few hundred of them. Recorded once, a turn
-is one launch. What is recorded are addresses: the draw is copied into the tensors that the recording reads, and
-parameters, buffers, optimiser state and a rule's memory are only ever written in place.
+With small networks a GPU waits for kernel launches: one turn launches a few hundred kernels. A captured turn is one
+launch. A graph holds memory addresses, so the draw is copied into the tensors that the graph reads, and parameters,
+buffers, optimiser state and the update rule's memory are only written in place.
 """
 
 from __future__ import annotations
@@ -21,60 +21,60 @@ from .game import Draw, Loss
 
 Losses = dict[str, Loss]
 Turn = Callable[[Draw], Losses]
-"""All that follows from a draw: gradients, moves, and the game's own state."""
+"""Everything that follows from a draw: gradients, optimiser steps, and the update of the game's own state."""
 State = Callable[[], dict[str, Tensor]]
-"""The tensors that turns may write, by name, as they are."""
+"""Returns the tensors that turns may write, by name; the tensors themselves, not copies."""
 
-_WARM = 3  # turns played as they are written before one is recorded: they build optimiser state and choose kernels
+_WARM = 3  # eager turns before the capture: they create the optimiser state and let cuDNN choose its kernels
 
 
 class Launch(ABC):
-    """Abstract: plays turns."""
+    """Abstract: runs turns."""
 
     @abstractmethod
     def __call__(self, name: str, turn: Turn, draw: Draw, state: State) -> Losses:
-        """Play a turn, which writes the tensors of ``state``; ``name`` stands for the same turn every time."""
+        """Run a turn, which writes the tensors of ``state``. ``name`` identifies the turn: one name, one turn."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Hear that tensors that turns write have been replaced."""
+        """Drop what was captured, because tensors that turns write have been replaced."""
 
     @abstractmethod
-    def another(self) -> Launch:
-        """One of the same kind, for another play."""
+    def fresh(self) -> Launch:
+        """A launch of the same kind, for another play."""
 
 
-class Kernels(Launch):
-    """Plays turns as they are written."""
+class Eager(Launch):
+    """Runs every turn eagerly, one kernel launch at a time."""
 
     def __call__(self, name: str, turn: Turn, draw: Draw, state: State) -> Losses:
         return turn(draw)
 
     def forget(self) -> None: ...
 
-    def another(self) -> Launch:
+    def fresh(self) -> Launch:
         return self
 
 
 class Recorder(Protocol):
-    """A device that can record work."""
+    """A device that can capture work as a graph."""
 
     def warm(self, work: Callable[[], Losses]) -> Losses:
-        """Do the work as it will be when it is recorded."""
+        """Run the work eagerly in the conditions of the capture (on the same CUDA stream)."""
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record the work, without doing it; what is returned does it.
+        """Capture the work without running it, and return a function that runs it.
 
         Raises:
-            RuntimeError: the work cannot be recorded; nothing was done.
+            RuntimeError: the work cannot be captured; none of it has run.
         """
 
 
 class CudaGraphs:
-    """Records work as CUDA graphs.
+    """Captures work as CUDA graphs.
 
     Args:
-        device: whose kernels are recorded.
+        device: the GPU whose kernels are captured.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -96,14 +96,15 @@ class CudaGraphs:
 
 
 class Replay(Launch):
-    """Plays a turn as it is written a few times, records it, and replays the recording from then on.
+    """Runs a turn eagerly a few times, then captures it as a graph and replays the graph.
 
-    The numbers are those of the turn as it is written: a recording is believed once it has moved the state as the turn
-    itself does. A turn that cannot be recorded (one that reads a number back, one whose dropout is seeded more than
-    once) or does not keep its state in place goes on as it is written, and a warning says so once.
+    The numbers are those of the eager turn: a captured graph is used only after one replay has changed the state as
+    the eager turn did. Some turns cannot be captured: a turn that copies a number to the CPU, one whose dropout is
+    seeded more than once, and one that replaces its state instead of writing in place. These stay eager, and one
+    warning says so.
 
     Args:
-        recorder: of the device.
+        recorder: captures work on the device.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -119,20 +120,20 @@ class Replay(Launch):
     def forget(self) -> None:
         self._turns.clear()
 
-    def another(self) -> Launch:
+    def fresh(self) -> Launch:
         return Replay(self.recorder)
 
     @property
-    def told(self) -> dict[str, str]:
-        """By turn: ``"recorded"``, ``"warming up"``, or why it is played as it is written."""
-        return {turn.name: turn.told for turn in self._turns.values()}
+    def status(self) -> dict[str, str]:
+        """The status of each turn: ``"recorded"``, ``"warming up"``, or the reason why it runs eagerly."""
+        return {turn.name: turn.status for turn in self._turns.values()}
 
 
 class _Recorded:
-    """One turn, and its recording once there is one."""
+    """One turn, and its captured graph once there is one."""
 
     def __init__(self, name: str, recorder: Recorder) -> None:
-        self.name, self.recorder, self.told = name, recorder, "warming up"
+        self.name, self.recorder, self.status = name, recorder, "warming up"
         self._warmed = 0
         self._noise: set[int] = set()
         self._replay: Callable[[], None] | None = None
@@ -143,12 +144,12 @@ class _Recorded:
     def __call__(self, turn: Turn, draw: Draw, state: State) -> Losses:
         if self._replay is not None:
             return self._replayed(self._replay, draw)
-        if self.told != "warming up":
+        if self.status != "warming up":
             return turn(draw)
         if self._warmed < _WARM:
             return self._warm(turn, draw)
         if len(self._noise) > 1:
-            self._refuse("its modules' noise is seeded more than once")
+            self._refuse("the random noise of its modules is seeded more than once")
             return turn(draw)
         return self._first(turn, draw, state)
 
@@ -160,12 +161,10 @@ class _Recorded:
         return losses
 
     def _first(self, turn: Turn, draw: Draw, state: State) -> Losses:
-        """Record, then play the turn as it is written and, from the same state, replayed: the recording stands if it
-        does what the turn does.
-        """
+        """Capture the turn; run it eagerly and, from the same state, replay the graph. Keep the graph if both agree."""
         before = _copies(state())
         replay = self._recorded(turn, draw)
-        _put_back(state(), before)  # a turn that replaces a tensor has done so while it was recorded
+        _put_back(state(), before)  # a turn that replaces a tensor has replaced it during the capture
         losses = turn(draw)
         if replay is None:
             return losses
@@ -177,10 +176,10 @@ class _Recorded:
             name for name, value in after.items() if name not in before or _differs(found[name], value, before[name])
         ]
         if wrong:
-            self._refuse(f"a recording does not write '{wrong[0]}' as the turn does")
+            self._refuse(f"the captured graph does not write '{wrong[0]}' as the eager turn does")
             _put_back(found, after)
         else:
-            self.told, self._replay = "recorded", replay
+            self.status, self._replay = "recorded", replay
         return losses
 
     def _recorded(self, turn: Turn, draw: Draw) -> Callable[[], None] | None:
@@ -191,7 +190,7 @@ class _Recorded:
             self._losses = turn(self._draw)
             self._flat = torch.cat([value.reshape(-1) for value in _values(self._losses)])
 
-        randomness.reseed(draw.seed)  # a recording cannot change the seed, only meet the same one
+        randomness.reseed(draw.seed)  # a graph cannot change the seed; every replay reseeds with the draw's own
         try:
             return self.recorder.record(work)
         except RuntimeError as error:
@@ -202,14 +201,14 @@ class _Recorded:
         torch._foreach_copy_(_tensors(self._draw), _tensors(draw))
         randomness.reseed(draw.seed)
         replay()
-        return self._told_losses()
+        return self._copied_losses()
 
     def _refuse(self, why: str) -> None:
-        self.told = why
-        warnings.warn(f"the turn of '{self.name}' is not recorded but played kernel by kernel: {why}", stacklevel=2)
+        self.status = why
+        warnings.warn(f"the turn of '{self.name}' is not captured as a graph and runs eagerly: {why}", stacklevel=2)
 
-    def _told_losses(self) -> Losses:
-        """A copy: the next replay writes over what this one wrote."""
+    def _copied_losses(self) -> Losses:
+        """A copy of the losses: the next replay overwrites the tensors of this one."""
         sizes = [value.numel() for value in _values(self._losses)]
         copies = iter(torch.split(self._flat.clone(), sizes))
         return {
@@ -221,7 +220,7 @@ class _Recorded:
 
 
 class _Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes under which seedings random numbers are drawn."""
+    """Records after which calls of ``reseed`` random numbers are drawn."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -244,7 +243,7 @@ def _put_back(tensors: dict[str, Tensor], values: dict[str, Tensor]) -> None:
 
 
 def _differs(found: Tensor, wanted: Tensor, before: Tensor) -> bool:
-    """Whether a tensor was not moved as it should: beyond a tenth of its movement, which no order of sums explains."""
+    """Whether the replayed tensor is wrong: off by more than a tenth of its change, which no order of sums explains."""
     if not wanted.is_floating_point():
         return not torch.equal(found, wanted)
     off, moved = (found - wanted).double().norm(), (wanted - before).double().norm()

@@ -1,4 +1,4 @@
-"""What a doctor may look at in a game: who makes points, who judges them, and how they are called."""
+"""The pair of networks of a game that the doctor examines: generator, discriminator, and how to call them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Rows = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Examined:
-    """A generator and the discriminator that judges it, in the units that the game is played in.
+    """A generator and its discriminator, in the units in which the game is trained.
 
     Attributes:
         generator: called ``generator(codes)``, or ``generator(codes, label)`` where ``real`` gives labels.
         discriminator: called ``discriminator(x)``, or ``discriminator(x, label)``.
-        codes: ``n -> (n, …)`` fresh codes, from the global generator.
-        real: what the discriminator is fed for rows of the data, and their labels as the networks take them, or None.
-        objective: the adversarial losses; None where they are not a pair of ours.
+        codes: ``n -> (n, …)`` fresh latent codes, from torch's global random generator.
+        real: maps rows of the data to the discriminator's input and to the labels that the networks take (or None).
+        objective: the adversarial losses; None if they are not an objective of :mod:`equilibria.losses`.
         call: other calling conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
-        latent: the size of the codes; 0 where they are no vectors of independent numbers.
-        unseen: what is not looked at, and why.
+        latent: the dimension of the latent codes; 0 if they are not vectors of independent numbers.
+        unseen: what the doctor cannot examine, each with the reason.
     """
 
     generator: nn.Module

@@ -1,4 +1,4 @@
-"""Many copies of one game, trained side by side as a single game."""
+"""Many copies of one game, trained side by side as one game with stacked parameters."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from .game import Batch, Draw, Game, Loss, Tensors
 
 
 class Ensemble(Game):
-    """``n`` games of the same structure with stacked parameters: itself a game, so any rule and trainer plays it.
+    """``n`` games of the same structure with stacked parameters. It is itself a game: every update rule can train it.
 
-    A parameter of the ensemble has the member's name and shape ``(n, …)``. The total loss is the sum of the members',
-    so every member's gradient is its own, and an elementwise optimiser (Adam, SGD, RMSprop) moves each member as it
-    would alone. Each member has its own seed: its draws are those of the lone run with that seed, so its trajectory is
-    the lone run's up to rounding. Exception: dropout, whose masks differ from the lone run's (still repeatable).
+    A parameter of the ensemble has the member's name and shape ``(n, …)``. The total loss is the sum of the members'
+    losses, so the gradient of each member depends on that member only, and an elementwise optimiser (Adam, SGD,
+    RMSprop) moves each member as it would in a separate run. Each member has its own seed and gets the draws of a
+    separate run with that seed, so its trajectory equals that run's up to rounding. Exception: dropout, whose masks
+    differ from those of the separate run (they are still repeatable).
 
-    On CPU it pays for small MLPs, and not for convolutions.
+    On a CPU it is faster for small MLPs, and not for convolutions.
 
     Args:
         make: builds one member; called once per member, with the member's seed.
         seeds: one per member.
 
     Raises:
-        ConfigError: no seed, or a module that is registered twice (it cannot be called functionally).
+        ConfigError: no seed, or a module that is registered twice (``functional_call`` cannot call it).
 
     Examples:
         >>> from equilibria.data import DataSpec
@@ -61,11 +62,11 @@ class Ensemble(Game):
             if name not in self._shared:
                 kind = nn.Parameter if name in params else Tensor.clone
                 _set(self.stack, name, kind(value.detach().clone()))
-        # Not a registered submodule: its own tensors are never read, every call swaps the stacked ones in.
+        # Not a registered submodule: its own tensors are never read, every call replaces them by the stacked ones.
         self.__dict__["_skeleton"] = members[0]
 
     def member(self, i: int) -> Game:
-        """The ``i``-th game as it is now, on its own."""
+        """A copy of the ``i``-th game in its present state."""
         game = copy.deepcopy(self.stack)
         for name, value in list(self.stack.named_parameters()):
             _set(game, name, nn.Parameter(value.detach()[i].clone()))
@@ -79,15 +80,17 @@ class Ensemble(Game):
             _set(skeleton, name, value if name in self._shared else value[i])
         return skeleton
 
-    def apart(self, tensors: Tensors, i: int) -> Tensors:
-        """The ``i``-th member's part of named tensors of a play or of this game, under the names of a lone one."""
+    def member_tensors(self, tensors: Tensors, i: int) -> Tensors:
+        """The ``i``-th member's part of named tensors of a play or of this game, under its own names."""
         return {
             name.removeprefix("stack.").replace("/stack.", "/", 1): tensor if self._common(name) else tensor[i]
             for name, tensor in tensors.items()
         }
 
-    def joined(self, parts: Sequence[Tensors]) -> Tensors:
-        """The named tensors of a play of this ensemble from those of its members' plays: undoes :meth:`apart`."""
+    def stacked_tensors(self, parts: Sequence[Tensors]) -> Tensors:
+        """The named tensors of a play of this ensemble from those of its members' plays: the inverse of
+        :meth:`member_tensors`.
+        """
         whole: Tensors = {}
         for name in parts[0]:
             words = name.split("/")
@@ -98,7 +101,7 @@ class Ensemble(Game):
         return whole
 
     def _common(self, name: str) -> bool:
-        """Whether a play's tensor is one for all members: a frozen network's, or an optimiser's count of steps."""
+        """Whether all members share one tensor of a play: a frozen network's, or an optimiser's step counter."""
         shared = name.removeprefix("game/").removeprefix("stack.") in self._shared
         return shared or (name.startswith("opt/") and name.endswith("/step"))
 
@@ -172,7 +175,7 @@ class Ensemble(Game):
 
 
 def refuse_shared_modules(game: Game) -> None:
-    """A module object registered under two names is corrupted by ``functional_call``; refuse it.
+    """Refuse a module object that is registered under two names: ``functional_call`` would corrupt it.
 
     Raises:
         ConfigError: names the two places.

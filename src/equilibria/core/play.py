@@ -15,7 +15,7 @@ from ..base.errors import ConfigError, RunError
 from ..base.randomness import mix, own_randomness
 from ..base.records import record
 from ..base.schedules import Clock, Schedule, value_at
-from .cuda_graphs import Kernels, Launch, Turn
+from .cuda_graphs import Eager, Launch, Turn
 from .game import Batches, Draw, Game, Loss, clocked
 from .optimizers import OptimizerSpec
 from .sampling import Sampler
@@ -69,7 +69,7 @@ class Play:
     round: int = 0
     turn: int = 0
     memory: Tensors = field(default_factory=dict)
-    launch: Launch = field(default_factory=Kernels)
+    launch: Launch = field(default_factory=Eager)
 
     def __post_init__(self) -> None:
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -106,7 +106,7 @@ class Play:
         with torch.no_grad():
             tensors = self.game.deal(self.batches, self.seed, self.turn, self.turn if rows is None else rows)
         here, seed = distributed.playing(), mix(self.seed, self.turn, 4)
-        if not here.leads:
+        if not here.is_first:
             seed = mix(seed, here.rank)  # one mask of dropout for the rows of all would not be that of independent rows
         self.turn += 1
         return clocked(tensors, seed, *self.clock).part(here.rank, here.count, self.game.whole)

@@ -1,7 +1,8 @@
-"""Update rules: how the players move along the game's vector field. Each is written once, for every game.
+"""Update rules: how the players move along the game's vector field. Each rule works with every game.
 
-A rule is a frozen record; whatever it remembers between rounds is in ``play.memory`` and so in the checkpoint. All that
-follows from a draw is one turn, which ``play.take`` may record and replay: it branches on nothing that changes.
+A rule is a frozen record. Tensors that it keeps between rounds are in ``play.memory``, and so in the checkpoint. A turn
+is everything that follows from a draw. ``play.take`` may capture a turn as a graph and replay it, so a turn must not
+branch on values that change.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def _finish(play: Play, draw: Draw, grads: Blocks, losses: dict[str, Loss]) -> d
 class Alternating:
     """Players move one after the other, each with fresh draws (Goodfellow et al. 2014, Algorithm 1).
 
-    With ``share`` all turns of a round see the same real batch, with fresh codes and noise each turn (as adversarial
-    autoencoders and StyleGAN-like loops do).
+    With ``share`` all turns of a round use the same real batch, with fresh latent codes and noise in each turn (as in
+    adversarial autoencoders and StyleGAN-like loops).
     """
 
     share: bool = False
@@ -87,7 +88,7 @@ class Alternating:
 
 
 class Joint(ABC):
-    """Abstract record: a rule whose round is one turn, on one draw, of all players."""
+    """Abstract record: a rule whose round is one turn in which all players move on one draw."""
 
     def round(self, play: Play) -> dict[str, Loss]:
         return play.take("all", partial(self.turn, play), play.deal())
@@ -115,7 +116,7 @@ class Optimistic(Joint):
 
     .. math:: \\theta_{k+1} = \\theta_k + \\eta\\,(2 v_k - v_{k-1})
 
-    With Adam as the optimiser the optimistic gradient is what Adam sees. The first round is a plain one.
+    With Adam as the optimiser, Adam receives the optimistic gradient. The first round uses the plain gradient.
     """
 
     def turn(self, play: Play, draw: Draw) -> dict[str, Loss]:
@@ -129,13 +130,13 @@ class Optimistic(Joint):
 
 @record
 class Extragradient(Joint):
-    """Step with the gradient found at a look-ahead point (Korpelevich 1976; Gidel et al. 2019, eqs 11-12).
+    """Step with the gradient at a look-ahead point (Korpelevich 1976; Gidel et al. 2019, eqs 11-12).
 
     .. math:: \\theta' = \\theta_k + \\eta v(\\theta_k), \\quad \\theta_{k+1} = \\theta_k + \\eta v(\\theta')
 
     With ``past`` the look-ahead uses the gradient of the last look-ahead point, so a round costs one gradient, not two
-    (Gidel et al. 2019, eqs 13-14). The optimiser's state moves once per round: what the look-ahead does to it is
-    thrown away, as are the game's buffers. Both gradients see the same draw.
+    (Gidel et al. 2019, eqs 13-14). The optimiser's state changes once per round: the look-ahead's changes to it and to
+    the game's buffers are undone. Both gradients use the same draw.
     """
 
     past: bool = False
@@ -165,8 +166,8 @@ class Consensus(Joint):
 
     .. math:: w = v - \\gamma \\nabla L, \\quad L = \\tfrac12 \\lVert v \\rVert^2
 
-    for all players at once. It shifts the spectrum left, and it also attracts to every stationary point of :math:`v`,
-    equilibrium or not.
+    for all players at once. It moves the eigenvalues of the Jacobian of :math:`v` to the left. It also attracts to
+    every stationary point of :math:`v`, whether or not the point is an equilibrium.
     """
 
     gamma: float = 0.1
@@ -181,7 +182,7 @@ class Consensus(Joint):
             own = game.moved(player.name)
             loss = evaluate(game, player.name, draw)
             found = torch.autograd.grad(loss.total, list(own.values()), create_graph=True, materialize_grads=True)
-            # Of several processes the field is their mean, and so must be what is squared.
+            # With several processes the field is their mean, so the mean must be taken before the square.
             grads[player.name], losses[player.name] = shared(dict(zip(own, found, strict=True)), detached(loss))
             square = square + 0.5 * sum(g.square().sum() for g in grads[player.name].values())
         names, values = zip(*game.named_parameters(), strict=True)
@@ -194,18 +195,18 @@ class Consensus(Joint):
 
 @record
 class Unrolled:
-    """Unrolled GAN (Metz et al. 2017, eqs 7-10): the leader's loss after ``steps`` steps of the others.
+    """Unrolled GAN (Metz et al. 2017, eqs 7-10): the leader minimises its loss after ``steps`` steps of the others.
 
     .. math:: \\theta_D^{k+1} = \\theta_D^k + \\eta \\nabla_{\\theta_D} f(\\theta_G, \\theta_D^k), \\quad
         \\theta_G \\leftarrow \\theta_G - \\eta \\frac{d f(\\theta_G, \\theta_D^K(\\theta_G,\\theta_D))}{d \\theta_G}
 
-    The derivative is total: it goes through the inner steps, which are those of the followers' own optimisers from
-    their present state, on the turn's draw, and leave the stored followers as they are. Followers are the players that
-    share no parameter with the leader; everyone but the leader takes ordinary alternating turns.
+    The derivative is total: it goes through the inner steps. These are steps of the followers' own optimisers from
+    their present state, on the turn's draw, and they do not change the stored parameters of the followers. Followers
+    are the players that share no parameter with the leader. All players but the leader take ordinary alternating turns.
 
     Args:
-        steps: inner steps; 0 is the ordinary game.
-        leader: the player that looks ahead; by default the last to move in a round.
+        steps: number of inner steps; 0 gives ordinary alternating training.
+        leader: the player that looks ahead; by default the last player of a round.
     """
 
     steps: int = 5
@@ -269,8 +270,8 @@ _WRONG = (
 
 
 def refuse_wrong_derivatives(game: Game, rule: str) -> None:
-    """Refuse games that hold torch's native norms, whose third derivatives are silently wrong (torch issues
-    186256 and 175754).
+    """Refuse games that contain torch's native normalisation layers: their third derivatives are wrong, without a
+    warning (torch issues 186256 and 175754).
 
     Raises:
         ConfigError: the game holds one.
@@ -282,6 +283,6 @@ def refuse_wrong_derivatives(game: Game, rule: str) -> None:
             raise ConfigError(
                 f"{rule} differentiates the losses' gradients, and {type(module).__name__} ('{name}') has wrong higher "
                 "derivatives in torch",
-                "use equilibria.networks' norms, or another update rule",
+                "use the normalisation layers of equilibria.networks, or another update rule",
             )
     game.__dict__["_derivatives_checked"] = True

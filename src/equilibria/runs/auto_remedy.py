@@ -1,4 +1,4 @@
-"""A run under treatment: when the doctor finds something critical, back to before its onset, and on with the remedy."""
+"""Automatic remedies: after a critical finding the run goes back to before its onset and continues with the remedy."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from ..training.checkups import ROWS
 from .session import Live, Session
 
 MOST = 3
-"""Remedies that a run is given; what three do not cure needs a person."""
-_KEPT = 12  # checkpoints: an onset may lie far behind the check-up that is sure of it
+"""Remedies applied to a run at most; if three do not help, a person has to decide."""
+_KEPT = 12  # checkpoints: an onset may lie far before the check-up that confirms the finding
 _SAMPLES = re.compile(r"step-(\d+)\.(npz|png)")
 
 
-class Treated(Live):
+class RemediedRun(Live):
     """A run whose recipe may be changed."""
 
     recipe: Recipe
 
 
 @dataclass(frozen=True)
-class Prescription:
-    """What is to be done, and why.
+class ChosenRemedy:
+    """A remedy to apply, and the finding that calls for it.
 
     Attributes:
-        step: the round at which it was found.
+        step: the round of the check-up that made the finding.
         finding: what is wrong.
         remedy: what to change.
-        recipe: the recipe with the change made.
-        play: a fresh play of it.
+        recipe: the recipe with the change.
+        play: a fresh play of that recipe.
     """
 
     step: int
@@ -53,25 +53,25 @@ class Prescription:
     play: Play
 
 
-class _CalledError(Exception):
-    """Ends a session: there is something to be done."""
+class _RemedyNeededError(Exception):
+    """Ends a session: a remedy is to be applied."""
 
-    def __init__(self, prescription: Prescription) -> None:
-        super().__init__(prescription.finding.condition.value)
-        self.prescription = prescription
+    def __init__(self, chosen: ChosenRemedy) -> None:
+        super().__init__(chosen.finding.condition.value)
+        self.chosen = chosen
 
 
 Again = Callable[[Recipe], Play]
-"""A fresh play of a changed recipe, at round 0; it raises an EquilibriaError where the recipe does not fit the run."""
+"""Makes a fresh play of a changed recipe, at round 0; raises an EquilibriaError if the recipe does not fit the run."""
 
 
-def attend(run: Any, settings: Settings, resumed: checkpoint.Saved | None, again: Again) -> None:
-    """Play a run to its end; at most :data:`MOST` times something critical is remedied on the way.
+def train_with_remedies(run: Any, settings: Settings, resumed: checkpoint.Saved | None, again: Again) -> None:
+    """Train a run to its end and apply a remedy after a critical finding, at most :data:`MOST` times.
 
     Args:
-        run: the run; its recipe, play and ``run.json`` are changed with each remedy.
-        settings: how it is carried out.
-        resumed: the checkpoint that the play was continued from.
+        run: the run; each remedy changes its recipe, its play and its ``run.json``.
+        settings: the settings of the run.
+        resumed: the checkpoint from which the play was continued.
         again: makes a fresh play of a changed recipe.
 
     Raises:
@@ -80,28 +80,28 @@ def attend(run: Any, settings: Settings, resumed: checkpoint.Saved | None, again
     settings, saved = replace(settings, keep=max(settings.keep, _KEPT)), resumed
 
     def alarm(diagnosis: Diagnosis) -> None:
-        found = prescribed(run, diagnosis, again)
+        found = choose_remedy(run, diagnosis, again)
         if found is not None:
-            raise _CalledError(found)
+            raise _RemedyNeededError(found)
 
     while True:
         session = Session(run, settings, saved, alarm)
         try:
             session.play()
             return
-        except _CalledError as called:
-            chosen = called.prescription
-        except EquilibriaError:  # the losses are no numbers any more; the doctor has had a last look
-            said = session.checkups.diagnosis if session.checkups is not None else None
-            found = prescribed(run, said, again) if said is not None else None
+        except _RemedyNeededError as needed:
+            chosen = needed.chosen
+        except EquilibriaError:  # the losses are not finite; the doctor has made a last check-up
+            last = session.checkups.diagnosis if session.checkups is not None else None
+            found = choose_remedy(run, last, again) if last is not None else None
             if found is None:
                 raise
             chosen = found
-        saved = treat(run, chosen)
+        saved = apply_remedy(run, chosen)
 
 
-def prescribed(run: Any, diagnosis: Diagnosis, again: Again) -> Prescription | None:
-    """The best remedy for the first critical finding that has one: it changes the recipe, and was not given before."""
+def choose_remedy(run: Any, diagnosis: Diagnosis, again: Again) -> ChosenRemedy | None:
+    """The best remedy of the first critical finding that has one: it changes the recipe and was not applied before."""
     given = run.info.get("remedies", [])
     if len(given) >= MOST:
         return None
@@ -116,16 +116,16 @@ def prescribed(run: Any, diagnosis: Diagnosis, again: Again) -> Prescription | N
                 recipe = remedy.apply(run.recipe)
                 if recipe == run.recipe or not _fits(recipe, run.data):
                     continue
-                return Prescription(diagnosis.step, finding, remedy, recipe, again(recipe))
+                return ChosenRemedy(diagnosis.step, finding, remedy, recipe, again(recipe))
             except (EquilibriaError, ValueError, TypeError, AttributeError):
-                continue  # the recipe has no such setting, or the setting does not go with the rest of it
+                continue  # the recipe has no such setting, or the rest of the recipe does not allow it
     return None
 
 
-def treat(run: Any, chosen: Prescription) -> checkpoint.Saved | None:
-    """Take the run back to before the onset, with the remedy in its recipe; the checkpoint it goes on from.
+def apply_remedy(run: Any, chosen: ChosenRemedy) -> checkpoint.Saved | None:
+    """Take the run back to before the onset, with the remedy in its recipe; returns the checkpoint to continue from.
 
-    Later checkpoints go first and ``run.json`` is written after: whenever this is interrupted, the run can be resumed.
+    Later checkpoints are deleted before ``run.json`` is written, so an interruption leaves a run that can be resumed.
     """
     folder, play = run.path / "checkpoints", chosen.play
     checkpoint.drop(folder, max(chosen.finding.onset - 1, 0))
@@ -133,7 +133,7 @@ def treat(run: Any, chosen: Prescription) -> checkpoint.Saved | None:
     if saved is not None:
         try:
             play.load(_without_others(saved.tensors, run.recipe, chosen), saved.round, saved.turn)
-        except RunError:  # networks of other shapes: what was learnt does not fit them
+        except RunError:  # the remedy changed the shapes of networks: the saved parameters do not fit
             checkpoint.drop(folder, -1)
             saved = None
     if saved is None:
@@ -153,7 +153,7 @@ def treat(run: Any, chosen: Prescription) -> checkpoint.Saved | None:
     run.info.setdefault("remedies", []).append(row)
     disk.write_atomically(run.path / "run.json", json.dumps(run.info, indent=1))
     run.recipe, run.play = chosen.recipe, play
-    cut(run.path, play.round)
+    drop_later_rounds(run.path, play.round)
     warnings.warn(
         f"{row['condition']} since round {row['onset']}, found at round {row['step']}: back to round {play.round} "
         f"with '{row['remedy']}' ({row['what']})",
@@ -162,15 +162,15 @@ def treat(run: Any, chosen: Prescription) -> checkpoint.Saved | None:
     return saved
 
 
-def _without_others(tensors: dict[str, Tensor], before: Recipe, chosen: Prescription) -> dict[str, Tensor]:
-    """What was saved, less what an optimiser of another kind would not know."""
+def _without_others(tensors: dict[str, Tensor], before: Recipe, chosen: ChosenRemedy) -> dict[str, Tensor]:
+    """The saved tensors without the optimiser state of players whose kind of optimiser has changed."""
     names = [player.name for player in chosen.play.game.players]
     changed = {n for n in names if type(before.optimizer_of(n)) is not type(chosen.recipe.optimizer_of(n))}
     return {k: t for k, t in tensors.items() if not (k.startswith("opt/") and k.split("/")[1] in changed)}
 
 
-def cut(path: Path, step: int) -> None:
-    """Drop what a run's folder says of rounds after ``step``, which are to be played again."""
+def drop_later_rounds(path: Path, step: int) -> None:
+    """Delete the logged rows and samples of rounds after ``step``, which are trained again."""
     for name in ("metrics.jsonl", ROWS):
         if (path / name).exists():
             hooks.cut_rows(path / name, step)

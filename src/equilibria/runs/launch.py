@@ -191,12 +191,12 @@ def _played_with(run: Run, row: Recipe, settings: Settings) -> Play:
 
 def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None, report: bool = True) -> Run:
     """Train to the last round; leave an evaluation and a report."""
-    if not distributed.here().leads:
+    if not distributed.here().is_first:
         return data_parallel.followed(run)
     if run.recipe.procedure is not None:
         _carry_out_stages(run, settings)
     elif settings.auto_remedy:
-        auto_remedy.attend(run, settings, resumed, lambda row: _played_with(run, row, settings))
+        auto_remedy.train_with_remedies(run, settings, resumed, lambda row: _played_with(run, row, settings))
     else:
         Session(run, settings, resumed).play()
     if run.finished and settings.evaluate:

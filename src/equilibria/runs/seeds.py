@@ -1,11 +1,11 @@
-"""Many seeds of one recipe: an ordinary run each, in one folder, and what they come to together.
+"""Many seeds of one recipe: one ordinary run per seed, in one folder, and the statistics of their metrics.
 
 ```
-PARENT/seeds.json   what was asked, how it is carried out, which seeds diverged; mean and standard error of each metric
-PARENT/seed0/ …     runs like any other: each can be opened, sampled, resumed on its own
+PARENT/seeds.json   the arguments, how the seeds are trained, the diverged seeds; mean and standard error of each metric
+PARENT/seed0/ …     ordinary runs: each can be opened, sampled and resumed by itself
 ```
 
-Everything follows from the folder: stopped or killed, the same call continues it.
+The state is in the folder: after a stop or a kill the same call continues the work.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _FILE = "seeds.json"
 
 @record
 class Spread:
-    r"""A metric over seeds: the mean :math:`\bar x` and its standard error :math:`s/\sqrt{n}`, :math:`s` with n - 1.
+    r"""A metric over seeds: mean :math:`\bar x` and standard error :math:`s/\sqrt{n}`, with n - 1 in the variance.
 
     Args:
-        mean: over the seeds that have the metric.
+        mean: mean over the seeds that have the metric.
         error: standard error of the mean; None for one seed.
-        n: how many seeds.
-        floor: what a perfect sampler scores, None where it is unknown.
-        unit: what the number counts.
+        n: number of seeds.
+        floor: the score of a perfect sampler; None if it is unknown.
+        unit: unit of the metric.
     """
 
     mean: float
@@ -59,11 +59,11 @@ class Seeds:
 
     Attributes:
         path: the folder.
-        runs: the run of each seed, by seed.
-        failed: what went wrong with the seeds that diverged.
-        in_turn: why the seeds were trained one after another; empty where they were trained side by side.
-        finished: whether every seed was played to the end, or diverged.
-        metrics: each metric over the seeds that have it.
+        runs: the run folder of each seed.
+        failed: the error message of each seed that diverged.
+        in_turn: why the seeds were trained one after another; empty if they were trained side by side.
+        finished: whether every seed was trained to the end, or diverged.
+        metrics: statistics of each metric over the seeds that have it.
     """
 
     path: Path
@@ -84,19 +84,20 @@ def train_seeds(
     settings: Settings | None = None,
     together: bool = True,
 ) -> Seeds:
-    """Train a recipe once per seed, side by side where the game allows, and judge all.
+    """Train a recipe once per seed, side by side if the game allows it, and evaluate all runs.
 
-    Side by side (:class:`~equilibria.core.ensemble.Ensemble`) each run is the lone run of its seed up to rounding.
-    Games that convolve gain nothing by it, and those that do not run so are trained one after another.
+    Side by side (as one :class:`~equilibria.core.ensemble.Ensemble`) each run equals a separate run with its seed, up
+    to rounding. Games with convolutions are not faster that way; they, and games that cannot be stacked, are trained
+    one after another.
 
     Args:
         recipe: a name or a :class:`Recipe`; None for the default of the data.
         data: anything :func:`equilibria.data.load` takes, or a :class:`~equilibria.data.Dataset`.
-        seeds: how many (0, 1, …), or which.
-        steps: rounds of each; None for what the recipe says.
-        out: a folder; where it holds these very seeds already, they are continued. None for a new one under ``runs/``.
-        settings: as for :func:`equilibria.train`, the same for all.
-        together: False trains one after another whatever the game.
+        seeds: how many (seeds 0, 1, …), or the list of seeds.
+        steps: rounds of each run; None for the recipe's number.
+        out: a folder. If it already holds these seeds, they are continued. None for a new one under ``runs/``.
+        settings: as for :func:`equilibria.train`, the same for all seeds.
+        together: False trains the seeds one after another for every game.
 
     Raises:
         ConfigError: an argument is wrong.
@@ -115,10 +116,10 @@ def train_seeds(
         raise ConfigError("no data was given", "pass data=, for example data='digits'")
     if recipe is not None and not isinstance(recipe, (str, Recipe)):
         raise ConfigError(
-            f"a {type(recipe).__name__} for many seeds", "give a recipe, of which each seed makes its own"
+            f"a {type(recipe).__name__} for many seeds", "give a recipe: each seed builds its own game from it"
         )
     if chosen.auto_remedy:
-        raise ConfigError("auto_remedy for many seeds, whose recipes it would make different", "leave it out")
+        raise ConfigError("auto_remedy with many seeds would give them different recipes", "leave it out")
     if distributed.here().count > 1:
         raise ConfigError("many seeds on several processes", "train the seeds on one process, or one seed on several")
     progress.trackers_named(chosen.trackers)
@@ -127,8 +128,8 @@ def train_seeds(
     rounds = row.steps if steps is None else steps
     if rounds < 1:
         raise ConfigError(f"steps={rounds}", "use at least 1")
-    told = run_folder.described(row, dataset, chosen, [])
-    asked = {name: told[name] for name in ("recipe", "data", "settings")}
+    described = run_folder.described(row, dataset, chosen, [])
+    asked = {name: described[name] for name in ("recipe", "data", "settings")}
     asked |= {"format": FORMAT, "seeds": numbers, "steps": rounds, "together": together}
     span = f"s{numbers[0]}" + (f"-{numbers[-1]}" if len(numbers) > 1 else "")
     path = Path(out) if out is not None else run_folder.default_folder(dataset.name, row.name, span)
@@ -137,21 +138,21 @@ def train_seeds(
 
 
 def resume_seeds(path: str | Path, data: Any = None) -> Seeds:
-    """Continue what :func:`train_seeds` began, from each run's newest checkpoint.
+    """Continue the runs of :func:`train_seeds`, each from its newest checkpoint.
 
     Args:
         path: the folder that holds ``seeds.json``.
-        data: the data again, where it was given in Python.
+        data: the data again, if it was given in Python.
 
     Raises:
-        RunError: no such folder, it is damaged, or the data is not what it was.
+        RunError: there is no such folder, it is damaged, or the data has changed.
     """
     folder = Path(path)
     return _carry_out(folder, runs.data_again(folder, read(folder), data))
 
 
 def holds_seeds(path: Path) -> bool:
-    """Whether a folder is one of several seeds."""
+    """Whether a folder holds the runs of :func:`train_seeds`."""
     return (path / _FILE).is_file()
 
 
@@ -165,7 +166,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         info = parsed(file.read_bytes())
     except FileNotFoundError as error:
-        raise RunError(f"{path} holds no {_FILE}", "give the folder that train with several seeds made") from error
+        raise RunError(f"{path} holds no {_FILE}", "give the folder that training with several seeds made") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read ({error})", "restore it from a copy; the runs are untouched") from error
     kinds = {"format": int, "recipe": dict, "data": dict, "settings": dict, "seeds": list, "steps": int}
@@ -181,12 +182,12 @@ def read(path: Path) -> dict[str, Any]:
 def _numbers(seeds: int | Sequence[int]) -> list[int]:
     numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
     if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
-        raise ConfigError(f"seeds={seeds!r}", "give how many, at least 1, or different whole numbers from 0 on")
+        raise ConfigError(f"seeds={seeds!r}", "give a number of seeds, at least 1, or a list of different seeds >= 0")
     return numbers
 
 
 def _make(path: Path, asked: dict[str, Any]) -> None:
-    """Make the folder, or make sure that it is of the same seeds."""
+    """Make the folder, or check that it was made with the same arguments."""
     if holds_seeds(path):
         was = read(path)
         for name, value in asked.items():
@@ -210,8 +211,8 @@ def _carry_out(path: Path, data: Dataset) -> Seeds:
         failed = {int(seed): str(why) for seed, why in info.get("failed", {}).items()}
         folders = {int(seed): path / f"seed{seed}" for seed in info["seeds"]}
         left = {s: f for s, f in folders.items() if s not in failed and not _done(f, steps, settings)}
-        in_turn = side_by_side.unfit(row, dataset, settings) if info.get("together", True) else "it was asked for"
-        at_once = not in_turn and len(left) > 1
+        why_not = side_by_side.why_not(row, dataset, settings) if info.get("together", True) else "it was asked for"
+        at_once = not why_not and len(left) > 1
         if at_once:
             failed |= side_by_side.play(side_by_side.Group(left, row, dataset, settings, steps))
             left = {seed: folder for seed, folder in left.items() if seed not in failed}
@@ -219,10 +220,10 @@ def _carry_out(path: Path, data: Dataset) -> Seeds:
             failed |= _one_by_one(left, row, dataset, settings, steps)
         finished = all(s in failed or _done(f, steps, settings) for s, f in folders.items())
         metrics = summary([folder for seed, folder in folders.items() if seed not in failed])
-        told = {"failed": failed, "in_turn": in_turn, "finished": finished, "cores": os.cpu_count()}
-        told["metrics"] = {name: asdict(spread) for name, spread in metrics.items()}
-        disk.write_atomically(path / _FILE, json.dumps(info | told, indent=1))
-        return Seeds(path, folders, failed, in_turn, finished, metrics)
+        results = {"failed": failed, "in_turn": why_not, "finished": finished, "cores": os.cpu_count()}
+        results["metrics"] = {name: asdict(spread) for name, spread in metrics.items()}
+        disk.write_atomically(path / _FILE, json.dumps(info | results, indent=1))
+        return Seeds(path, folders, failed, why_not, finished, metrics)
 
 
 def _played(folder: Path, steps: int) -> bool:
@@ -235,7 +236,7 @@ def _done(folder: Path, steps: int, settings: Settings) -> bool:
 
 
 def _one_by_one(left: dict[int, Path], row: Recipe, data: Dataset, settings: Settings, steps: int) -> dict[int, str]:
-    """Train, or train on, or judge each; what went wrong with those that diverged. Ctrl-C ends it."""
+    """Train, continue or evaluate each seed; returns the error messages of those that diverged. Ctrl-C ends it."""
     failed: dict[int, str] = {}
     for seed, folder in left.items():
         try:
@@ -245,7 +246,7 @@ def _one_by_one(left: dict[int, Path], row: Recipe, data: Dataset, settings: Set
                 run = runs.train(row, data, steps=steps, seed=seed, out=folder, settings=settings)
         except (ConfigError, DataError, RunError):
             raise
-        except EquilibriaError as error:  # a loss that is not finite: a result, and not the other seeds' affair
+        except EquilibriaError as error:  # a loss that is not finite: a result of this seed only
             failed[seed] = error.what
             continue
         if not run.finished:
@@ -254,21 +255,22 @@ def _one_by_one(left: dict[int, Path], row: Recipe, data: Dataset, settings: Set
 
 
 def summary(folders: Sequence[Path]) -> dict[str, Spread]:
-    """Mean and standard error of each metric over the runs that were judged."""
+    """Mean and standard error of each metric over the evaluated runs."""
     values: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:
         try:
-            judged = parsed((folder / "evaluation.json").read_bytes())
+            evaluation = parsed((folder / "evaluation.json").read_bytes())
         except (OSError, ValueError):
             continue
-        for name, told in judged.items() if isinstance(judged, dict) else ():
-            if isinstance(told, dict) and isinstance(told.get("value"), (int, float)):
-                values.setdefault(name, []).append(told)
+        for name, result in evaluation.items() if isinstance(evaluation, dict) else ():
+            if isinstance(result, dict) and isinstance(result.get("value"), (int, float)):
+                values.setdefault(name, []).append(result)
     spreads = {}
-    for name, told in values.items():
-        numbers = [float(one["value"]) for one in told]
+    for name, results in values.items():
+        numbers = [float(one["value"]) for one in results]
         error = stdev(numbers) / math.sqrt(len(numbers)) if len(numbers) > 1 else None
+        first = results[0]
         spreads[name] = Spread(
-            mean=fmean(numbers), error=error, n=len(numbers), floor=told[0].get("floor"), unit=told[0].get("unit", "")
+            mean=fmean(numbers), error=error, n=len(numbers), floor=first.get("floor"), unit=first.get("unit", "")
         )
     return spreads

@@ -1,4 +1,4 @@
-"""A session of a run: its rounds played on, with everything that looks at them while they are played."""
+"""A session of a run: training from the present round on, with the hooks that log, sample, check up and save."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..training.checkups import Alarm, Checkups, Site
 
 
 class Live(Protocol):
-    """What a session needs to know of a run."""
+    """What a session needs of a run."""
 
     path: Path
     info: dict[str, Any]
@@ -27,10 +27,10 @@ class Session:
     """One session.
 
     Args:
-        run: what is played; its seconds are counted on.
-        settings: how often to look, and what is shown.
-        resumed: the checkpoint that the play was continued from.
-        alarm: told what the doctor finds, as soon as it does; what it raises ends the session.
+        run: the run to train; its training time in seconds is updated.
+        settings: the intervals of the hooks, and what is shown.
+        resumed: the checkpoint from which the play was continued.
+        alarm: called with each diagnosis of the doctor; an exception that it raises ends the session.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Session:
             self.saves.beside.append(self.checkups.beside)
 
     def play(self) -> None:
-        """Play on to the last round, and leave a checkpoint."""
+        """Train to the last round and write a checkpoint."""
         play, watching = self.run.play, self._watching()
         try:
             self.saves.look(play, {})
@@ -61,15 +61,15 @@ class Session:
             self.run.seconds = self.saves.seconds
 
     def _watching(self) -> list[Hook]:
-        """The hooks, in the order in which they look: check-ups before the checkpoint that remembers them."""
+        """The hooks in the order of their calls: check-ups come before the checkpoint that stores them."""
         log, done = self.log, self.run.play.round
         watching: list[Hook] = [log, self.shown]
         if self.checkups is not None:
             watching.append(self.checkups)
         watching.append(self.saves)
         if self.settings.progress:
-            said = self.checkups.said if self.checkups is not None else str
-            watching.append(progress.Bar(log, self.steps, done, said))
+            findings = self.checkups.said if self.checkups is not None else str
+            watching.append(progress.Bar(log, self.steps, done, findings))
         if self.settings.trackers:
             watching.append(progress.Trackers(log, self.settings.trackers, self.run.path, done))
         return watching

@@ -1,4 +1,4 @@
-"""Runs of one recipe played side by side as an ensemble, each with its own folder, hooks and checkpoints."""
+"""Runs of one recipe trained side by side as one ensemble, each with its own folder, hooks and checkpoints."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from . import folder as run_folder
 from .session import Session
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_ROUNDING = 1e-2  # of one round's step in float32, relative; what an ensemble plays wrongly is far above it
+_ROUNDING = 1e-2  # relative to one round's step in float32; the error of a wrong ensemble is far larger
 
 
 @dataclass(frozen=True)
 class Group:
-    """What is played side by side: a folder per seed, and what all have in common."""
+    """The runs that are trained side by side: a folder per seed, and what they have in common."""
 
     folders: dict[int, Path]
     row: Recipe
@@ -39,17 +39,17 @@ class Group:
     steps: int
 
 
-def unfit(row: Recipe, data: Dataset, settings: Settings) -> str:
-    """Why these games are to be trained one after another; empty where side by side is right and pays.
+def why_not(row: Recipe, data: Dataset, settings: Settings) -> str:
+    """The reason to train these games one after another; empty if side by side is correct and faster.
 
-    It is tried: one round of two members must be the round of the lone games.
+    It is tested: one round of an ensemble of two must equal one round of the two games trained separately.
     """
     if row.procedure is not None:
-        return f"'{row.name}' trains several games in turn"
+        return f"'{row.name}' trains several games one after another"
     if settings.trackers:
         return "trackers follow one run at a time"
     if settings.precision != "float32":
-        return "bfloat16 rounds too much for a member to be its lone run"
+        return "bfloat16 rounds too much for a member to equal its separate run"
 
     def batches(seed: int, turn: int) -> Batch:
         return data.batch(row.batch, seed, turn)
@@ -60,44 +60,44 @@ def unfit(row: Recipe, data: Dataset, settings: Settings) -> str:
             reseed(mix(seed, 5))
             games.append(row.game.build(row.networks, data.spec, {}).to(settings.where()))
     if any(isinstance(part, _CONVOLUTIONS) for part in games[0].modules()):
-        return "networks that convolve gain nothing side by side"
+        return "networks with convolutions are not faster side by side"
     if any(isinstance(part, data_parallel.DROPOUT) and part.p > 0 for part in games[0].modules()):
-        return "dropout has other masks side by side than alone"
+        return "dropout has different masks side by side than in a separate run"
     try:
-        apart = _apart(games, row, batches)
+        difference = _relative_difference(games, row, batches)
     except (RuntimeError, NotImplementedError, ValueError, EquilibriaError) as error:
         return f"it does not run side by side ({(str(error).splitlines() or ['?'])[0][:120]})"
-    return "" if apart < _ROUNDING else f"side by side a round is another than alone, by {apart:.1%}"
+    return "" if difference < _ROUNDING else f"side by side a round differs from the separate run by {difference:.1%}"
 
 
-def _apart(games: list[Game], row: Recipe, batches: Batches) -> float:
-    """How far members are from lone games after one round of gradient descent, relative to how far they have come."""
+def _relative_difference(games: list[Game], row: Recipe, batches: Batches) -> float:
+    """Distance of members from separate games after one round of gradient descent, relative to the games' movement."""
     ensemble = Ensemble(lambda seed: copy.deepcopy(games[seed]), range(len(games)))
     before = [[p.detach().clone() for p in game.parameters()] for game in games]
     for seed, game in [*enumerate(games), (0, ensemble)]:
-        # Gradient descent: Adam's first step is of full size however small the gradient, and so would rounding be.
+        # Gradient descent, not Adam: Adam's first step has full size for any gradient, so it would amplify rounding.
         play = Play(game, row.update, {p.name: SGD(lr=0.1) for p in game.players}, batches, seed=seed)
         play.prepare()
         play.advance()
     off, moved = 0.0, 0.0
     for i, game in enumerate(games):
         rows = zip(before[i], game.parameters(), ensemble.member(i).parameters(), strict=True)
-        for start, alone, member in rows:
-            off += float((alone - member).detach().square().sum())
-            moved += float((alone - start).detach().square().sum())
+        for start, separate, member in rows:
+            off += float((separate - member).detach().square().sum())
+            moved += float((separate - start).detach().square().sum())
     return float("inf") if not moved else (off / moved) ** 0.5
 
 
 def play(group: Group) -> dict[int, str]:
-    """Play the group on from its newest common checkpoint to the last round, or until it is asked to stop.
+    """Train the group from its newest common checkpoint to the last round, or until a signal stops it.
 
-    Each run is left with a checkpoint, to be judged by :func:`equilibria.runs.resume`.
+    Each run gets a last checkpoint; :func:`equilibria.runs.resume` then evaluates it.
 
     Returns:
-        What went wrong with the seeds that diverged.
+        The error message of each seed that diverged.
 
     Raises:
-        RunError: a folder is held by another process, damaged, or cannot be written.
+        RunError: a folder is locked by another process, damaged, or cannot be written.
     """
     _create(group)
     with ExitStack() as held:
@@ -126,14 +126,14 @@ def _create(group: Group) -> None:
     missing = {seed: folder for seed, folder in group.folders.items() if not folder.exists()}
     if not missing:
         return
-    told = run_folder.described(group.row, group.data, group.settings, [])
-    told |= {"steps": group.steps, "horizon": group.steps, "processes": 1, "beside": list(group.folders)}
+    info = run_folder.described(group.row, group.data, group.settings, [])
+    info |= {"steps": group.steps, "horizon": group.steps, "processes": 1, "beside": list(group.folders)}
     for seed, folder in missing.items():
-        run_folder.create(folder, told | {"seed": seed})
+        run_folder.create(folder, info | {"seed": seed})
 
 
 def _common(folders: list[Path]) -> list[checkpoint.Saved] | None:
-    """The checkpoints of the newest round of which every run has a whole one; None for the start."""
+    """The checkpoints of the newest round for which every run has a complete one; None if there is no such round."""
     rounds = [{checkpoint.round_of(p): p for p in checkpoint.listed(folder / "checkpoints")} for folder in folders]
     for number in sorted(set.intersection(*(set(own) for own in rounds)), reverse=True):
         try:
@@ -154,23 +154,23 @@ def _ensemble(seeds: list[int], plays: list[Play]) -> Play:
         horizon=first.horizon,
         averages=first.averages,
         precision=first.precision,
-        launch=first.launch.another(),
+        launch=first.launch.fresh(),
     )
 
 
 def _give(whole: Play, i: int, own: Play) -> None:
-    """Bring a member's own play to where the ensemble's is."""
+    """Copy a member's state from the ensemble's play into the member's own play."""
     assert isinstance(whole.game, Ensemble)
-    own.load(whole.game.apart(whole.tensors(), i), whole.round, whole.turn)
+    own.load(whole.game.member_tensors(whole.tensors(), i), whole.round, whole.turn)
 
 
 def _stacked(parts: list[dict[str, Tensor]], game: Game) -> dict[str, Tensor]:
     assert isinstance(game, Ensemble)
-    return game.joined(parts)
+    return game.stacked_tensors(parts)
 
 
 class _Members:
-    """The hooks of every run, which look at its own play and losses; a hook of the ensemble's play."""
+    """One hook of the ensemble's play that calls the hooks of every run with that run's own play and losses."""
 
     def __init__(self, sessions: dict[int, Session]) -> None:
         self.failed: dict[int, str] = {}
@@ -195,7 +195,7 @@ class _Members:
                     hook.look(own, {name: _of(loss, i) for name, loss in losses.items()})
             except (ConfigError, DataError, RunError):
                 raise
-            except EquilibriaError as error:  # its loss is not finite; the others do not see it
+            except EquilibriaError as error:  # its loss is not finite; the other members are not affected
                 self.failed[seed] = error.what
         if len(self.failed) == len(self.sessions):
             raise _AllFailedError

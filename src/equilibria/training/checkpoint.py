@@ -1,8 +1,9 @@
-"""Checkpoints: named tensors and a few integers on disk, whole or not there at all. Nothing is unpickled.
+"""Checkpoints: named tensors and a few integers on disk, complete or absent. Nothing is unpickled.
 
-``checkpoints/step-00012000/`` holds ``state.safetensors`` (everything :meth:`Play.tensors` names) and ``state.json``
+``checkpoints/step-00012000/`` holds ``state.safetensors`` (all tensors of :meth:`Play.tensors`) and ``state.json``
 (format, round, turn, and a SHA-256 over the tensors and those two). A checkpoint is written under a temporary name,
-synced, and renamed, and is renamed away before it is deleted, so a crash at any moment leaves whole checkpoints only.
+synced, and renamed; before it is deleted it is renamed again. So a crash at any moment leaves complete checkpoints
+only.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _NAME = re.compile(r"step-(\d+)")
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint read back: its tensors, its round and turn, and seconds trained until then."""
+    """A checkpoint that was read: its tensors, its round and turn, and the training time until then in seconds."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -44,21 +45,21 @@ class Saved:
 
 
 class DamagedError(Exception):
-    """A checkpoint that is not what was written."""
+    """A checkpoint is truncated, changed or not a checkpoint."""
 
 
 def save(
     play: Play, folder: Path, keep: int = 3, seconds: float = 0.0, beside: Sequence[Callable[[Path], None]] = ()
 ) -> Path:
-    """Write a checkpoint of ``play`` into ``folder`` and drop all but the newest ``keep``.
+    """Write a checkpoint of ``play`` into ``folder`` and delete all but the newest ``keep``.
 
-    What each of ``beside`` writes into the folder it is given is there as soon as the checkpoint is.
+    Each function in ``beside`` gets the checkpoint's folder and may write further files, which become part of it.
 
-    Checkpoints of later rounds are dropped as well: a play that is behind them was continued from an earlier one
-    because they are damaged.
+    Checkpoints of later rounds are deleted as well: they are damaged, otherwise the play would have continued from
+    them.
 
     Raises:
-        RunError: the disk is full or cannot be written; earlier checkpoints are untouched.
+        RunError: the disk is full or cannot be written; earlier checkpoints are unchanged.
     """
     final = folder / f"step-{play.round:08d}"
     temporary = folder / f".tmp-{final.name}-{os.getpid()}"
@@ -82,12 +83,12 @@ def save(
         try:
             _discard(path)
         except OSError:
-            continue  # one too many is no harm
+            continue  # an extra checkpoint does no harm
     return final
 
 
 def newest(folder: Path) -> Saved | None:
-    """The newest whole checkpoint of a folder, or None. A damaged one is skipped with a warning.
+    """The newest complete checkpoint of a folder, or None. A damaged one is skipped with a warning.
 
     Raises:
         RunError: a checkpoint was written by a newer version.
@@ -98,7 +99,7 @@ def newest(folder: Path) -> Saved | None:
             return read(left[-1])
         except DamagedError as damage:
             skipped.add(left[-1])
-            if left[-1].exists():  # otherwise the run that is training here has just dropped it
+            if left[-1].exists():  # otherwise the run that is training here has just deleted it
                 warnings.warn(f"checkpoint {left[-1]} is damaged ({damage}); using the one before it", stacklevel=2)
     return None
 
@@ -107,7 +108,7 @@ def read(path: Path) -> Saved:
     """Read one checkpoint.
 
     Raises:
-        DamagedError: it is truncated, edited, or not a checkpoint.
+        DamagedError: it is truncated, changed, or not a checkpoint.
         RunError: it was written by a newer version.
     """
     try:
@@ -151,7 +152,7 @@ def listed(folder: Path) -> list[Path]:
 
 
 def round_of(path: Path) -> int:
-    """The round that a checkpoint's name says."""
+    """The round in a checkpoint's name; -1 if the name is not that of a checkpoint."""
     match = _NAME.fullmatch(path.name)
     return int(match[1]) if match else -1
 
@@ -172,7 +173,7 @@ def _write(play: Play, folder: Path, seconds: float) -> None:
 
 
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU, each with memory of its own, as the format needs."""
+    """The tensors on the CPU, each with its own memory, as safetensors requires."""
     taken: set[int] = set()
     own: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -184,7 +185,7 @@ def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _as_os_error(error: Exception) -> OSError:
-    """What the file system said; the format's writer says it in words."""
+    """The error of the file system; safetensors reports it as text, from which the error number is read."""
     if isinstance(error.__cause__, OSError):
         return error.__cause__
     if isinstance(error, OSError):
@@ -194,7 +195,7 @@ def _as_os_error(error: Exception) -> OSError:
 
 
 def _discard(path: Path) -> None:
-    """Delete a checkpoint; it is no longer called one while its files go."""
+    """Delete a checkpoint; it is renamed first, so that a partly deleted one is not taken for a checkpoint."""
     gone = path.with_name(f".tmp-gone-{path.name}-{os.getpid()}")
     path.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)

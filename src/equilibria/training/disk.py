@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a crash leaves the old one or the new one, never half of it."""
+"""Atomic file writes: a crash leaves the old file or the new file, never a part of one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name, sync it, rename it.
+    """Write a file under a temporary name, sync it, and rename it.
 
     Raises:
-        RunError: the disk is full or cannot be written; what was at ``path`` is untouched.
+        RunError: the disk is full or cannot be written; the old file at ``path`` is unchanged.
     """
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
     raw = content.encode() if isinstance(content, str) else content
@@ -34,7 +34,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it; their names outlive a loss of power.
+    """Make a folder and its parents; their names survive a power failure.
 
     Raises:
         RunError: it cannot be made.
@@ -49,7 +49,7 @@ def make_folder(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Ask the disk to keep a file, or a folder's names, through a loss of power."""
+    """Sync a file, or the names in a folder, to the disk, so that they survive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -58,7 +58,7 @@ def sync(path: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Delete what processes that are gone left half written in a folder."""
+    """Delete the temporary files of processes that have ended."""
     for path in folder.glob(".tmp-*"):
         pid = path.name.rpartition("-")[2]
         if not pid.isdecimal() or not _alive(int(pid)):
@@ -76,7 +76,7 @@ def _alive(pid: int) -> bool:
 
 
 def disk_error(error: OSError, path: Path) -> RunError:
-    """The one line a user needs when a file cannot be written."""
+    """The error for a file that cannot be written: the cause in one line, and a fix."""
     if error.errno in _FULL:
         return RunError(f"no space left on the device while writing {path}", "free some space, then resume the run")
     if error.errno in _FORBIDDEN:
@@ -90,4 +90,4 @@ def _forget(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError:
-        return  # the reason why it could not be written is the one that is told
+        return  # the error of the write is the one that is reported

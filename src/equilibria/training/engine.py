@@ -1,4 +1,4 @@
-"""What the hardware makes fast: where a game lives, how its tensors lie in memory, how its turns are launched."""
+"""Choices that depend on the hardware: the device of a game, its memory format, and how its turns are launched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from ..base import distributed
 from ..base.errors import ConfigError
 from ..base.randomness import own_randomness
-from ..core.cuda_graphs import CudaGraphs, Kernels, Launch, Replay
+from ..core.cuda_graphs import CudaGraphs, Eager, Launch, Replay
 from ..core.game import Batch, Game, clocked, evaluate
 from ..networks.folding import UpsampledConv2d, fold_upsampling
 from .settings import Settings
@@ -23,19 +23,19 @@ _WIDE = 64
 
 
 def settled(game: Game, device: torch.device, settings: Settings, batch: Callable[[], Batch]) -> tuple[Game, Settings]:
-    """The game on its device and in its memory format, and the settings with the format that was chosen.
+    """Move the game to its device and memory format; returns it and the settings with the chosen format.
 
-    The choice follows from the networks, the device and the precision alone, never from a clock, so the same run on
-    the same machine has the same bits. Channels last is left alone where a network cannot run in it.
+    The choice depends on the networks, the device and the precision only, never on a time measurement, so the same run
+    on the same machine has the same bits. Channels last is not chosen for a network that cannot run in it.
 
     Args:
-        game: as it was built.
-        device: where it is to live.
-        settings: of the run; ``memory_format="auto"`` is what is chosen here.
-        batch: real rows to try the game on.
+        game: the game as it was built.
+        device: its device.
+        settings: settings of the run; ``memory_format="auto"`` is decided here.
+        batch: returns real rows on which the game is tried.
 
     Raises:
-        ConfigError: graphs are asked for where there are none.
+        ConfigError: ``launch="graphs"`` on a device without CUDA graphs.
     """
     if settings.launch == "graphs" and device.type != "cuda":
         raise ConfigError(f"launch='graphs' on '{device.type}'", "CUDA graphs need a GPU; use launch=auto")
@@ -47,9 +47,10 @@ def settled(game: Game, device: torch.device, settings: Settings, batch: Callabl
 
 
 def placed(game: Game, device: torch.device, settings: Settings) -> Game:
-    """The game on a device, in the memory format of a run's settings; ``auto``: as before formats were chosen.
+    """Move the game to a device and to the memory format of the settings; ``auto`` leaves the format as it is.
 
-    On a CPU convolutions of doubled images are folded: measured 1.5 to 2.6 times as fast, forward and backward.
+    On a CPU an upsampling and the convolution after it are replaced by one transposed convolution: measured 1.5 to 2.6
+    times as fast, forward and backward.
     """
     game = game.to(device)
     if device.type == "cpu":
@@ -62,12 +63,13 @@ def placed(game: Game, device: torch.device, settings: Settings) -> Game:
 
 
 def launched(device: torch.device, settings: Settings) -> Launch:
-    """How a run's turns reach its device. Processes that play together speak between kernels, so they record none.
+    """How a run's turns are launched. Several processes communicate between kernels, so they use no graphs.
 
-    Graphs have to be asked for: they have been tested on their twin (tests/taping.py), and on no GPU yet.
+    Graphs are used only with ``launch="graphs"``: so far they have been tested on a CPU stand-in for CUDA graphs
+    (tests/taping.py), and not on a GPU.
     """
     if settings.launch != "graphs" or device.type != "cuda" or distributed.here().count > 1:
-        return Kernels()
+        return Eager()
     return Replay(CudaGraphs(device))
 
 
@@ -90,7 +92,7 @@ def _gains(game: Game, device: torch.device, precision: str) -> bool:
 
 
 def _runs(game: Game, batch: Callable[[], Batch]) -> bool:
-    """Whether every player has a loss in channels last: a ``view`` in one's own network may not take its strides."""
+    """Whether every player's loss can be computed in channels last: ``view`` in a user's network may refuse it."""
     placed(game, next(game.parameters()).device, Settings(memory_format="channels_last"))
     with own_randomness(), torch.random.fork_rng(devices=[]):
         draw = clocked(game.draw(batch()), 0)

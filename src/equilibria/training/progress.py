@@ -1,4 +1,4 @@
-"""What a person sees of a run while it trains: the progress bar, and trackers."""
+"""Display of a run while it trains: the progress bar, and experiment trackers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .hooks import Log
 
 
 class Bar:
-    """A progress bar with rate, time left and key numbers; a line now and then where there is no terminal.
+    """A progress bar with rate, remaining time and key numbers; without a terminal, a line per tenth of the run.
 
     Args:
-        log: has the numbers.
+        log: holds the numbers.
         steps: the last round.
-        done: rounds played before.
-        said: what else is to be shown: the conditions that the doctor finds.
+        done: finished rounds at the start.
+        findings: returns further text to show: the conditions that the doctor has found.
     """
 
-    def __init__(self, log: Log, steps: int, done: int, said: Callable[[], str] = lambda: "") -> None:
-        self.log, self.steps, self.first, self.said = log, steps, done, said
+    def __init__(self, log: Log, steps: int, done: int, findings: Callable[[], str] = lambda: "") -> None:
+        self.log, self.steps, self.first, self.findings = log, steps, done, findings
         self.started = time.monotonic()
         self.live = sys.stderr.isatty()
         console = Console(stderr=True)
@@ -39,10 +39,10 @@ class Bar:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[numbers]}"),
-            TextColumn("[red]{task.fields[said]}"),
+            TextColumn("[red]{task.fields[findings]}"),
         )
         self.bar = Progress(*columns, console=console, disable=not self.live, transient=True)
-        self.task = self.bar.add_task("training", total=steps, completed=done, rate="", numbers="", said="")
+        self.task = self.bar.add_task("training", total=steps, completed=done, rate="", numbers="", findings="")
         self.bar.start()
         self.shown = 0.0
         self.next_line = done
@@ -55,11 +55,11 @@ class Bar:
     def look(self, play: Play, losses: dict[str, Loss]) -> None:
         self.shown = time.monotonic()
         rate = (play.round - self.first) / max(1e-9, self.shown - self.started)
-        numbers, said = key_numbers(self.log.latest), self.said()
-        self.bar.update(self.task, completed=play.round, rate=f"{rate:.1f} rounds/s", numbers=numbers, said=said)
+        numbers, found = key_numbers(self.log.latest), self.findings()
+        self.bar.update(self.task, completed=play.round, rate=f"{rate:.1f} rounds/s", numbers=numbers, findings=found)
         if not self.live:
             left = (self.steps - play.round) / max(rate, 1e-9)
-            line = f"round {play.round}/{self.steps}  {rate:.1f}/s  {left:.0f} s left  {numbers}  {said}"
+            line = f"round {play.round}/{self.steps}  {rate:.1f}/s  {left:.0f} s left  {numbers}  {found}"
             print(line.rstrip(), file=sys.stderr)
             self.next_line = play.round + max(1, self.steps // 10)
 
@@ -68,7 +68,7 @@ class Bar:
 
 
 def key_numbers(row: dict[str, Any]) -> str:
-    """The losses and, where known, the quality, short enough for a line.
+    """The losses and, if present, the quality metrics, short enough for one line.
 
     Examples:
         >>> key_numbers({"step": 3, "loss/generator": 0.69314, "quality/high_quality": 0.5, "score/real": 1.0})
@@ -83,10 +83,10 @@ def key_numbers(row: dict[str, Any]) -> str:
 
 
 def trackers_named(names: Sequence[str]) -> dict[str, Any]:
-    """The classes of these trackers of accelerate.
+    """The classes of the named accelerate trackers.
 
     Raises:
-        ConfigError: accelerate, or a tracker, is unknown or not installed.
+        ConfigError: a tracker is unknown, or it or accelerate is not installed.
     """
     if not names:
         return {}
@@ -107,7 +107,8 @@ def trackers_named(names: Sequence[str]) -> dict[str, Any]:
 class Trackers:
     """Sends every logged row to accelerate's trackers (TensorBoard, Weights & Biases, MLflow, …).
 
-    TensorBoard's files are in the run's folder ``tensorboard/``; a resumed run takes back what it plays again.
+    TensorBoard's files are in the run's folder ``tensorboard/``; a resumed run purges the rows of rounds it trains
+    again.
 
     Raises:
         ConfigError: accelerate, or the tracker, is not installed.
@@ -117,7 +118,7 @@ class Trackers:
         kinds = trackers_named(names)
         from accelerate import PartialState
 
-        PartialState()  # the trackers ask it whether they are the main process
+        PartialState()  # the trackers read from it whether this is the main process
         self.trackers = [_tracker(kind, name, folder, done) for name, kind in kinds.items()]
         for tracker in self.trackers:
             if hasattr(tracker, "start"):

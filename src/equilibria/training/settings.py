@@ -1,4 +1,4 @@
-"""How a run is carried out."""
+"""Settings of a run: device, precision, and how often to log, sample and save."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from ..base.records import record
 
 @record
 class Settings:
-    """How a run is carried out; nothing here changes what is learnt but the precision and ``auto_remedy``.
+    """Settings of a run. Only the precision and ``auto_remedy`` change the result of training.
 
-    The memory format changes the order in which numbers are added, and so the last bits.
+    The memory format changes the order of additions, and so the last bits.
 
     Args:
-        device: ``"auto"`` (an accelerator where there is one), ``"cpu"``, ``"cuda"``, …
+        device: ``"auto"`` (a GPU if there is one, otherwise the CPU), ``"cpu"``, ``"cuda"``, …
         precision: ``"float32"``, or ``"bfloat16"`` (autocast; losses and slope penalties stay in float32).
-        memory_format: how images lie in memory: ``"auto"`` (what is faster for these networks here; run.json says what
-            was chosen, and a resumed run keeps it), ``"contiguous"`` or ``"channels_last"``.
-        launch: how turns reach a GPU: ``"kernels"``, or ``"graphs"``: each turn is recorded once as a CUDA graph and
-            replayed (the same numbers; one that cannot be is played kernel by kernel, and a warning says so).
-            ``"auto"`` is ``"kernels"`` until graphs have been measured on a GPU.
-        log_every: rounds between two lines of metrics.jsonl; None for 200 lines a run.
-        sample_every: rounds between two kept samples; None for 12 a run.
-        checkpoint_every: rounds between two checkpoints; None for 10 a run.
-        keep: checkpoints kept, the newest.
+        memory_format: ``"auto"`` (the faster one for these networks on this machine; run.json records the choice and a
+            resumed run keeps it), ``"contiguous"`` or ``"channels_last"``.
+        launch: how turns run on a GPU. ``"eager"``: one kernel at a time. ``"graphs"``: each turn is captured once as a
+            CUDA graph and replayed, with the same numbers; a turn that cannot be captured stays eager, and a warning
+            says so. ``"auto"`` is ``"eager"`` until graphs have been measured on a GPU. ``"kernels"`` is the old name
+            of ``"eager"``.
+        log_every: rounds between two lines of metrics.jsonl; None for 200 lines per run.
+        sample_every: rounds between two stored samples; None for 12 per run.
+        checkpoint_every: rounds between two checkpoints; None for 10 per run.
+        keep: number of newest checkpoints that are kept.
         progress: whether to show a progress bar.
-        evaluate: whether a run is judged when it is finished.
-        doctor: whether the doctor looks at the run as it goes; it changes nothing of it.
-        auto_remedy: whether, when the doctor finds something critical, the run goes back to the checkpoint before its
-            onset and on from there with the doctor's remedy in its recipe: at most three times, no remedy twice. At
-            least a dozen checkpoints are kept.
+        evaluate: whether a finished run is evaluated.
+        doctor: whether the doctor examines the run during training; it does not change the run.
+        auto_remedy: whether, after a critical finding of the doctor, the run goes back to the checkpoint before the
+            onset and continues with the doctor's remedy in its recipe: at most three times, each remedy once. At
+            least 12 checkpoints are kept.
         trackers: ``"tensorboard"``, ``"wandb"``, …, through accelerate.
 
     Raises:
-        ConfigError: a value outside its rule.
+        ConfigError: a value that is not allowed.
     """
 
     device: str = "auto"
@@ -57,10 +58,10 @@ class Settings:
             raise ConfigError(f"precision '{self.precision}'", "use float32 or bfloat16")
         if self.memory_format not in {"auto", "contiguous", "channels_last"}:
             raise ConfigError(f"memory_format '{self.memory_format}'", "use auto, contiguous or channels_last")
-        if self.launch not in {"auto", "graphs", "kernels"}:
-            raise ConfigError(f"launch '{self.launch}'", "use auto, graphs or kernels")
+        if self.launch not in {"auto", "graphs", "eager", "kernels"}:
+            raise ConfigError(f"launch '{self.launch}'", "use auto, graphs or eager")
         if self.auto_remedy and not self.doctor:
-            raise ConfigError("auto_remedy=True without the doctor, who finds what to remedy", "leave doctor=False out")
+            raise ConfigError("auto_remedy=True needs the doctor's findings", "leave doctor=False out")
         for name in ("log_every", "sample_every", "checkpoint_every", "keep"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -70,14 +71,14 @@ class Settings:
         """The device.
 
         Raises:
-            ConfigError: there is no such device here.
+            ConfigError: this machine has no such device.
         """
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             probe = torch.ones(1, device=name)
-            probe.item()  # the meta device has no numbers to give
+            probe.item()  # fails on the meta device, which holds no values
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ConfigError(f"device '{name}' is not available here", "use --device cpu") from error
         return probe.device

@@ -1,4 +1,4 @@
-"""The loop: play rounds, let hooks look. It knows nothing of what is played."""
+"""The training loop: advance the play by rounds and call hooks. It does not depend on the game."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..core.play import Play
 
 
 class Hook(Protocol):
-    """Something that looks at a run. It may read the play and must not change it.
+    """Something that observes a run. It may read the play and must not change it.
 
-    ``due`` is asked after every round, so it must be cheap; ``look`` is called only when due.
+    ``due`` is called after every round, so it must be cheap; ``look`` is called only if ``due`` returned True.
     """
 
     def due(self, step: int) -> bool: ...
@@ -28,16 +28,16 @@ class Hook(Protocol):
 
 
 def fit(play: Play, until: int, hooks: Sequence[Hook] = ()) -> bool:
-    """Play until round ``until``. Returns False if it was asked to stop before (Ctrl-C or SIGTERM).
+    """Train until round ``until``. Returns False if a signal (Ctrl-C or SIGTERM) stopped it before.
 
-    A signal ends the loop between two rounds, never inside one; a second Ctrl-C interrupts at once. Of processes that
-    train together one that is asked stops all, after the same round.
+    A signal ends the loop between two rounds, never inside one; a second Ctrl-C interrupts at once. If one of several
+    processes that train together gets a signal, all stop after the same round.
     """
     with _stop_signals() as stop:
         try:
-            stopped = distributed.ask(stop.is_set)
+            stopped = distributed.any_process_async(stop.is_set)
             while not stopped() and play.round < until:
-                stopped = distributed.ask(stop.is_set)
+                stopped = distributed.any_process_async(stop.is_set)
                 losses = play.advance()
                 for hook in hooks:
                     if hook.due(play.round):
@@ -65,5 +65,5 @@ def _stop_signals() -> Iterator[threading.Event]:
         yield stop
     finally:
         for number, handler in before.items():
-            # None: whoever set it was not Python, and only the default can be put back
+            # None: the handler was not set from Python, so only the default can be restored
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
