@@ -263,7 +263,7 @@ def test_members_of_an_ensemble_are_calibrated_one_by_one(what: str) -> None:
         member = whole.game.member(i)  # type: ignore[operator]
         alone = Play(member, Alternating(), whole.specs, rows, horizon=10)
         alone.round = whole.round
-        alone.averaged = {"generator": whole.game.apart(whole.averaged["generator"], i)}  # type: ignore[operator]
+        alone.averaged = {"generator": whole.game.member_tensors(whole.averaged["generator"], i)}  # type: ignore[operator]
         for name, value in alone.statistics("translate" if what == "apply" else what).items():
             torch.testing.assert_close(
                 whole.statistics("translate" if what == "apply" else what)[f"stack.{name}"][i], value

@@ -48,7 +48,7 @@ def statistics(game: Game, values: Tensors, method: str, inputs: Sequence[tuple[
     for i in range(len(game.seeds)):
         own = [tuple(game.own(arg, i) if isinstance(arg, Draw) else arg for arg in args) for args in inputs]
         member = game.member(i).eval()
-        found.append(_statistics(member, game.apart(values, i), method, own))
+        found.append(_statistics(member, game.member_tensors(values, i), method, own))
     shared = frozen_names(game.stack)  # one network for all members, each of which would give it other statistics
     return {f"stack.{name}": torch.stack([one[name] for one in found]) for name in found[0] if name not in shared}
 
