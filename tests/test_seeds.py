@@ -164,7 +164,7 @@ def test_a_seed_that_diverges_is_told_and_costs_the_others_nothing(
 def test_an_ensembles_state_taken_apart_is_put_together_again() -> None:
     data = load("ring8-U")
     games = [ROW.build(data.spec, seed, {}) for seed in (0, 1)]
-    plays = [runs._play(ROW, game, lambda own, turn: data.batch(16, own, turn), 0, 10, QUIET) for game in games]
+    plays = [ROW.play(game, data.batches(16), horizon=10, settings=QUIET) for game in games]
     play = side_by_side._ensemble([0, 1], plays)
     play.advance(3)
     assert isinstance(play.game, Ensemble)
