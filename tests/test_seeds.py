@@ -176,7 +176,7 @@ def test_an_ensembles_state_taken_apart_is_put_together_again() -> None:
 @pytest.mark.parametrize(
     ("row", "source", "why"),
     [
-        (RECIPES["wgan-gp"], "digits", "convolve"),
+        (RECIPES["wgan-gp"], "digits", "convolutions"),
         (RECIPES["adagan"], "ring8-U", "several games"),
         (RECIPES["r3gan-small"], "ring8-U", ""),
         (RECIPES["wgan"], "ring8-U", ""),
