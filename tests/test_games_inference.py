@@ -148,8 +148,18 @@ def test_a_chosen_code_is_the_code_of_every_sample() -> None:
 
 @pytest.mark.parametrize("values", [{"c1": 5}, {"c1": 1.5}, {"c1": -1}, {"c2": 1.1}, {"c2": math.nan}, {"c3": 0}])
 def test_a_code_that_was_never_drawn_is_refused(values: dict[str, float]) -> None:
+    play = battery.started(made)
     with pytest.raises(ConfigError, match=next(iter(values))):
-        small().chosen(2, values)
+        play.sample(2, choices=values)
+
+
+def test_samples_of_a_chosen_code_are_those_that_the_generator_makes_of_it() -> None:
+    play = battery.started(made)
+    draw = play.codes(6, seed=4, choices={"c1": 2})
+    wanted = play.game.get_submodule("generator")(torch.cat([draw["latent"], torch.eye(5)[[2] * 6], draw["c2"]], 1))
+    found = play.sample(6, seed=4, averaged=False, choices={"c1": 2})
+    torch.testing.assert_close(found, wanted)
+    assert play.apply("classify", {"x": found}).shape == (6,) and play.apply("infer", {"x": found}).shape == (6, 6)
 
 
 @pytest.mark.parametrize(

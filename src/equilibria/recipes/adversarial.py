@@ -107,6 +107,17 @@ CLASSIC = (
         optimizer=Adam(lr=2e-4, betas=(0.0, 0.9)),
     ),
     Recipe(
+        name="dcgan",
+        year=2016,
+        cite="radford2016",
+        source="sections 3 (architecture guidelines) and 4; kernels of 4 pixels in place of 5",
+        about="strided convolutions with batch norm in both networks; for images",
+        game=TwoPlayer(objective=NonSaturating(), latent=Latent(size=100, law="uniform")),
+        networks=ConvPair(width=64, norm="batch", generator_activation="relu", init="normal02"),
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
+        batch=128,
+    ),
+    Recipe(
         name="instance-noise",
         year=2017,
         cite="sonderby2017",

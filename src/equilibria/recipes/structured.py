@@ -8,12 +8,13 @@ from ..core.updates import Alternating
 from ..games.autoencoding import AAE, LawPrior, Petals
 from ..games.boosting import Boosting
 from ..games.coupled import CoGAN
+from ..games.inference import InfoGAN
 from ..games.mixture import MGAN
 from ..games.spec import Latent
 from ..games.two_discriminators import D2GAN
 from ..games.two_player import TwoPlayer
 from ..losses import NonSaturating
-from ..networks import Auto, MLPPair
+from ..networks import Auto, ConvPair, MLPPair
 from .row import For, Recipe
 
 _perceptrons = Auto(
@@ -56,6 +57,24 @@ MANY = (
         game=CoGAN(),
         optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
         averages=(Average(player="generators"),),
+    ),
+)
+
+INFERENCE = (
+    Recipe(
+        name="infogan",
+        year=2016,
+        cite="chen2016",
+        source="equation 6; codes, noise, rates and batch norms of appendix C.1, no hidden dense layers",
+        about="a category and two numbers among the codes can be read from the samples; chosen with code.c1=3",
+        game=InfoGAN(),
+        networks=Auto(
+            vector=MLPPair(depth=2, discriminator_depth=2, activation="relu"),
+            image=ConvPair(width=64, cap=2, norm="batch", generator_activation="relu", init="normal02"),
+        ),
+        optimizer=Adam(lr=1e-3, betas=(0.5, 0.999)),
+        optimizers=(For(player="discriminator", optimizer=Adam(lr=2e-4, betas=(0.5, 0.999))),),
+        batch=128,
     ),
 )
 
@@ -113,4 +132,4 @@ PROCEDURES = (
     ),
 )
 
-RECIPES = (*MANY, *AUTOENCODERS, *PROCEDURES)
+RECIPES = (*MANY, *INFERENCE, *AUTOENCODERS, *PROCEDURES)
