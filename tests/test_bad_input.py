@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from equilibria import EquilibriaError, cli
-from equilibria.runs import folder as run_folder
+from equilibria.runs.lock import locked
 from equilibria.training import checkpoint
 
 Case = tuple[Callable[[Path], list[str]], str, str]
@@ -251,7 +251,7 @@ def test_a_checkpoint_of_a_newer_version(run: Path, capsys: pytest.CaptureFixtur
 
 def test_the_second_of_two_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = (run / "metrics.jsonl").read_bytes()
-    with run_folder.locked(run):
+    with locked(run):
         assert cli.main(["train", "--resume", str(run), "--steps", "9"]) == 1
     complaint(capsys, "another process is training in", "wait for it")
     assert (run / "metrics.jsonl").read_bytes() == kept

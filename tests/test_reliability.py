@@ -6,8 +6,11 @@ import gc
 import itertools
 import os
 import random
+import re
 import resource
 import signal
+import socket
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +21,7 @@ import pytest
 
 import equilibria as eq
 from equilibria.base.errors import RunError
-from equilibria.runs import folder as run_folder
+from equilibria.runs.lock import HOLDER, held_by, locked
 from equilibria.training import checkpoint, disk, hooks
 from test_checkpoint import play_of
 from test_resume import OFTEN, POINTS, content, forked, mixed, play
@@ -75,25 +78,66 @@ def test_of_runs_continued_at_the_same_instant_one_goes_on(tmp_path: Path, bare:
 
 def test_the_lock_of_a_dead_process_holds_nobody_up(tmp_path: Path) -> None:
     def hold() -> None:
-        with run_folder.locked(tmp_path):
+        with locked(tmp_path):
             (tmp_path / "held").touch()
             time.sleep(60)
 
     child = forked(hold)
     while not (tmp_path / "held").exists():
         time.sleep(0.01)
-    with pytest.raises(RunError, match="another process is training"), run_folder.locked(tmp_path):
+    with pytest.raises(RunError, match="another process is training"), locked(tmp_path):
         pass
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    with run_folder.locked(tmp_path):
+    assert held_by(tmp_path) == (child, socket.gethostname()), "a killed process leaves its name behind"
+    with locked(tmp_path):
+        assert held_by(tmp_path) == (os.getpid(), socket.gethostname())
+    assert not (tmp_path / HOLDER).exists()
+
+
+def test_a_refusal_names_the_process_and_its_fix_ends_it(tmp_path: Path) -> None:
+    def hold() -> None:
+        with locked(tmp_path):
+            (tmp_path / "held").touch()
+            time.sleep(60)
+
+    child = forked(hold)
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    with pytest.raises(RunError, match=f"process {child} on {re.escape(socket.gethostname())}") as refused:
+        locked(tmp_path).__enter__()
+    subprocess.run(refused.value.fix.rpartition(": ")[2], shell=True, check=True)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+    with locked(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        '{"pid": 1}',
+        '{"pid": true, "host": "a"}',
+        '{"pid": -1, "host": "a"}',
+        '{"pid": 1, "host": "a;b"}',
+    ],
+)
+def test_what_names_the_holder_is_read_without_trust(tmp_path: Path, told: str) -> None:
+    with locked(tmp_path):
+        (tmp_path / HOLDER).write_text(told)
+        with pytest.raises(RunError, match="another process is training") as refused, locked(tmp_path):
+            pass
+    assert held_by(tmp_path) is None and "kill" not in refused.value.fix
 
 
 def test_a_lock_file_that_came_with_a_copy_of_the_folder_holds_nobody_up(tmp_path: Path) -> None:
     """The lock is the kernel's, not the file: what is in it, and from which machine it is, does not matter."""
-    (tmp_path / ".lock").write_text('{"host": "elsewhere", "pid": 1}')
-    with run_folder.locked(tmp_path):
+    (tmp_path / ".lock").write_text("copied")
+    (tmp_path / HOLDER).write_text('{"host": "elsewhere", "pid": 1}')
+    with locked(tmp_path):
         pass
 
 

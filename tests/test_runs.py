@@ -20,6 +20,7 @@ from equilibria.base.randomness import mix
 from equilibria.games.coupled import CoGAN
 from equilibria.networks import MLPPair
 from equilibria.runs import folder as run_folder
+from equilibria.runs.lock import locked
 from equilibria.training import checkpoint
 from test_resume import OFTEN, POINTS, content, ensemble, mixed
 
@@ -87,7 +88,7 @@ def test_a_run_without_a_whole_checkpoint_is_begun_again_not_sampled(tmp_path: P
 
 def test_one_folder_is_trained_in_by_one_process(done: Path) -> None:
     before = content(done)
-    with run_folder.locked(done), pytest.raises(RunError, match="another process is training in"):
+    with locked(done), pytest.raises(RunError, match="another process is training in"):
         eq.resume(done, POINTS, steps=9)
     assert content(done) == before and json.loads((done / "run.json").read_text())["steps"] == 4
     assert eq.open_run(done).finished

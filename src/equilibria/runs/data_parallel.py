@@ -27,6 +27,7 @@ from ..core.play import Play
 from ..recipes import Recipe
 from ..training import Settings, checkups, disk, fit, hooks
 from . import folder as run_folder
+from .lock import locked
 from .session import Live
 
 L = TypeVar("L", bound=Live)
@@ -87,7 +88,7 @@ def held(path: Path, info: dict[str, Any] | None = None) -> Iterator[None]:
         RunError: the folder cannot be made or locked, or is not a run; or a process has ended (the fix says how to
             continue).
     """
-    lock = run_folder.locked(path)
+    lock = locked(path)
 
     def take() -> None:
         if info is None:

@@ -10,12 +10,12 @@ RUN/samples/        step-00001000.npz and .png
 RUN/diagnosis.json  what the doctor makes of them
 RUN/evaluation.json metrics beside the floors of a perfect sampler
 RUN/report.html     everything above in one file
+RUN/.lock           held while a process trains here; .lock.json names it (lock.py)
 ```
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -23,8 +23,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -167,31 +166,6 @@ def part(path: Path, value: Any, kind: type[T]) -> T:
     if not isinstance(found, kind):
         raise RunError(f"{path / 'run.json'} is damaged: no {kind.__name__}", "restore it from a copy")
     return found
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the folder for writing; the lock goes with the process, however it ends.
-
-    Raises:
-        RunError: another process trains in this folder.
-    """
-    try:
-        handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise disk.disk_error(error, path / ".lock") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"another process is training in {path}", "wait for it, or stop it first") from error
-        except OSError as error:
-            raise disk.disk_error(error, path / ".lock") from error
-        for folder in (path, path / "samples"):
-            disk.clear_leftovers(folder)
-        yield
-    finally:
-        os.close(handle)
 
 
 def described(recipe: Any, data: Dataset, settings: Any, own: list[str]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from ..recipes import recipe as named
 from ..training import Settings, disk, progress
 from . import folder as run_folder
 from . import side_by_side
+from .lock import locked
 
 FORMAT = 1
 _FILE = "seeds.json"
@@ -203,7 +204,7 @@ def _make(path: Path, asked: dict[str, Any]) -> None:
 
 
 def _carry_out(path: Path, data: Dataset) -> Seeds:
-    with run_folder.locked(path):
+    with locked(path):
         info = read(path)
         row = run_folder.part(path, info["recipe"], Recipe)
         settings = run_folder.part(path, info["settings"], Settings)

@@ -22,6 +22,7 @@ from ..recipes import Recipe
 from ..training import Hook, Settings, checkpoint, fit, progress
 from . import data_parallel
 from . import folder as run_folder
+from .lock import locked
 from .session import Session
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -102,7 +103,7 @@ def play(group: Group) -> dict[int, str]:
     _create(group)
     with ExitStack() as held:
         for folder in group.folders.values():
-            held.enter_context(run_folder.locked(folder))
+            held.enter_context(locked(folder))
         opened = {seed: runs.opened(folder, group.data, {})[0] for seed, folder in group.folders.items()}
         saved = _common(list(group.folders.values()))
         members = list(opened.values())
