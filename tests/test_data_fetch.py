@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 
 from equilibria.base.errors import ConfigError, DataError
 from equilibria.data import fetch as module
-from equilibria.data import load
+from equilibria.data import NAMED, load
 from equilibria.data.fetch import fetch, main
+from equilibria.data.originals import Digest
 
 RNG = np.random.default_rng(0)
 
@@ -23,6 +25,12 @@ def idx(array: np.ndarray) -> bytes:
     """An IDX file (LeCun's format): 0, 0, type 8, number of axes, sizes big-endian, bytes."""
     head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     return head + array.tobytes()
+
+
+def swap(monkeypatch: Any, name: str, **changes: Any) -> None:
+    """Let a data set be recognised by other marks."""
+    row = NAMED[name]
+    monkeypatch.setitem(NAMED._entries, name, replace(row, fetch=replace(row.fetch, **changes)))
 
 
 @pytest.fixture
@@ -43,11 +51,8 @@ def originals(tmp_path: Path, monkeypatch: Any) -> Path:
         else:
             (folder / name).write_bytes(raw)
     train = arrays["train-images-idx3-ubyte"]
-    recipe = module._RECIPES["mnist"]._replace(
-        mean=(float(train.mean()) / 255,),
-        digest=("sha256", "train-images-idx3-ubyte", hashlib.sha256(idx(train)).hexdigest()),
-    )
-    monkeypatch.setitem(module._RECIPES, "mnist", recipe)
+    digest = Digest("train-images-idx3-ubyte", "sha256", hashlib.sha256(idx(train)).hexdigest())
+    swap(monkeypatch, "mnist", mean=(float(train.mean()) / 255,), digest=digest)
     monkeypatch.setenv("EQUILIBRIA_DATA", str(tmp_path / "cache"))
     return folder.parent
 
@@ -84,8 +89,7 @@ def test_other_files_are_not_taken_for_the_set(originals: Path) -> None:
 
 
 def test_damage_is_found_without_a_checksum(originals: Path, monkeypatch: Any) -> None:
-    recipe = module._RECIPES["mnist"]._replace(digest=None)
-    monkeypatch.setitem(module._RECIPES, "mnist", recipe)
+    swap(monkeypatch, "mnist", digest=None)
     images = originals / "deep" / "train-images-idx3-ubyte"
     whole = images.read_bytes()
     images.write_bytes(whole[:-1])
@@ -104,7 +108,7 @@ def test_cifar_rows_are_a_label_and_three_planes(tmp_path: Path, monkeypatch: An
         (tmp_path / f"data_batch_{i + 1}.bin").write_bytes(rows[10 * i : 10 * i + 10].tobytes())
     (tmp_path / "test_batch.bin").write_bytes(rows[50:].tobytes())
     mean = tuple(rows[:50, 1:].reshape(-1, 3, 1024).mean(axis=(0, 2)) / 255)
-    monkeypatch.setitem(module._RECIPES, "cifar10", module._RECIPES["cifar10"]._replace(mean=mean, digest=None))
+    swap(monkeypatch, "cifar10", mean=mean, digest=None)
     fetch("cifar10", tmp_path)
     data = load("cifar10")
     assert data.spec.shape == (3, 32, 32) and data.class_names[3] == "cat"

@@ -72,14 +72,14 @@ def test_the_next_batch_is_read_before_it_is_asked_for(tmp_path: Path, monkeypat
     by: list[str] = []
 
     def told(self: streams.ArrayFile, index: list[int]) -> torch.Tensor:
-        if self is data._store.stream:  # an earlier test's store may still be reading ahead
+        if self is data.store.store.table.x:  # an earlier test's store may still be reading ahead
             by.append(threading.current_thread().name)
         return read(self, index)
 
     monkeypatch.setattr(streams.ArrayFile, "read", told)
     for turn in range(4):
         data.batch(4, 0, turn)
-    data._store._reader.shutdown()
+    data.store._reader.shutdown()
     assert by[0] == "MainThread" and len(by) == 5 and all(name.startswith("read-ahead") for name in by[1:])
 
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..base.errors import DataError
-from .options import DataOptions
+from .options import DataOptions, setting
 
-__all__ = ["Rows", "checked_labels", "checked_rows", "fitted"]
+__all__ = ["as_tensor", "checked_labels", "checked_rows", "fitted"]
 
 _LUMA = (0.299, 0.587, 0.114)
 
 
-class Rows(NamedTuple):
-    """Examples as stored: ``x`` uint8 or float32, classes ``y`` or None, and the names of the classes."""
+def as_tensor(values: Any, where: str) -> Tensor:
+    """The values as a tensor on the CPU, in their own type.
 
-    x: Tensor
-    y: Tensor | None = None
-    class_names: tuple[str, ...] = ()
-
-
-def _as_tensor(values: Any, where: str) -> Tensor:
+    Raises:
+        DataError: they are not numbers.
+    """
     if isinstance(values, Tensor):
         return values.detach().cpu()
     array = np.asarray(values)
@@ -47,7 +44,7 @@ def checked_rows(values: Any, where: str = "the array") -> Tensor:
     Raises:
         DataError: not numbers, empty, NaN or infinite, an unusable shape, channel count or range.
     """
-    x = _as_tensor(values, where)
+    x = as_tensor(values, where)
     if x.numel() == 0:
         raise DataError(f"{where} is empty: shape {tuple(x.shape)}", "give at least one example")
     if x.dim() not in (1, 2, 3, 4):
@@ -119,8 +116,12 @@ def _pixels(x: Tensor, where: str) -> Tensor:
     return x * 2.0 - 1.0 if low >= 0.0 else x
 
 
-def checked_labels(values: Any, n: int, where: str = "labels") -> tuple[Tensor, tuple[str, ...]]:
+def checked_labels(
+    values: Any, n: int, where: str = "labels", unlabelled: bool = False
+) -> tuple[Tensor, tuple[str, ...]]:
     """Classes 0 … K-1 in the order of the values, and the values' names.
+
+    With ``unlabelled``, a value of -1 is no class: the row has no label, and -1 is kept.
 
     Raises:
         DataError: not one label per example, fractional, negative, or not labels at all.
@@ -146,19 +147,40 @@ def checked_labels(values: Any, n: int, where: str = "labels") -> tuple[Tensor, 
             at = int(bad.argmax())
             raise DataError(f"{where}: {array[at]!s} at index {at} is not a whole number", "give whole numbers >= 0")
         array = array.astype(np.int64)
-    if array.dtype.kind == "i" and (array < 0).any():
-        at = int((array < 0).argmax())
-        raise DataError(
-            f"{where}: {array[at]} at index {at} is negative", "number the classes from 0, or drop those rows"
-        )
-    names, y = np.unique(array, return_inverse=True)
-    return torch.from_numpy(y.astype(np.int64)), tuple(str(name) for name in names)
+    none = np.zeros(n, dtype=bool)
+    if array.dtype.kind == "i":
+        none = (array == -1) & unlabelled
+        if ((array < 0) & ~none).any():
+            at = int(((array < 0) & ~none).argmax())
+            raise DataError(
+                f"{where}: {array[at]} at index {at} is negative",
+                f"number the classes from 0; where -1 marks rows without a label, {setting(unlabelled=True)}",
+            )
+    if none.all():
+        raise DataError(f"{where} are all -1", "label some rows, or give none of the labels")
+    names, classes = np.unique(array[~none], return_inverse=True)
+    y = np.full(n, -1, dtype=np.int64)
+    y[~none] = classes.reshape(-1)
+    return torch.from_numpy(y), tuple(str(name) for name in names)
 
 
-def fitted(x: Tensor, options: DataOptions) -> Tensor:
-    """Images ``(n, c, h, w)`` as the options ask: one channel, the central square, ``size`` x ``size``."""
+def fitted(x: Tensor, options: DataOptions, parts: int = 1) -> Tensor:
+    """Images ``(n, c, h, w)`` as the options ask: one channel, the central square, ``size`` x ``size``.
+
+    An image of ``parts`` pictures side by side keeps them so, each fitted by itself.
+
+    Raises:
+        DataError: the width does not divide by ``parts``.
+    """
     if x.dim() != 4:
         return x
+    if parts > 1:
+        if x.shape[3] % parts:
+            raise DataError(
+                f"images {x.shape[3]} pixels wide do not hold {parts} pictures side by side",
+                "give images of an even width, the left half one picture, the right half the other",
+            )
+        return torch.cat([fitted(part, options) for part in x.chunk(parts, dim=3)], dim=3)
     if options.grayscale and x.shape[1] == 3:
         weights = torch.tensor(_LUMA).view(1, 3, 1, 1)
         x = _in_pieces(x, lambda piece: (piece * weights).sum(1, keepdim=True))

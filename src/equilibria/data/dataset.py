@@ -14,6 +14,7 @@ from ..base.errors import DataError
 from .laws import Law
 from .options import DataOptions, DataSpec
 from .store import LawStore, Store
+from .table import scaled
 
 __all__ = ["Dataset"]
 
@@ -33,6 +34,7 @@ class Dataset:
         law: the law that is sampled, or None.
         size: the number of rows that batches deal, None for a law.
         held_out_size: the number of rows that only ``take(held_out=True)`` returns, None for a law.
+        store: where the rows come from, as they are stored.
 
     Examples:
         >>> from equilibria.data import load
@@ -56,38 +58,41 @@ class Dataset:
         self.name, self.source, self.spec = name, source, spec
         self.options = options if options is not None else DataOptions()
         self.class_names = class_names
-        self._store = store
+        self.store = store
 
     @property
     def law(self) -> Law | None:
         """The law that is sampled, or None."""
-        return self._store.law if isinstance(self._store, LawStore) else None
+        return self.store.law if isinstance(self.store, LawStore) else None
 
     @property
     def size(self) -> int | None:
         """The number of rows that batches deal; None for a law."""
-        return self._store.size
+        return self.store.size
 
     @property
     def held_out_size(self) -> int | None:
         """The number of rows that are held out of batches; None for a law."""
-        return self._store.held_size
+        return self.store.held_size
 
     def batch(self, n: int, seed: int, turn: int) -> dict[str, Tensor]:
-        """``n`` training rows: ``x (n, *shape)`` float32, ``y (n,)`` int64 if labelled, ``other`` if paired.
+        """``n`` training rows: ``x (n, *shape)`` float32, ``y (n,)`` int64 if labelled, and each of ``spec.columns``.
+
+        Row i of ``x``, ``y`` and every column of the stream ``""`` belongs together; columns of another stream are
+        drawn independently. A row without a label has ``y`` = -1.
 
         Raises:
             DataError: ``n`` is below 1 or above ``size``, or ``turn`` is negative.
         """
         if n < 1 or turn < 0:
             raise DataError(f"a batch of {n} rows at turn {turn}", "ask for at least one row at a turn >= 0")
-        size = self._store.size
+        size = self.store.size
         if size is not None and n > size:
             raise DataError(
                 f"a batch of {n} rows is more than the {size} training rows of '{self.name}'",
                 f"use a batch of at most {size}, or give more data",
             )
-        return self._store.batch(n, seed, turn)
+        return scaled(self.store.batch(n, seed, turn))
 
     def batches(self, n: int) -> Callable[[int, int], dict[str, Tensor]]:
         """Batches of ``n`` rows as a function of (seed, turn), the form in which a play takes its data."""
@@ -96,14 +101,14 @@ class Dataset:
     def take(self, n: int, seed: int = 0, held_out: bool = False) -> dict[str, Tensor]:
         """``n`` rows for evaluation, without replacement as far as the rows reach; beyond that they come again evenly.
 
-        Rows of ``held_out=True`` never come out of ``batch``. Two domains come as matching rows where they match.
+        Rows of ``held_out=True`` never come out of ``batch``. Columns are aligned or independent as in ``batch``.
 
         Raises:
             DataError: ``n`` is below 1, or nothing is held out.
         """
         if n < 1:
             raise DataError(f"{n} rows asked of '{self.name}'", "ask for at least one row")
-        return self._store.take(n, seed, held_out)
+        return scaled(self.store.take(n, seed, held_out))
 
     def fingerprint(self) -> dict[str, Any]:
         """What the rows are, in plain form, so that a run can tell whether its data changed.
@@ -115,7 +120,7 @@ class Dataset:
             >>> load("grid25").fingerprint()["law"]
             'grid25'
         """
-        told = self._store.fingerprint()
+        told = self.store.fingerprint()
         labels = told.get("labels")
         if labels is not None:
             told["labels"] = dict(zip(self.class_names, labels, strict=True))
@@ -124,7 +129,7 @@ class Dataset:
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set on a device: the same batches, bit for bit."""
         moved = copy.copy(self)
-        moved._store = self._store.to(torch.device(device))
+        moved.store = self.store.to(torch.device(device))
         return moved
 
     def __repr__(self) -> str:

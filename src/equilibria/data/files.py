@@ -12,20 +12,23 @@ import numpy as np
 
 from ..base.errors import DataError
 
-__all__ = ["CACHED", "Arrays", "cache_file", "check_memory", "read_arrays", "stored"]
+__all__ = ["Arrays", "cache_file", "check_memory", "chosen", "read_arrays", "stored"]
 
-CACHED = ("mnist", "fashion-mnist", "cifar10")
 _IMAGES = ("x", "images", "data")
 _LABELS = ("y", "labels")
 
 
 class Arrays(NamedTuple):
-    """Unchecked examples, their labels, and how many of the last of them are the source's own test set."""
+    """Unchecked arrays: examples, their labels, further ones by name.
+
+    ``test`` is how many of the last examples are the source's own test set, ``names`` are those of the classes.
+    """
 
     x: Any
     y: Any = None
     test: int = 0
     names: tuple[str, ...] = ()
+    others: Mapping[str, Any] | None = None
 
 
 def cache_file(name: str) -> Path:
@@ -42,13 +45,14 @@ def cache_file(name: str) -> Path:
 def read_arrays(path: Path) -> Arrays:
     """The arrays of a ``.npy`` or ``.npz`` file.
 
-    In an ``.npz`` the examples are ``x``, ``images``, ``data`` or the first array, the labels ``y`` or ``labels``;
-    with ``x_train`` and ``x_test`` (and ``y_train``, ``y_test``) the test set is held out.
+    In an ``.npz`` the examples are ``x``, ``images``, ``data`` or the first array, the labels ``y`` or ``labels``, the
+    names of the classes ``names``; any other array is a column of its own name. With ``x_train`` and ``x_test`` (and
+    ``y_train`` and ``y_test``, ``NAME_train`` and ``NAME_test``) the test set is held out.
 
     Raises:
         DataError: not such a file, damaged, or holding Python objects.
     """
-    return _chosen(stored(path), path)
+    return chosen(stored(path), path)
 
 
 def stored(path: Path) -> dict[str, np.ndarray]:
@@ -94,25 +98,52 @@ def check_memory(needed: int, what: str) -> None:
         )
 
 
-def _chosen(arrays: Mapping[str, np.ndarray], path: Path) -> Arrays:
+def chosen(arrays: Mapping[str, Any], where: object) -> Arrays:
+    """Which of the arrays are the examples, the labels and further columns (:func:`read_arrays` has the rule).
+
+    Raises:
+        DataError: there are no examples, or an array has only one of its two parts.
+    """
     names = tuple(str(n) for n in np.atleast_1d(arrays.get("names", ())))
     if "x_train" in arrays and "x_test" in arrays:
-        parts = [arrays["x_train"], arrays["x_test"]]
-        labels = [arrays[name] for name in ("y_train", "y_test") if name in arrays]
-        y = _joined(path, "y_train", labels) if len(labels) == 2 else None
-        return Arrays(_joined(path, "x_train", parts), y, len(parts[1]), names)
-    label_key = next((k for k in _LABELS if k in arrays), None)
-    candidates = [k for k in _IMAGES if k in arrays] or [k for k in arrays if k not in (*_LABELS, "names")]
-    if not candidates:
-        raise DataError(f"{path} has no array of examples (found {list(arrays)})", "save it as x")
-    return Arrays(arrays[candidates[0]], arrays[label_key] if label_key else None, 0, names)
+        return _split(arrays, names, where)
+    label = next((k for k in _LABELS if k in arrays), None)
+    examples = next((k for k in (*_IMAGES, *arrays) if k in arrays and k not in (*_LABELS, "names")), None)
+    if examples is None:
+        raise DataError(f"{where} has no array of examples (found {list(arrays)})", "save it as x")
+    others = {k: v for k, v in arrays.items() if k not in (examples, label, "names")}
+    return Arrays(arrays[examples], arrays[label] if label else None, 0, names, others)
 
 
-def _joined(path: Path, name: str, parts: list[np.ndarray]) -> np.ndarray:
+def _split(arrays: Mapping[str, Any], names: tuple[str, ...], where: object) -> Arrays:
+    """Arrays in two parts, those for training above those of the test set."""
+    parts: dict[str, list[np.ndarray]] = {}
+    for key in arrays:
+        name, _, part = key.rpartition("_")
+        both = [f"{name}_train", f"{name}_test"]
+        if part in ("train", "test") and all(one in arrays for one in both):
+            parts[name] = [np.asarray(arrays[one]) for one in both]
+        elif key != "names":
+            raise DataError(
+                f"the array '{key}' of {where}, which has a test set, is not in two parts",
+                f"save it as {name or key}_train and {name or key}_test, or save the file without it",
+            )
+    x = _joined(where, "x", parts.pop("x"))
+    test = len(arrays["x_test"])
+    others = {name: _joined(where, name, both, (len(x) - test, test)) for name, both in parts.items()}
+    return Arrays(x, others.pop("y", None), test, names, others)
+
+
+def _joined(where: object, name: str, parts: list[np.ndarray], counts: tuple[int, int] | None = None) -> np.ndarray:
     first, second = (part.shape for part in parts)
     if not first or not second or first[1:] != second[1:]:
         raise DataError(
-            f"{path}: {name} has shape {first}, and its test set {second}",
+            f"{where}: {name}_train has shape {first}, and its test set {second}",
             "give rows of one shape, one below the other",
+        )
+    if counts is not None and counts != (first[0], second[0]):
+        raise DataError(
+            f"{where}: {name}_train and {name}_test have {first[0]} and {second[0]} rows, x_train and x_test {counts}",
+            "give one row per example, in the same order",
         )
     return np.concatenate(parts)

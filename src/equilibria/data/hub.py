@@ -11,15 +11,10 @@ from torch import Tensor
 from ..base.errors import DataError
 from .files import Arrays
 from .images import as_array, stacked
-from .options import DataOptions
+from .options import DataOptions, setting
 
-__all__ = ["HUB_NAMES", "hub_arrays", "torch_arrays"]
+__all__ = ["hub_arrays", "torch_arrays"]
 
-HUB_NAMES = {
-    "mnist": "ylecun/mnist",
-    "fashion-mnist": "zalando-datasets/fashion_mnist",
-    "cifar10": "uoft-cs/cifar10",
-}
 _LABEL_COLUMNS = ("label", "labels", "y", "target")
 
 
@@ -95,7 +90,8 @@ def torch_arrays(found: Any, options: DataOptions) -> Arrays:
             ys.append(int(item[1]))
         if xs[-1].shape != xs[0].shape:
             raise DataError(
-                f"items of mixed shapes: 0 is {xs[0].shape}, {index} is {xs[-1].shape}", "resize them, or set size"
+                f"items of mixed shapes: 0 is {xs[0].shape}, {index} is {xs[-1].shape}",
+                f"resize them; for images, {setting(size=64)}",
             )
     if ys and len(ys) != count:
         raise DataError(f"{len(ys)} of {count} items have a label", "label all items or none")

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..base.errors import DataError
-from .checks import Rows, checked_labels, fitted
+from .checks import checked_labels, fitted
 from .files import check_memory
-from .options import DataOptions
-from .streams import Files, StreamRows, streamed
+from .options import DataOptions, setting
+from .streams import Files, streamed
+from .table import Table, Values
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,10 +43,11 @@ class _Header(NamedTuple):
     gray: bool
 
 
-def folder_rows(folder: Path, options: DataOptions) -> Rows | StreamRows:
+def folder_rows(folder: Path, options: DataOptions, parts: int = 1) -> Table:
     """Every image under a folder, in the order of its path; first-level subfolders are the classes.
 
-    Without subfolders, with only one, or with images beside them there are no labels.
+    Without subfolders, with only one, or with images beside them there are no labels. With ``parts`` pictures side by
+    side in an image, each is fitted to the options by itself.
 
     Raises:
         DataError: no images, an image that cannot be decoded, mixed sizes, train and test side by side,
@@ -55,29 +56,31 @@ def folder_rows(folder: Path, options: DataOptions) -> Rows | StreamRows:
     paths = [folder] if folder.is_file() else _pictures(folder)
     labels = _labels(folder, paths)
     headers = _headers(paths, options)
-    width, height = _common_size(headers, options)
+    width, height = _common_size(headers, options, parts)
     channels = 1 if options.grayscale or all(h.gray for h in headers) else 3
     shape = (len(headers), channels, height, width)
     if streamed(options.stream, math.prod(shape)):
-        rows = Files([h.path for h in headers], shape, partial(_decode_into, options=options), folder)
+        rows = Files([h.path for h in headers], shape, partial(_decode_into, options=options, parts=parts), folder)
         _say_skipped(folder, len(paths) - len(headers), len(paths))
-        return StreamRows(rows, *_classes(labels, rows.paths))
+        return _table(rows, folder, rows.paths, labels)
     check_memory(math.prod(shape), f"{len(headers)} images of {folder}")
     x = np.empty(shape, dtype=np.uint8)
     # each worker writes its own row, so the order is that of the paths whichever finishes first
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
-        faults = list(workers.map(lambda i: _decode_into(x[i], headers[i].path, options), range(len(headers))))
+        faults = list(workers.map(lambda i: _decode_into(x[i], headers[i].path, options, parts), range(len(headers))))
     for header, fault in zip(headers, faults, strict=True):
         if fault is not None and options.corrupt == "error":
             raise _corrupt(header.path, fault)
     good = [fault is None for fault in faults]
     kept = [header.path for header, fine in zip(headers, good, strict=True) if fine]
     _say_skipped(folder, len(paths) - len(kept), len(paths))
-    return Rows(torch.from_numpy(x if all(good) else x[good]), *_classes(labels, kept))
+    return _table(torch.from_numpy(x if all(good) else x[good]), folder, kept, labels)
 
 
-def _classes(labels: dict[Path, str] | None, paths: Sequence[Path]) -> tuple[Tensor | None, tuple[str, ...]]:
-    return (None, ()) if labels is None else checked_labels([labels[path] for path in paths], len(paths))
+def _table(x: Values, folder: Path, paths: Sequence[Path], labels: dict[Path, str] | None) -> Table:
+    base = folder.parent if folder.is_file() else folder
+    table = Table({"x": x}, row_names=tuple(str(path.relative_to(base).with_suffix("")) for path in paths))
+    return table if labels is None else table.with_labels(*checked_labels([labels[p] for p in paths], len(paths)))
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -154,27 +157,27 @@ def _check_pixels(count: int) -> None:
         raise DataError(f"{count:,} pixels are more than {most:,}", "make it smaller, or raise Image.MAX_IMAGE_PIXELS")
 
 
-def _common_size(headers: Sequence[_Header], options: DataOptions) -> tuple[int, int]:
+def _common_size(headers: Sequence[_Header], options: DataOptions, parts: int) -> tuple[int, int]:
     if options.size is not None:
-        return options.size, options.size
+        return parts * options.size, options.size
     first = headers[0]
     for header in headers:
         if header.size != first.size:
             (w, h), (v, g) = first.size, header.size
             raise DataError(
                 f"images of mixed sizes: {first.path} is {w}x{h}, {header.path} is {v}x{g}",
-                "set size, e.g. size=64 (central square, resampled)",
+                f"{setting(size=64)}, which cuts the central square and resamples it",
             )
     return first.size
 
 
-def _decode_into(row: np.ndarray, path: Path, options: DataOptions) -> str | None:
+def _decode_into(row: np.ndarray, path: Path, options: DataOptions, parts: int = 1) -> str | None:
     """Fill ``row (c, h, w)`` with the image; what went wrong, or None."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            row[...] = as_array(image, options)  # one channel spreads over three
+            row[...] = as_array(image, options, parts)  # one channel spreads over three
     except Exception as error:  # as above
         return str(error) or type(error).__name__
     return None
@@ -182,7 +185,8 @@ def _decode_into(row: np.ndarray, path: Path, options: DataOptions) -> str | Non
 
 def _corrupt(path: Path, reason: str) -> DataError:
     return DataError(
-        f"the image {path} cannot be decoded ({reason})", "replace or remove it, or set corrupt='skip' to leave it out"
+        f"the image {path} cannot be decoded ({reason})",
+        f"replace or remove it; to leave such images out, {setting(corrupt='skip')}",
     )
 
 
@@ -193,7 +197,7 @@ def _say_skipped(folder: Path, skipped: int, count: int) -> None:
         raise DataError(f"none of {count} images of {folder} can be decoded", "replace them")
 
 
-def as_array(image: Image.Image, options: DataOptions) -> np.ndarray:
+def as_array(image: Image.Image, options: DataOptions, parts: int = 1) -> np.ndarray:
     """A picture as uint8 ``(c, h, w)``, upright, on white where it is transparent, fitted to the options."""
     from PIL import Image, ImageOps
 
@@ -210,7 +214,7 @@ def as_array(image: Image.Image, options: DataOptions) -> np.ndarray:
         image = Image.alpha_composite(Image.new("RGBA", clear.size, (255, 255, 255, 255)), clear)
     array = np.array(image.convert("L" if gray else "RGB"), dtype=np.uint8)
     pixels = array[None] if gray else array.transpose(2, 0, 1)
-    return fitted(torch.from_numpy(pixels)[None], options)[0].numpy()
+    return fitted(torch.from_numpy(pixels)[None], options, parts)[0].numpy()
 
 
 def stacked(images: Iterable[np.ndarray], where: str) -> np.ndarray:
@@ -222,7 +226,5 @@ def stacked(images: Iterable[np.ndarray], where: str) -> np.ndarray:
     for index, array in enumerate(arrays):
         if array.shape[1:] != arrays[0].shape[1:]:
             (h, w), (g, v) = arrays[0].shape[1:], array.shape[1:]
-            raise DataError(
-                f"{where} has images of mixed sizes: 0 is {w}x{h}, {index} is {v}x{g}", "set size, e.g. size=64"
-            )
+            raise DataError(f"{where} has images of mixed sizes: 0 is {w}x{h}, {index} is {v}x{g}", setting(size=64))
     return np.stack([np.repeat(a, channels, axis=0) if len(a) < channels else a for a in arrays])

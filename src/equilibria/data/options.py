@@ -1,14 +1,13 @@
-"""What a data set is to the rest of the house, and how its rows are to be read: two frozen records."""
+"""What the rows of a data set are, and how they are read: frozen records."""
 
 from __future__ import annotations
 
 import math
 
-from ..base.errors import ConfigError, did_you_mean
+from ..base.errors import ConfigError, DataError, did_you_mean
 from ..base.records import record
 
-__all__ = ["Column", "DataOptions", "DataSpec"]
-
+__all__ = ["Column", "DataOptions", "DataSpec", "setting"]
 
 KINDS = ("image", "vector", "series", "label", "attributes", "text")
 
@@ -56,8 +55,8 @@ class DataSpec:
         shape: the shape of one row.
         classes: the number of classes of ``y``; 0 when there are no labels.
         paired: whether a batch has a second, independent domain, ``"other"``, of the same shape.
-        columns: further columns of a batch.
-        unlabelled: whether ``y`` is -1 for some rows.
+        columns: further columns of a batch; each says whether it is aligned with ``x``.
+        unlabelled: whether ``y`` is -1 for some rows, which then have no label.
 
     Examples:
         >>> DataSpec(kind="image", shape=(1, 8, 8), classes=10).numel
@@ -85,6 +84,32 @@ class DataSpec:
             return Column(name="other", kind=self.kind, shape=self.shape, stream="other")
         return None
 
+    def labels_for(self, who: str) -> int:
+        """The number of classes, for a game that reads the label of every row.
+
+        Args:
+            who: what needs the labels, for the message.
+
+        Raises:
+            DataError: there are no labels, or some rows have none.
+
+        Examples:
+            >>> DataSpec(kind="vector", shape=(2,), classes=3).labels_for("a conditional game")
+            3
+        """
+        if not self.classes:
+            raise DataError(
+                f"{who} needs labels, and the data has none",
+                "give data with labels: --data digits, a folder with a subfolder for each class, or an .npz with y "
+                "(in Python: load(x, labels=y))",
+            )
+        if self.unlabelled:
+            raise DataError(
+                f"{who} needs the label of every row, and this data has rows without one (y = -1)",
+                "name the data without few:, for example --data digits",
+            )
+        return self.classes
+
     @property
     def numel(self) -> int:
         """The number of values in one row."""
@@ -107,6 +132,7 @@ class DataOptions:
             them: ``"true"``, ``"false"``, or ``"auto"``, where they would take more than a quarter of the memory. The
             batches are the same bit for bit. Of streamed rows, a fingerprint holds the names and sizes of all and the
             bytes of a thousand, evenly spaced.
+        unlabelled: a label of -1 marks a row without a label; otherwise negative labels are refused.
 
     Raises:
         ConfigError: a value outside its rule.
@@ -123,14 +149,30 @@ class DataOptions:
     held_out: float = 0.1
     labelled: bool = False
     stream: str = "auto"
+    unlabelled: bool = False
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 1:
-            raise ConfigError(f"size={self.size} is no image size", "use a positive number of pixels, or None")
+            raise ConfigError(f"size={self.size} is no image size", f"{setting(size=64)}, or leave it out")
         words = {"crop": ("center", "none"), "corrupt": ("error", "skip"), "stream": ("auto", "true", "false")}
         for field, known in words.items():
             value = getattr(self, field)
             if value not in known:
-                raise ConfigError(f"{field}='{value}' is unknown", f"use {' or '.join(repr(k) for k in known)}")
+                others = ", ".join(f"'{word}'" for word in known[1:])
+                fix = f"{setting(**{field: known[0]})}; {others} may stand in its place"
+                raise ConfigError(f"{field}='{value}' is unknown", fix)
         if not 0.0 <= self.held_out < 1.0:
-            raise ConfigError(f"held_out={self.held_out} is no share of the rows", "use a number in [0, 1)")
+            raise ConfigError(f"held_out={self.held_out} is no share in [0, 1) of the rows", setting(held_out=0.1))
+
+
+def setting(**options: object) -> str:
+    """How options of :class:`DataOptions` are set, on the command line and in Python: the words of a fix.
+
+    Examples:
+        >>> setting(size=64)
+        'add --set data.size=64 (in Python: load(source, size=64))'
+    """
+    words = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
+    line = " ".join(f"--set data.{name}={word}" for name, word in words.items())
+    call = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    return f"add {line} (in Python: load(source, {call}))"

@@ -1,6 +1,7 @@
-"""Where rows come from: a law, an array, two domains side by side, or stacked channels.
+"""Where rows come from: a law, a table of columns, several independent streams, or stacked channels.
 
-A store is a pure function of (n, seed, turn). What it caches (permutations) follows from those numbers alone.
+A store is a pure function of (n, seed, turn). What it caches (permutations) follows from those numbers alone. Its rows
+are as they are stored: :class:`equilibria.data.Dataset` scales bytes on their way out.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from torch import Tensor
 from ..base.errors import DataError
 from ..base.randomness import mix
 from .laws import Law
+from .options import setting
+from .table import Table
 
-__all__ = ["ArrayStore", "LawStore", "PairStore", "StackStore", "Store"]
+__all__ = ["LawStore", "Order", "PairStore", "StackStore", "Store", "TableStore"]
 
 # one stream of random numbers per purpose: a batch never shares its numbers with an evaluation
-_BATCH, _TAKE, _HELD, _SPLIT, _OTHER = range(5)
+_BATCH, _TAKE, _HELD, _SPLIT, _OTHER, _LABELLED = range(6)
 _CACHED = 1 << 23  # indices kept in cached permutations: 64 MB
 
 
@@ -93,82 +96,87 @@ class LawStore(Store):
         return LawStore(self.law, self.labelled, device)
 
 
-class ArrayStore(Store):
-    """Rows in memory, dealt without replacement epoch by epoch.
+class Order:
+    """Which rows come when: row numbers, without replacement epoch by epoch.
 
     Args:
-        x: ``(N, *shape)``: uint8, dealt as ``x / 127.5 - 1``, or float32, dealt as it is.
-        y: ``(N,)`` int64 classes, or None.
-        train: indices of the rows that batches deal, increasing.
-        held: indices of the rows held out.
+        train: numbers of the rows that batches deal, increasing.
+        held: numbers of the rows held out.
     """
 
-    size: int
-    held_size: int
-
-    def __init__(self, x: Tensor, y: Tensor | None, train: Tensor, held: Tensor) -> None:
-        self.x, self.y, self._train, self._held = x, y, train, held
+    def __init__(self, train: Tensor, held: Tensor) -> None:
+        self.train, self.held = train, held
         self.size, self.held_size = len(train), len(held)
         self._orders: dict[tuple[int, int], Tensor] = {}
         self._kept = min(256, max(4, _CACHED // max(1, self.size)))
 
-    def batch(self, n: int, seed: int, turn: int) -> dict[str, Tensor]:
+    def batch(self, n: int, seed: int, turn: int) -> Tensor:
+        """The numbers of the training rows of one turn."""
         epoch, offset = divmod(turn * n, self.size)
-        order = self._order(seed, epoch)
+        order = self._epoch(seed, epoch)
         index = order[offset : offset + n]
         if offset + n > self.size:
-            index = torch.cat([index, self._order(seed, epoch + 1)[: offset + n - self.size]])
-        return self.rows(index)
+            index = torch.cat([index, self._epoch(seed, epoch + 1)[: offset + n - self.size]])
+        return index
 
-    def take(self, n: int, seed: int, held_out: bool) -> dict[str, Tensor]:
-        pool, stream = (self._held, _HELD) if held_out else (self._train, _TAKE)
+    def take(self, n: int, seed: int, held_out: bool) -> Tensor:
+        """The numbers of rows for evaluation.
+
+        Raises:
+            DataError: no rows are held out.
+        """
+        pool, stream = (self.held, _HELD) if held_out else (self.train, _TAKE)
         if len(pool) == 0:
-            raise DataError("no rows are held out of this data set", "set held_out above 0, or give more rows")
+            raise DataError(
+                "no rows are held out of this data set", f"{setting(held_out=0.1)}, with two rows at the least"
+            )
         # beyond the pool's size its rows come again, each as often as any other (give or take one)
         rounds = range(math.ceil(n / len(pool)))
         orders = [torch.randperm(len(pool), generator=_generator(stream, seed, r)) for r in rounds]
         order = torch.cat(orders)[:n] if orders else torch.zeros(0, dtype=torch.int64)
-        return self.rows(pool[order.to(pool.device)])
+        return pool[order.to(pool.device)]
 
-    def rows(self, index: Tensor) -> dict[str, Tensor]:
-        """The rows at ``index``, as networks want them."""
-        x = self.x.index_select(0, index)
-        if x.dtype == torch.uint8:
-            x = x.to(torch.float32).div_(127.5).sub_(1.0)
-        return {"x": x} if self.y is None else {"x": x, "y": self.y.index_select(0, index)}
-
-    def _order(self, seed: int, epoch: int) -> Tensor:
+    def _epoch(self, seed: int, epoch: int) -> Tensor:
         order = self._orders.get((seed, epoch))
         if order is None:
             shuffle = torch.randperm(self.size, generator=_generator(_BATCH, seed, epoch))
-            order = self._train[sent(shuffle, self._train.device)]
+            order = self.train[sent(shuffle, self.train.device)]
             while len(self._orders) >= self._kept:
                 del self._orders[next(iter(self._orders))]
             self._orders[seed, epoch] = order
         return order
 
-    def fingerprint(self) -> dict[str, Any]:
-        x = self.x.cpu().contiguous()
-        digest = hashlib.sha256(x.numpy().data)
-        told: dict[str, Any] = {
-            "kind": "array",
-            "sha256": "",
-            "shape": list(x.shape[1:]),
-            "dtype": str(x.dtype).removeprefix("torch."),
-            "count": len(x),
-            "held_out": self.held_size,
-            "range": [float(x.min()), float(x.max())],
-        }
-        if self.y is not None:
-            y = self.y.cpu().contiguous()
-            digest.update(y.numpy().data)
-            told["labels"] = torch.bincount(y).tolist()
-        told["sha256"] = digest.hexdigest()
-        return told
+    def to(self, device: torch.device) -> Order:
+        """The same order, with its numbers on a device."""
+        return Order(self.train.to(device), self.held.to(device))
 
-    def to(self, device: torch.device) -> ArrayStore:
-        y = None if self.y is None else self.y.to(device)
-        return ArrayStore(self.x.to(device), y, self._train.to(device), self._held.to(device))
+
+class TableStore(Store):
+    """The rows of a table: its columns are aligned, in batches and for evaluation alike.
+
+    Args:
+        table: the columns.
+        order: which of its rows come when.
+    """
+
+    size: int
+    held_size: int
+
+    def __init__(self, table: Table, order: Order) -> None:
+        self.table, self.order = table, order
+        self.size, self.held_size = order.size, order.held_size
+
+    def batch(self, n: int, seed: int, turn: int) -> dict[str, Tensor]:
+        return self.table.at(self.order.batch(n, seed, turn))
+
+    def take(self, n: int, seed: int, held_out: bool) -> dict[str, Tensor]:
+        return self.table.at(self.order.take(n, seed, held_out))
+
+    def fingerprint(self) -> dict[str, Any]:
+        return self.table.fingerprint(self.held_size)
+
+    def to(self, device: torch.device) -> TableStore:
+        return TableStore(self.table.to(device), self.order.to(device))
 
 
 def split(n: int, share: float) -> tuple[Tensor, Tensor]:
@@ -187,21 +195,56 @@ def split(n: int, share: float) -> tuple[Tensor, Tensor]:
     return order[held:].sort().values, order[:held].sort().values
 
 
-class PairStore(Store):
-    """Two domains: batches draw them independently, ``take`` in the same order (matching rows where they match)."""
+def labelled_rows(y: Tensor, train: Tensor, count: int) -> Tensor:
+    """The numbers of the ``count`` training rows that keep their label: a function of ``y`` and ``train`` alone.
 
-    def __init__(self, first: ArrayStore, second: ArrayStore) -> None:
+    Rows are gone through in one fixed random order. Each class is given the next row in turn, as long as it has one, so
+    classes differ by at most one label unless a class has too few rows. Fewer labels are a part of more.
+
+    Args:
+        y: ``(n,)`` classes; rows of -1 have no label to keep.
+        train: numbers of the training rows.
+        count: labels to keep, at most as many as the training rows have.
+
+    Examples:
+        >>> y = torch.tensor([0, 0, 0, 0, 1, 1])
+        >>> y[labelled_rows(y, torch.arange(6), 4)].bincount().tolist()
+        [2, 2]
+    """
+    shuffled = train[torch.randperm(len(train), generator=_generator(_LABELLED, len(train)))]
+    shuffled = shuffled[y[shuffled] >= 0]
+    own = y[shuffled]
+    place = torch.zeros_like(own)  # of a row among those of its class
+    for k in range(int(own.max()) + 1 if len(own) else 0):
+        place[own == k] = torch.arange(int((own == k).sum()))
+    order = torch.argsort(place, stable=True)
+    return shuffled[order[:count]].sort().values
+
+
+class PairStore(Store):
+    """Two independent streams: rows of the second never belong to rows of the first.
+
+    The first one's columns keep their names. Of the second, ``x`` becomes ``other``, a further column ``NAME`` becomes
+    ``other_NAME``, and the labels are left out.
+
+    Args:
+        first: the rows of the stream ``""``.
+        second: the rows of the stream ``"other"``.
+    """
+
+    def __init__(self, first: Store, second: Store) -> None:
         self.first, self.second = first, second
-        self.size = min(first.size, second.size)
-        self.held_size = min(first.held_size, second.held_size)
+        self.size = _least(first.size, second.size)
+        self.held_size = _least(first.held_size, second.held_size)
 
     def batch(self, n: int, seed: int, turn: int) -> dict[str, Tensor]:
-        other = self.second.batch(n, mix(_OTHER, seed), turn)
-        return {**self.first.batch(n, seed, turn), "other": other["x"]}
+        return self._joined(self.first.batch(n, seed, turn), self.second.batch(n, mix(_OTHER, seed), turn))
 
     def take(self, n: int, seed: int, held_out: bool) -> dict[str, Tensor]:
-        other = self.second.take(n, seed, held_out)
-        return {**self.first.take(n, seed, held_out), "other": other["x"]}
+        return self._joined(self.first.take(n, seed, held_out), self.second.take(n, mix(_OTHER, seed), held_out))
+
+    def _joined(self, first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {**first, **{other_name(name): rows for name, rows in second.items() if name != "y"}}
 
     def fingerprint(self) -> dict[str, Any]:
         return {"kind": "pairs", "first": self.first.fingerprint(), "second": self.second.fingerprint()}
@@ -210,13 +253,27 @@ class PairStore(Store):
         return PairStore(self.first.to(device), self.second.to(device))
 
 
+def other_name(name: str) -> str:
+    """What a column of a second domain is called beside the first.
+
+    Examples:
+        >>> other_name("x"), other_name("text")
+        ('other', 'other_text')
+    """
+    return "other" if name == "x" else f"other_{name}"
+
+
+def _least(*counts: int | None) -> int | None:
+    return min((count for count in counts if count is not None), default=None)
+
+
 class StackStore(Store):
     """Three independent images of one channel as the channels of one; the class is the number the three classes spell.
 
     With ten digits these are the thousand modes of stacked digits (Metz et al. 2017, section 3.3.1).
     """
 
-    def __init__(self, store: ArrayStore, classes: int) -> None:
+    def __init__(self, store: TableStore, classes: int) -> None:
         self.store, self.classes = store, classes
         self.size, self.held_size = store.size, store.held_size
 

@@ -6,10 +6,8 @@ function of (seed, turn), and reading it early or on several threads changes no 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -22,15 +20,14 @@ from torch import Tensor
 
 from ..base.errors import DataError
 from .checks import fitted
-from .options import DataOptions
-from .store import ArrayStore, Store, sent
+from .options import DataOptions, setting
+from .store import Store, TableStore, sent
+from .table import Stream
 
-__all__ = ["ArrayFile", "Files", "Stream", "StreamRows", "StreamStore", "streamed"]
+__all__ = ["ArrayFile", "Files", "StreamStore", "streamed"]
 
 SHARE = 0.25
 """With ``stream="auto"``, rows that take more than this share of the machine's memory stay on the disk."""
-
-_PROBED = 1000  # rows whose bytes are in a fingerprint
 
 
 def streamed(wanted: str, size: int) -> bool:
@@ -49,66 +46,24 @@ def streamed(wanted: str, size: int) -> bool:
     return size > SHARE * memory
 
 
-class Stream(ABC):
-    """Images on the disk, ``shape`` ``(N, c, h, w)`` of uint8, as they are after decoding and fitting."""
-
-    shape: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def dim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @abstractmethod
-    def read(self, index: Sequence[int]) -> Tensor:
-        """These rows.
-
-        Raises:
-            DataError: one cannot be read or decoded.
-        """
-
-    @abstractmethod
-    def told(self, index: int) -> bytes:
-        """What identifies a row cheaply, and its stored bytes where the row is one of those probed."""
-
-    @abstractmethod
-    def known(self) -> bytes:
-        """What identifies the whole without reading rows: names and sizes."""
-
-    def digest(self) -> str:
-        """SHA-256 over names and sizes of all that is stored, and over the stored bytes of 1000 rows, evenly spaced."""
-        found = hashlib.sha256(self.known())
-        for i in np.linspace(0, len(self) - 1, min(_PROBED, len(self))).astype(int):
-            found.update(self.told(int(i)))
-        return found.hexdigest()
-
-
-class StreamRows(NamedTuple):
-    """Examples on the disk, their classes ``y`` or None, and the names of the classes."""
-
-    x: Stream
-    y: Tensor | None = None
-    class_names: tuple[str, ...] = ()
-
-
 class ArrayFile(Stream):
     """The rows of a ``.npy`` of uint8: images ``(N, h, w)``, ``(N, c, h, w)`` or ``(N, h, w, c)``.
 
-    Rows are read, not mapped: mapped pages stay in the process's memory until the system is short of it.
+    With ``parts`` pictures side by side in an image, each is fitted to the options by itself. Rows are read, not
+    mapped: mapped pages stay in the process's memory until the system is short of it.
 
     Raises:
         DataError: not such a file.
     """
 
-    def __init__(self, path: Path, options: DataOptions) -> None:
-        self.path, self.options = path, options
+    def __init__(self, path: Path, options: DataOptions, parts: int = 1) -> None:
+        self.path, self.options, self.parts = path, options, parts
         header = array_header(path)
         if header is None or not header.fits:
             raise DataError(
                 f"{path} cannot be streamed: only uint8 images (n, h, w), (n, c, h, w), (n, h, w, c) in C order can",
-                "save it so: np.save('data.npy', np.ascontiguousarray(x, dtype='uint8')), or set stream=false",
+                "save it so: np.save('data.npy', np.ascontiguousarray(x, dtype='uint8')); to read it whole, "
+                f"{setting(stream='false')}",
             )
         self.stored, self.start = header.shape[1:], header.start
         self.bytes = int(np.prod(self.stored))
@@ -127,7 +82,7 @@ class ArrayFile(Stream):
             x = x[:, None]
         elif x.shape[1] not in (1, 3):
             x = x.permute(0, 3, 1, 2)
-        return fitted(x, self.options).contiguous()
+        return fitted(x, self.options, self.parts).contiguous()
 
     def told(self, index: int) -> bytes:
         found = os.pread(self.file, self.bytes, self.start + index * self.bytes)
@@ -196,7 +151,8 @@ class Files(Stream):
             if fault is not None:
                 raise DataError(
                     f"the image {self.paths[i]} cannot be decoded ({fault})",
-                    "replace or remove it; with stream=false and corrupt='skip' such images are left out",
+                    "replace or remove it; to leave such images out, read them whole: "
+                    f"{setting(stream='false', corrupt='skip')}",
                 )
         return torch.from_numpy(x)
 
@@ -209,59 +165,35 @@ class Files(Stream):
 
 
 class StreamStore(Store):
-    """Rows of a stream, dealt as :class:`ArrayStore` deals those in memory; the next turn's are read ahead.
+    """A table with columns on the disk; the rows of the next turn are read ahead.
 
     Args:
-        stream: the rows.
-        y: ``(N,)`` int64 classes, or None.
-        train: indices of the rows that batches deal, increasing.
-        held: indices of the rows held out.
+        store: the rows, with what is in memory on the CPU.
         device: where batches go.
     """
 
     size: int
     held_size: int
 
-    def __init__(
-        self, stream: Stream, y: Tensor | None, train: Tensor, held: Tensor, device: torch.device | None = None
-    ) -> None:
-        self.stream, self.y = stream, y
+    def __init__(self, store: TableStore, device: torch.device | None = None) -> None:
+        self.store = store
         self.device = device if device is not None else torch.device("cpu")
-        # An array of row numbers is dealt in the place of the rows: one order for both.
-        self.numbers = ArrayStore(torch.arange(len(stream)), y, train, held)
-        self.size, self.held_size = self.numbers.size, self.numbers.held_size
+        self.size, self.held_size = store.size, store.held_size
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._ahead: dict[tuple[int, int, int], Future[dict[str, Tensor]]] = {}
 
     def batch(self, n: int, seed: int, turn: int) -> dict[str, Tensor]:
         ready = self._ahead.pop((n, seed, turn), None)
-        rows = ready.result() if ready is not None else self._batch(n, seed, turn)
-        self._ahead = {(n, seed, turn + 1): self._reader.submit(partial(self._batch, n, seed, turn + 1))}
+        rows = ready.result() if ready is not None else self.store.batch(n, seed, turn)
+        self._ahead = {(n, seed, turn + 1): self._reader.submit(partial(self.store.batch, n, seed, turn + 1))}
         return {name: sent(tensor, self.device) for name, tensor in rows.items()}
-
-    def _batch(self, n: int, seed: int, turn: int) -> dict[str, Tensor]:
-        return self._read(self.numbers.batch(n, seed, turn))
 
     def take(self, n: int, seed: int, held_out: bool) -> dict[str, Tensor]:
-        rows = self._read(self.numbers.take(n, seed, held_out))
+        rows = self.store.take(n, seed, held_out)
         return {name: sent(tensor, self.device) for name, tensor in rows.items()}
 
-    def _read(self, dealt: dict[str, Tensor]) -> dict[str, Tensor]:
-        x = self.stream.read(dealt["x"].tolist()).to(torch.float32).div_(127.5).sub_(1.0)
-        return {**dealt, "x": x}
-
     def fingerprint(self) -> dict[str, Any]:
-        told: dict[str, Any] = {
-            "kind": "stream",
-            "sha256": self.stream.digest(),
-            "shape": list(self.stream.shape[1:]),
-            "dtype": "uint8",
-            "count": len(self.stream),
-            "held_out": self.held_size,
-        }
-        if self.y is not None:
-            told["labels"] = torch.bincount(self.y).tolist()
-        return told
+        return self.store.fingerprint()
 
     def to(self, device: torch.device) -> StreamStore:
-        return StreamStore(self.stream, self.y, self.numbers._train, self.numbers._held, device)
+        return StreamStore(self.store, device)

@@ -1,0 +1,79 @@
+"""Emoji as two vendors draw them: aligned pairs for image-to-image games."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...base.errors import DataError
+from ..images import as_array, stacked
+from ..options import DataOptions
+from .base import Fetch, Named, cached
+
+__all__ = ["SETS"]
+
+
+@dataclass(frozen=True)
+class EmojiFiles(Fetch):
+    """Folders ``google/64`` and ``twitter/64`` of PNG files with equal names; a pair is two files of one name.
+
+    Attributes:
+        commands: as in :class:`Fetch`.
+        digests: by vendor, the SHA-256 of its files' bytes one after another, in the order of their names.
+    """
+
+    commands: tuple[tuple[str, ...], ...] = (
+        ("npm", "pack", "emoji-datasource-google@16.0.0"),
+        ("npm", "pack", "emoji-datasource-twitter@16.0.0"),
+    )
+    digests: tuple[tuple[str, str], ...] = (
+        ("google", "eee6bb1abafc5814029d4081b7d85e186ba8840949135a3c4142eea120ae6753"),
+        ("twitter", "cdc7e0243c0b5270ee300d5af73105827dcb15d91d83e2650beaa1c852416f75"),
+    )
+
+    def arrays(self, folder: Path) -> Mapping[str, np.ndarray]:
+        found = {vendor: self._files(folder, vendor, digest) for vendor, digest in self.digests}
+        (first, one), (second, other) = found.items()
+        if [path.name for path in one] != [path.name for path in other]:
+            raise DataError(f"the emoji of {first} and {second} have not the same names", "download both again")
+        return {"x": _pixels(one), "other": _pixels(other)}
+
+    def _files(self, folder: Path, vendor: str, digest: str) -> list[Path]:
+        files = sorted((p for p in folder.rglob(f"{vendor}/64/*.png") if p.is_file()), key=lambda p: p.name)
+        if not files:
+            raise DataError(f"no folder {vendor}/64 of PNG files under {folder}", "give the folder of both packages")
+        known = hashlib.sha256()
+        for path in files:
+            known.update(path.read_bytes())
+        if known.hexdigest() != digest:
+            raise DataError(
+                f"the {len(files)} emoji of {vendor} have sha256 {known.hexdigest()[:12]}…, not {digest[:12]}…",
+                "give the original files",
+            )
+        return files
+
+
+def _pixels(files: list[Path]) -> np.ndarray:
+    """The pictures ``(n, 3, 64, 64)`` of bytes, on white where they are transparent."""
+    from PIL import Image
+
+    def opened(path: Path) -> np.ndarray:
+        with Image.open(path) as image:
+            return as_array(image, DataOptions())
+
+    return stacked((opened(path) for path in files), "the emoji")
+
+
+SETS = (
+    Named(
+        name="emoji",
+        about="3,786 aligned pairs of emoji, 64 x 64, colour on white: x as Google draws it, other as Twitter does",
+        licence="x: Apache-2.0 (Noto Emoji); other: CC BY 4.0 (Twemoji)",
+        read=cached("emoji"),
+        fetch=EmojiFiles(),
+    ),
+)

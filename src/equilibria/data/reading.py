@@ -1,0 +1,192 @@
+"""One source read into a table of columns: a value, a name, or a path, and the views that its name asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..base.errors import DataError, did_you_mean
+from ..base.registry import spelled
+from . import synthetic
+from .columns import labels_of, table_of
+from .dataset import Dataset
+from .files import Arrays, chosen, read_arrays
+from .named import NAMED
+from .options import DataOptions, setting
+from .store import Order, Store, TableStore, split
+from .streams import ArrayFile, StreamStore, array_header, streamed
+from .table import Table
+from .views import VIEWS, RowView, viewed
+
+__all__ = ["Found", "built", "by_name", "by_value", "order_of"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finite source that has been read.
+
+    Attributes:
+        name: for people.
+        table: its columns.
+        source: what load reopens it by, or None.
+        test: how many of the last rows are the source's own test set.
+        views: views of its rows that are taken as they are dealt, in order.
+    """
+
+    name: str
+    table: Table
+    source: str | None = None
+    test: int = 0
+    views: tuple[RowView, ...] = ()
+
+
+def built(found: Found, options: DataOptions) -> Dataset:
+    """The data set of a source."""
+    table = found.table
+    rows = TableStore(table, order_of(found, options))
+    store: Store = rows
+    if table.on_disk:
+        store = StreamStore(rows)
+        options = replace(options, stream="true")  # a run goes on as it began, whatever the memory of the next machine
+    data = Dataset(found.name, store, table.spec(), options=options, class_names=table.class_names)
+    for view in found.views:
+        data = view(data)
+    data.name, data.source = found.name, found.source
+    return data
+
+
+def order_of(found: Found, options: DataOptions) -> Order:
+    """Which rows are dealt, and which are held out."""
+    n = len(found.table)
+    if not found.test:
+        return Order(*split(n, options.held_out))
+    rows = torch.arange(n)
+    return Order(rows[: n - found.test], rows[n - found.test :])
+
+
+def by_value(source: Any, labels: Any, options: DataOptions) -> Found:
+    """Arrays, tensors, ``(x, y)``, a dict of arrays or a torch ``Dataset``.
+
+    Raises:
+        DataError: it is none of these, or its rows cannot be used.
+    """
+    if isinstance(source, tuple) and len(source) == 2:
+        x, own = source
+        return Found("array", table_of(Arrays(x, own), options, labels=labels))
+    if isinstance(source, Mapping):
+        arrays = chosen({str(key): values for key, values in source.items()}, "the dict")
+        return Found("arrays", table_of(arrays, options, "the dict", labels), test=arrays.test)
+    if isinstance(source, (np.ndarray, Tensor)):
+        return Found("array", table_of(Arrays(source), options, labels=labels))
+    if hasattr(source, "__getitem__") and not isinstance(source, (list, tuple)):
+        from .hub import torch_arrays
+
+        return Found(type(source).__name__, table_of(torch_arrays(source, options), options, labels=labels))
+    raise DataError(
+        f"a {type(source).__name__} is no source of data",
+        "give a name, a path, an array, (x, y), a dict of arrays or a torch Dataset",
+    )
+
+
+def by_name(source: str, labels: Any, options: DataOptions, parts: int = 1) -> Found:
+    """A data set by name or path, and the view of its images that a suffix asks for.
+
+    A data set by name goes before a path, and a path before a suffix. Negatives and edges of images in memory are made
+    once, for their bytes become bytes; other views are taken as rows are dealt.
+
+    Args:
+        source: a name or path, perhaps with the name of a view after a hyphen.
+        labels: in place of its own.
+        options: how to read it.
+        parts: pictures side by side in one image, each fitted to the options by itself.
+
+    Raises:
+        DataError: there is none, or its rows cannot be used.
+    """
+    text, _, suffix = source.rpartition("-")
+    shadowed = text not in tuple(NAMED) and Path(source).expanduser().exists()  # a folder called photos-edges
+    if suffix not in VIEWS or not text or shadowed:
+        return _plain(source, labels, options, parts)
+    found, view = _plain(text, labels, options, parts), VIEWS[suffix]
+    told = replace(found, name=f"{found.name}-{suffix}", source=found.source and f"{found.source}-{suffix}")
+    if view.keeps_bytes and not found.table.on_disk:
+        return replace(told, table=viewed(found.table, view, text))
+    view.spec(found.table.spec(), text)
+    return replace(told, views=(view,))
+
+
+def _plain(source: str, labels: Any, options: DataOptions, parts: int) -> Found:
+    path = Path(source).expanduser()
+    name = _name(source, path)
+    if name is not None:
+        arrays = _named(name, options if parts == 1 else replace(options, size=None, grayscale=False))
+        table = table_of(arrays, options, name, labels, parts)
+        return Found(name, table, name if labels is None else None, arrays.test)
+    if not path.exists():
+        raise _missing(source, path)
+    path = path.resolve()
+    reopens = str(path) if labels is None else None
+    if path.suffix in (".npz", ".npy") and path.is_file():
+        stream = _stream(path, options, parts)
+        if stream is None:
+            arrays = read_arrays(path)
+            return Found(path.stem, table_of(arrays, options, str(path), labels, parts), reopens, arrays.test)
+        table, called = Table({"x": stream}), path.stem
+    else:
+        table, called = _pictures(path, options, parts), path.name
+    if labels is not None:
+        table = table.with_labels(*labels_of(labels, len(table), options))
+    return Found(called, table, reopens)
+
+
+def _pictures(path: Path, options: DataOptions, parts: int) -> Table:
+    from .images import folder_rows, is_picture
+
+    if path.is_file() and not is_picture(path):
+        raise DataError(
+            f"{path} is of no format that is read here",
+            "give .npz, .npy, an image or a folder; an array x is saved by np.save('data.npy', x)",
+        )
+    return folder_rows(path, options, parts)
+
+
+def _stream(path: Path, options: DataOptions, parts: int) -> ArrayFile | None:
+    """The rows of an array file that stay on the disk; None where they are to be read whole."""
+    if path.suffix == ".npz":
+        if options.stream == "true":
+            raise DataError(
+                f"{path} cannot be streamed",
+                f"save its images as .npy, their labels as another .npy; to read it whole, {setting(stream='false')}",
+            )
+        return None
+    header = array_header(path)
+    fits = header is not None and (header.fits or options.stream == "true")
+    return ArrayFile(path, options, parts) if header and fits and streamed(options.stream, header.size) else None
+
+
+def _missing(source: str, path: Path) -> DataError:
+    if "/" in source or path.suffix:
+        return DataError(f"there is no file or folder {path}", "check the path")
+    known = [*synthetic.LAWS, *NAMED]
+    return DataError(f"'{source}' is neither a known data set nor a file", did_you_mean(source, known))
+
+
+def _name(source: str, path: Path) -> str | None:
+    """The name of a data set, where the source is one; in another spelling only where there is no such path."""
+    if source.startswith("hf:") or source in tuple(NAMED):
+        return source
+    return spelled(source) if source in NAMED and not path.exists() else None
+
+
+def _named(name: str, options: DataOptions) -> Arrays:
+    if name.startswith("hf:"):
+        from .hub import hub_arrays
+
+        return hub_arrays(name.removeprefix("hf:"), options)
+    return NAMED[name].read(options)
