@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from equilibria.base.errors import ConfigError, DataError
-from equilibria.data import fetch as module
 from equilibria.data import NAMED, load
+from equilibria.data import fetch as module
 from equilibria.data.fetch import fetch, main
 from equilibria.data.originals import Digest
 

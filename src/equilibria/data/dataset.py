@@ -90,7 +90,7 @@ class Dataset:
         if size is not None and n > size:
             raise DataError(
                 f"a batch of {n} rows is more than the {size} training rows of '{self.name}'",
-                f"use a batch of at most {size}, or give more data",
+                f"use a batch of at most {size}: add --set batch={size}; or give more data",
             )
         return scaled(self.store.batch(n, seed, turn))
 

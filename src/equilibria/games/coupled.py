@@ -139,7 +139,14 @@ class CoGAN(GameSpec):
 
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         if not data.paired:
-            raise DataError("CoGAN needs two domains, and the data has one", "give data='pairs:A,B'")
+            other = data.column("other")
+            told = "the data has one" if other is None else f"the data's are of {data.shape} and {other.shape}"
+            if other is not None and not other.stream:
+                told = "rows of the data's belong together"
+            raise DataError(
+                f"CoGAN needs two independent domains of one shape, and {told}",
+                "name two, as in --data pairs:digits,digits-negative; for one shape add --set data.size=32",
+            )
         if self.heads == "local" and len(data.shape) != 3:
             raise DataError(f"local heads draw images, and the points have shape {data.shape}", "use heads='linear'")
         trunks: list[nn.Module] = [networks.trunk(data.shape) for _ in DOMAINS]

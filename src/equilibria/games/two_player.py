@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError, DataError, did_you_mean
+from ..base.errors import ConfigError, did_you_mean
 from ..base.records import record
 from ..base.schedules import Schedule
 from ..core.doctor_view import Examined
@@ -71,9 +71,7 @@ class TwoPlayer(GameSpec):
             )
 
     def _classes(self, data: DataSpec) -> int:
-        if self.conditional and not data.classes:
-            raise DataError("a conditional game needs labels, and the data has none", "pass (x, y), or labels=y")
-        return data.classes if self.conditional else 0
+        return data.labels_for("a conditional game") if self.conditional else 0
 
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         classes = self._classes(data)

@@ -78,12 +78,13 @@ def judge(
 
 
 def classifier_of(data: Dataset) -> metrics.Classifier:
-    """The classifier of a data set's images: trained on the rows that batches deal, measured on those held out."""
+    """The classifier of a data set's images: trained on the labelled training rows, measured on those held out."""
     assert data.size is not None
     rows = data.take(data.size)
+    labelled = rows["y"] >= 0
     held = data.take(data.held_out_size, held_out=True) if data.held_out_size else None
     test = None if held is None else (held["x"].cpu(), held["y"].cpu())
-    return metrics.train_classifier(rows["x"].cpu(), rows["y"].cpu(), test=test)
+    return metrics.train_classifier(rows["x"][labelled].cpu(), rows["y"][labelled].cpu(), test=test)
 
 
 def _mean(found: list[dict[str, Measured]]) -> dict[str, Measured]:
