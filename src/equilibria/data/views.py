@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -39,11 +39,12 @@ __all__ = [
 Rows = dict[str, Tensor]
 
 
-class DataView(ABC):
-    """Abstract record: a rule that derives a data set from another. ``view(dataset)`` applies it.
+@runtime_checkable
+class DataView(Protocol):
+    """A record that derives a data set from another: ``view(dataset)``.
 
-    The derived set has the size, the held-out rows and the options of ``dataset``. It cannot be reopened by a string,
-    unless it was named by one (``load("mnist-residual")``).
+    The derived set has the options and the held-out rows of ``dataset``. No string reopens it, unless it was named by
+    one (``load("mnist-residual")``).
     """
 
     def __call__(self, dataset: Dataset) -> Dataset:
@@ -53,30 +54,44 @@ class DataView(ABC):
             DataError: the view needs rows of another kind.
             ConfigError: a field does not fit the data.
         """
-        spec = self.spec(dataset.spec, dataset.name)
-        name = f"{dataset.name}-{type(self).__name__.lower()}"
-        return Dataset(name, self.store(dataset), spec, options=dataset.options, class_names=dataset.class_names)
 
-    def spec(self, spec: DataSpec, name: str) -> DataSpec:
-        """What rows of the derived set are; ``name`` is what the data is called in messages."""
-        return spec
-
-    @abstractmethod
     def store(self, dataset: Dataset) -> Store:
         """Where the derived rows come from."""
 
 
-class RowView(DataView):
+def _derived(dataset: Dataset, view: DataView, spec: DataSpec) -> Dataset:
+    name = f"{dataset.name}-{type(view).__name__.lower()}"
+    return Dataset(name, view.store(dataset), spec, options=dataset.options, class_names=dataset.class_names)
+
+
+class RowView(ABC):
     """Abstract record: a view of images that changes each row by itself."""
 
     keeps_bytes: ClassVar[bool] = False
     """Whether bytes become bytes: then it may as well be applied to whole arrays, once."""
+
+    def __call__(self, dataset: Dataset) -> Dataset:
+        """The derived data set, of the size of ``dataset``.
+
+        Raises:
+            DataError: the rows are no images, or of a size that the view cannot take.
+        """
+        return _derived(dataset, self, self.spec(dataset.spec, dataset.name))
+
+    def store(self, dataset: Dataset) -> Store:
+        """The rows of the data, each changed as it is dealt."""
+        return RowStore(dataset.store, self)
 
     @abstractmethod
     def change(self, rows: Rows) -> Rows:
         """Rows as they are stored (``x`` uint8 or float32), changed."""
 
     def spec(self, spec: DataSpec, name: str) -> DataSpec:
+        """What rows of the derived set are; ``name`` is what the data is called in messages.
+
+        Raises:
+            DataError: as from the call.
+        """
         if spec.kind != "image":
             raise DataError(f"'{name}' has rows of shape {spec.shape}: no {_word(self)} of vectors", "name images")
         # A row of zeros says which columns there are, and of which shape.
@@ -87,9 +102,6 @@ class RowView(DataView):
         if clash:
             raise DataError(f"'{name}' has a column '{min(clash)}' already", "take this view of other data")
         return replace(spec, shape=shape, paired=spec.paired and shape == spec.shape, columns=(*spec.columns, *added))
-
-    def store(self, dataset: Dataset) -> Store:
-        return RowStore(dataset.store, self)
 
 
 class RowStore(Store):
@@ -288,7 +300,7 @@ def _doubled(x: Tensor, axis: int) -> Tensor:
 
 
 @record
-class Reweighted(DataView):
+class Reweighted:
     r"""Rows dealt with replacement, row i with probability proportional to its weight.
 
     Row i is the i-th of ``dataset.batch(len(weights), seed, 0)``: of finite data a fixed order of all training rows, of
@@ -317,7 +329,12 @@ class Reweighted(DataView):
         if not len(weights) or not bool((weights.isfinite() & (weights >= 0)).all()) or not float(weights.sum()) > 0:
             raise ConfigError(f"{len(weights)} weights", "give finite numbers >= 0, at least one of them above 0")
 
+    def __call__(self, dataset: Dataset) -> Dataset:
+        """The reweighted data set; its size is the number of weights."""
+        return _derived(dataset, self, dataset.spec)
+
     def store(self, dataset: Dataset) -> Store:
+        """Where the rows come from."""
         count = len(self.weights)
         if dataset.size is not None and dataset.size != count:
             raise ConfigError(

@@ -144,7 +144,7 @@ class CoGAN(GameSpec):
             if other is not None and not other.stream:
                 told = "rows of the data's belong together"
             raise DataError(
-                f"CoGAN needs two independent domains of one shape, and {told}",
+                f"CoGAN needs two domains, independent and of one shape, and {told}",
                 "name two, as in --data pairs:digits,digits-negative; for one shape add --set data.size=32",
             )
         if self.heads == "local" and len(data.shape) != 3:
