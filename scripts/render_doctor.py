@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from equilibria.doctor import REMEDIES, VITALS
-from equilibria.doctor.conditions import RULES, Rule
+from equilibria.doctor.conditions import Rule, rules
 from equilibria.doctor.schedule import Schedule
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,8 +54,8 @@ def first_remedy(rule: Rule) -> str:
 def conditions() -> str:
     """The conditions as a Markdown table, root causes first."""
     rows = [
-        f"| `{r.condition.value}` | {cell(r.cause)} | {cell(r.source)} | {first_remedy(r)} | {earliest(r.patience)} |"
-        for r in RULES
+        f"| `{r.condition}` | {cell(r.cause)} | {cell(r.source)} | {first_remedy(r)} | {earliest(r.patience)} |"
+        for r in rules()
     ]
     head = "| condition | why it happens | source | first remedy | earliest step |"
     return "\n".join([head, "|---|---|---|---|---|", *rows])
@@ -64,8 +64,8 @@ def conditions() -> str:
 def pictures() -> str:
     """A heading, the cause and the picture of each condition that has one, in the order of the table."""
     parts = []
-    for rule in RULES:
-        name = rule.condition.value
+    for rule in rules():
+        name = rule.condition
         if (PAGE.parent / PICTURES / f"{name}.png").exists():
             shown = f"![{name}: samples, and the number that gives it away]({PICTURES}/{name}.png)"
             parts += [f"### {name}", rule.cause, shown]

@@ -9,8 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from equilibria.doctor import REMEDIES, VITALS, Condition
-from equilibria.doctor.conditions import RULES
+from equilibria.doctor import CONDITIONS, REMEDIES, VITALS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
@@ -27,7 +26,7 @@ def script() -> ModuleType:
 
 def test_the_tables_are_those_of_the_code() -> None:
     assert script().rendered(PAGE) == PAGE, "run python scripts/render_doctor.py"
-    assert all(f"| `{name}` |" in PAGE for name in [*VITALS, *(rule.condition.value for rule in RULES)])
+    assert all(f"| `{name}` |" in PAGE for name in [*VITALS, *CONDITIONS])
 
 
 def test_a_page_without_its_markers_is_refused() -> None:
@@ -59,11 +58,10 @@ def shown(text: str) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("text", [PAGE.split("<!-- /broken -->")[0], README], ids=["page", "readme"])
 def test_a_diagnosis_that_is_shown_has_the_words_of_the_code(text: str) -> None:
-    rules = {rule.condition: rule for rule in RULES}
     findings = shown(text)
     assert findings and findings[0][0] == "discriminator-too-weak"
     for name, why, do in findings:
-        rule = rules[Condition(name)]
+        rule = CONDITIONS[name]
         again = "run python scripts/render_doctor.py --run"
         assert why == " ".join(rule.cause.split()), again
         firsts = [rule.cures[0]] if isinstance(rule.cures, tuple) else list(REMEDIES)

@@ -163,7 +163,7 @@ def test_pairs_that_need_labels(hot: bool) -> None:
     doctor = Doctor(G, D, real=POINTS, latent=LATENT, labels=labels, objective="nonsaturating", holdout=POINTS + 0.1)
     found = doctor.look(1)
     assert 0 <= found["label/agreement"] <= 1 and found["gradient/declared"] > 0
-    assert "whether labels are obeyed" not in doctor.diagnose().not_assessed
+    assert "labels" not in {one.argument for one in doctor.diagnose().not_assessed}
     with pytest.raises(ShapeError) as error:
         Doctor(G, D, real=POINTS, latent=LATENT)
     one_line(error, "the generator cannot be called", "labels= if it needs them")
@@ -325,7 +325,7 @@ def test_frozen_parts_raise_no_alarm(with_optimizers: bool) -> None:
     if with_optimizers:
         live = [[p for p in net.parameters() if p.requires_grad] for net in (G, D)]
         told["optimizers"] = {"generator": torch.optim.Adam(live[0]), "discriminator": torch.optim.Adam(live[1])}
-    said = {f.condition.value for f in attended(G, D, **told).active}
+    said = {f.condition for f in attended(G, D, **told).active}
     assert not said & {"parameters-not-optimised", "generator-never-updated", "discriminator-never-updated"}
 
 
@@ -367,12 +367,12 @@ def test_shapes_that_do_not_fit_are_named() -> None:
 
 def test_what_is_not_told_is_listed_with_the_argument_that_would_tell_it() -> None:
     said = Doctor(generator(), discriminator(), real=POINTS, sampler=lambda n: torch.randn(n, 2)).diagnose()
-    needs = " ".join(said.not_assessed.values())
-    for argument in ("holdout=", "optimizers=", "objective=", "latent="):
-        assert argument in needs
+    assert [one.argument for one in said.not_assessed] == ["holdout", "optimizers", "objective", "latent"]
     sigmoid = nn.Sequential(discriminator(), nn.Sigmoid())
     told = Doctor(generator(), sigmoid, real=POINTS, latent=LATENT, objective="nonsaturating").diagnose()
-    assert "a double sigmoid" in told.not_assessed and "(loss_d(real, fake), loss_g(fake))" in str(told)
+    assert "objective" in {one.argument for one in told.not_assessed} and "(loss_d(real, fake), loss_g(fake))" in str(
+        told
+    )
 
 
 def test_a_size_from_numpy_is_a_size() -> None:

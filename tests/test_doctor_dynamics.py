@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from equilibria.doctor import VITALS, Doctor
+from equilibria.doctor import VITALS, Doctor, NotAssessed
 from equilibria.doctor.chart import Chart
 from equilibria.doctor.objective import declared
 from equilibria.doctor.subject import Subject
@@ -197,14 +197,14 @@ def test_networks_without_a_second_derivative_are_told_in_one_line() -> None:
     told: Any = {"objective": "nonsaturating", "real": torch.randn(300, 2)}
     doctor = Doctor(Shift(torch.full((2,), 9.0)), Distances(), latent=2, **told)
     doctor.look(1)
-    found, words = deeper(doctor.subject, doctor.chart, 1)
-    (why,) = words.values()
+    found, missing = deeper(doctor.subject, doctor.chart, 1)
+    (why,) = [one.reason for one in missing]
     assert not any(name.startswith("jacobian/") for name in found)
     assert "cannot be differentiated twice" in why and "\n" not in why
-    assert why in doctor.diagnose().not_assessed["rotation against contraction"]
+    assert NotAssessed("rotation against contraction", reason=why) in doctor.diagnose().not_assessed
     doctor = Doctor(Shift(torch.ones(2)), Times(1.0), sampler=lambda n: torch.randn(n, 2) + 9, **told)
     doctor.look(1)
-    assert "pass latent=" in deeper(doctor.subject, doctor.chart, 1)[1]["rotation against contraction"]
+    assert [one.argument for one in deeper(doctor.subject, doctor.chart, 1)[1]] == ["latent"]
 
 
 def test_a_diagnosis_tells_how_the_players_turn_and_leaves_them_as_they_were() -> None:

@@ -19,7 +19,7 @@ from equilibria import cli
 from equilibria.base.errors import EquilibriaError
 from equilibria.base.records import encode
 from equilibria.core.optimizers import RMSprop
-from equilibria.doctor import Condition, Diagnosis, Finding, Remedy, Severity
+from equilibria.doctor import Diagnosis, Finding, Remedy, Severity
 from equilibria.doctor.remedies import remedies
 from equilibria.games.spec import Latent
 from equilibria.games.two_player import TwoPlayer
@@ -144,7 +144,7 @@ def test_a_run_that_diverges_is_taken_back(tmp_path: Path, plant: Any) -> None:
     def conclude(chart: Any, *rest: Any) -> Diagnosis:
         broken = chart.last["numbers/parameters"] > 0 or chart.last["numbers/outputs"] > 0
         onset = chart.last.step
-        finding = replace(collapse(onset), condition=Condition.NOT_A_NUMBER, remedies=(calm,))
+        finding = replace(collapse(onset), condition="not-a-number", remedies=(calm,))
         return planted(*([finding] if broken else []))(chart)
 
     plant(conclude)

@@ -21,7 +21,7 @@ from equilibria import cli
 from equilibria.base.errors import ConfigError, RunError
 from equilibria.core.game import Batch, Contest, Draw, Game, Loss, Player
 from equilibria.data import DataSpec, load
-from equilibria.doctor import Condition, Diagnosis, Doctor, Evidence, Finding, Severity, State
+from equilibria.doctor import Diagnosis, Doctor, Evidence, Finding, Severity, State
 from equilibria.doctor.chart import Checkup, Memory
 from equilibria.doctor.remedies import remedies
 from equilibria.games.two_player import TwoPlayer
@@ -111,10 +111,10 @@ def planted(*found: Finding) -> Callable[..., Diagnosis]:
 
 def collapse(onset: int = 10, *names: str, severity: Severity = Severity.CRITICAL) -> Finding:
     return Finding(
-        Condition.MODE_COLLAPSE,
+        "mode-collapse",
         severity,
         onset,
-        (Evidence("samples/coverage", 0.125, "below 0.5"),),
+        (Evidence("samples/coverage", 0.125, ">", 0.5),),
         "the generator makes few of the data's <kinds>",
         "a paper",
         remedies(*(names or ("slope-penalty", "more-data"))),
@@ -211,7 +211,7 @@ def test_a_run_without_what_the_doctor_remembers_raises_no_false_alarm(tmp_path:
     found = eq.open_run(out, POINTS).diagnose()
     names = {f.condition for f in found.findings}
     assert found.checkups == 1 and found.step == 12
-    assert not names & {Condition.GENERATOR_NEVER_UPDATED, Condition.DISCRIMINATOR_NEVER_UPDATED}
+    assert not names & {"generator-never-updated", "discriminator-never-updated"}
     eq.train(row, POINTS, steps=12, out=tmp_path / "b", settings=QUIET)
     (checkpoint.listed(tmp_path / "b" / "checkpoints")[-1] / "doctor.safetensors").write_bytes(b"torn")
     assert eq.open_run(tmp_path / "b", POINTS).diagnose().checkups == 2
@@ -245,7 +245,7 @@ def test_diagnose_concludes_from_the_folder(tmp_path: Path, capsys: pytest.Captu
 def test_findings_are_shown_where_a_person_looks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = replace(collapse(2, severity=Severity.WARNING), status="resolved", condition=Condition.OSCILLATION)
+    old = replace(collapse(2, severity=Severity.WARNING), status="resolved", condition="oscillation")
     monkeypatch.setattr("equilibria.doctor.doctor.conclude", planted(collapse(), old))
     np.save(tmp_path / "points.npy", POINTS)
     given = ["train", "gan", "--data", str(tmp_path / "points.npy"), "--steps", "20", "--out", str(tmp_path / "run")]
@@ -355,7 +355,9 @@ def test_two_players_are_seen_in_the_units_of_their_game() -> None:
     doctor = ward_of(play, data).admit()
     assert abs(float(doctor.subject.real.mean())) < 0.3 and 0.7 < float(doctor.subject.real.std()) < 1.4
     assert doctor.subject.holdout is not None and doctor.chart.facts["latent/size"] == 2
-    assert doctor.chart.objective.pair == row.game.objective and "whether labels are obeyed" not in doctor.chart.words
+    assert doctor.chart.objective.pair == row.game.objective and "labels" not in {
+        one.argument for one in doctor.chart.not_assessed
+    }
 
 
 def test_labels_are_one_hot_and_noise_is_seen() -> None:
@@ -374,13 +376,14 @@ def test_labels_are_one_hot_and_noise_is_seen() -> None:
 
 def test_what_a_contest_is_not_is_said() -> None:
     found = ward_of(*played(tiny("d2gan").game.build(SMALL, load(POINTS).spec))).admit()
-    assert found.chart.words["the contest 'second'"] == "only the first, 'first', is looked at"
+    said = {one.what: one.reason for one in found.chart.not_assessed}
+    assert said["the contest 'second'"] == "only the first, 'first', is looked at"
     three = ward_of(*played(ensemble()))
     assert "only member 0" in three.pair.unseen["members 1 to 2 of the ensemble"]
     assert three.admit().optimizers == {}
     data = DataSpec(kind="vector", shape=(2,))
     code = ward_of(*played(eq.recipe("aae").game.build(SMALL, data))).admit()
-    assert "the samples" in code.chart.words and code.subject.real.shape[1] != 2
+    assert "the samples" in {one.what for one in code.chart.not_assessed} and code.subject.real.shape[1] != 2
 
 
 def test_a_check_up_and_a_memory_come_back_as_they_were() -> None:

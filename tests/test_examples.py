@@ -71,7 +71,7 @@ def test_losses_alike_and_only_one_is_healthy(seed: int) -> None:
     said, modes, losses = {}, {}, {}
     for name, told in module.RUNS.items():
         G, diagnosis, loss_g, loss_d = module.train(2000, seed, **told)
-        said[name] = [f.condition.value for f in diagnosis.active][:2]
+        said[name] = [f.condition for f in diagnosis.active][:2]
         modes[name], losses[name] = module.found(G)[0], (loss_g, loss_d)
     assert modes["healthy"] == 8 and modes["broken"] <= 1 and modes["saturating"] <= 3
     assert all(abs(a - b) < 0.1 for a, b in zip(losses["healthy"], losses["broken"], strict=True))

@@ -18,7 +18,7 @@ from equilibria.base.schedules import Cosine
 from equilibria.core.play import Play
 from equilibria.data import load
 from equilibria.doctor import REMEDIES, Remedy
-from equilibria.doctor.conditions import RULES
+from equilibria.doctor.conditions import rules
 from equilibria.games.spec import Latent
 from equilibria.losses import R1, Clip, GradientPenalty
 from equilibria.networks import Auto, ConvPair, MLPPair
@@ -212,7 +212,7 @@ def test_a_snippet_runs_in_a_loop(name: str) -> None:
         assert own[loss].numel() == 1 and bool(own[loss].isfinite())
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.condition.value))
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule.condition))
 def test_every_first_remedy_can_be_carried_out_by_hand(rule: Any) -> None:
     if callable(rule.cures):
         return  # chosen by what is seen; its names are among those above

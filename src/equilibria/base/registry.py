@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from .errors import ConfigError, did_you_mean
@@ -106,3 +109,17 @@ def registry_of(kind: type) -> Registry[Any] | None:
         if base in _REGISTRIES:
             return _REGISTRIES[base]
     return None
+
+
+def modules_in(package: str) -> list[ModuleType]:
+    """The modules directly in a package, imported in alphabetical order: what is in the folder is found.
+
+    Args:
+        package: its dotted name, usually ``__name__`` of its ``__init__``.
+
+    Examples:
+        >>> [module.__name__.rsplit(".", 1)[-1] for module in modules_in("equilibria.base")][:3]
+        ['distributed', 'errors', 'randomness']
+    """
+    path = importlib.import_module(package).__path__
+    return [importlib.import_module(f"{package}.{name}") for name in sorted(m.name for m in pkgutil.iter_modules(path))]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from .conditions import CONDITIONS
 from .doctor import Doctor
-from .findings import Condition, Diagnosis, Evidence, Finding, Severity, State
+from .evidence import Comparison, Evidence, NotAssessed
+from .findings import Diagnosis, Finding, Severity, State
 from .remedies import REMEDIES, Remedy
 from .vitals import VITALS
 
 __all__ = [
+    "CONDITIONS",
     "REMEDIES",
     "VITALS",
-    "Condition",
+    "Comparison",
     "Diagnosis",
     "Doctor",
     "Evidence",
     "Finding",
+    "NotAssessed",
     "Remedy",
     "Severity",
     "State",

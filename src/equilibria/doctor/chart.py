@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .evidence import NotAssessed
 from .objective import Declared
 from .space import Space
 
@@ -75,14 +76,14 @@ class Chart:
         objective: what was declared.
         facts: numbers measured once, at the start (floors, the data's dimension).
         checkups: one per check-up.
-        words: facts in words.
+        not_assessed: what cannot be looked at in this run, and why.
     """
 
     space: Space
     objective: Declared
     facts: dict[str, float] = field(default_factory=dict)
     checkups: list[Checkup] = field(default_factory=list)
-    words: dict[str, str] = field(default_factory=dict)
+    not_assessed: list[NotAssessed] = field(default_factory=list)
 
     def series(self, name: str) -> list[float]:
         """A vital at every check-up; NaN where it was not measured."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from .chart import Chart, Checkup
-from .conditions import RULES, View
+from .conditions import View, rules
+from .evidence import NotAssessed
 from .findings import Diagnosis, Finding, Severity, State
 
 _SEVERE = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
@@ -14,8 +15,9 @@ _SEVERE = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...]:
     """Every finding, active ones first, root causes before what they explain (the order of the rules)."""
-    found = [f for rule in RULES if (f := rule.read(chart, probabilities)) is not None]
-    order = {rule.condition: i for i, rule in enumerate(RULES)}
+    read = rules()
+    found = [f for rule in read if (f := rule.read(chart, probabilities)) is not None]
+    order = {rule.condition: i for i, rule in enumerate(read)}
     found.sort(key=lambda f: (f.status != "active", _SEVERE[f.severity], order[f.condition]))
     return tuple(dated(found))
 
@@ -31,11 +33,11 @@ def conclude(
     chart: Chart,
     probabilities: bool = False,
     deeper: dict[str, float] | None = None,
-    words: dict[str, str] | None = None,
+    unmeasured: Sequence[NotAssessed] = (),
 ) -> Diagnosis:
-    """The diagnosis of a chart; ``deeper`` are vitals of tier 3, taken at the newest check-up; ``words``, why not."""
+    """The diagnosis of a chart; ``deeper`` are vitals of tier 3, taken now; ``unmeasured``, those that failed."""
     if not chart.checkups:
-        return Diagnosis(State.ON_THE_WAY, (), dict(chart.words))
+        return Diagnosis(State.ON_THE_WAY, (), tuple(chart.not_assessed))
     if deeper:
         last = chart.last
         newest = Checkup(last.step, last.vitals | deeper, last.arrays, last.notes, last.seconds)
@@ -44,7 +46,7 @@ def conclude(
     return Diagnosis(
         _state(chart, found),
         found,
-        chart.words | (words or {}),
+        (*chart.not_assessed, *unmeasured),
         chart.last.step,
         len(chart.checkups),
         sum(c.seconds for c in chart.checkups),

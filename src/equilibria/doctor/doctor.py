@@ -15,6 +15,7 @@ from ..base.errors import ConfigError, DataError, did_you_mean
 from .chart import Chart, Checkup, Memory, flat_gradients, flat_parameters
 from .conclude import conclude
 from .conditions import View
+from .evidence import NotAssessed
 from .findings import Diagnosis
 from .objective import Declared, declared, expects_logits
 from .randomness import given_back
@@ -74,7 +75,7 @@ class Doctor:
         >>> for step in range(1, 31):
         ...     pass  # your own training step
         ...     checkup = doctor.check(step)
-        >>> [finding.condition.value for finding in doctor.diagnose().findings][:2]
+        >>> [finding.condition for finding in doctor.diagnose().findings][:2]
         ['generator-never-updated', 'discriminator-never-updated']
     """
 
@@ -102,7 +103,7 @@ class Doctor:
         own = self.chart.objective.own
         if own is not None:
             self.chart.facts["loss/expects-logits"] = float(expects_logits(own[0]))
-        self.chart.words |= _missing(self.subject, told)
+        self.chart.not_assessed += _missing(self.subject, told)
         self._memory = Memory.of(self.subject.networks)
         self._schedule = Schedule()
         self._gone = False
@@ -128,7 +129,9 @@ class Doctor:
         except Exception as error:
             self._gone = True
             said = f"{type(error).__name__}: {error}"
-            self.chart.words["anything after this"] = f"the check-up at step {step} failed ({said})"
+            self.chart.not_assessed.append(
+                NotAssessed("anything after this", reason=f"the check-up at step {step} failed ({said})")
+            )
             warnings.warn(f"the doctor's check-up at step {step} failed and is not tried again ({said})", stacklevel=2)
             return None
 
@@ -166,9 +169,9 @@ class Doctor:
                 from the data; this costs several check-ups.
         """
         tried = deep and self._doubtful()
-        found, words = deeper(self.subject, self.chart, self.chart.last.step) if tried else ({}, {})
+        found, missing = deeper(self.subject, self.chart, self.chart.last.step) if tried else ({}, [])
         with given_back(self.chart.objective.own or ()):
-            return conclude(self.chart, self.subject.probabilities, found, words)
+            return conclude(self.chart, self.subject.probabilities, found, missing)
 
     def _doubtful(self) -> bool:
         """Whether the costlier tests are worth their time: samples are far from the data, with finite numbers."""
@@ -278,23 +281,26 @@ def _optimizers(given: Mapping[str, torch.optim.Optimizer] | None) -> dict[str, 
     return dict(given)
 
 
-def _missing(subject: Subject, told: Told) -> dict[str, str]:
-    """What cannot be assessed, and which argument would make it possible."""
-    found = {}
+def _missing(subject: Subject, told: Told) -> list[NotAssessed]:
+    """What cannot be assessed, and which argument would allow it."""
+    found = []
     if subject.holdout is None:
-        found["memorisation and an overfitted discriminator"] = "pass holdout= real rows that are not trained on"
+        what = "memorisation and an overfitted discriminator"
+        found.append(NotAssessed(what, "holdout", "real rows that are not trained on"))
     if "optimizers" not in told:
-        found["parameters left out of an optimiser or held by the wrong one"] = "pass optimizers="
+        what = "parameters left out of an optimiser or held by the wrong one"
+        found.append(NotAssessed(what, "optimizers", "{'generator': optimizer_g, 'discriminator': optimizer_d}"))
     if "objective" not in told:
-        found["saturation of your own loss, a double sigmoid, a critic's Lipschitz constraint"] = "pass objective="
+        what = "saturation of your own loss, a double sigmoid, a critic's Lipschitz constraint"
+        found.append(NotAssessed(what, "objective", "a name, or (loss_d(real, fake), loss_g(fake))"))
     elif subject.probabilities and isinstance(told.get("objective"), str):
-        found["a double sigmoid"] = (
-            "pass objective=(loss_d(real, fake), loss_g(fake)): the discriminator ends in a sigmoid"
-        )
+        why = "your two losses (loss_d(real, fake), loss_g(fake)); the discriminator ends in a sigmoid"
+        found.append(NotAssessed("a double sigmoid", "objective", why))
     if subject.labels is None and _takes_labels(subject):
-        found["whether labels are obeyed"] = "pass labels= for a conditional pair"
+        found.append(NotAssessed("whether labels are obeyed", "labels", "one a real row, for a conditional pair"))
     if subject.codes is None:
-        found["the generator's gradient and its use of the codes"] = "pass latent="
+        what = "the generator's gradient and its use of the codes"
+        found.append(NotAssessed(what, "latent", "the size of the codes, or fn(n) -> codes"))
     return found
 
 

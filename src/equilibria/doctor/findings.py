@@ -9,46 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from .evidence import Evidence, NotAssessed
 from .remedies import Remedy
-
-
-class Condition(StrEnum):
-    """What can be wrong with a GAN. The values are stable: they are written to ``diagnosis.json``."""
-
-    NOT_A_NUMBER = "not-a-number"
-    OVERFLOW = "overflow"
-    GENERATOR_NEVER_UPDATED = "generator-never-updated"
-    DISCRIMINATOR_NEVER_UPDATED = "discriminator-never-updated"
-    PARAMETERS_NOT_OPTIMISED = "parameters-not-optimised"
-    WRONG_PLAYER_TRAINED = "wrong-player-trained"
-    GRADIENTS_ACCUMULATE = "gradients-accumulate"
-    DOUBLE_SIGMOID = "double-sigmoid"
-    SWAPPED_LABELS = "swapped-labels"
-    SAME_BATCH_TWICE = "same-batch-twice"
-    DATA_RANGE_MISMATCH = "data-range-mismatch"
-    OUTPUT_SATURATION = "output-saturation"
-    BATCHNORM_LEAKAGE = "batchnorm-leakage"
-    TRAIN_EVAL_MISMATCH = "train-eval-mismatch"
-    LATENT_IGNORED = "latent-ignored"
-    LATENT_TOO_SMALL = "latent-too-small"
-    LABEL_IGNORED = "label-ignored"
-    DIVERGENCE = "divergence"
-    EXPLODING_GRADIENT = "exploding-gradient"
-    LIPSCHITZ_VIOLATED = "lipschitz-violated"
-    LIPSCHITZ_TOO_TIGHT = "lipschitz-too-tight"
-    VANISHING_GRADIENT = "vanishing-generator-gradient"
-    NOISY_GRADIENT = "noisy-generator-gradient"
-    DISCRIMINATOR_TOO_STRONG = "discriminator-too-strong"
-    DISCRIMINATOR_TOO_WEAK = "discriminator-too-weak"
-    DISCRIMINATOR_BLIND = "discriminator-blind"
-    DISCRIMINATOR_OVERFITTED = "discriminator-overfitted"
-    MEMORISATION = "memorisation"
-    MODE_COLLAPSE = "mode-collapse"
-    MODE_HOPPING = "mode-hopping"
-    MODE_DROPPING = "mode-dropping"
-    OSCILLATION = "oscillation"
-    GENERATOR_LACKS_CAPACITY = "generator-lacks-capacity"
-    FINISHED = "finished"
 
 
 class Severity(StrEnum):
@@ -67,48 +29,12 @@ class State(StrEnum):
     ARRIVED = "arrived"
 
 
-BOUNDS = ("0:", "0 ", "about ", "above ", "below ", "near ", "not ", "of the order of ", "positive", "well above ")
-"""How a rule begins that says what a number should be."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One measured number beside the number it is judged by.
-
-    Attributes:
-        vital: the name of the measurement, as in the table of vitals.
-        value: measured at the last check-up that shows it.
-        rule: what it should be, in words and numbers that begin with one of :data:`BOUNDS`; or what it says.
-    """
-
-    vital: str
-    value: float
-    rule: str
-
-    def __str__(self) -> str:
-        return f"{self.vital} = {self.value:.4g} ({self.judged})"
-
-    @property
-    def judged(self) -> str:
-        """The rule as a reader needs it: a bound is what the number should be.
-
-        Examples:
-            >>> Evidence("scores/auc", 0.2, "near that of the probe").judged
-            'should be near that of the probe'
-            >>> Evidence("probe/auc", 0.9, "an independent classifier tells the sides apart").judged
-            'an independent classifier tells the sides apart'
-        """
-        if self.rule.startswith("not "):
-            return f"should not be {self.rule[4:]}"
-        return f"should be {self.rule}" if self.rule.startswith(BOUNDS) else self.rule
-
-
 @dataclass(frozen=True)
 class Finding:
     """A named condition with its evidence.
 
     Attributes:
-        condition: its name.
+        condition: its name, one of :data:`~equilibria.doctor.CONDITIONS`.
         severity: how much it matters.
         onset: the step of the first check-up at which its evidence holds without a break until it was last seen.
         status: ``"active"``, or ``"resolved"`` where the last check-up no longer shows it.
@@ -120,7 +46,7 @@ class Finding:
         remedies: what to change, best first.
     """
 
-    condition: Condition
+    condition: str
     severity: Severity
     onset: int
     evidence: tuple[Evidence, ...]
@@ -128,21 +54,17 @@ class Finding:
     source: str
     remedies: tuple[Remedy, ...] = ()
     status: str = "active"
-    earlier: tuple[tuple[Condition, int], ...] = ()
+    earlier: tuple[tuple[str, int], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a number that is not finite becomes ``None``."""
-        numbers = [
-            {"vital": e.vital, "value": e.value if math.isfinite(e.value) else None, "rule": e.judged}
-            for e in self.evidence
-        ]
         return {
-            "condition": self.condition.value,
+            "condition": self.condition,
             "severity": self.severity.value,
             "status": self.status,
             "onset": self.onset,
-            "earlier": [[condition.value, onset] for condition, onset in self.earlier],
-            "evidence": numbers,
+            "earlier": [[condition, onset] for condition, onset in self.earlier],
+            "evidence": [evidence.to_dict() for evidence in self.evidence],
             "cause": self.cause,
             "source": self.source,
             "remedies": [r.to_dict() for r in self.remedies],
@@ -153,14 +75,14 @@ class Finding:
 
     def told(self, known: Collection[str] = ()) -> str:
         """The finding in words; a snippet that is among the ``known`` ones is not repeated."""
-        lines = [f"{self.severity.value.upper()}  {self.condition.value}, since step {self.onset}"]
+        lines = [f"{self.severity.value.upper()}  {self.condition}, since step {self.onset}"]
         if self.status != "active":
             lines[0] += f" ({self.status})"
         lines += _wrapped("why       ", self.cause)
         for i, evidence in enumerate(self.evidence):
             lines += _wrapped("evidence  " if not i else "          ", str(evidence))
         if self.earlier:
-            named = " and ".join(f"{condition.value} (step {onset})" for condition, onset in self.earlier)
+            named = " and ".join(f"{condition} (step {onset})" for condition, onset in self.earlier)
             lines += _wrapped("note      ", f"It is told first as the likelier cause, though {named} showed before it.")
         for i, remedy in enumerate(self.remedies):
             lines += _wrapped("do        " if not i else "or        ", remedy.what)
@@ -178,7 +100,7 @@ class Diagnosis:
     Attributes:
         state: sick, on the way, or arrived.
         findings: root causes first; what another finding explains comes after it.
-        not_assessed: what could not be looked at, and the argument that would make it possible.
+        not_assessed: what could not be looked at, why, and the argument that would allow it.
         step: of the last check-up.
         checkups: how many there were.
         seconds: what they cost together.
@@ -187,7 +109,7 @@ class Diagnosis:
 
     state: State
     findings: tuple[Finding, ...]
-    not_assessed: dict[str, str] = field(default_factory=dict)
+    not_assessed: tuple[NotAssessed, ...] = ()
     step: int = 0
     checkups: int = 0
     seconds: float = 0.0
@@ -207,7 +129,7 @@ class Diagnosis:
             "seconds": round(self.seconds, 3),
             "findings": [f.to_dict() for f in self.findings],
             "measured": {name: value if math.isfinite(value) else None for name, value in self.measured.items()},
-            "not_assessed": self.not_assessed,
+            "not_assessed": [missing.to_dict() for missing in self.not_assessed],
         }
 
     def __str__(self) -> str:
@@ -220,7 +142,7 @@ class Diagnosis:
             told = ", ".join(f"{name} = {value:.4g}" for name, value in self.measured.items())
             parts.append(textwrap.fill(told, 110, initial_indent="measured      ", subsequent_indent=" " * 14))
         if self.not_assessed:
-            parts.append("\n".join(f"not assessed  {what}: {need}" for what, need in self.not_assessed.items()))
+            parts.append("\n".join(f"not assessed  {missing}" for missing in self.not_assessed))
         return "\n\n".join(parts)
 
 

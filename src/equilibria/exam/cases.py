@@ -8,16 +8,12 @@ healthy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ..doctor import Condition
+from ..doctor import CONDITIONS
 from .loop import Loop
 from .nets import Networks
-
-C = Condition
-Change = Callable[[Loop], Loop]
+from .planted import PLANTED, Change, both, fault, loop_with, nets_with
 
 
 @dataclass(frozen=True)
@@ -33,10 +29,14 @@ class Case:
     """
 
     name: str
-    conditions: tuple[C, ...]
+    conditions: tuple[str, ...]
     healthy: Loop
     change: Change
     measure: str = "quality"
+
+    def __post_init__(self) -> None:
+        for condition in self.conditions:
+            CONDITIONS.find(condition)
 
     @property
     def sick(self) -> Loop:
@@ -47,32 +47,6 @@ class Case:
     def onset(self) -> int:
         """The step at which the fault begins: half time for the spike of the learning rate, else the start."""
         return self.sick.steps // 2 if "overflow" in self.sick.faults else 0
-
-
-def loop_with(**fields: Any) -> Change:
-    """A change of a loop's fields."""
-    return lambda loop: replace(loop, **fields)
-
-
-def nets_with(**fields: Any) -> Change:
-    """A change of the networks' fields."""
-    return lambda loop: replace(loop, nets=replace(loop.nets, **fields))
-
-
-def both(*changes: Change) -> Change:
-    """Changes one after another."""
-
-    def all_of(loop: Loop) -> Loop:
-        for change in changes:
-            loop = change(loop)
-        return loop
-
-    return all_of
-
-
-def fault(name: str) -> Change:
-    """A mistake in the code."""
-    return lambda loop: replace(loop, faults=(*loop.faults, name))
 
 
 RING = Loop()
@@ -110,87 +84,9 @@ DIGITS_R = replace(
 WGAN_C = replace(WGAN, data="ring8-M", nets=Networks(width=80, width_d=80, depth_d=3, latent=6), batch=96)
 CIRCLE_BN = replace(CIRCLE, nets=replace(CIRCLE.nets, norm="batch", activation="relu"))
 
-_STRONG = loop_with(objective="saturating", r1=0.0, turns_d=10, rate=1e-4, rate_d=2e-3)
-_CERTAIN = loop_with(r1=0.0, turns_d=10, rate=2e-5, rate_d=5e-3)
-_HOPPING = both(loop_with(r1=0.0, momentum=0.9, rate=2e-3, rate_d=5e-4), nets_with(depth_d=1, activation="relu"))
-_ROTATING = both(loop_with(r1=0.0, objective="wasserstein", momentum=0.9, rate=5e-3, rate_d=5e-3), nets_with(depth_d=0))
-_EXPLODING = loop_with(optimizer="sgd", objective="least-squares", rate=3.0, rate_d=3.0)
-_BURST = (C.EXPLODING_GRADIENT, C.DIVERGENCE, C.NOT_A_NUMBER, C.OVERFLOW)
-_SHORT = (C.MODE_COLLAPSE, C.MODE_HOPPING, C.DISCRIMINATOR_TOO_WEAK)  # too few turns of D: what it does, or what it is
-_COPIES = (C.DISCRIMINATOR_OVERFITTED, C.MEMORISATION)
-
-Planted = tuple[str, tuple[C, ...], str, Change, str]
-"""Name, conditions that are right, setting, what is changed, measure."""
-PLANTED: tuple[Planted, ...] = (
-    ("generator-not-stepped", (C.GENERATOR_NEVER_UPDATED,), "plain", fault("generator-not-stepped"), "quality"),
-    ("generator-detached", (C.GENERATOR_NEVER_UPDATED,), "plain", fault("generator-detached"), "quality"),
-    (
-        "discriminator-not-stepped",
-        (C.DISCRIMINATOR_NEVER_UPDATED,),
-        "plain",
-        fault("discriminator-not-stepped"),
-        "quality",
-    ),
-    ("swapped-labels", (C.SWAPPED_LABELS,), "plain", fault("swapped-labels"), "quality"),
-    ("real-twice", (C.SAME_BATCH_TWICE,), "plain", fault("real-twice"), "quality"),
-    ("fake-twice", (C.SAME_BATCH_TWICE,), "plain", fault("fake-twice"), "quality"),
-    ("shared-optimizer", (C.WRONG_PLAYER_TRAINED,), "plain", fault("shared-optimizer"), "quality"),
-    ("half-optimised", (C.PARAMETERS_NOT_OPTIMISED,), "plain", fault("half-optimised"), "quality"),
-    ("no-zero-grad", (C.GRADIENTS_ACCUMULATE,), "plain", fault("no-zero-grad"), "quality"),
-    ("double-sigmoid", (C.DOUBLE_SIGMOID,), "logistic-digits", fault("double-sigmoid"), "quality"),
-    ("bad-row", (C.NOT_A_NUMBER,), "plain", fault("bad-row"), "quality"),
-    ("overflow", (C.OVERFLOW, C.NOT_A_NUMBER, C.DIVERGENCE), "plain", fault("overflow"), "quality"),
-    ("exploding", _BURST, "plain", _EXPLODING, "quality"),
-    ("divergence", (C.DIVERGENCE, C.EXPLODING_GRADIENT), "plain", loop_with(rate=0.5, rate_d=0.5), "quality"),
-    ("one-class-loader", (C.MODE_DROPPING, C.MODE_COLLAPSE), "plain", fault("one-class-loader"), "quality"),
-    ("blank-input", (C.DISCRIMINATOR_BLIND,), "plain", nets_with(blank=True), "quality"),
-    ("dead-discriminator", (C.DISCRIMINATOR_BLIND,), "plain", nets_with(activation="relu", bias_d=-50.0), "quality"),
-    ("weak-discriminator", (C.DISCRIMINATOR_TOO_WEAK,), "plain", loop_with(rate_d=1e-6), "quality"),
-    (
-        "small-discriminator",
-        (C.DISCRIMINATOR_TOO_WEAK, C.OSCILLATION),
-        "plain",
-        nets_with(width_d=2, depth_d=1),
-        "quality",
-    ),
-    ("generator-heavy", _SHORT, "plain", loop_with(turns=20, r1=0.0), "quality"),
-    ("mode-hopping", (C.MODE_HOPPING, C.MODE_COLLAPSE), "plain", _HOPPING, "quality"),
-    ("rotation", (C.OSCILLATION,), "smooth", _ROTATING, "quality"),
-    ("affine-generator", (C.GENERATOR_LACKS_CAPACITY,), "plain", nets_with(depth=0), "quality"),
-    ("tiny-batch", (C.NOISY_GRADIENT,), "plain", loop_with(batch=2, r1=0.0, rate=5e-3, rate_d=5e-3), "quality"),
-    ("saturated-loss", (C.VANISHING_GRADIENT,), "digits", _STRONG, "quality"),
-    ("strong-discriminator", (C.DISCRIMINATOR_TOO_STRONG,), "logistic-digits", _CERTAIN, "quality"),
-    ("few-rows", _COPIES, "digits", loop_with(points=64, r1=0.0), "generalisation"),
-    ("memorised", _COPIES, "digits", loop_with(points=32, steps=3000, r1=0.1), "novelty"),
-    ("label-hidden", (C.LABEL_IGNORED,), "labelled", fault("label-hidden"), "agreement"),
-    ("deaf-generator", (C.LATENT_IGNORED,), "labelled-digits", nets_with(deaf=True), "quality"),
-    ("one-latent", (C.LATENT_TOO_SMALL,), "digits", nets_with(latent=1), "quality"),
-    ("range-sigmoid", (C.DATA_RANGE_MISMATCH,), "digits", nets_with(output="sigmoid"), "quality"),
-    ("range-bytes", (C.DATA_RANGE_MISMATCH,), "digits", loop_with(scale=127.5), "quality"),
-    ("saturated-output", (C.OUTPUT_SATURATION,), "digits", nets_with(gain=1e3), "quality"),
-    (
-        "unconstrained-critic",
-        (C.LIPSCHITZ_VIOLATED,),
-        "wgan",
-        loop_with(penalty=0.0, rate_d=5e-3, rate=5e-3, momentum=0.9),
-        "quality",
-    ),
-    ("tight-clipping", (C.LIPSCHITZ_TOO_TIGHT,), "wgan", loop_with(penalty=0.0, clip=1e-3), "quality"),
-    ("frozen-statistics", (C.TRAIN_EVAL_MISMATCH,), "batchnorm", fault("frozen-statistics"), "quality"),
-    (
-        "leaking-batches",
-        (C.BATCHNORM_LEAKAGE,),
-        "batchnorm",
-        both(nets_with(norm_d="batch"), loop_with(r1=0.0)),
-        "quality",
-    ),
-)
-
 
 def _cases(settings: dict[str, Loop]) -> tuple[Case, ...]:
-    return tuple(
-        Case(name, conditions, settings[where], change, measure) for name, conditions, where, change, measure in PLANTED
-    )
+    return tuple(Case(row.name, row.conditions, settings[row.setting], row.change, row.measure) for row in PLANTED)
 
 
 DEVELOPED = _cases(
@@ -299,3 +195,17 @@ HEALTHY = {"developed": _HEALTHY_A, "seen": _HEALTHY_B, "held-out": _HEALTHY_C}
 CASES = {"developed": DEVELOPED, "seen": SEEN, "held-out": HELD_OUT}
 FIRST_SEED = {"developed": 0, "seen": 100, "held-out": 300}
 """The seeds of a half count from here; no two halves share one."""
+
+__all__ = [
+    "CASES",
+    "DEVELOPED",
+    "FIRST_SEED",
+    "HEALTHY",
+    "HELD_OUT",
+    "SEEN",
+    "Case",
+    "both",
+    "fault",
+    "loop_with",
+    "nets_with",
+]

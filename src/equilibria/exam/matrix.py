@@ -33,7 +33,7 @@ def _share(hits: int, of: int) -> dict[str, Any]:
 
 def summary(cases: Sequence[Case], sick: Sequence[Sitting], healthy: Sequence[Sitting]) -> dict[str, Any]:
     """Everything the report says, as plain JSON."""
-    wanted = {case.name: {c.value for c in case.conditions} for case in cases}
+    wanted = {case.name: set(case.conditions) for case in cases}
     real = [s for s in sick if verified(s)]
     right = [s for s in real if any(name in wanted[s.name] for name, _ in s.said[:2])]
     alarmed = [s for s in healthy if s.said]

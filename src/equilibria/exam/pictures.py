@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,8 +13,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..doctor import VITALS, Condition, Doctor, Finding
-from ..doctor.findings import Evidence
+from ..doctor import CONDITIONS, VITALS, Doctor, Evidence, Finding
 from ..figures.images import image_grid
 from ..figures.panels import BLUE, GREY, PALETTE, label, legend, logarithmic, panels, rendered
 from .cases import CASES, HEALTHY, RING, WGAN
@@ -24,16 +22,15 @@ from .sitting import watched
 
 Seen = tuple[Played, Doctor]
 _RED = PALETTE[1]
-_INSTEAD = Evidence("samples/distance", math.nan, "")  # where the evidence is a fact of the loop, not a series
+_INSTEAD = Evidence("samples/distance", math.nan)  # where the evidence is a fact of the loop, not a series
 _STEADY = replace(HEALTHY["developed"]["arrived"], steps=3000, rate=3e-4, rate_d=3e-4, r1=1.0)
 _STEEP = replace(WGAN, penalty=0.0, rate=1e-4, rate_d=5e-3, momentum=0.9)
 # Loops and their controls for what no planted disease ends in: planted ones overflow within a step.
 _MORE = {
-    Condition.OVERFLOW: (replace(RING, rate=30.0, rate_d=30.0), RING),
-    Condition.EXPLODING_GRADIENT: (_STEEP, WGAN),
-    Condition.FINISHED: (_STEADY, _STEADY),
+    "overflow": (replace(RING, rate=30.0, rate_d=30.0), RING),
+    "exploding-gradient": (_STEEP, WGAN),
+    "finished": (_STEADY, _STEADY),
 }
-_NUMBER = re.compile(r"(?:(?:well |not )?(?:about|above|below|near) )?(-?\d+(?:\.\d+)?(?:e-?\d+)?)(?![\d.]*%)\b")
 
 
 def draw_conditions(folder: Path, tell: Callable[[str], None] | None = None) -> None:
@@ -44,19 +41,19 @@ def draw_conditions(folder: Path, tell: Callable[[str], None] | None = None) -> 
         tell: told the name of each condition, with the case that shows it.
     """
     seen = cache(watched)
-    for condition in Condition:
+    for condition in CONDITIONS:
         for name, loop, control in _settings(condition):
             diagnosis = seen(loop)[1].diagnose()
-            finding = next((f for f in diagnosis.findings if f.condition is condition and f.status == "active"), None)
+            finding = next((f for f in diagnosis.findings if f.condition == condition and f.status == "active"), None)
             if finding is None:
                 continue
-            (folder / f"{condition.value}.png").write_bytes(rendered(picture(finding, seen(loop), seen(control))))
+            (folder / f"{condition}.png").write_bytes(rendered(picture(finding, seen(loop), seen(control))))
             if tell is not None:
-                tell(f"{condition.value}: {name}")
+                tell(f"{condition}: {name}")
             break
 
 
-def _settings(condition: Condition) -> Iterator[tuple[str, Loop, Loop]]:
+def _settings(condition: str) -> Iterator[tuple[str, Loop, Loop]]:
     """Loops in which it should be found and their healthy controls, those where it is the first answer first."""
     for half in ("developed", "seen"):
         cases = [case for case in CASES[half] if condition in case.conditions]
@@ -70,7 +67,7 @@ def picture(finding: Finding, sick: Seen, healthy: Seen) -> Figure:
     """Samples at the end of the run, and the first number of the evidence over the run, beside its threshold."""
     figure, (left, right) = panels(columns=2, width=2.9, height=2.3, dpi=110)
     _samples(left, sick[0])
-    label(left, title=f"{finding.condition.value}\nsamples at step {sick[1].chart.last.step}")
+    label(left, title=f"{finding.condition}\nsamples at step {sick[1].chart.last.step}")
     _series(right, finding, sick[1], healthy[1])
     return figure
 
@@ -123,7 +120,7 @@ def _series(axes: Axes, finding: Finding, sick: Doctor, healthy: Doctor) -> None
         logarithmic(axes, y=True)
     axes.axvline(finding.onset, color=_RED, linewidth=0.6, alpha=0.5)
     axes.margins(y=0.2)
-    said = textwrap.shorten(f"{first.vital} ({first.judged})" if first.rule else first.vital, 78, placeholder=" …")
+    said = textwrap.shorten(f"{first.vital} ({first.text})" if first.text else first.vital, 78, placeholder=" …")
     label(axes, "step", VITALS[first.vital].unit, textwrap.fill(said, 40))
     legend(axes, columns=2)
 
@@ -134,12 +131,11 @@ def _points(doctor: Doctor, vital: str) -> dict[int, float]:
 
 
 def threshold(shown: Evidence) -> float | None:
-    """The number that a rule begins with: of ``above 0.5: real rows score higher``, one half; None where none does.
+    """The number that the evidence is compared with; None where that is another vital, a range or nothing.
 
     Examples:
-        >>> threshold(Evidence("scores/auc", 0.1, "above 0.5: real rows score higher"))
+        >>> threshold(Evidence("scores/auc", 0.1, ">", 0.5))
         0.5
-        >>> threshold(Evidence("probe/auc", 0.1, "an independent classifier"))
+        >>> threshold(Evidence("scores/auc", 0.1, "~", "probe/auc"))
     """
-    found = _NUMBER.match(shown.rule)
-    return float(found[1]) if found else None
+    return float(shown.limit) if isinstance(shown.limit, (int, float)) else None

@@ -103,4 +103,4 @@ def recovered(sitting: Sitting) -> bool:
 
 
 def _said(found: Diagnosis) -> tuple[tuple[str, int], ...]:
-    return tuple((f.condition.value, f.onset) for f in found.active)
+    return tuple((f.condition, f.onset) for f in found.active)

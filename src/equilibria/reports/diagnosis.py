@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..doctor import VITALS
+from ..doctor import VITALS, Evidence, NotAssessed
 from .page import escape, number
 
 _STATES = {
@@ -45,9 +45,9 @@ def verdict(told: Mapping[str, Any], given: Any = None) -> str:
     if isinstance(measured, Mapping) and measured:
         rows = [{"vital": name, "value": value} for name, value in measured.items()]
         parts.append(_folded("Measured for this diagnosis", _evidence(rows)))
-    unseen = told.get("not_assessed")
-    if isinstance(unseen, Mapping) and unseen:
-        items = "".join(f"<li>{escape(_capital(what))}: {escape(why)}.</li>" for what, why in unseen.items())
+    unseen = NotAssessed.read(told.get("not_assessed"))
+    if unseen:
+        items = "".join(f"<li>{escape(_capital(one.what))}: {escape(one.text)}.</li>" for one in unseen)
         parts.append(_folded("What could not be looked at", f"<ul>{items}</ul>"))
     parts.append(f'<p class="hint">{escape(_HOW)}</p>')
     return "\n".join(part for part in parts if part)
@@ -106,12 +106,20 @@ def _evidence(rows: Iterable[Mapping[str, Any]]) -> str:
         said = f"{vital.what} ({vital.unit})" if vital else ""
         lines += (
             f'<tr><th scope="row"><code>{escape(name)}</code><small>{escape(said)}</small></th>'
-            f'<td class="number">{escape(value)}</td><td>{escape(row.get("rule"))}</td></tr>'
+            f'<td class="number">{escape(value)}</td><td>{escape(_expected(row))}</td></tr>'
         )
     if not lines:
         return ""
     head = '<th>Measured</th><th class="number">Value</th><th>Judged by</th>'
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def _expected(row: Mapping[str, Any]) -> str:
+    """What a value should be, as the doctor says it; nothing where the row is damaged."""
+    try:
+        return Evidence.from_dict(row).text
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def _settings(settings: object) -> str:

@@ -57,7 +57,7 @@ class _RemedyNeededError(Exception):
     """Ends a session: a remedy is to be applied."""
 
     def __init__(self, chosen: ChosenRemedy) -> None:
-        super().__init__(chosen.finding.condition.value)
+        super().__init__(chosen.finding.condition)
         self.chosen = chosen
 
 
@@ -141,7 +141,7 @@ def apply_remedy(run: Any, chosen: ChosenRemedy) -> checkpoint.Saved | None:
     row = {
         "step": chosen.step,
         "rolled_back_to": play.round,
-        "condition": chosen.finding.condition.value,
+        "condition": chosen.finding.condition,
         "onset": chosen.finding.onset,
         "evidence": [str(evidence) for evidence in chosen.finding.evidence],
         "remedy": chosen.remedy.name,

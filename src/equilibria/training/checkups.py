@@ -76,7 +76,7 @@ class Checkups:
     @property
     def active(self) -> tuple[str, ...]:
         """The conditions that ask for something now, root causes first."""
-        return tuple(f.condition.value for f in self.diagnosis.active) if self.diagnosis else ()
+        return tuple(f.condition for f in self.diagnosis.active) if self.diagnosis else ()
 
     def said(self) -> str:
         """The same for a progress bar."""
@@ -188,7 +188,7 @@ def told(diagnosis: Diagnosis | None, note: str = "") -> dict[str, Any]:
         "checkups": 0,
         "seconds": 0.0,
         "findings": [],
-        "not_assessed": {},
+        "not_assessed": [],
     }
     said = diagnosis.to_dict() if diagnosis is not None else nothing
     if diagnosis is None and not note:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..core.ensemble import Ensemble
 from ..core.game import Batch, Contest, Draw, Game, clocked
 from ..core.play import Play
 from ..data import Dataset
-from ..doctor import Doctor
+from ..doctor import Doctor, NotAssessed
 from ..doctor.chart import Memory
 from ..losses import Objective
 
@@ -75,8 +75,8 @@ class Ward:
         if self.pair.latent:
             doctor.subject.latent = self.pair.latent
             doctor.chart.facts["latent/size"] = float(self.pair.latent)
-        words = {what: _why(need) for what, need in doctor.chart.words.items()}
-        doctor.chart.words = {what: why for what, why in words.items() if why} | dict(self.pair.unseen)
+        own = [NotAssessed(what, reason=why) for what, why in self.pair.unseen.items()]
+        doctor.chart.not_assessed = [*_of_a_run(doctor.chart.not_assessed), *own]
         return doctor
 
     def _rows(self, held_out: bool) -> tuple[Tensor, Tensor | None]:
@@ -98,17 +98,18 @@ class Ward:
         return found
 
 
+# Why a run could not give an argument of the doctor; a loop of one's own would be asked to pass it.
 _WHY = {
-    "labels=": "",  # a game without labels has none to obey
-    "objective=": "the losses of this game are no pair that the doctor knows",
-    "holdout=": "no rows of the data are held out; set data.held_out",
-    "optimizers=": "the networks looked at have no optimiser of their own",
+    "objective": "the losses of this game are no pair that the doctor knows",
+    "holdout": "no rows of the data are held out: train with --set data.held_out=0.1",
+    "optimizers": "the networks looked at have no optimiser of their own",
 }
 
 
-def _why(need: str) -> str:
-    """What a doctor misses that is told of a loop of one's own by arguments, in the words of a run."""
-    return next((why for argument, why in _WHY.items() if need.startswith(f"pass {argument}")), need)
+def _of_a_run(missing: Iterable[NotAssessed]) -> list[NotAssessed]:
+    """What a doctor could not look at, with a run's reasons in place of arguments to pass."""
+    kept = [one for one in missing if one.argument != "labels"]  # a game without labels has none to obey
+    return [replace(one, argument="", reason=_WHY[one.argument]) if one.argument in _WHY else one for one in kept]
 
 
 def ward_of(play: Play, data: Dataset) -> Ward:

@@ -1,10 +1,11 @@
-"""How the discriminator plays: too strong, too weak, blind, overfitted; and what gradient reaches the generator."""
+"""The discriminator: too strong, too weak, blind, overfitted; and the gradient that reaches the generator."""
 
 from __future__ import annotations
 
 from ..chart import Checkup, median
-from ..findings import Condition, Evidence, Severity
-from .rule import Rule, View, when
+from ..evidence import Evidence, about, above, below, context
+from ..findings import Severity
+from .rule import Level, Rule, View, when
 
 Signs = tuple[Evidence, ...] | None
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -12,33 +13,33 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 
 def _blind(view: View) -> Signs:
     apart = view["probe/auc"] > 0.9 and view.far
-    fooled = abs(view.median("scores/auc") - 0.5) < 0.1
+    undecided = abs(view.median("scores/auc") - 0.5) < 0.1
     flat = view["slopes/between"] < 1e-6 or view["scores/spread"] < 1e-6
     unable = view.chart.last["learn/discriminator"] < 0.65
     return when(
-        apart and (flat or (fooled and unable)) and not view.blown,
+        apart and (flat or (undecided and unable)) and not view.update_exploded,
         view,
-        ("scores/auc", "near 1 where the sides differ as much as here"),
-        ("slopes/between", "above 1e-6: the score depends on its input"),
-        ("probe/auc", "an independent classifier tells the sides apart"),
+        about("scores/auc", 1, "the sides differ as much as here"),
+        above("slopes/between", 1e-6, "the score depends on its input"),
+        context("probe/auc", "an independent classifier tells the sides apart"),
     )
 
 
 def _weak(view: View) -> Signs:
-    """It moves the right way, and too little: it hardly moves at all, or neither catches up nor gains much."""
+    """Its steps are right and too small: it hardly moves at all, or neither catches up nor gains much."""
     gap = view.median("probe/auc") - view.median("scores/auc", 8)
     tries = not view.balance("wiring/gain", 0.1) < 0.3 and not view.mean("wiring/descent", 8) < 0.4
     lags = view.far and median(_pace(c) for c in view.chart.checkups[: view.at + 1]) < 0.02
     catches_up = max((v for v in view.past("scores/auc", 8) if v == v), default=0.0) > 0.95
     gains = sum(max(v, 0.0) for v in view.past("wiring/gain", 8)) / 8 > 0.2
-    outrun = view.ill and view.astray and not (catches_up or gains or view.partly)
+    outrun = view.far_and_stalled and view.very_far and not (catches_up or gains or view.covers_part)
     return when(
         view["probe/auc"] > 0.9 and gap > 0.15 and tries and (lags or outrun),
         view,
-        ("scores/auc", "near that of the probe"),
-        ("probe/auc", "an independent classifier tells the sides apart"),
-        ("motion/discriminator", "of the order of the generator's"),
-        ("motion/generator", "what each step changes, relative to the parameters' size"),
+        about("scores/auc", "probe/auc", "it ranks the rows as well as an independent classifier"),
+        context("probe/auc", "an independent classifier tells the sides apart"),
+        about("motion/discriminator", "motion/generator", "the players move at comparable rates"),
+        context("motion/generator", "what each step changes, relative to the parameters' size"),
     )
 
 
@@ -53,9 +54,9 @@ def _vanishing(view: View) -> Signs:
     return when(
         declared < 1e-2 * against and view["scores/auc"] > 0.9 and view.far,
         view,
-        ("gradient/declared", f"not a hundred times smaller than {against:.2g}, the non-saturating one or the first"),
-        ("gradient/nonsaturating", "what -log D would give"),
-        ("scores/fake", "log-odds that the discriminator gives the samples"),
+        above("gradient/declared", 1e-2 * against, "a hundredth of the non-saturating gradient, or of the first one"),
+        context("gradient/nonsaturating", "what the loss -log D would give"),
+        context("scores/fake", "log-odds that the discriminator gives the samples"),
     )
 
 
@@ -69,26 +70,31 @@ def _why_vanished(view: View) -> tuple[str, ...]:
 def _strong(view: View) -> Signs:
     sure = view.median("scores/auc") > 0.98 and view.median("scores/certainty") > 4
     return when(
-        sure and view.ill and view.chart.objective.probabilistic,
+        sure and view.far_and_stalled and view.chart.objective.probabilistic,
         view,
-        ("scores/auc", "below 0.98 while the generator still learns"),
-        ("scores/certainty", "below 4 (log-odds): beyond it the discriminator is sure of every row"),
-        ("samples/distance", "falls while training goes well"),
+        below("scores/auc", 0.98, "the generator still learns"),
+        below("scores/certainty", 4, "log-odds; beyond it the discriminator is sure of every row"),
+        context("samples/distance", "falls while training goes well"),
     )
 
 
 def _noisy(view: View) -> Signs:
-    """The loop's own batches are far noisier than batches of 64 rows; or not even those agree on a direction."""
+    """The loop's own batches are much noisier than batches of 64 rows; or those do not agree on a direction either."""
     recent = view.chart.checkups[max(0, view.at - 7) : view.at + 1]
     louder = median(c["gradient/snr"] / max(c["gradient/step-snr"], 1e-9) for c in recent) > 15
     drowned = view.far and louder and view.median("gradient/agreement", 8) < 0.8
-    lost = view.ill and view.astray and view.median("gradient/snr", 5) < 0.05 and view["gradient/declared"] > 0
+    lost = (
+        view.far_and_stalled
+        and view.very_far
+        and view.median("gradient/snr", 5) < 0.05
+        and view["gradient/declared"] > 0
+    )
     return when(
         drowned or lost,
         view,
-        ("gradient/agreement", "above 0.8: the loop's batch points where large ones point"),
-        ("gradient/snr", "above 0.05: batches of 64 agree on a direction"),
-        ("gradient/step-snr", "of the order of that: the loop's own batches hold as much signal"),
+        above("gradient/agreement", 0.8, "the loop's batch has the direction of large ones"),
+        above("gradient/snr", 0.05, "batches of 64 agree on a direction"),
+        about("gradient/step-snr", "gradient/snr", "the loop's own batches hold as much signal"),
     )
 
 
@@ -96,15 +102,21 @@ def _overfitted(view: View) -> Signs:
     return when(
         view.median("scores/seen-unseen-auc") > 0.75,
         view,
-        ("scores/seen-unseen-auc", "about 0.5: training rows and unseen ones score alike"),
-        ("scores/unseen", "mean score of unseen real rows"),
-        ("scores/real", "mean score of training rows"),
+        about("scores/seen-unseen-auc", 0.5, "training rows and unseen ones score alike"),
+        context("scores/unseen", "mean score of unseen real rows"),
+        context("scores/real", "mean score of training rows"),
     )
 
 
-OPPONENT: tuple[Rule, ...] = (
+def _memorised(view: View) -> Signs:
+    near = about("samples/memorised", 1, "samples are as near to unseen rows as to training rows")
+    return when(view.median("samples/memorised") < 0.75, view, near)
+
+
+RULES: tuple[Rule, ...] = (
     Rule(
-        Condition.DISCRIMINATOR_BLIND,
+        Level.OPPONENT,
+        "discriminator-blind",
         CRITICAL,
         _blind,
         3,
@@ -114,7 +126,8 @@ OPPONENT: tuple[Rule, ...] = (
         ("seeing-discriminator",),
     ),
     Rule(
-        Condition.DISCRIMINATOR_TOO_WEAK,
+        Level.OPPONENT,
+        "discriminator-too-weak",
         CRITICAL,
         _weak,
         3,
@@ -123,10 +136,9 @@ OPPONENT: tuple[Rule, ...] = (
         "Goodfellow et al. 2014, section 4: D must be kept near its optimum",
         ("faster-discriminator", "larger-discriminator"),
     ),
-)
-GRADIENTS: tuple[Rule, ...] = (
     Rule(
-        Condition.VANISHING_GRADIENT,
+        Level.GRADIENTS,
+        "vanishing-generator-gradient",
         CRITICAL,
         _vanishing,
         3,
@@ -136,7 +148,8 @@ GRADIENTS: tuple[Rule, ...] = (
         _why_vanished,
     ),
     Rule(
-        Condition.DISCRIMINATOR_TOO_STRONG,
+        Level.GRADIENTS,
+        "discriminator-too-strong",
         CRITICAL,
         _strong,
         3,
@@ -146,20 +159,18 @@ GRADIENTS: tuple[Rule, ...] = (
         ("known-good-base", "slope-penalty", "slow-discriminator"),
     ),
     Rule(
-        Condition.MEMORISATION,
+        Level.GRADIENTS,
+        "memorisation",
         CRITICAL,
-        lambda view: when(
-            view.median("samples/memorised") < 0.75,
-            view,
-            ("samples/memorised", "about 1: samples are as near to unseen rows as to training rows"),
-        ),
+        _memorised,
         3,
         "Samples sit on training rows: they are much nearer to them than to unseen rows of the same law.",
         "Arora et al. 2017: on few points copies cannot be told from the law",
         ("more-data", "slope-penalty"),
     ),
     Rule(
-        Condition.DISCRIMINATOR_OVERFITTED,
+        Level.GRADIENTS,
+        "discriminator-overfitted",
         CRITICAL,
         _overfitted,
         3,
@@ -168,10 +179,9 @@ GRADIENTS: tuple[Rule, ...] = (
         "Karras et al. 2020 (ADA), section 2; Arora et al. 2017",
         ("more-data", "slope-penalty"),
     ),
-)
-NOISE: tuple[Rule, ...] = (
     Rule(
-        Condition.NOISY_GRADIENT,
+        Level.NOISE,
+        "noisy-generator-gradient",
         CRITICAL,
         _noisy,
         3,

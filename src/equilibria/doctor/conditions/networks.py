@@ -1,11 +1,12 @@
-"""What the networks do with what they are given: ranges, norms, codes, labels; and whether they blow up."""
+"""How the networks use their inputs: ranges, norms, codes, labels; and whether their numbers grow without bound."""
 
 from __future__ import annotations
 
 import math
 
-from ..findings import Condition, Evidence, Severity
-from .rule import Rule, View, when
+from ..evidence import Evidence, about, above, below, context
+from ..findings import Severity
+from .rule import Level, Rule, View, when
 
 Signs = tuple[Evidence, ...] | None
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -24,12 +25,12 @@ def _range(view: View) -> Signs:
     return when(
         (stuck_low or stuck_high) and crowded and view["real/outside"] > 0.1 and view.far,
         view,
-        ("real/outside", "below 0.1: real values lie in the range that samples have, whose ends do not move"),
-        ("samples/at-edge", "share of values at those ends"),
-        ("samples/low", "lower end of the samples' range"),
-        ("samples/high", "upper end"),
-        ("real/low", "lower end of the data"),
-        ("real/high", "upper end"),
+        below("real/outside", 0.1, "real values lie in the range of the samples, whose ends do not move"),
+        context("samples/at-edge", "share of values at those ends"),
+        context("samples/low", "lower end of the samples' range"),
+        context("samples/high", "upper end of the samples' range"),
+        context("real/low", "lower end of the data"),
+        context("real/high", "upper end of the data"),
     )
 
 
@@ -39,10 +40,10 @@ def _saturated(view: View) -> Signs:
     slack = 0.02 * (view["real/high"] - view["real/low"])
     held = all(max(ends) - min(ends) <= slack for ends in (view.past("samples/low", 3), view.past("samples/high", 3)))
     return when(
-        view["samples/at-edge"] > 0.8 and more > 0.15 and held and not view.blown,
+        view["samples/at-edge"] > 0.8 and more > 0.15 and held and not view.update_exploded,
         view,
-        ("samples/at-edge", "not above 0.8 and far above that of the data"),
-        ("real/at-edge", "the same share of the data"),
+        below("samples/at-edge", 0.8, "or not far above the share of the data"),
+        context("real/at-edge", "the same share of the data"),
     )
 
 
@@ -51,8 +52,8 @@ def _mismatch(view: View) -> Signs:
     return when(
         evaluated > 2 * train + 0.15 or train > 2 * evaluated + 0.3,
         view,
-        ("samples/eval-distance", "about that in train mode"),
-        ("samples/train-distance", "distance to the data in train mode"),
+        about("samples/eval-distance", "samples/train-distance", "samples are alike in both modes"),
+        context("samples/train-distance", "distance to the data in train mode"),
     )
 
 
@@ -63,26 +64,24 @@ def _leak(view: View) -> Signs:
     return when(
         gap > 0.25 and view["scores/auc"] > 0.8 and view.median("samples/distance") > 2 * view.fact("floor/distance"),
         view,
-        ("scores/auc", "batches of one side each"),
-        ("scores/mixed-auc", "about the same when both sides share a batch"),
+        context("scores/auc", "batches of one side each"),
+        about("scores/mixed-auc", "scores/auc", "the same where both sides share a batch"),
     )
 
 
-def _deaf(view: View) -> Signs:
+def _latent_ignored(view: View) -> Signs:
     return when(
         view["latent/dependence"] < 0.02 and view["samples/spread"] > 0.02,
         view,
-        ("latent/dependence", "above 0.02: another code gives another sample"),
-        ("samples/spread", "samples vary all the same, so something else makes them vary"),
+        above("latent/dependence", 0.02, "another code gives another sample"),
+        context("samples/spread", "samples vary all the same, so something else makes them vary"),
     )
 
 
 def _narrow(view: View) -> Signs:
     real, fake, size = view.fact("real/dimension"), view.median("samples/dimension"), view.fact("latent/size")
     shows = 0 < size < 0.6 * real and fake < 0.6 * real and view["samples/spread"] > 0.1
-    return when(
-        shows, view, ("samples/dimension", f"about {real:.1f}, as the data; the code has {size:.0f} dimensions")
-    )
+    return when(shows, view, about("samples/dimension", real, f"as the data; the code has {size:.0f} dimensions"))
 
 
 def _label(view: View) -> Signs:
@@ -93,7 +92,7 @@ def _label(view: View) -> Signs:
     return when(
         view.median("label/agreement") < limit and not rising and len(before) > 4,
         view,
-        ("label/agreement", f"well above {chance:.2f}, which is chance"),
+        above("label/agreement", limit, f"labels that are ignored give {chance:.2f}"),
     )
 
 
@@ -101,21 +100,21 @@ def _diverged(view: View) -> Signs:
     size = view["samples/size"]
     sizes = [v for v in view.past("samples/size", view.at + 1) if math.isfinite(v)]
     # Growing, not swinging: the last values are all near the largest so far, and no player wins in turn.
-    growing = size > 4 and min(sizes[-4:], default=0.0) >= 0.5 * max(sizes, default=0.0) and not view.swings
-    burst = (view["size/generator"] > 30 or view.blown) and view.far
+    growing = size > 4 and min(sizes[-4:], default=0.0) >= 0.5 * max(sizes, default=0.0) and not view.winner_alternates
+    burst = (view["size/generator"] > 30 or view.update_exploded) and view.far
     return when(
         growing or burst or not math.isfinite(view["samples/distance"]),
         view,
-        ("samples/size", "about 1: samples are of the data's size"),
-        ("size/generator", "parameters are of the size they started with"),
-        ("size/discriminator", "the same"),
+        about("samples/size", 1, "samples are of the data's size"),
+        about("size/generator", 1, "parameters keep the size they started with"),
+        about("size/discriminator", 1, "parameters keep the size they started with"),
     )
 
 
 def _exploding(view: View) -> Signs:
     at_first = view.early("gradient/declared")
     grown = view["gradient/declared"] > 100 * max(at_first, 1e-3)
-    return when(grown and view.far, view, ("gradient/declared", f"about {at_first:.2g}, as at the start"))
+    return when(grown and view.far, view, about("gradient/declared", at_first, "its size at the start"))
 
 
 def _lipschitz(view: View) -> Signs:
@@ -125,8 +124,8 @@ def _lipschitz(view: View) -> Signs:
     return when(
         view.chart.objective.wasserstein and steep,
         view,
-        ("slopes/between", "about 1 for a critic held by a gradient penalty, and steady under clipping"),
-        ("scores/spread", "grows with the slopes"),
+        about("slopes/between", 1, "under a gradient penalty; steady under weight clipping"),
+        context("scores/spread", "grows with the slopes"),
     )
 
 
@@ -135,13 +134,18 @@ def _tight(view: View) -> Signs:
     return when(
         view.chart.objective.wasserstein and view["slopes/largest"] * scale < 1e-4 and view.median("probe/auc") > 0.75,
         view,
-        ("slopes/largest", "about 1, at least 1e-4: a critic flatter than this gives next to no gradient"),
+        above(
+            "slopes/largest",
+            1e-4 / scale,
+            "a flatter critic gives next to no gradient; under a gradient penalty it is about 1",
+        ),
     )
 
 
-INPUTS: tuple[Rule, ...] = (
+RULES: tuple[Rule, ...] = (
     Rule(
-        Condition.DATA_RANGE_MISMATCH,
+        Level.INPUTS,
+        "data-range-mismatch",
         CRITICAL,
         _range,
         4,
@@ -152,7 +156,8 @@ INPUTS: tuple[Rule, ...] = (
         14,
     ),
     Rule(
-        Condition.OUTPUT_SATURATION,
+        Level.INPUTS,
+        "output-saturation",
         CRITICAL,
         _saturated,
         3,
@@ -163,7 +168,8 @@ INPUTS: tuple[Rule, ...] = (
         12,
     ),
     Rule(
-        Condition.LIPSCHITZ_VIOLATED,
+        Level.INPUTS,
+        "lipschitz-violated",
         CRITICAL,
         _lipschitz,
         3,
@@ -175,7 +181,8 @@ INPUTS: tuple[Rule, ...] = (
         14,
     ),
     Rule(
-        Condition.LIPSCHITZ_TOO_TIGHT,
+        Level.INPUTS,
+        "lipschitz-too-tight",
         CRITICAL,
         _tight,
         3,
@@ -186,7 +193,8 @@ INPUTS: tuple[Rule, ...] = (
         12,
     ),
     Rule(
-        Condition.TRAIN_EVAL_MISMATCH,
+        Level.INPUTS,
+        "train-eval-mismatch",
         CRITICAL,
         _mismatch,
         3,
@@ -198,9 +206,10 @@ INPUTS: tuple[Rule, ...] = (
         14,
     ),
     Rule(
-        Condition.LATENT_IGNORED,
+        Level.INPUTS,
+        "latent-ignored",
         CRITICAL,
-        _deaf,
+        _latent_ignored,
         3,
         "Samples do not depend on the code: with everything else held fixed, another code gives the same sample. What "
         "variety there is comes from elsewhere (the label, the network's own noise).",
@@ -209,7 +218,8 @@ INPUTS: tuple[Rule, ...] = (
         12,
     ),
     Rule(
-        Condition.LATENT_TOO_SMALL,
+        Level.INPUTS,
+        "latent-too-small",
         CRITICAL,
         _narrow,
         3,
@@ -220,7 +230,8 @@ INPUTS: tuple[Rule, ...] = (
         ("larger-latent",),
     ),
     Rule(
-        Condition.LABEL_IGNORED,
+        Level.INPUTS,
+        "label-ignored",
         CRITICAL,
         _label,
         3,
@@ -231,7 +242,8 @@ INPUTS: tuple[Rule, ...] = (
         ("use-labels",),
     ),
     Rule(
-        Condition.BATCHNORM_LEAKAGE,
+        Level.INPUTS,
+        "batchnorm-leakage",
         CRITICAL,
         _leak,
         3,
@@ -241,10 +253,9 @@ INPUTS: tuple[Rule, ...] = (
         "Salimans et al. 2016, section 3.5",
         ("norm-without-batch",),
     ),
-)
-GROWTH: tuple[Rule, ...] = (
     Rule(
-        Condition.DIVERGENCE,
+        Level.GROWTH,
+        "divergence",
         CRITICAL,
         _diverged,
         2,
@@ -255,7 +266,8 @@ GROWTH: tuple[Rule, ...] = (
         10,
     ),
     Rule(
-        Condition.EXPLODING_GRADIENT,
+        Level.GROWTH,
+        "exploding-gradient",
         CRITICAL,
         _exploding,
         2,

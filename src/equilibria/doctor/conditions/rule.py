@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 
 from ..chart import Chart, Checkup, median
-from ..findings import Condition, Evidence, Finding, Severity
+from ..evidence import Evidence, Expectation
+from ..findings import Finding, Severity
 from ..remedies import remedies
 
 
@@ -66,7 +68,7 @@ class View:
         return self.median("samples/distance") > limit or self.median("cells/missing") > 0.1
 
     @property
-    def partly(self) -> bool:
+    def covers_part(self) -> bool:
         """Whether samples lie where part of the data lies, and another part has none."""
         return 0.05 < self.median("cells/missing") < 0.75 and self.median("samples/distance") < 0.75
 
@@ -82,19 +84,19 @@ class View:
         return not median(late) < 0.8 * median(earlier)
 
     @property
-    def astray(self) -> bool:
-        """Whether samples are so far from the data that the last swings around an equilibrium cannot be the reason."""
+    def very_far(self) -> bool:
+        """Whether samples are farther from the data than the last oscillations around an equilibrium can bring them."""
         return self.median("samples/distance", 5) > 0.4 or self.median("cells/missing", 5) > 0.3
 
     @property
-    def swings(self) -> bool:
-        """Whether the players took turns in winning lately: the discriminator was sure, and was fooled throughout."""
+    def winner_alternates(self) -> bool:
+        """Whether the players won in turn lately: the discriminator ranked all rows right, then all wrong."""
         sides = [v for v in self.past("scores/auc", 8) if v == v]
         return min(sides, default=0.5) < 0.2 and max(sides, default=0.5) > 0.95
 
     @property
-    def blown(self) -> bool:
-        """Whether a player once moved by a third of its own size at each step: what it had learnt is gone."""
+    def update_exploded(self) -> bool:
+        """Whether a player once moved by a third of its own size at each step: what it had learnt is lost."""
         moved = [c[f"motion/{p}"] for c in self.chart.checkups[: self.at + 1] for p in ("generator", "discriminator")]
         return any(v > 0.3 for v in moved)
 
@@ -105,9 +107,28 @@ class View:
         return sum(kept) / size if size >= least else math.nan
 
     @property
-    def ill(self) -> bool:
+    def far_and_stalled(self) -> bool:
         """Far from the data and not getting nearer, or farther than a generator that always gives the data's mean."""
         return self.far and (self.stalled or self.median("samples/distance") > 1.0)
+
+
+class Level(IntEnum):
+    """How near to the root a cause is. A finding of a lower level may explain findings of higher ones."""
+
+    LOOP = 1
+    """A mistake in the training loop."""
+    INPUTS = 2
+    """How a network uses its inputs."""
+    OPPONENT = 3
+    """A discriminator that cannot teach."""
+    GROWTH = 4
+    """Numbers that grow without bound."""
+    GRADIENTS = 5
+    """The gradient that reaches the generator."""
+    NOISE = 6
+    """The noise of that gradient."""
+    SAMPLES = 7
+    """What the samples show."""
 
 
 _START = 4  # check-ups that belong to the start of a run
@@ -116,21 +137,23 @@ Sign = Callable[[View], tuple[Evidence, ...] | None]
 
 @dataclass(frozen=True)
 class Rule:
-    """How a condition is recognised, and what is told of it.
+    """How a condition is recognised, and what a finding says of it.
 
     Attributes:
-        condition: its name.
+        level: how near to the root it is; findings are listed by it.
+        condition: its name, kebab-case and stable: it is written to ``diagnosis.json``.
         severity: how much it matters.
         sign: reads a check-up: the evidence, or None where the condition does not show.
         lasts: check-ups in a row that must show it, the newest among them.
         cause: why it happens, in words for a reader who never heard of it.
         source: paper or theorem.
         cures: names of remedies, best first; or a function of the check-up that shows it.
-        patience: check-ups that a run must have before this can be told: what only shows in a series needs one. By the
+        patience: check-ups that a run must have before the rule is read: what only shows in a series needs one. By the
             schedule the 20th is near step 650.
     """
 
-    condition: Condition
+    level: Level
+    condition: str
     severity: Severity
     sign: Sign
     lasts: int
@@ -151,7 +174,7 @@ class Rule:
         newest = runs[-1]
         active = newest[1] == len(signs) - 1 and _count(shown, newest) >= min(self.lasts, len(signs))
         if not active:
-            # What was there for long and is gone is told as resolved. What flickered is not told, nor how every run
+            # What lasted and is gone is reported as resolved. What came and went is not reported, nor how every run
             # begins: an untrained generator is collapsed and far away.
             longest = max(runs, key=lambda run: run[1] - run[0])
             if longest[0] < _START or _count(shown, longest) < max(2 * self.lasts, 6):
@@ -189,11 +212,6 @@ def _count(shown: list[bool], stretch: tuple[int, int]) -> int:
     return sum(shown[stretch[0] : stretch[1] + 1])
 
 
-def evidence(view: View, *rows: tuple[str, str]) -> tuple[Evidence, ...]:
-    """Evidence from the vitals of a check-up: ``(name, rule in words)``."""
-    return tuple(Evidence(name, view.now[name], rule) for name, rule in rows)
-
-
-def when(condition: bool, view: View, *rows: tuple[str, str]) -> tuple[Evidence, ...] | None:
-    """The evidence where the condition holds."""
-    return evidence(view, *rows) if condition else None
+def when(condition: bool, view: View, *expected: Expectation) -> tuple[Evidence, ...] | None:
+    """The evidence, each expectation beside its value at the check-up that is read, where the condition holds."""
+    return tuple(one.measured(view.now[one.vital]) for one in expected) if condition else None

@@ -6,8 +6,9 @@ import itertools
 import math
 
 from ..chart import median
-from ..findings import Condition, Evidence, Severity
-from .rule import Rule, View, when
+from ..evidence import Evidence, about, context, equal
+from ..findings import Severity
+from .rule import Level, Rule, View, when
 
 Signs = tuple[Evidence, ...] | None
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -33,17 +34,17 @@ def _hopping(view: View) -> Signs:
     return when(
         few and moves,
         view,
-        ("cells/missing", "0: every part of the data has samples; and the same parts at each check-up"),
+        equal("cells/missing", 0, "every part of the data has samples, at each check-up"),
     )
 
 
 def _collapsed(view: View) -> Signs:
     spread = view.median("samples/spread")
     return when(
-        view.ill and (spread < 0.15 or view.median("cells/missing") > 0.6),
+        view.far_and_stalled and (spread < 0.15 or view.median("cells/missing") > 0.6),
         view,
-        ("samples/spread", "about 1: samples are as far apart as real rows"),
-        ("cells/missing", "0: every part of the data has samples"),
+        about("samples/spread", 1, "samples are as far apart as real rows"),
+        equal("cells/missing", 0, "every part of the data has samples"),
     )
 
 
@@ -54,24 +55,24 @@ def _dropping(view: View) -> Signs:
     return when(
         missing > 0.08 and lasting,
         view,
-        ("cells/missing", "0: every part of the data has samples"),
-        ("samples/coverage", "near 1"),
+        equal("cells/missing", 0, "every part of the data has samples"),
+        about("samples/coverage", 1, "that of a perfect sampler"),
     )
 
 
 def _oscillating(view: View) -> Signs:
     means = [c.arrays["mean"] for c in view.chart.checkups[max(0, view.at - 6) : view.at + 1] if "mean" in c.arrays]
-    if len(means) < 6 or not view.ill or not view.astray or view.partly:
+    if len(means) < 6 or not view.far_and_stalled or not view.very_far or view.covers_part:
         return None
     steps = [_distance(a, b) for a, b in itertools.pairwise(means)]
     path, net = sum(steps), _distance(means[0], means[-1])
     circles = path / len(steps) > 0.25 and net < 0.5 * path
     return when(
-        circles or view.swings,
+        circles or view.winner_alternates,
         view,
-        ("samples/distance", "falls while training goes well; here the samples move on without getting anywhere"),
-        ("scores/auc", "steady; where it swings from near 0 to near 1 the players take turns in winning"),
-        ("motion/turn-generator", "cosine between the last two displacements"),
+        context("samples/distance", "falls while training goes well; here the samples move and it does not"),
+        context("scores/auc", "steady in a healthy run; where it goes from near 0 to near 1 the players win in turn"),
+        context("motion/turn-generator", "cosine between the last two displacements"),
     )
 
 
@@ -82,10 +83,10 @@ def _distance(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 def _incapable(view: View) -> Signs:
     reach, now = view.chart.last["learn/generator"], view.median("samples/distance")
     return when(
-        view.ill and reach > 0.75 * now and reach > max(0.15, 2.5 * view.fact("floor/distance")),
+        view.far_and_stalled and reach > 0.75 * now and reach > max(0.15, 2.5 * view.fact("floor/distance")),
         view,
-        ("samples/distance", "falls while training goes well"),
-        ("samples/precision", "near 1"),
+        context("samples/distance", "falls while training goes well"),
+        about("samples/precision", 1, "that of real rows"),
     )
 
 
@@ -94,14 +95,15 @@ def _finished(view: View) -> Signs:
     return when(
         close and view.stalled,
         view,
-        ("probe/auc", "0.5 is a perfect sampler"),
-        ("samples/distance", "that of two halves of the data is the floor"),
+        about("probe/auc", 0.5, "that of a perfect sampler"),
+        context("samples/distance", "that of two halves of the data is the least possible"),
     )
 
 
-SAMPLES: tuple[Rule, ...] = (
+RULES: tuple[Rule, ...] = (
     Rule(
-        Condition.MODE_HOPPING,
+        Level.SAMPLES,
+        "mode-hopping",
         CRITICAL,
         _hopping,
         2,
@@ -111,7 +113,8 @@ SAMPLES: tuple[Rule, ...] = (
         ("known-good-base", "slope-penalty", "balance-turns"),
     ),
     Rule(
-        Condition.OSCILLATION,
+        Level.SAMPLES,
+        "oscillation",
         CRITICAL,
         _oscillating,
         2,
@@ -121,7 +124,8 @@ SAMPLES: tuple[Rule, ...] = (
         ("known-good-base", "lower-learning-rates"),
     ),
     Rule(
-        Condition.MODE_COLLAPSE,
+        Level.SAMPLES,
+        "mode-collapse",
         CRITICAL,
         _collapsed,
         3,
@@ -131,7 +135,8 @@ SAMPLES: tuple[Rule, ...] = (
         ("known-good-base", "slope-penalty", "balance-turns"),
     ),
     Rule(
-        Condition.GENERATOR_LACKS_CAPACITY,
+        Level.SAMPLES,
+        "generator-lacks-capacity",
         CRITICAL,
         _incapable,
         3,
@@ -141,7 +146,8 @@ SAMPLES: tuple[Rule, ...] = (
         ("larger-generator",),
     ),
     Rule(
-        Condition.MODE_DROPPING,
+        Level.SAMPLES,
+        "mode-dropping",
         CRITICAL,
         _dropping,
         4,
@@ -150,7 +156,8 @@ SAMPLES: tuple[Rule, ...] = (
         ("shuffle-data", "relativistic-with-penalties", "slope-penalty"),
     ),
     Rule(
-        Condition.FINISHED,
+        Level.SAMPLES,
+        "finished",
         Severity.INFO,
         _finished,
         3,

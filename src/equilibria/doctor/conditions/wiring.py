@@ -1,9 +1,10 @@
-"""Mistakes in the loop: numbers that are none, parameters nobody moves, labels and batches the wrong way round."""
+"""Mistakes in the loop: non-finite values, parameters that nobody moves, labels or batches exchanged."""
 
 from __future__ import annotations
 
-from ..findings import Condition, Evidence, Severity
-from .rule import Rule, View, when
+from ..evidence import Evidence, about, above, below, context, equal
+from ..findings import Severity
+from .rule import Level, Rule, View, when
 
 Signs = tuple[Evidence, ...] | None
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
@@ -11,7 +12,12 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 
 def _not_finite(view: View) -> Signs:
     broken = view["numbers/parameters"] > 0 or view["numbers/outputs"] > 0
-    return when(broken, view, ("numbers/parameters", "0 in a healthy run"), ("numbers/outputs", "0 in a healthy run"))
+    return when(
+        broken,
+        view,
+        equal("numbers/parameters", 0, "every parameter and buffer is finite"),
+        equal("numbers/outputs", 0, "every sample and score is finite"),
+    )
 
 
 def _why_no_number(view: View) -> tuple[str, ...]:
@@ -25,15 +31,16 @@ def _why_no_number(view: View) -> tuple[str, ...]:
 
 
 def _overflow(view: View) -> Signs:
-    return when(view["numbers/largest"] > 1e6, view, ("numbers/largest", "below 1e6"))
+    largest = below("numbers/largest", 1e6, "the largest magnitude among parameters, samples and scores")
+    return when(view["numbers/largest"] > 1e6, view, largest)
 
 
 def _still(player: str) -> object:
     def sign(view: View) -> Signs:
         name = f"wiring/still-{player}"
-        # A generator that no gradient reaches stands still too, but that is another condition.
+        # A generator that no gradient reaches does not move either, but that is another condition.
         reached = player == "discriminator" or view["gradient/declared"] != 0
-        return when(view[name] == 1.0 and reached, view, (name, "0 once training has begun"))
+        return when(view[name] == 1.0 and reached, view, equal(name, 0, "its parameters have moved since the start"))
 
     return sign
 
@@ -42,20 +49,20 @@ def _left_out(view: View) -> Signs:
     for player in ("generator", "discriminator"):
         name = f"wiring/left-out-{player}"
         if view[name] > 0:
-            return when(True, view, (name, "0: every trainable parameter is in an optimiser"))
+            return when(True, view, equal(name, 0, "every trainable parameter is in an optimiser"))
     for player in ("generator", "discriminator"):
         name = f"wiring/unmoved-{player}"
         unknown = view[f"wiring/left-out-{player}"] != view[f"wiring/left-out-{player}"]
         # Units that never fire keep their weights too, so without the optimisers only a large share is a sign.
         if unknown and 0.5 < view[name] < 1 and not view[f"units/dead-{player}"] > 0.2:
-            return when(True, view, (name, "below 0.5 where the rest of the network moves"))
+            return when(True, view, below(name, 0.5, "the rest of the network has moved"))
     return None
 
 
 def _wrong_player(view: View) -> Signs:
     for name in ("wiring/held-by-discriminator", "wiring/held-by-generator"):
         if view[name] > 0:
-            return when(True, view, (name, "0: an optimiser holds its own player's parameters only"))
+            return when(True, view, equal(name, 0, "an optimiser holds its own player's parameters only"))
     return None
 
 
@@ -64,66 +71,67 @@ def _accumulate(view: View) -> Signs:
     return when(
         shows,
         view,
-        ("wiring/leftover-ratio", "about 1: gradients are cleared before each step"),
-        ("wiring/leftover-likeness", "below 0.98: two batches differ"),
+        about("wiring/leftover-ratio", 1, "gradients are cleared before each step"),
+        below("wiring/leftover-likeness", 0.98, "two batches have different gradients"),
     )
 
 
 def _double_sigmoid(view: View) -> Signs:
     if view.chart.facts.get("loss/expects-logits") == 1.0 and view.probabilities:
-        value = Evidence("loss/expects-logits", 1.0, "0 where the discriminator ends in a sigmoid")
-        return (value,)
+        meaning = "a discriminator that ends in a sigmoid needs a loss of probabilities"
+        return (equal("loss/expects-logits", 0, meaning).measured(1.0),)
     return None
 
 
 def _swapped(view: View) -> Signs:
-    """It has moved, from the start on, so as to rank real rows below generated ones.
+    """From the start on, its steps rank real rows below generated ones.
 
-    A discriminator that is only weak is fooled as well, but what it moves it moves the right way.
+    A discriminator that is only weak ranks them wrong as well, but its steps go in the right direction.
     """
     balance, follows = view.balance("wiring/gain", 0.1), view.mean("wiring/descent", view.at + 1)
     against = (balance < -0.3 and not follows > 0.1) if balance == balance else follows < -0.25
-    # One that learns nothing is fooled too, but its scores stay as small as they were at the start.
+    # One that learns nothing ranks them wrong too, but its scores stay as small as at the start.
     sure = view.median("scores/certainty", 5) > 2 * view.chart.checkups[0]["scores/certainty"]
     shows = view.median("scores/auc", 5) < 0.1 and view["probe/auc"] > 0.8 and against and sure
     return when(
         shows,
         view,
-        ("scores/auc", "above 0.5: real rows score higher; here they score lower than generated ones"),
-        ("probe/auc", "an independent classifier tells the sides apart"),
-        ("wiring/gain", "positive in sum: what the discriminator moves raises its AUC; here it lowers it"),
+        above("scores/auc", 0.5, "real rows score higher; here they score lower than generated ones"),
+        context("probe/auc", "an independent classifier tells the sides apart"),
+        above("wiring/gain", 0, "summed over the run, the discriminator's steps raise its AUC; here they lower it"),
     )
 
 
 def _same_batch(view: View) -> Signs:
-    """It could learn, but what it follows is not the proper gradient, and what it moved did not raise its AUC.
+    """It could learn, but it does not follow the proper gradient, and its steps did not raise its AUC.
 
-    Both signs are needed: a penalty turns the gradient away in a loop that learns, and a generator that is far faster
-    takes away what was gained in a loop whose gradient is right.
+    Both signs are needed: a penalty changes the gradient's direction in a loop that learns, and a much faster
+    generator undoes the gain in a loop whose gradient is right.
     """
-    apart = view["probe/auc"] > 0.9 and view.median("samples/distance") > 0.4 and not view.partly
+    apart = view["probe/auc"] > 0.9 and view.median("samples/distance") > 0.4 and not view.covers_part
     balance = view.balance("wiring/gain", 0.1)
-    astray = abs(view.mean("wiring/descent", view.at + 1)) < 0.4 and not balance > 0.4
-    # One that often told the sides apart was trained on both; it is fooled for another reason.
-    told = [v for v in view.past("scores/auc", view.at + 1) if v == v]
-    often = sum(v > 0.85 for v in told) > 0.3 * len(told)
-    # One that has died since could not learn any more; that it was fed nothing useful while it lived stays true.
+    off = abs(view.mean("wiring/descent", view.at + 1)) < 0.4 and not balance > 0.4
+    # One that often ranked the sides right was trained on both; it fails for another reason.
+    ranked = [v for v in view.past("scores/auc", view.at + 1) if v == v]
+    often = sum(v > 0.85 for v in ranked) > 0.3 * len(ranked)
+    # One whose units have died since cannot learn any more; what it was trained on before that is still known.
     alive = view["motion/discriminator"] > 0 and view["slopes/between"] > 1e-6
     could = not view.chart.last["learn/discriminator"] < 0.8 if alive else balance == balance
     return when(
-        apart and view.median("scores/auc", 5) < 0.75 and astray and could and not often and not view.blown,
+        apart and view.median("scores/auc", 5) < 0.75 and off and could and not often and not view.update_exploded,
         view,
-        ("scores/auc", "near 1 where the sides differ as much as here"),
-        ("probe/auc", "an independent classifier tells the sides apart"),
-        ("wiring/gain", "positive in sum: what the discriminator moves raises its AUC; here it does not"),
-        ("wiring/descent", "positive: the optimiser follows the gradient of real against generated; here it does not"),
+        about("scores/auc", 1, "the sides differ as much as here"),
+        context("probe/auc", "an independent classifier tells the sides apart"),
+        above("wiring/gain", 0, "summed over the run, the discriminator's steps raise its AUC; here they do not"),
+        above("wiring/descent", 0, "the optimiser follows the gradient of real against generated; here it does not"),
     )
 
 
 _READ_D = "Goodfellow et al. 2014, Algorithm 1: the discriminator ascends E_p log D + E_q log(1 - D)"
-WIRING: tuple[Rule, ...] = (
+RULES: tuple[Rule, ...] = (
     Rule(
-        Condition.OVERFLOW,
+        Level.LOOP,
+        "overflow",
         CRITICAL,
         _overflow,
         1,
@@ -134,7 +142,8 @@ WIRING: tuple[Rule, ...] = (
         1,
     ),
     Rule(
-        Condition.NOT_A_NUMBER,
+        Level.LOOP,
+        "not-a-number",
         CRITICAL,
         _not_finite,
         1,
@@ -146,7 +155,8 @@ WIRING: tuple[Rule, ...] = (
         1,
     ),
     Rule(
-        Condition.GENERATOR_NEVER_UPDATED,
+        Level.LOOP,
+        "generator-never-updated",
         CRITICAL,
         _still("generator"),  # type: ignore[arg-type]
         2,
@@ -157,7 +167,8 @@ WIRING: tuple[Rule, ...] = (
         2,
     ),
     Rule(
-        Condition.DISCRIMINATOR_NEVER_UPDATED,
+        Level.LOOP,
+        "discriminator-never-updated",
         CRITICAL,
         _still("discriminator"),  # type: ignore[arg-type]
         2,
@@ -168,7 +179,8 @@ WIRING: tuple[Rule, ...] = (
         2,
     ),
     Rule(
-        Condition.WRONG_PLAYER_TRAINED,
+        Level.LOOP,
+        "wrong-player-trained",
         CRITICAL,
         _wrong_player,
         1,
@@ -180,7 +192,8 @@ WIRING: tuple[Rule, ...] = (
         1,
     ),
     Rule(
-        Condition.PARAMETERS_NOT_OPTIMISED,
+        Level.LOOP,
+        "parameters-not-optimised",
         CRITICAL,
         _left_out,
         1,
@@ -191,7 +204,8 @@ WIRING: tuple[Rule, ...] = (
         2,
     ),
     Rule(
-        Condition.GRADIENTS_ACCUMULATE,
+        Level.LOOP,
+        "gradients-accumulate",
         CRITICAL,
         _accumulate,
         3,
@@ -203,7 +217,8 @@ WIRING: tuple[Rule, ...] = (
         5,
     ),
     Rule(
-        Condition.DOUBLE_SIGMOID,
+        Level.LOOP,
+        "double-sigmoid",
         CRITICAL,
         _double_sigmoid,
         1,
@@ -215,7 +230,8 @@ WIRING: tuple[Rule, ...] = (
         1,
     ),
     Rule(
-        Condition.SWAPPED_LABELS,
+        Level.LOOP,
+        "swapped-labels",
         CRITICAL,
         _swapped,
         3,
@@ -228,7 +244,8 @@ WIRING: tuple[Rule, ...] = (
         10,
     ),
     Rule(
-        Condition.SAME_BATCH_TWICE,
+        Level.LOOP,
+        "same-batch-twice",
         CRITICAL,
         _same_batch,
         3,

@@ -13,6 +13,7 @@ from ...base.randomness import mix
 from ...metrics.neighbours import neighbours
 from ...theory.supports import two_nn_dimension
 from ..chart import Chart, Checkup, Memory
+from ..evidence import NotAssessed
 from ..space import Space
 from ..subject import Subject
 from . import dynamics, latent, players, samples, wiring
@@ -88,14 +89,14 @@ def _rows(subject: Subject, fed: wiring.Fed, n: int) -> wiring.Fed:
     return x[:n].detach().to(subject.device).float(), None if y is None else y[:n].to(subject.device)
 
 
-def deeper(subject: Subject, chart: Chart, step: int) -> tuple[dict[str, float], dict[str, str]]:
-    """The vitals of tier 3: what each player could still do by itself, how both turn about; and what could not be told.
+def deeper(subject: Subject, chart: Chart, step: int) -> tuple[dict[str, float], list[NotAssessed]]:
+    """The vitals of tier 3: what each player could still learn alone, how both rotate; and what could not be measured.
 
     Returns:
-        The vitals; and, in words, what could not be measured, with the reason in one line.
+        The vitals; and what could not be measured, with the reason in one line.
     """
     found: dict[str, float] = {}
-    words: dict[str, str] = {}
+    missing: list[NotAssessed] = []
     with subject.undisturbed(mix(step, 5)):
         for test in (players.could_learn, players.could_reach):
             try:
@@ -105,18 +106,24 @@ def deeper(subject: Subject, chart: Chart, step: int) -> tuple[dict[str, float],
         try:
             found |= dynamics.turning(subject, chart)
         except (EquilibriaError, RuntimeError, ValueError) as error:
-            words["rotation against contraction"] = _in_one_line(error)
+            missing.append(
+                NotAssessed(
+                    "rotation against contraction",
+                    "latent" if subject.codes is None else "",
+                    _in_one_line(error),
+                )
+            )
     with subject.undisturbed(mix(step, 6)):
         for look in (latent.inseparable, latent.stretch):
             try:
                 found |= look(subject, chart)
             except (EquilibriaError, RuntimeError, ValueError):  # codes that are no vectors, or too many
                 continue
-    return found, words
+    return found, missing
 
 
 def _in_one_line(error: Exception) -> str:
-    said = str(error).partition("\n")[0]
+    said = (error.what if isinstance(error, EquilibriaError) else str(error)).partition("\n")[0]
     return f"the networks cannot be differentiated twice ({said[:160]})" if isinstance(error, RuntimeError) else said
 
 
