@@ -21,7 +21,7 @@ from equilibria import cli
 from equilibria.base.errors import ConfigError, RunError
 from equilibria.core.game import Batch, Contest, Draw, Game, Loss, Player
 from equilibria.data import DataSpec, load
-from equilibria.doctor import Diagnosis, Doctor, Evidence, Finding, Severity, State
+from equilibria.doctor import Diagnosis, Doctor, Evidence, Finding, NotAssessed, Severity, State
 from equilibria.doctor.chart import Checkup, Memory
 from equilibria.doctor.remedies import remedies
 from equilibria.games.two_player import TwoPlayer
@@ -104,7 +104,7 @@ def planted(*found: Finding) -> Callable[..., Diagnosis]:
     def conclude(chart: Any, *rest: Any) -> Diagnosis:
         sick = any(f.severity is Severity.CRITICAL for f in found)
         state = State.SICK if sick else State.ON_THE_WAY
-        return Diagnosis(state, found, {"the weather": "look out"}, chart.last.step, len(chart.checkups), 1.25)
+        return Diagnosis(state, found, (NotAssessed("the weather", reason="look out"),), chart.last.step, len(chart.checkups), 1.25)
 
     return conclude
 
