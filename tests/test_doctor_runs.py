@@ -104,7 +104,9 @@ def planted(*found: Finding) -> Callable[..., Diagnosis]:
     def conclude(chart: Any, *rest: Any) -> Diagnosis:
         sick = any(f.severity is Severity.CRITICAL for f in found)
         state = State.SICK if sick else State.ON_THE_WAY
-        return Diagnosis(state, found, (NotAssessed("the weather", reason="look out"),), chart.last.step, len(chart.checkups), 1.25)
+        return Diagnosis(
+            state, found, (NotAssessed("the weather", reason="look out"),), chart.last.step, len(chart.checkups), 1.25
+        )
 
     return conclude
 
