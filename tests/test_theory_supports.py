@@ -219,7 +219,7 @@ def test_the_sup_norm_alone_is_not_enough() -> None:
 def test_wrong_calls_say_what_is_wanted() -> None:
     with pytest.raises(ValueError, match="must be disjoint"):
         smooth_perfect_discriminator(torch.zeros(1, 2), torch.zeros(1, 2))
-    with pytest.raises(ValueError, match=r"net is 0\.3 wide"):
+    with pytest.raises(ValueError, match=r"resolution 0\.3"):
         smooth_perfect_discriminator(torch.zeros(1, 2), torch.ones(1, 2), net=0.3)
     with pytest.raises(ValueError, match=r"must lie in \(0, 1\)"):
         vanishing_bound(1.0, 1.0)

@@ -92,7 +92,7 @@ WRONG: list[tuple[Callable, Call, str]] = [
     (ls.fit_mixture, lambda: ls.fit_mixture("kl", 2 * NORMAL, GRID[:, None], STEP, ONE), "integrates to 2"),
     (ls.landscape_count, lambda: ls.landscape_count(0), "at least one"),
     *((f, lambda f=f: f((0, 5)), r"entries are data 0\.\.1") for f in (ls.separable_value, ls.paired_value)),
-    *((f, lambda f=f: f(9, ls.paired_value), "between 1 and 6") for f in (ls.strict_local_minima, ls.trapped)),
+    *((f, lambda f=f: f(9, ls.paired_value), "want 1 to 6") for f in (ls.strict_local_minima, ls.trapped)),
     (sm.smoothed_log_density, lambda: sm.smoothed_log_density(ONE, HALF_LAW, 1.0), "sum 0.5"),
     (sm.smoothed_log_density, lambda: sm.smoothed_log_density(ONE, LAW, float("nan")), "must be > 0"),
     (sm.noisy_optimal_logit, lambda: sm.noisy_optimal_logit(ONE, LAW, HALF_LAW, 1.0), "sum 0.5"),
@@ -104,12 +104,12 @@ WRONG: list[tuple[Callable, Call, str]] = [
     (sm.transport_bound, lambda: sm.transport_bound(1.0, 1.0, 1.0), "log 2"),
     (sm.gauss_hermite, lambda: sm.gauss_hermite(ONE, std=-1.0, nodes=3), "> 0"),
     (tr.costs, lambda: tr.costs(ONE, torch.zeros(1, 2)), r"want \(n, d\)"),
-    (tr.assignment, lambda: tr.assignment(ONE, torch.zeros(2, 1)), "sets of one size"),
+    (tr.assignment, lambda: tr.assignment(ONE, torch.zeros(2, 1)), "sets of equal size"),
     (tr.exact_plan, lambda: tr.exact_plan(TWICE, HALF, torch.eye(2)), "p sums to 2"),
     (tr.line_potential, lambda: tr.line_potential(HALF, TWICE, HALF), "q sums to 2"),
     (tr.sliced, lambda: tr.sliced(ONE, ONE, 0 * ONE), "a direction is zero"),
     (tr.sinkhorn, lambda: tr.sinkhorn(HALF, HALF, torch.eye(2), float("nan")), "epsilon nan"),
-    (tr.sinkhorn, lambda: tr.sinkhorn(HALF, HALF, torch.eye(2) * float("nan"), 1.0), "margin is nan"),
+    (tr.sinkhorn, lambda: tr.sinkhorn(HALF, HALF, torch.eye(2) * float("nan"), 1.0), "marginal nan"),
     # eps, shares and counts
     (sp.vanishing_bound, lambda: sp.vanishing_bound(1.0, 1.0), r"in \(0, 1\)"),
     (

@@ -1,6 +1,6 @@
 """Pictures of images: grids, strips, thumbnails, and PNG bytes.
 
-Every function is pure and deterministic; text is set in the typeface that Pillow carries.
+Every function is pure and deterministic; text uses the font that Pillow includes.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ def image_grid(
     tile: int = 80,
     background: str | None = "white",
 ) -> Image.Image:
-    """Images side by side, row by row, with thin gutters; small ones enlarged by whole factors, so pixels stay crisp.
+    """A grid of images, filled row by row; small images are enlarged by whole factors, so pixels stay sharp.
 
     Args:
         images: shape (n, 1 or 3, h, w); floats in [-1, 1] (values beyond are clipped), or uint8 in 0..255. Pixels that
-            are not finite are painted vermilion, so that a diverged generator cannot pass for a dark one.
+            are not finite are painted vermilion, so that the output of a diverged generator does not look like a dark
+            image.
         columns: images per row; the default makes the grid as square as n allows.
-        labels: a caption under each image, n of them; too long ones are cut.
-        tile: the wanted side of one image on the page, in pixels; images are never made smaller than they are.
-        background: colour of the gutters; ``None`` makes them transparent.
+        labels: a caption under each image, n of them; long ones are cut.
+        tile: the side of one image in the grid, in pixels; images are never made smaller than they are.
+        background: colour of the gaps between images; ``None`` makes them transparent.
 
     Raises:
         ShapeError: ``images`` has another shape or is empty, or the number of labels is not n.
@@ -92,7 +93,7 @@ def _pixels(images: Numbers) -> NDArray[np.uint8]:
 
 
 def strip(pictures: Sequence[Image.Image], captions: Sequence[str], *, height: int = 160) -> Image.Image:
-    """Pictures of one thing over time, left to right at one height, each with its caption below.
+    """Pictures in temporal order, left to right at one height, each with its caption below.
 
     Raises:
         ShapeError: there are no pictures, or not as many captions.
@@ -115,7 +116,7 @@ def strip(pictures: Sequence[Image.Image], captions: Sequence[str], *, height: i
 
 
 def thumbnail(picture: Image.Image, height: int) -> Image.Image:
-    """The picture at the given height in pixels, sides in proportion: smooth when smaller, crisp when larger."""
+    """The picture scaled to the given height in pixels: smooth interpolation if reduced, sharp pixels if enlarged."""
     how = Image.Resampling.LANCZOS if height < picture.height else Image.Resampling.NEAREST
     return picture.resize((max(1, round(picture.width * height / picture.height)), height), how)
 
@@ -137,7 +138,7 @@ def png(picture: Image.Image, *, colors: int | None = None) -> bytes:
     """
     if colors is not None:
         picture = picture.convert("RGB").quantize(colors, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-        # The octree rounds white to 254, which shows as a seam against a white page.
+        # The octree method rounds white to 254, which is visible against a white page.
         picture.putpalette([255 if level >= 253 else level for level in picture.getpalette() or []])
     out = io.BytesIO()
     picture.save(out, "PNG", optimize=True)
@@ -145,7 +146,7 @@ def png(picture: Image.Image, *, colors: int | None = None) -> bytes:
 
 
 def write_png(picture: Image.Image, path: str | os.PathLike[str]) -> Path:
-    """Write the picture as PNG; a reader finds the whole file or none."""
+    """Write the picture as PNG, atomically: a reader finds the complete file or none."""
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     partial.write_bytes(png(picture))

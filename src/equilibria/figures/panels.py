@@ -1,7 +1,7 @@
-"""Figures of one or several axes in the house's look, nothing left to the user's matplotlibrc.
+"""Figures of one or several axes in the project's style, independent of the user's matplotlibrc.
 
-Drawn through objects on matplotlib's Agg canvas, never through pyplot: the same numbers give the same picture. Colours
-are those of Okabe and Ito (2008), which readers with any common colour blindness can tell apart.
+They are drawn with matplotlib's object interface on the Agg canvas, never with pyplot: the same numbers give the same
+picture. The colours are those of Okabe and Ito (2008), distinguishable with all common kinds of colour blindness.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .images import INK, png
 
 BLUE, GREY, HAIRLINE = "#0072B2", "#9a9a9a", "#e6e6e6"
 PALETTE = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
-FONT = "DejaVu Sans"  # the one family that matplotlib carries, so that text is the same on every machine
+FONT = "DejaVu Sans"  # included in matplotlib, so text looks the same on every machine
 
 
 _Where = Literal[
@@ -31,7 +31,7 @@ _Where = Literal[
 def panels(
     rows: int = 1, columns: int = 1, width: float = 3.8, height: float = 2.6, dpi: int = 160
 ) -> tuple[Figure, tuple[Axes, ...]]:
-    """A figure of ``rows * columns`` quiet axes, each of ``width`` by ``height`` inches, in reading order.
+    """A figure of ``rows * columns`` plain axes, each ``width`` by ``height`` inches, row by row.
 
     Examples:
         >>> figure, (left, right) = panels(columns=2)
@@ -63,7 +63,7 @@ def quiet(axes: Axes) -> None:
 
 
 def label(axes: Axes, x: str = "", y: str = "", title: str = "") -> None:
-    """Name the axes (with units) and say in the title what the panel shows."""
+    """Set the axis labels (with units) and the title, which states what the panel shows."""
     axes.set_xlabel(x, fontsize=8, color=INK, family=FONT)
     axes.set_ylabel(y, fontsize=8, color=INK, family=FONT)
     axes.set_title(title, fontsize=8.5, color=INK, family=FONT, loc="left")
@@ -78,7 +78,7 @@ def legend(axes: Axes, where: _Where = "best", columns: int = 1) -> None:
 
 
 def logarithmic(axes: Axes, x: bool = False, y: bool = False) -> None:
-    """Decades on the chosen axes, labelled as powers of ten."""
+    """Use a logarithmic scale on the chosen axes, with ticks at powers of ten."""
     from matplotlib.ticker import LogFormatterMathtext, LogLocator
 
     for axis, wanted, scale in ((axes.xaxis, x, axes.set_xscale), (axes.yaxis, y, axes.set_yscale)):
@@ -93,8 +93,8 @@ def rendered(figure: Figure, colors: int | None = None) -> bytes:
     """The figure as the bytes of a PNG, without a date: the same figure gives the same bytes.
 
     Args:
-        figure: what is drawn.
-        colors: at most 256 colours, stored as a palette, which makes the file several times smaller; None for all.
+        figure: the figure.
+        colors: number of colours, at most 256, stored as a palette (a file several times smaller); None for all.
     """
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})

@@ -1,8 +1,8 @@
 """Scatter plots of samples and curves of training, as pure functions from numbers to :class:`PIL.Image.Image`.
 
-Every function is deterministic: it draws with matplotlib's Agg canvas through objects, never through pyplot, and sets
-each property that a user's style could change, so the same numbers give the same bytes. Colours are those of Okabe and
-Ito (2008), which readers with any common colour blindness can tell apart.
+Every function is deterministic: it draws with matplotlib's object interface on the Agg canvas, never with pyplot, and
+sets each property that a user's style could change, so the same numbers give the same bytes. The colours are those of
+Okabe and Ito (2008), distinguishable with all common kinds of colour blindness.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _DPI = 240
 
 @dataclass(frozen=True)
 class Plane:
-    """Where points of more than two dimensions are looked at: the two leading principal axes of a reference set.
+    """The plane on which points of more than two dimensions are projected: two principal axes of a reference set.
 
     Attributes:
         mean: shape (d,).
-        axes: shape (2, d), orthonormal, each with its largest entry positive.
+        axes: the two leading principal axes, shape (2, d), orthonormal, each with its largest entry positive.
         share: the share of the reference's variance along each axis.
-        of: what the reference is, for the label of the axes.
+        of: name of the reference set, for the axis labels.
     """
 
     mean: NDArray[np.float64]
@@ -71,7 +71,7 @@ def plane_of(points: Numbers, of: str = "the real data") -> Plane:
 
 
 def bounds_of(points: Numbers, margin: float = 0.15) -> Bounds:
-    """A square window (left, right, bottom, top) around points of shape (n, 2), deaf to the farthest 0.2 % of them.
+    """A square window (left, right, bottom, top) around points of shape (n, 2); ignores the outermost 0.2 % of them.
 
     Examples:
         >>> bounds_of(np.array([[-1.0, 0.0], [1.0, 0.5]]), margin=0.0)
@@ -80,7 +80,7 @@ def bounds_of(points: Numbers, margin: float = 0.15) -> Bounds:
     rows = _finite(_vectors(points))
     if not len(rows):
         return -1.0, 1.0, -1.0, 1.0
-    # Linear interpolation would pull the window inside a small set, so the quantiles are rounded outwards.
+    # Quantiles are rounded outwards: linear interpolation would place the window inside a small set.
     low = np.quantile(rows, 0.001, axis=0, method="lower")
     high = np.quantile(rows, 0.999, axis=0, method="higher")
     x, y = (low + high) / 2
@@ -98,23 +98,25 @@ def scatter(
 ) -> Image.Image:
     """Samples (blue) over real data (grey), in a square window with equal axes.
 
-    One dimension is drawn as two histograms. More than two are projected on the first two principal axes of ``real``
-    (of the samples themselves without it), and the labels of the axes say so. Samples that fall outside the window or
-    are not finite are counted in the picture, never dropped in silence.
+    One-dimensional points are drawn as two histograms. Points of more than two dimensions are projected on the first
+    two principal axes of ``real`` (without it, of the samples), and the axis labels say so. Samples outside the window
+    and samples that are not finite are counted in the picture.
 
     Args:
         samples: shape (n, d).
         real: shape (m, d).
-        bounds: the window, after projection; by default that of the real data. Give one to compare pictures.
-        plane: the projection for d > 2, to keep it fixed over several pictures.
-        bare: only the points, small, for a strip over time.
+        bounds: the window, after projection; by default that of the real data. Pass one to compare pictures.
+        plane: the projection for d > 2; pass one to use it for several pictures.
+        bare: draw only the points, small, for a strip over time.
 
     Raises:
         ShapeError: the shapes are not (n, d) and (m, d).
     """
     drawn, behind = _vectors(samples), None if real is None else _vectors(real)
     if behind is not None and behind.shape[1] != drawn.shape[1]:
-        raise ShapeError(f"samples of {drawn.shape[1]} and real data of {behind.shape[1]} dimensions", "give one space")
+        raise ShapeError(
+            f"samples of {drawn.shape[1]} and real data of {behind.shape[1]} dimensions", "give both in one space"
+        )
     side = 1.1 if bare else 4.4
     figure, axes = _bare(side) if bare else _blank(side, side + 0.15)
     if drawn.shape[1] == 1:
@@ -145,7 +147,7 @@ def _points(
     axes.set_ylim(bottom, top)
     axes.set_aspect("equal", adjustable="box")
     inside = (shown >= (left, bottom)).all(axis=1) & (shown <= (right, top)).all(axis=1)
-    _confess(axes, len(samples) - len(shown), len(shown) - int(inside.sum()), bare)
+    _count_hidden(axes, len(samples) - len(shown), len(shown) - int(inside.sum()), bare)
 
 
 def _histograms(
@@ -166,10 +168,10 @@ def _histograms(
     axes.set_xlim(left, right)
     axes.set_ylim(bottom=0.0)
     axes.set_ylabel("density", fontsize=8, color=INK, family=FONT)
-    _confess(axes, len(samples) - len(shown), len(shown) - len(inside), bare=False)
+    _count_hidden(axes, len(samples) - len(shown), len(shown) - len(inside), bare=False)
 
 
-def _confess(axes: Axes, infinite: int, outside: int, bare: bool) -> None:
+def _count_hidden(axes: Axes, infinite: int, outside: int, bare: bool) -> None:
     said = [f"{n:,} {what}".replace(",", " ") for n, what in ((outside, "outside"), (infinite, "not finite")) if n]
     if said and not bare:
         text = f"samples: {', '.join(said)}"
@@ -184,19 +186,19 @@ def curves(
     levels: Mapping[str, float] | None = None,
     bins: int = 120,
 ) -> Image.Image:
-    """Logged numbers over rounds.
+    """Curves of logged numbers over rounds.
 
     A series of more than ``bins`` values is drawn as the median of each group of neighbouring rounds (at least five, at
-    most ``bins`` groups), inside a band from the 10th to the 90th percentile. Where a value exceeds 100 times the
-    median size the axis becomes symmetric-logarithmic, and says so. The first round at which a value is not finite is
-    marked.
+    most ``bins`` groups), inside a band from the 10th to the 90th percentile. If a value exceeds 100 times the median
+    absolute value, the axis becomes symmetric-logarithmic, and its label says so. The first round at which a value is
+    not finite is marked.
 
     Args:
         rows: the lines of ``metrics.jsonl``; a key may be missing from some.
-        keys: what to draw, or a mapping from key to the name in the legend.
-        ylabel: what is measured, with its unit.
-        levels: named horizontal lines, such as what a perfect sampler scores.
-        bins: the most points drawn per series.
+        keys: the keys to draw, or a mapping from key to the name in the legend.
+        ylabel: the measured quantity, with its unit.
+        levels: named horizontal lines, for example the score of a perfect sampler.
+        bins: the largest number of points drawn per series.
 
     Raises:
         DataError: no row holds a number for any of the keys.
@@ -246,7 +248,7 @@ def series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[NDArray[np.floa
 
 
 def is_number(value: object) -> bool:
-    """Whether ``value`` is an int or a float, and not a truth value, nor a whole number that no float can hold."""
+    """Whether ``value`` is an int or a float; not a bool, and not an int that is too large for a float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return isinstance(value, float) or abs(value) <= sys.float_info.max
@@ -258,7 +260,7 @@ def _line(
     keep = np.isfinite(values)
     steps, values = steps[keep], values[keep]
     if len(values) > bins:
-        bins = max(1, min(bins, len(values) // 5))  # fewer than five values make no percentile
+        bins = max(1, min(bins, len(values) // 5))  # percentiles need at least five values
         groups = np.array_split(values, bins)
         low, high = (np.array([np.quantile(group, q) for group in groups]) for q in (0.1, 0.9))
         values = np.array([np.median(group) for group in groups])
@@ -269,7 +271,7 @@ def _line(
 
 
 def _scale(axes: Axes, values: NDArray[np.float64]) -> str:
-    """Choose the vertical scale; the words to add to its label."""
+    """Choose the vertical scale; returns the text to add to the axis label."""
     size = np.abs(values[np.isfinite(values) & (values != 0)])
     if not len(size) or size.max() <= 100 * np.median(size):
         return ""
@@ -282,13 +284,13 @@ def _scale(axes: Axes, values: NDArray[np.float64]) -> str:
 
 
 def _blank(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of that many inches with one quiet pair of axes."""
+    """A figure of this size in inches with one plain pair of axes."""
     figure, (axes,) = panels(1, 1, width, height, _DPI)
     return figure, axes
 
 
 def _bare(side: float) -> tuple[Figure, Axes]:
-    """A square figure of that many inches whose axes fill it, unseen."""
+    """A square figure of this size in inches, filled by invisible axes."""
     figure = Figure(figsize=(side, side), dpi=_DPI, facecolor="white", edgecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))

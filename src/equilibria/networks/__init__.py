@@ -1,4 +1,4 @@
-"""Networks: pairs of architectures as records, and the layers they are made of. They know no loss."""
+"""Networks: pairs of architectures as records, and their layers. They do not depend on losses."""
 
 from .auto import Auto
 from .checks import as_logits, check_pair

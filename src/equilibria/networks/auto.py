@@ -1,4 +1,4 @@
-"""The pair that looks at the shape of the data and chooses."""
+"""A pair of networks that is chosen by the shape of the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pair of networks brought by the user, tried once before any training."""
+"""Checks of a user's own pair of networks, by one trial run before training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROWS = 4
 
 
 class _Logits(nn.Module):
-    """A discriminator whose ``(n, 1)`` or ``(n, 1, 1, 1)`` output is made ``(n,)``."""
+    """A discriminator whose output of shape ``(n, 1)`` or ``(n, 1, 1, 1)`` is reshaped to ``(n,)``."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class _Logits(nn.Module):
 def as_logits(discriminator: nn.Module) -> nn.Module:
     """The discriminator with its output as ``(n,)``; one that returns ``(n, 1)`` or ``(n, 1, 1, 1)`` is squeezed.
 
-    The result holds the network and shares its parameters. :func:`check_pair` says whether it will do; while running,
+    The result contains the network and shares its parameters. :func:`check_pair` tests it in advance; in training,
     an output of another shape raises :class:`~equilibria.base.errors.ShapeError`.
 
     Examples:
@@ -42,24 +42,24 @@ def as_logits(discriminator: nn.Module) -> nn.Module:
 def check_pair(
     generator: nn.Module, discriminator: nn.Module, latent: int, shape: tuple[int, ...], classes: int = 0
 ) -> tuple[str, ...]:
-    """Run both networks once on a few points, and say what does not fit.
+    """Run both networks once on a few points, and report what does not fit.
 
-    Nothing is disturbed: no gradient is taken, the networks run in evaluation mode, and their train flags, their
-    buffers and torch's random generators are as before afterwards.
+    It has no side effects: no gradient is computed, the networks run in evaluation mode, and their train flags, their
+    buffers and torch's random generators are restored.
 
     Args:
         generator: called with ``(n, latent)``, and one-hot labels ``(n, classes)`` if there are classes.
         discriminator: called with ``(n, *shape)``, and labels if there are classes.
-        latent: size of the codes.
+        latent: size of the latent codes.
         shape: shape of a real point.
-        classes: how many classes there are; 0 for an unconditional pair.
+        classes: number of classes; 0 for an unconditional pair.
 
     Returns:
         Warnings, one sentence each; empty if nothing is suspicious.
 
     Raises:
-        ShapeError: the generator cannot take the codes or makes points of another shape, or the discriminator cannot
-            take the points or does not give one logit per point.
+        ShapeError: the generator does not accept the codes or returns points of another shape, or the discriminator
+            does not accept the points or does not return one logit per point.
 
     Examples:
         >>> check_pair(nn.Linear(8, 2), nn.Linear(2, 1), latent=8, shape=(2,))
@@ -94,7 +94,7 @@ def _check_points(fake: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def _flat(scores: Tensor, rows: int) -> Tensor:
-    """Scores as ``(n,)``, where there is one per row."""
+    """Scores as ``(n,)``; there must be one per row."""
     if scores.shape[:1] == (rows,) and scores.numel() == rows:
         return scores.reshape(rows)
     raise ShapeError(
@@ -120,7 +120,7 @@ def _call(net: nn.Module, x: Tensor, y: Tensor | None, who: str, what: str) -> T
 
 
 def _remedy(net: nn.Module, x: Tensor, y: Tensor | None, who: str) -> str:
-    """What would have worked, found by trying."""
+    """A fix, found by trying changes of the input that may work."""
     tries = [(x.flatten(1), "x = x.flatten(1)")] if x.ndim > 2 else [(x[:, :, None, None], "z = z[:, :, None, None]")]
     for other, code in tries:
         try:
@@ -134,7 +134,7 @@ def _remedy(net: nn.Module, x: Tensor, y: Tensor | None, who: str) -> str:
 
 
 def _suspicions(discriminator: nn.Module, fake: Tensor, y: Tensor | None, source: torch.Generator) -> tuple[str, ...]:
-    """A sigmoid at the end shows in scores that stay in [0, 1] however far the points are moved."""
+    """Warnings: scores that stay in [0, 1] even for very large inputs suggest a sigmoid at the end."""
     noise = torch.randn((3, *fake.shape), generator=source, device=fake.device, dtype=fake.dtype)
     probes = [fake, noise[0], 1e3 * noise[1], 1e6 * noise[2]]
     scores = torch.cat([_flat(_call(discriminator, x, y, "the discriminator", "points"), _ROWS) for x in probes])
@@ -142,8 +142,8 @@ def _suspicions(discriminator: nn.Module, fake: Tensor, y: Tensor | None, source
         return ("the discriminator's scores are NaN on some inputs",)
     if bool(((scores >= 0) & (scores <= 1)).all()) and bool(scores.max() > scores.min()):
         return (
-            "the discriminator's scores lie in [0, 1] on every input tried: it seems to end in a sigmoid, and the "
-            "losses here take logits; remove the sigmoid",
+            "the discriminator's scores lie in [0, 1] on every input tried: it seems to end in a sigmoid, but the "
+            "losses of this package need logits; remove the sigmoid",
         )
     return ()
 
@@ -158,7 +158,7 @@ def _kind(*nets: nn.Module) -> tuple[torch.device, torch.dtype]:
 
 @contextmanager
 def _undisturbed(device: torch.device, *nets: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; flags, buffers and random generators as before afterwards."""
+    """Evaluation mode inside; flags, buffers and random generators are restored at exit."""
     flags = [(part, part.training) for net in nets for part in net.modules()]
     kept = [(buffer, buffer.clone()) for net in nets for buffer in net.buffers()]
     try:

@@ -1,4 +1,4 @@
-"""The convolutional pair for images: strided convolutions, with or without DCGAN's batch norms."""
+"""The convolutional pair for images: strided convolutions, with or without the batch norms of DCGAN."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LARGEST_BASE = 8
 
 
 def pyramid(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """How often an image is halved (once or more), and the height and width that remain: the smallest from 4 up.
+    """The number of halvings of an image (at least one), and the remaining height and width, the smallest >= 4.
 
     Raises:
-        ShapeError: not an image, smaller than 8, or a side stays above 8 because it is odd too early.
+        ShapeError: not an image, a side below 8, or a side that becomes odd while it is still above 8.
 
     Examples:
         >>> pyramid((1, 28, 28)), pyramid((3, 32, 32))
@@ -48,28 +48,29 @@ def pyramid(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 @record
 class ConvPair(Networks):
-    """Strided convolutions down, strided transposed convolutions up (Radford et al. 2016), norm-free by default.
+    """Strided convolutions down, strided transposed convolutions up (Radford et al. 2016), by default without norms.
 
-    Norm-free because penalties on input slopes (R1, R2, WGAN-GP) and paired losses assume that a score depends on one
-    point only, which batch norm breaks (Gulrajani et al. 2017, section 4). DCGAN as published is ``ConvPair(width=64,
-    norm="batch", generator_activation="relu", init="normal02")``: strided convolutions for pooling, batch norm in both
-    but for the generator's output and the discriminator's input, no hidden fully connected layer, tanh out.
+    The default has no norms because penalties on input slopes (R1, R2, WGAN-GP) and paired losses assume that a score
+    depends on one point only, which is false with batch norm (Gulrajani et al. 2017, section 4). DCGAN as published is
+    ``ConvPair(width=64, norm="batch", generator_activation="relu", init="normal02")``: strided convolutions instead of
+    pooling, batch norm in both networks except at the generator's output and the discriminator's input, no hidden fully
+    connected layer, tanh at the output.
 
     Args:
         width: channels of the discriminator's first level; each halving doubles them, up to ``width * cap``.
         cap: the largest multiple of ``width``.
         kernel: side of the kernels: 2, 4, 6 or 8.
         norm: ``none``, ``batch`` or ``layer``, in both networks.
-        activation: of the discriminator, and of the generator unless that is given.
-        generator_activation: of the generator; ``None``: as ``activation``.
-        slope: the leak of ``leaky_relu``.
+        activation: activation of the discriminator, and of the generator if ``generator_activation`` is None.
+        generator_activation: activation of the generator; ``None``: as ``activation``.
+        slope: negative slope of ``leaky_relu``.
         init: see :func:`~equilibria.networks.initialise`.
-        output: the generator's last step, ``linear`` or ``tanh``; ``auto`` is tanh.
+        output: the generator's last operation, ``linear`` or ``tanh``; ``auto`` is tanh.
         spectral_norm: whether every layer of the discriminator is spectrally normalised.
-        condition: where a label enters the discriminator, ``projection`` or ``concat`` (constant planes).
+        condition: how the discriminator uses a label, ``projection`` or ``concat`` (constant planes).
 
     Raises:
-        ConfigError: a field has a value it may not take.
+        ConfigError: a field has a value that is not allowed.
 
     Examples:
         >>> import torch
@@ -104,7 +105,7 @@ class ConvPair(Networks):
         activation(self.generator_activation or self.activation, self.slope)
 
     def generator(self, latent: int, shape: tuple[int, ...], classes: int = 0) -> Generator:
-        """Codes to images: a linear map to the smallest level, then up by two until the image is reached."""
+        """Codes to images: a linear map to the smallest level, then upsampling by two up to the image's size."""
         check_sizes(latent, classes)
         levels, h, w = pyramid(shape)
         widths = self._widths(levels)[::-1]
@@ -125,7 +126,7 @@ class ConvPair(Networks):
         return net
 
     def discriminator(self, shape: tuple[int, ...], classes: int = 0) -> Head:
-        """Images to logits; the last map is flattened into one affine map."""
+        """Images to logits; the last feature map is flattened and followed by one affine map."""
         check_sizes(1, classes)
         joined = classes if self.condition == "concat" else 0
         net = Head(self._trunk(shape, joined, self.spectral_norm), classes - joined, self.spectral_norm)
@@ -133,7 +134,7 @@ class ConvPair(Networks):
         return net
 
     def trunk(self, shape: tuple[int, ...], classes: int = 0) -> Trunk:
-        """Images to the flattened map of the smallest level."""
+        """Images to the flattened feature map of the smallest level."""
         check_sizes(1, classes)
         net = self._trunk(shape, classes, self.spectral_norm)
         initialise(net, self.init)

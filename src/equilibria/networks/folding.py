@@ -1,4 +1,4 @@
-"""Convolutions of doubled images, with the doubling folded into the kernel."""
+"""Upsampling by two followed by a convolution, combined into one transposed convolution."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .layers import Upsample
 
 
 class UpsampledConv2d(nn.Conv2d):
-    r"""A 3x3 convolution of an image whose every pixel was made four, without making the four.
+    r"""A 3x3 convolution of an image upsampled by two (nearest neighbour), without computing the upsampled image.
 
-    Of the nine pixels under the kernel only four differ, so its weights can be added up beforehand:
+    Of the nine pixels under the kernel only four differ, so the weights of equal pixels can be summed in advance:
 
     .. math:: W * \mathrm{up}(x) = K *^\top_2 x, \qquad K = W * \mathbb{1}_{2 \times 2},
 
-    a transposed convolution of stride 2 with a kernel of 4x4. The same function of the same weights, up to rounding, in
-    4/9 of the multiplications.
+    a transposed convolution of stride 2 with a kernel of 4x4. It is the same function of the same weights, up to
+    rounding, with 4/9 of the multiplications.
 
     Args:
-        conv: the convolution whose parameters this one shares: 3x3, stride 1, padding 1 with zeros, one group.
+        conv: the convolution, whose parameters are shared: 3x3, stride 1, padding 1 with zeros, one group.
 
     Examples:
         >>> import torch
@@ -47,10 +47,10 @@ class UpsampledConv2d(nn.Conv2d):
 
 
 def fold_upsampling(network: nn.Module) -> nn.Module:
-    """The network with every doubling that a convolution follows in a ``Sequential`` folded into that convolution.
+    """Combine every upsampling by two and the convolution after it in a ``Sequential``; returns the new network.
 
-    What changes is copied, so the network that was given stays as it was; parameters, buffers and all names are shared.
-    The same network where there is nothing to fold.
+    Changed modules are copied, so the given network is not changed; parameters, buffers and all names are shared. If
+    there is nothing to combine, the same network is returned.
 
     Examples:
         >>> net = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3, padding=1))
@@ -92,7 +92,7 @@ def _is_plain(layer: nn.Conv2d) -> bool:
 
 
 def _is_hooked(layer: nn.Module) -> bool:
-    """Whether somebody looks at what goes in or comes out, which would no longer be the same."""
+    """Whether the layer has hooks: they would see other inputs or outputs after the change."""
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
 
 

@@ -1,4 +1,4 @@
-"""What surrounds the layers of a network: labels go in at one end, points or logits come out at the other."""
+"""Wrappers of a network's layers: generator, trunk, discriminator and encoder, with their labels and output shapes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .spectral import spectral
 
 
 class Generator(nn.Module):
-    """Latent codes to points; a label, where there is one, stands behind the code.
+    """Latent codes to points; a label, if any, is concatenated to the code.
 
     Args:
-        body: the layers, from ``(n, latent + classes)`` to anything with the volume of ``shape``.
-        latent: size of the codes.
+        body: the layers, from ``(n, latent + classes)`` to any shape with the volume of ``shape``.
+        latent: size of the latent codes.
         shape: shape of a point, ``(d,)`` or ``(c, h, w)``.
-        classes: how many classes there are; 0 for an unconditional generator.
+        classes: number of classes; 0 for an unconditional generator.
 
     Examples:
         >>> net = Generator(nn.Linear(5, 2), latent=2, shape=(2,), classes=3)
@@ -46,15 +46,15 @@ class Generator(nn.Module):
 class Trunk(nn.Module):
     """Points to feature vectors: a discriminator without its last layer.
 
-    A label, where there is one, stands behind a vector, and is laid over an image as one constant plane per class.
+    A label, if any, is concatenated: to a vector as it is, to an image as one constant channel per class.
 
     Args:
         body: the layers, from points (flattened if ``flat``) to ``(n, features)``.
         shape: shape of a point.
         features: size of the feature vectors.
-        classes: how many classes the trunk is told of; 0 for none.
-        flat: whether the layers want points as vectors.
-        scale: what the points are multiplied by first.
+        classes: number of classes of the label input; 0 for none.
+        flat: whether the layers take points as vectors.
+        scale: factor by which the points are multiplied first.
 
     Examples:
         >>> net = Trunk(nn.Linear(2, 8), shape=(2,), features=8)
@@ -95,15 +95,15 @@ class Trunk(nn.Module):
 
 
 class Head(nn.Module):
-    r"""A trunk and what turns its features into logits; the discriminator.
+    r"""A discriminator: a trunk and the last layer, which maps its features to logits.
 
-    Without labels, or where the trunk itself takes them, :math:`h(x) = w^\top\phi(x) + b`. With ``classes`` here, the
-    projection discriminator (Miyato & Koyama 2018, equation 5)
+    Without labels, or if the trunk takes them, :math:`h(x) = w^\top\phi(x) + b`. With ``classes``, the projection
+    discriminator (Miyato & Koyama 2018, equation 5)
 
     .. math:: h(x, y) = w^\top \phi(x) + b + y^\top E\, \phi(x)
 
     Args:
-        trunk: points to ``(n, trunk.features)``.
+        trunk: maps points to ``(n, trunk.features)``.
         classes: classes of the projection; 0 for none.
         spectral_norm: whether the last layer's weight (and E) are divided by their largest singular value.
 
@@ -126,7 +126,7 @@ class Head(nn.Module):
         return not any(isinstance(module, BatchNorm) for module in self.modules())
 
     def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """What the last layer reads, ``(n, trunk.features)``; the label counts only where the trunk takes it."""
+        """The input of the last layer, ``(n, trunk.features)``; the label is used only if the trunk takes it."""
         described: Tensor = self.trunk(x, y) if self.embed is None else self.trunk(x)
         return described
 
@@ -147,11 +147,11 @@ class Head(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A trunk and one affine map: points to codes.
+    """A trunk and one affine map: points to latent codes.
 
     Args:
-        trunk: points to ``(n, trunk.features)``.
-        latent: size of the codes.
+        trunk: maps points to ``(n, trunk.features)``.
+        latent: size of the latent codes.
 
     Examples:
         >>> Encoder(Trunk(nn.Linear(2, 8), (2,), 8), latent=3)(torch.randn(4, 2)).shape

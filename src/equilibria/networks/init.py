@@ -16,7 +16,7 @@ _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 def _fans(layer: nn.Module) -> tuple[float, float]:
-    """How many inputs reach one output, and how many outputs one input reaches (away from the border)."""
+    """Fan in and fan out: inputs of one output, and outputs of one input (away from the border)."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     window = math.prod(weight.shape[2:])
@@ -60,7 +60,7 @@ INITS = ("default", *_SCHEMES)
 
 
 def check_init(name: str) -> None:
-    """Hold ``name`` to the known initialisations.
+    """Check that ``name`` is a known initialisation.
 
     Raises:
         ConfigError: no initialisation has this name.
@@ -71,18 +71,18 @@ def check_init(name: str) -> None:
 
 @torch.no_grad()
 def initialise(module: nn.Module, name: str = "default") -> nn.Module:
-    r"""Draw the weights of all linear and convolutional layers anew, from the global generator; biases become zero.
+    r"""Initialise the weights of all linear and convolutional layers with the global generator; biases become zero.
 
     ``default`` torch's own (weights and biases uniform in :math:`\pm 1/\sqrt{\text{fan in}}`); ``normal02`` N(0, .02)
     (Radford et al. 2016, section 4); ``orthogonal`` with gain .8 (the eight-Gaussian ring of Metz et al. 2017,
     appendix A); ``xavier`` uniform (Glorot & Bengio 2010, equation 16); ``kaiming`` N(0, 2 / fan in) (He et al. 2015,
     equation 10); ``uniform05`` and ``uniform005`` uniform in ±.05 and ±.005 (Goodfellow et al. 2014, their code). The
-    fan of a strided transposed convolution counts only the inputs that reach an output. Norms keep scale one, shift
-    zero.
+    fan of a strided transposed convolution counts only the inputs that reach one output. Normalisation layers keep
+    scale one and shift zero.
 
     Args:
-        module: changed in place; spectral norms in it are warmed up for the new weights.
-        name: one of the above.
+        module: changed in place; the singular vectors of its spectral norms are updated for the new weights.
+        name: one of the names above.
 
     Returns:
         The module.

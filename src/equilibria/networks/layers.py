@@ -1,4 +1,4 @@
-"""Layers that may be differentiated any number of times, run under ``vmap``, and write nothing in their forward."""
+"""Layers that can be differentiated any number of times, run under ``vmap``, and write nothing in their forward."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ACTIVATIONS: dict[str, Callable[[float], nn.Module]] = {
 
 
 def activation(name: str, slope: float = 0.2) -> nn.Module:
-    """The elementwise non-linearity called ``name``; ``slope`` is the leak of ``leaky_relu`` and is read by it only.
+    """The elementwise non-linearity ``name``; ``slope`` is the negative slope of ``leaky_relu`` and used by it only.
 
     Raises:
         ConfigError: no activation has this name.
@@ -43,7 +43,7 @@ def one_hot(labels: Tensor, classes: int, dtype: torch.dtype = torch.float32) ->
 
     Args:
         labels: integers of any shape ``(...)``.
-        classes: how many classes there are.
+        classes: number of classes.
         dtype: the floating type of the result.
 
     Returns:
@@ -86,7 +86,7 @@ class Maxout(nn.Module):
     Args:
         inputs: size of the input vectors ``(n, inputs)``.
         outputs: size of the output vectors ``(n, outputs)``.
-        pieces: how many affine maps compete for each output.
+        pieces: number of affine maps per output, of which the largest is taken.
 
     Examples:
         >>> layer = Maxout(784, 240, pieces=5)
@@ -110,7 +110,7 @@ class Maxout(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Each pixel four times: ``(n, c, h, w)`` to ``(n, c, 2h, 2w)``.
+    """Nearest-neighbour upsampling by two: ``(n, c, h, w)`` to ``(n, c, 2h, 2w)``.
 
     Examples:
         >>> Upsample()(torch.tensor([[[[1.0, 2.0]]]]))[0, 0]
@@ -125,7 +125,7 @@ class Upsample(nn.Module):
 
 
 class Downsample(nn.Module):
-    """The mean of each two by two pixels: ``(n, c, 2h, 2w)`` to ``(n, c, h, w)``.
+    """Average pooling of 2 x 2 pixels: ``(n, c, 2h, 2w)`` to ``(n, c, h, w)``.
 
     Examples:
         >>> Downsample()(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]]))
@@ -138,18 +138,18 @@ class Downsample(nn.Module):
 
 
 class Frozen(nn.Module):
-    """A copy of a network that nobody moves: its parameters become buffers, and ``train()`` does nothing.
+    """A copy of a network that is not trained: its parameters become buffers, and ``train()`` does nothing.
 
-    For a fixed judge, the lower levels of a pyramid, a network that measures features. The copy is in evaluation mode
-    for good, so no batch norm of it is disturbed, and no optimiser or Ensemble finds a parameter in it. Gradients with
-    respect to its *input* flow as usual.
+    For example a fixed classifier, the trained levels of a pyramid, or a feature extractor. The copy stays in
+    evaluation mode, so its batch norms do not change, and no optimiser or Ensemble finds a parameter in it. Gradients
+    with respect to its *input* are computed as usual.
 
     Args:
-        net: the network; it is copied and left as it is.
+        net: the network; it is copied and not changed.
 
     Examples:
-        >>> judge = Frozen(nn.Linear(2, 1)).train()
-        >>> len(list(judge.parameters())), len(list(judge.buffers())), judge.training
+        >>> fixed = Frozen(nn.Linear(2, 1)).train()
+        >>> len(list(fixed.parameters())), len(list(fixed.buffers())), fixed.training
         (0, 2, False)
     """
 
@@ -167,17 +167,17 @@ class Frozen(nn.Module):
         nn.Module.train(self, False)
 
     def forward(self, *args: Tensor) -> Tensor:
-        """What the network says."""
+        """Forward pass of the frozen network."""
         out: Tensor = self.net(*args)
         return out
 
     def train(self, mode: bool = True) -> Self:
-        """Nothing: a frozen network stays in evaluation mode."""
+        """Does nothing: a frozen network stays in evaluation mode."""
         return self
 
 
 def check_input(x: Tensor, shape: tuple[int, ...], who: str) -> None:
-    """Hold ``x`` to ``(n, *shape)``.
+    """Check that ``x`` has shape ``(n, *shape)``.
 
     Raises:
         ShapeError: it has another shape.
@@ -194,10 +194,10 @@ def check_input(x: Tensor, shape: tuple[int, ...], who: str) -> None:
 
 
 def check_label(y: Tensor | None, rows: int, classes: int, who: str) -> None:
-    """Hold ``y`` to float ``(rows, classes)``, or to ``None`` where there are no classes.
+    """Check that ``y`` is a float tensor ``(rows, classes)``, or ``None`` if there are no classes.
 
     Raises:
-        ShapeError: labels are missing, unwanted, of another shape, or integers.
+        ShapeError: labels are missing, not expected, of another shape, or integers.
 
     Examples:
         >>> check_label(one_hot(torch.tensor([0, 1]), 3), 2, 3, "the generator")
@@ -216,7 +216,7 @@ def check_label(y: Tensor | None, rows: int, classes: int, who: str) -> None:
 
 
 def volume(shape: tuple[int, ...]) -> int:
-    """How many numbers a point of this shape has.
+    """The number of values of a point of this shape.
 
     Raises:
         ConfigError: the shape is neither ``(d,)`` nor ``(c, h, w)``, or has a side that is not positive.
@@ -228,6 +228,6 @@ def volume(shape: tuple[int, ...]) -> int:
     if len(shape) not in (1, 3) or any(side < 1 for side in shape):
         raise ConfigError(
             f"no network can be built for points of shape {tuple(shape)}",
-            "use (d,) for vectors or (c, h, w) for images; a grey image is (1, h, w)",
+            "use (d,) for vectors or (c, h, w) for images; a greyscale image is (1, h, w)",
         )
     return math.prod(shape)

@@ -1,4 +1,4 @@
-"""Fully connected pairs: for vectors, and for images as vectors."""
+"""Fully connected pairs, for vectors and for images as vectors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ NORMS = ("none", "batch", "layer")
 
 @record
 class MLPPair(Networks):
-    """Two multi-layer perceptrons; images are flattened on the way in and shaped on the way out.
+    """Two multi-layer perceptrons; images are flattened at the input and reshaped at the output.
 
-    The ring of Metz et al. 2017 (appendix A, as in SPEC appendix B) is
+    The networks of the eight-Gaussian ring of Metz et al. 2017 (appendix A) are
     ``MLPPair(depth=2, discriminator_depth=1, activation="relu", init="orthogonal", input_scale=0.25)``.
 
     Args:
@@ -28,17 +28,17 @@ class MLPPair(Networks):
         discriminator_width: the same for the discriminator, trunk and encoder; ``None``: as the generator.
         discriminator_depth: the same for the discriminator, trunk and encoder; ``None``: as the generator.
         activation: ``relu``, ``leaky_relu``, ``elu``, ``silu``, ``softplus`` or ``tanh``, in both.
-        slope: the leak of ``leaky_relu``.
+        slope: negative slope of ``leaky_relu``.
         init: see :func:`~equilibria.networks.initialise`.
-        output: the generator's last step, ``linear`` or ``tanh``; ``auto`` is tanh for images, linear for vectors.
-        input_scale: what the discriminator multiplies its input by.
+        output: the generator's last operation, ``linear`` or ``tanh``; ``auto`` is tanh for images, linear for vectors.
+        input_scale: factor by which the discriminator multiplies its input.
         spectral_norm: whether every layer of the discriminator is spectrally normalised.
-        norm: ``none``, ``batch`` or ``layer`` behind each hidden affine map of the generator.
+        norm: ``none``, ``batch`` or ``layer`` after each hidden affine map of the generator.
         discriminator_norm: the same in the discriminator.
-        condition: where a label enters the discriminator, ``concat`` (with the input) or ``projection``.
+        condition: how the discriminator uses a label, ``concat`` (with the input) or ``projection``.
 
     Raises:
-        ConfigError: a field has a value it may not take.
+        ConfigError: a field has a value that is not allowed.
 
     Examples:
         >>> import torch
@@ -123,7 +123,7 @@ class MLPPair(Networks):
 class MaxoutPair(Networks):
     """The perceptrons of Goodfellow et al. 2014 on MNIST (their code): ReLU against maxout with dropout.
 
-    The paper's generator ends in a sigmoid for data in [0, 1]; with data in [-1, 1] the same law is a tanh. PacGAN's
+    The paper's generator ends in a sigmoid for data in [0, 1]; for data in [-1, 1] this corresponds to a tanh. PacGAN's
     2-D networks (Lin et al. 2018) are ``MaxoutPair(width=400, depth=4, norm="batch", discriminator_width=200,
     discriminator_depth=3, input_dropout=0.0, dropout=0.0, init="normal02", discriminator_init="normal02")``.
 
@@ -139,10 +139,10 @@ class MaxoutPair(Networks):
         output: as in :class:`MLPPair`.
         init: the generator's initialisation.
         discriminator_init: the discriminator's, trunk's and encoder's.
-        condition: where a label enters the discriminator, ``concat`` or ``projection``.
+        condition: how the discriminator uses a label, ``concat`` or ``projection``.
 
     Raises:
-        ConfigError: a field has a value it may not take.
+        ConfigError: a field has a value that is not allowed.
 
     Examples:
         >>> D = MaxoutPair().discriminator((1, 28, 28))

@@ -1,7 +1,7 @@
-"""Normalisation of plain operations: right to the third derivative, and with no statistic written in a forward.
+"""Normalisation layers with correct third derivatives, whose forward writes no statistics.
 
 torch's native batch and layer norms have wrong third derivatives (pytorch issues 175754 and 186256), which makes the
-Hessian-vector products of a gradient penalty wrong; those here are sums, products and roots.
+Hessian-vector products of a gradient penalty wrong. The layers here are built from sums, products and roots.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _batch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Those of the batch of all processes that play together, each with as many rows.
+    """The moments of the whole batch of all processes that train together, each with equally many rows.
 
-    In two reductions: one, of the squares, would lose the digits that a mean far from zero takes.
+    In two reductions: a single reduction of squares would lose precision if the mean is far from zero.
     """
     dims = [0, *range(2, x.ndim)]
     (mean,) = distributed.mean(x.mean(dims))
@@ -47,12 +47,12 @@ class BatchNorm(nn.Module):
     .. math:: y = \gamma\,(x - \mu)/\sqrt{s^2 + \epsilon} + \beta
 
     In training :math:`\mu, s^2` are the mean and the variance (dividing by the count) of the batch over rows and
-    pixels; of the whole batch where several processes share it. In evaluation they are the buffers ``running_mean``
-    and ``running_var``, which only :func:`calibrate` fills; until it has, the batch's own are used.
+    pixels; with several processes, of the whole batch. In evaluation they are the buffers ``running_mean`` and
+    ``running_var``, which only :func:`calibrate` fills; before that, the moments of the batch are used.
 
     Args:
-        features: ``c`` of the input ``(n, c, …)``, which the output keeps.
-        eps: what keeps the root from zero.
+        features: ``c`` of the input ``(n, c, …)`` and of the output.
+        eps: added to the variance under the root.
 
     Examples:
         >>> BatchNorm(1, eps=0.0)(torch.tensor([[1.0], [3.0]])).flatten().tolist()
@@ -88,12 +88,12 @@ class LayerNorm(nn.Module):
     .. math:: y_i = \gamma\,(x_i - \mu_i)/\sqrt{s_i^2 + \epsilon} + \beta
 
     with a scale and a shift per feature (channel). For vectors it has the values of ``nn.LayerNorm(c)``, for images
-    those of ``nn.GroupNorm(1, c)``. Rows do not see each other, so it may stand in a critic with a gradient penalty
-    (Gulrajani et al. 2017, section 4).
+    those of ``nn.GroupNorm(1, c)``. Rows are independent of each other, so it may be used in a critic with a gradient
+    penalty (Gulrajani et al. 2017, section 4).
 
     Args:
-        features: ``c`` of the input ``(n, c, …)``, which the output keeps.
-        eps: what keeps the root from zero.
+        features: ``c`` of the input ``(n, c, …)`` and of the output.
+        eps: added to the variance under the root.
 
     Examples:
         >>> LayerNorm(2, eps=0.0)(torch.tensor([[1.0, 3.0]]))
@@ -115,7 +115,7 @@ class LayerNorm(nn.Module):
 
 
 class VirtualBatchNorm(nn.Module):
-    r"""Virtual batch normalisation (Salimans et al. 2016, section 3.5): an example sees itself and a fixed batch only.
+    r"""Virtual batch normalisation (Salimans et al. 2016, section 3.5), by the example itself and a fixed batch.
 
     The first ``reference`` rows of the input are the reference batch and are normalised by their own moments. Each
     other row :math:`x` is normalised by
@@ -123,13 +123,13 @@ class VirtualBatchNorm(nn.Module):
     .. math:: \mu = \tfrac{1}{R+1} m(x) + \tfrac{R}{R+1}\mu_R, \qquad
               E[x^2] = \tfrac{1}{R+1} m(x^2) + \tfrac{R}{R+1} E_R[x^2]
 
-    with :math:`m` the mean over the row's own pixels. Wrap the whole network in :class:`WithReference`, which puts the
-    reference rows in front and takes them away again.
+    with :math:`m` the mean over the row's own pixels. Wrap the whole network in :class:`WithReference`, which prepends
+    the reference rows to the input and removes them from the output.
 
     Args:
-        features: ``c`` of the input ``(n, c, …)``, which the output keeps.
-        reference: ``R``, how many rows in front are the reference batch.
-        eps: what keeps the root from zero.
+        features: ``c`` of the input ``(n, c, …)`` and of the output.
+        reference: ``R``, the number of first rows that form the reference batch.
+        eps: added to the variance under the root.
 
     Examples:
         >>> norm = VirtualBatchNorm(1, reference=2, eps=0.0)
@@ -158,11 +158,11 @@ class VirtualBatchNorm(nn.Module):
 
 
 class WithReference(nn.Module):
-    """A network with :class:`VirtualBatchNorm` layers, run behind its fixed reference batch (a buffer).
+    """A network with :class:`VirtualBatchNorm` layers and their fixed reference batch (a buffer).
 
     Args:
-        net: the network; its virtual norms take ``len(reference)`` rows as the reference.
-        reference: the reference batch, ``(R, …)``: latents for a generator.
+        net: the network; its virtual norms take the first ``len(reference)`` rows as the reference.
+        reference: the reference batch, ``(R, …)``: latent codes for a generator.
 
     Examples:
         >>> net = WithReference(nn.Sequential(nn.Linear(3, 4), VirtualBatchNorm(4, 8)), torch.randn(8, 3))
@@ -178,7 +178,7 @@ class WithReference(nn.Module):
         self.register_buffer("reference", reference.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the network says of ``x`` ``(n, …)``."""
+        """The network's output for ``x`` ``(n, …)``."""
         out: Tensor = self.net(torch.cat([self.reference, x]))[self.reference.shape[0] :]
         return out
 
@@ -191,7 +191,7 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def norm_layer(name: str, features: int) -> nn.Module:
-    """The norm called ``name`` (``none``, ``batch``, ``layer``) for ``features`` channels.
+    """The normalisation layer ``name`` (``none``, ``batch``, ``layer``) for ``features`` channels.
 
     Raises:
         ConfigError: no norm has this name.
@@ -225,7 +225,7 @@ def running_norms(module: nn.Module) -> dict[str, nn.Module]:
 
 @contextmanager
 def moments(norms: Mapping[str, nn.Module]) -> Iterator[dict[str, Moments]]:
-    """Collect the moments of everything that goes into each of these layers while the block runs.
+    """Collect the moments of all inputs of each of these layers while the block runs.
 
     Examples:
         >>> norm = BatchNorm(1)
@@ -247,13 +247,13 @@ def moments(norms: Mapping[str, nn.Module]) -> Iterator[dict[str, Moments]]:
 def calibrate(module: nn.Module, forward: Callable[[], object], n: int) -> None:
     """Fill the running statistics of every :class:`BatchNorm` in ``module`` from ``n`` batches.
 
-    The statistics become the mean and variance of all the activations that the batches together cause in training mode
-    (Ioffe & Szegedy 2015, algorithm 2, without the correction of the count). Train and evaluation flags are restored.
+    The statistics become the mean and variance of all inputs of the layer over the batches, in training mode (Ioffe &
+    Szegedy 2015, algorithm 2, without the correction of the count). Train and evaluation flags are restored.
 
     Args:
-        module: the network, or anything that holds it.
+        module: the network, or a module that contains it.
         forward: runs the network on one fresh batch; called ``n`` times.
-        n: how many batches, at least one.
+        n: number of batches, at least one.
 
     Raises:
         ConfigError: ``n`` is not positive.
@@ -284,7 +284,7 @@ def calibrate(module: nn.Module, forward: Callable[[], object], n: int) -> None:
 
 
 class Moments:
-    """Mean and variance of everything seen, by feature; by Chan, Golub & LeVeque's pairwise update."""
+    """Mean and variance of all added values, per feature; by Chan, Golub & LeVeque's pairwise update."""
 
     def __init__(self) -> None:
         self.count, self.mean, self.var = 0, torch.zeros(()), torch.zeros(())
@@ -300,7 +300,7 @@ class Moments:
         self.count += count
 
     def buffers(self, like: Tensor) -> dict[str, Tensor]:
-        """The values of :data:`RUNNING`, of the type of ``like``; none where nothing was seen."""
+        """The values of :data:`RUNNING`, with the dtype of ``like``; empty if nothing was added."""
         if not self.count:
             return {}
         values = (self.mean, self.var, torch.ones(()))

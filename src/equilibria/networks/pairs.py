@@ -1,4 +1,4 @@
-"""What a pair of architectures is: a record that builds a generator, a discriminator and their relatives."""
+"""A pair of architectures: a record that builds a generator, a discriminator, a trunk and an encoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 1_000_000
 
 
 class Networks(ABC):
-    """A pair of architectures. Concrete ones are records; building draws weights from the global torch generator.
+    """A pair of architectures. Concrete classes are records; weights are drawn from torch's global generator.
 
     Seed the generator before each call (``torch.manual_seed``): the same seed, record and shape give the same weights.
     """
@@ -37,10 +37,10 @@ class Networks(ABC):
 
 
 def check_choice(owner: object, field: str, known: Collection[str | int]) -> None:
-    """Hold a field of a record to the values it may take.
+    """Check that a field of a record has an allowed value.
 
     Raises:
-        ConfigError: it has another.
+        ConfigError: it has another value.
     """
     value = getattr(owner, field)
     if value not in known:
@@ -50,10 +50,10 @@ def check_choice(owner: object, field: str, known: Collection[str | int]) -> Non
 
 
 def check_counts(owner: object, least: int, *fields: str) -> None:
-    """Hold integer fields of a record to ``least`` or more, and to a million at most; ``None`` passes.
+    """Check that integer fields of a record lie between ``least`` and one million; ``None`` is allowed.
 
     Raises:
-        ConfigError: one is smaller, larger, or no integer.
+        ConfigError: one is smaller, larger, or not an integer.
     """
     for field in fields:
         value = getattr(owner, field)
@@ -62,7 +62,7 @@ def check_counts(owner: object, least: int, *fields: str) -> None:
 
 
 def check_share(owner: object, *fields: str) -> None:
-    """Hold fields of a record to [0, 1).
+    """Check that fields of a record lie in [0, 1).
 
     Raises:
         ConfigError: one is outside.
@@ -74,7 +74,7 @@ def check_share(owner: object, *fields: str) -> None:
 
 
 def check_sizes(latent: int, classes: int) -> None:
-    """Hold the sizes that a network is built for to what can be built.
+    """Check the latent size and the number of classes of a network.
 
     Raises:
         ConfigError: the latent size is not positive, or the number of classes is 1 or negative.
@@ -86,7 +86,7 @@ def check_sizes(latent: int, classes: int) -> None:
 
 
 def output_layers(output: str, shape: tuple[int, ...]) -> list[nn.Module]:
-    """What ends a generator: a tanh (``tanh``), or nothing (``linear``); ``auto`` is tanh for images."""
+    """The last layers of a generator: a tanh (``tanh``) or none (``linear``); ``auto`` is tanh for images."""
     wanted = output == "tanh" or (output == "auto" and len(shape) == 3)
     return [nn.Tanh()] if wanted else []
 

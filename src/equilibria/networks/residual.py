@@ -1,4 +1,4 @@
-"""A small residual pair without normalisation, started as the identity (fix-up)."""
+"""A small residual pair without normalisation, whose blocks are initialised as the identity (Fixup)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .pairs import CONDITIONS, OUTPUTS, Networks, check_choice, check_counts, ch
 
 
 class ResidualBlock(nn.Module):
-    r"""Two convolutions beside an identity: :math:`x + W_2 * a(W_1 * a(x))`, channels unchanged.
+    r"""Two convolutions with a skip connection: :math:`x + W_2 * a(W_1 * a(x))`, channels unchanged.
 
-    ``fixup(blocks)`` starts it as Zhang, Dauphin & Ma 2019 ("Fixup initialization", section 3): the last convolution is
-    zero, the other is scaled by :math:`L^{-1/(2m-2)}` with :math:`L` blocks of :math:`m = 2` layers.
+    ``fixup(blocks)`` initialises it as Zhang, Dauphin & Ma 2019 ("Fixup initialization", section 3): the last
+    convolution is zero, the other is scaled by :math:`L^{-1/(2m-2)}` with :math:`L` blocks of :math:`m = 2` layers.
 
     Args:
         channels: ``c`` of the input and the output.
         kind: the activation.
-        slope: the leak of ``leaky_relu``.
+        slope: negative slope of ``leaky_relu``.
 
     Examples:
         >>> block = ResidualBlock(4)
@@ -47,7 +47,7 @@ class ResidualBlock(nn.Module):
 
     @torch.no_grad()
     def fixup(self, blocks: int) -> None:
-        """Start as the identity in a network of so many blocks."""
+        """Initialise the block as the identity, in a network with this number of blocks."""
         nn.init.kaiming_normal_(self.first.weight)
         self.first.weight.mul_(blocks**-0.5)
         self.first.bias.zero_()  # type: ignore[union-attr]
@@ -57,22 +57,22 @@ class ResidualBlock(nn.Module):
 
 @record
 class ResPair(Networks):
-    """Residual networks with no normalisation and fix-up initialisation, after R3GAN (Huang et al. 2024, section 3).
+    """Residual networks without normalisation, with Fixup initialisation, after R3GAN (Huang et al. 2024, section 3).
 
-    Smaller and plainer than theirs: blocks of two 3 x 3 convolutions, a 1 x 1 convolution where channels change, the
-    mean of four pixels on the way down and nearest neighbours on the way up, no tanh.
+    Smaller and simpler than theirs: blocks of two 3 x 3 convolutions, a 1 x 1 convolution where the number of channels
+    changes, average pooling for downsampling, nearest neighbours for upsampling, no tanh.
 
     Args:
         width: channels at the image's own resolution; each halving doubles them, up to ``width * cap``.
         cap: the largest multiple of ``width``.
         blocks: residual blocks per level.
         activation: in both networks.
-        slope: the leak of ``leaky_relu``.
-        output: the generator's last step, ``linear`` or ``tanh``; ``auto`` is linear here.
-        condition: where a label enters the discriminator, ``projection`` or ``concat``.
+        slope: negative slope of ``leaky_relu``.
+        output: the generator's last operation, ``linear`` or ``tanh``; ``auto`` is linear here.
+        condition: how the discriminator uses a label, ``projection`` or ``concat``.
 
     Raises:
-        ConfigError: a field has a value it may not take.
+        ConfigError: a field has a value that is not allowed.
 
     Examples:
         >>> pair = ResPair(width=4)
@@ -106,7 +106,7 @@ class ResPair(Networks):
             *self._blocks(widths[0]),
         ]
         for inputs, outputs in pairwise(widths):
-            layers += _change(inputs, outputs)  # before the pixels multiply: a quarter of the work
+            layers += _change(inputs, outputs)  # before the upsampling: a quarter of the work
             layers += [Upsample(), *self._blocks(outputs)]
         layers += [activation(self.activation, self.slope), nn.Conv2d(widths[-1], shape[0], 3, padding=1)]
         ending = output_layers("linear" if self.output == "auto" else self.output, shape)
@@ -123,7 +123,7 @@ class ResPair(Networks):
         return net
 
     def trunk(self, shape: tuple[int, ...], classes: int = 0) -> Trunk:
-        """Images to the flattened map of the smallest level."""
+        """Images to the flattened feature map of the smallest level."""
         check_sizes(1, classes)
         net = self._trunk(shape, classes)
         _start(net)
@@ -157,7 +157,7 @@ def _change(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 def _start(net: nn.Module) -> None:
-    """He's initialisation outside the residual blocks, fix-up inside."""
+    """He's initialisation outside the residual blocks, Fixup inside."""
     initialise(net, "kaiming")
     blocks = [part for part in net.modules() if isinstance(part, ResidualBlock)]
     for block in blocks:

@@ -1,4 +1,4 @@
-"""Spectral normalisation whose state is moved by hand, so that a forward writes nothing."""
+"""Spectral normalisation whose state is updated by a separate call, so that a forward writes nothing."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class SpectralNorm(nn.Module):
     .. math:: \bar W = W / \sigma(W), \qquad \sigma(W) = u^\top W v
 
     (Miyato et al. 2018, equations 7-8 and algorithm 1), where :math:`W` is the weight as a matrix, one row per output.
-    ``u`` and ``v`` are buffers that the forward reads and never writes; :func:`advance_spectral_norms` moves them by
-    power iteration. :math:`\sigma` is differentiated in :math:`W` with ``u`` and ``v`` held, as in the paper's equation
-    10-12, to any order. The estimate lags behind a weight that moves: under a loss that pushes one direction of a
-    64 x 64 weight by Adam at rate 2e-4, one power iteration per step let the true norm rise to 1.15 for a while.
+    ``u`` and ``v`` are buffers that the forward reads and never writes; :func:`advance_spectral_norms` updates them by
+    power iteration. :math:`\sigma` is differentiated in :math:`W` with ``u`` and ``v`` fixed, as in the paper's
+    equations 10-12, to any order. The estimate lags behind a changing weight: in a test in which the loss increased one
+    direction of a 64 x 64 weight by Adam at rate 2e-4, with one power iteration per step, the true norm rose to 1.15
+    for some steps.
 
     Args:
         layer: an ``nn.Linear``, ``nn.Conv2d`` or ``nn.ConvTranspose2d``; it becomes part of this module.
@@ -58,7 +59,7 @@ class SpectralNorm(nn.Module):
         return (weight.transpose(0, 1) if isinstance(self.layer, nn.ConvTranspose2d) else weight).flatten(1)
 
     def sigma(self) -> Tensor:
-        """The estimate of the largest singular value, a number."""
+        """The estimate of the largest singular value, 0-dim."""
         return torch.dot(self.u, self.matrix() @ self.v)
 
     def weight(self) -> Tensor:
@@ -66,7 +67,7 @@ class SpectralNorm(nn.Module):
         return self.layer.weight / self.sigma()
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the layer says with the normalised weight."""
+        """The layer's output with the normalised weight."""
         layer, weight = self.layer, self.weight()
         if isinstance(layer, nn.Linear):
             return F.linear(x, weight, layer.bias)
@@ -78,7 +79,7 @@ class SpectralNorm(nn.Module):
 
     @torch.no_grad()
     def advance(self, steps: int = 1) -> None:
-        """Move ``v`` to W'u and ``u`` to Wv, each scaled to length one, ``steps`` times."""
+        """Update ``v`` to W'u and ``u`` to Wv, each scaled to length one, ``steps`` times."""
         matrix, u, v = self.matrix(), self.u, self.v
         for _ in range(steps):
             v = F.normalize(matrix.T @ u, dim=0)
@@ -88,11 +89,11 @@ class SpectralNorm(nn.Module):
 
 
 def advance_spectral_norms(module: nn.Module, steps: int = 1) -> None:
-    """Move the singular vectors of every :class:`SpectralNorm` in ``module``; once per turn of the player that owns it.
+    """Update the singular vectors of every :class:`SpectralNorm` in ``module``; once per turn of the module's player.
 
     Args:
-        module: any module; one without spectral norms is left as it is.
-        steps: how many power iterations (Miyato et al. 2018 take one per step of training).
+        module: any module; one without spectral norms is not changed.
+        steps: number of power iterations (Miyato et al. 2018 use one per training step).
 
     Examples:
         >>> layer = SpectralNorm(nn.Linear(2, 2))
@@ -109,5 +110,5 @@ def advance_spectral_norms(module: nn.Module, steps: int = 1) -> None:
 
 
 def spectral(layer: nn.Linear | nn.Conv2d, wanted: bool) -> nn.Module:
-    """``layer``, in a :class:`SpectralNorm` if ``wanted``."""
+    """``layer``, wrapped in a :class:`SpectralNorm` if ``wanted``."""
     return SpectralNorm(layer) if wanted else layer

@@ -1,10 +1,10 @@
-r"""The six assumptions behind "a GAN minimises a Jensen-Shannon divergence", each relaxed alone on 2-D data.
+r"""The six assumptions behind "a GAN minimises a Jensen-Shannon divergence", each relaxed separately on 2-D data.
 
-Nie & Patel name them: (1) the laws have densities; (2) the discriminator is a classifier with equal priors; it has
-(3) and the generator has (4) enough capacity; (5) the divergence is the JSD; (6) the samples are the population. Every
-function here breaks one and keeps the others: it returns the same numbers with the assumption (``control``) and
-without it (``relaxed``). That both players are finite at once, so that play can circle an equilibrium that exists, is
-the Dirac-GAN's business.
+Nie & Patel list them: (1) the laws have densities; (2) the discriminator is a classifier with equal priors; (3) the
+discriminator and (4) the generator have enough capacity; (5) the divergence is the JSD; (6) the samples are the
+population. Every function here breaks one assumption and keeps the others. It returns the same numbers with the
+assumption (``control``) and without it (``relaxed``). The case of two finite players whose training circles an
+existing equilibrium is the Dirac-GAN's, and not treated here.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Evidence(NamedTuple):
 def relax_density(offset: float = 0.5, thickness: float = 0.5, points: int = 1024, seed: int = 0) -> Evidence:
     r"""Assumption 1: two parallel segments, ``offset`` apart, with Gaussian noise of std ``thickness`` or with none.
 
-    Without it the fitted discriminator's estimate of JSD goes to ``log 2`` and the saturating loss has no slope.
+    Without noise the fitted discriminator's estimate of JSD goes to ``log 2`` and the saturating loss has slope zero.
 
     Args:
         offset: distance of the segments.
-        thickness: of the control.
-        points: of each law, in the fit and again in the evaluation.
-        seed: of all randomness.
+        thickness: standard deviation of the noise of the control.
+        points: number of points of each law, in the fit and again in the evaluation.
+        seed: seed of all randomness.
 
     Returns:
         ``js`` estimated on fresh points, in nats; ``saturating`` and ``nonsaturating``, sizes of the slope of the
@@ -83,18 +83,19 @@ def relax_density(offset: float = 0.5, thickness: float = 0.5, points: int = 102
 
 
 def relax_equal_priors(prior: float = 0.8, points: int = 4000, seed: int = 0) -> Evidence:
-    r"""Assumption 2: ratio :math:`\Lambda = p/q` read off a classifier, :math:`P(c = 1|x) = \Lambda/(1 + \Lambda)`.
+    r"""Assumption 2: the ratio :math:`\Lambda = p/q` from a classifier, :math:`P(c = 1|x) = \Lambda/(1 + \Lambda)`.
 
-    That holds for equal class priors only (E58): with a share :math:`\pi` of real examples the log-ratio is off by
-    :math:`\log\frac{\pi}{1-\pi}`. The laws are N(0, I) and N((1, 0), I), whose log-ratio is affine, as the classifier.
+    This holds for equal class priors only (E58): with a share :math:`\pi` of real examples the log-ratio is off by
+    :math:`\log\frac{\pi}{1-\pi}`. The laws are N(0, I) and N((1, 0), I); their log-ratio is affine, and so is the
+    classifier.
 
     Args:
         prior: share of real examples without the assumption, in (0, 1).
-        points: of each law.
-        seed: of all randomness.
+        points: number of points of each law.
+        seed: seed of all randomness.
 
     Returns:
-        ``bias``, the mean of estimated less true log-ratio over both samples, in nats.
+        ``bias``, the mean over both samples of the estimated minus the true log-ratio, in nats.
 
     Raises:
         ValueError: ``prior`` outside (0, 1), or no points.
@@ -120,14 +121,14 @@ def relax_equal_priors(prior: float = 0.8, points: int = 4000, seed: int = 0) ->
 
 
 def relax_discriminator(points: int = 256, seed: int = 0) -> Evidence:
-    r"""Assumption 3: eight Gaussians on a ring against one with the same mean and covariance, seen by two critics.
+    r"""Assumption 3: eight Gaussians on a ring against one with the same mean and covariance, for two critics.
 
-    An affine discriminator cannot see past the mean: its optimum is undecided, so the generator has won, while the
-    laws are as far apart as before.
+    An affine discriminator depends on the means only: its optimal score is constant, so the generator has no gradient,
+    although the laws are as far apart as before.
 
     Args:
-        points: of each law, in the fit and again in the evaluation.
-        seed: of all randomness.
+        points: number of points of each law, in the fit and again in the evaluation.
+        seed: seed of all randomness.
 
     Returns:
         ``accuracy`` on fresh points; ``w1``, exact between the samples; ``w1_floor``, between two real samples.
@@ -167,16 +168,16 @@ def relax_generator(components: int = 4, seed: int = 0) -> Evidence:
     r"""Assumption 4: a ring of eight Gaussians matched by eight, or by fewer, under the exact JSD.
 
     The generator is a mixture of equal Gaussians with free centres and one free width, fitted on a grid. With too few
-    the discriminator wins: a JSD is left. Four components sit on four modes and miss the others; one alone spreads
+    components a positive JSD remains. Four components cover four modes and miss the others; one component spreads
     over the ring and fills its middle.
 
     Args:
-        components: of the small generator, 1 to 7.
-        seed: of the start.
+        components: number of components of the small generator, 1 to 7.
+        seed: seed of the initial centres.
 
     Returns:
-        ``js`` left, in nats; ``accuracy`` of the optimal discriminator, :math:`(1 + TV)/2`; ``modes``, those around
-        which the fit puts at least half of the mass that the data has there.
+        ``js``, the remaining JSD in nats; ``accuracy`` of the optimal discriminator, :math:`(1 + TV)/2`; ``modes``,
+        the number of modes around which the fit has at least half of the data's mass.
 
     Raises:
         ValueError: ``components`` outside 1..7.
@@ -209,7 +210,8 @@ def relax_generator(components: int = 4, seed: int = 0) -> Evidence:
 def relax_divergence(name: str = "reverse-kl", separation: float = 2.0) -> Evidence:
     r"""Assumption 5: one Gaussian fitted to two at :math:`(\pm d, 0)`, under the forward KL or another divergence.
 
-    The forward KL matches moments: it covers both modes, with :math:`\sigma^2 = d^2/2 + s^2`. The reverse KL takes one.
+    The forward KL matches moments: it covers both modes, with :math:`\sigma^2 = d^2/2 + s^2`. The reverse KL selects
+    one mode.
 
     Args:
         name: the other divergence, a key of ``F_DIVERGENCES``.
@@ -241,20 +243,21 @@ def relax_divergence(name: str = "reverse-kl", separation: float = 2.0) -> Evide
 
 
 def relax_population(points: int = 50, seed: int = 0) -> Evidence:
-    r"""Assumption 6: the ring of eight Gaussians known by ``points`` samples only.
+    r"""Assumption 6: the ring of eight Gaussians is known only through ``points`` samples.
 
-    The empirical objective has one minimiser, the empirical law: its samples sit on training points, at JSD 0 from
-    them and ``log 2`` from the population. And a large critic tells two samples of *one* law apart, on those rows only.
+    The empirical objective has one minimiser, the empirical law: its samples are training points, with JSD 0 to the
+    training set and ``log 2`` to the population. And a large critic separates two samples of *one* law, but only the
+    rows on which it was trained.
 
     Args:
-        points: in the training set.
-        seed: of all randomness.
+        points: size of the training set.
+        seed: seed of all randomness.
 
     Returns:
         ``to_train`` and ``to_test``, mean distances of generated points to the nearest training and the nearest fresh
-        one; ``critic_train`` and ``critic_held_out``, a fitted critic's distance between two samples of the same law
-        and on others, in nats. ``control`` has fresh points from the population for a generator, and a critic fitted
-        to 20 times as many points.
+        one; ``critic_train`` and ``critic_held_out``, a fitted critic's distance between two samples of the same law,
+        on the samples of the fit and on others, in nats. In ``control`` the generator samples the population, and the
+        critic is fitted to 20 times as many points.
 
     Raises:
         ValueError: fewer than 2 points.

@@ -1,4 +1,4 @@
-"""What theory asks of its arguments: laws that sum to one and shapes that fit. Errors say what was given and wanted."""
+"""Checks of arguments: laws that sum to one, and shapes that fit. Errors state the given value and the rule."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 CLOSE = 1e-3
-"""How far from one the mass of a law may be: rounding, and the tails that a grid leaves out."""
+"""Allowed deviation of a law's mass from one: rounding, and tails outside the grid."""
 
 
 def readable(values: Tensor) -> bool:
-    """Whether Python may look at the values: not under ``vmap``, nor while compiling. Checks of values pass there.
+    """Whether Python can read the values: not under ``vmap``, and not while compiling. Value checks are skipped there.
 
     Examples:
         >>> torch.func.vmap(lambda row: torch.tensor(readable(row)))(torch.zeros(2, 3)), readable(torch.zeros(3))
@@ -25,21 +25,21 @@ def readable(values: Tensor) -> bool:
 
 
 def check_positive(**numbers: float) -> None:
-    """Each number is finite or infinite, and above zero.
+    """Check that each number is above zero; infinity is allowed, NaN is not.
 
     Raises:
-        ValueError: names those that are not.
+        ValueError: names the numbers that are not.
 
     Examples:
         >>> check_positive(epsilon=0.1, rounds=3)
     """
-    wrong = [f"{name}={number}" for name, number in numbers.items() if not number > 0]  # not: NaN is wrong as well
+    wrong = [f"{name}={number}" for name, number in numbers.items() if not number > 0]  # "not >" also refuses NaN
     if wrong:
         raise ValueError(f"{', '.join(wrong)}: must be > 0")
 
 
 def check_square(matrix: Tensor, name: str = "the matrix") -> None:
-    """A matrix ``(n, n)``.
+    """Check that a matrix has shape ``(n, n)``.
 
     Raises:
         ValueError: it has another shape.
@@ -52,7 +52,7 @@ def check_square(matrix: Tensor, name: str = "the matrix") -> None:
 
 
 def check_map(x: Tensor, value: Tensor, name: str = "a map") -> None:
-    """A point ``(n,)`` and what a map makes of it, of the same shape.
+    """Check that a point has shape ``(n,)`` and that the value of a map at it has the same shape.
 
     Raises:
         ValueError: other shapes.
@@ -65,7 +65,7 @@ def check_map(x: Tensor, value: Tensor, name: str = "a map") -> None:
 
 
 def check_masses(p: Tensor, q: Tensor) -> None:
-    """Two non-negative floating tensors of one shape ``(..., k)``, which need not be laws.
+    """Check two non-negative floating tensors of one shape ``(..., k)``; their sums are not checked.
 
     Raises:
         ValueError: other shapes or types, or a negative entry.
@@ -80,7 +80,7 @@ def check_masses(p: Tensor, q: Tensor) -> None:
 
 
 def check_laws(p: Tensor, q: Tensor, weights: Tensor | None = None) -> None:
-    """Two laws on the same points: probabilities ``(..., k)``, or densities with quadrature weights ``(k,)``.
+    """Check two laws on the same points: probabilities ``(..., k)``, or densities with quadrature weights ``(k,)``.
 
     Raises:
         ValueError: other shapes, a negative entry, or a law whose sum (or integral) is not 1.
@@ -94,10 +94,10 @@ def check_laws(p: Tensor, q: Tensor, weights: Tensor | None = None) -> None:
 
 
 def check_law(law: Tensor, name: str, weights: Tensor | None = None) -> None:
-    """One law ``(k,)``, as in :func:`check_laws`.
+    """Check one law ``(k,)``, as :func:`check_laws` does.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: it is not a law.
 
     Examples:
         >>> check_law(torch.tensor([0.25, 0.75]), "p")

@@ -1,4 +1,4 @@
-"""Divergences between laws: the f-GAN table, and the distances that the theory of the field is stated in.
+"""Divergences between laws: the f-GAN table, and the distances that GAN theory uses.
 
 Laws are probabilities of ``k`` atoms, or densities on a grid of ``k`` points with quadrature weights; leading axes are
 a batch. Everything with a logarithm is in nats.
@@ -22,7 +22,7 @@ Map = Callable[[Tensor], Tensor]
 def softplus(t: Tensor) -> Tensor:
     r""":math:`\log(1 + e^t)` to full precision everywhere, with all its derivatives.
 
-    ``torch.nn.functional.softplus`` replaces the function by its argument beyond 20, which float64 can see.
+    ``torch.nn.functional.softplus`` returns its argument beyond 20, an error that is visible in float64.
 
     Examples:
         >>> softplus(torch.tensor([-1e4, 0.0, 1e4])).tolist()
@@ -34,9 +34,9 @@ def softplus(t: Tensor) -> Tensor:
 def log_lambert_w_exp(y: Tensor) -> Tensor:
     r""":math:`\log W(e^y)`, where :math:`W` is the principal branch of Lambert's function.
 
-    It solves :math:`u + e^u = y`, so it is finite where :math:`e^y` overflows. Newton's iterates come down on the root
-    monotonically because the start lies above it (the left side is increasing and convex); they are plain operations,
-    so derivatives of every order are those of the root.
+    It solves :math:`u + e^u = y`, so it is finite where :math:`e^y` overflows. Newton's iterates decrease monotonically
+    to the root because the start lies above it (the left side is increasing and convex). They are differentiable
+    operations, so derivatives of every order are those of the root.
 
     Args:
         y: any shape.
@@ -220,7 +220,7 @@ def optimal_logit(log_ratio: Tensor, real_target: float = 1.0, fake_target: floa
 def f_divergence(name: str, p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tensor:
     r""":math:`D_f(p\|q) = \sum_i w_i\, q_i f(p_i/q_i)` (Nowozin et al. 2016, eq. 2).
 
-    Where a law has no mass the limits :math:`f(0^+)` and :math:`p \lim_u f(u)/u` count, so the result may be infinite.
+    Where a law has no mass, the limits :math:`f(0^+)` and :math:`p \lim_u f(u)/u` are used; the result may be infinite.
 
     Args:
         name: a key of :data:`F_DIVERGENCES`.
@@ -229,8 +229,8 @@ def f_divergence(name: str, p: Tensor, q: Tensor, weights: Tensor | None = None)
         weights: quadrature weights ``(k,)``; without them ``p`` and ``q`` are probabilities and must sum to 1.
 
     Returns:
-        ``(...)``. In nats for the rows with a logarithm. ``"js"`` is twice the Jensen-Shannon divergence, ``"gan"`` is
-        that less ``log 4``.
+        ``(...)``. In nats for the rows with a logarithm. ``"js"`` is twice the Jensen-Shannon divergence; ``"gan"`` is
+        ``"js"`` minus ``log 4``.
 
     Raises:
         ValueError: unknown name, other shapes, negative entries, or laws that do not sum (or integrate) to 1.
@@ -247,8 +247,8 @@ def f_divergence(name: str, p: Tensor, q: Tensor, weights: Tensor | None = None)
 def f_integral(name: str, p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tensor:
     r""":math:`\sum_i w_i\, q_i f(p_i/q_i)` of two measures of any mass.
 
-    It is a divergence only between laws (:func:`f_divergence`, whose arguments it takes): use it where the mass is
-    meant to vary, as in a fit that may leave the grid.
+    It is a divergence only between laws (:func:`f_divergence`, which has the same arguments). Use it if the mass may
+    vary, as in a fit whose density may partly lie outside the grid.
 
     Examples:
         >>> f_integral("kl", torch.tensor([1.0]), torch.tensor([2.0]))
@@ -322,7 +322,7 @@ def wasserstein_1d(p: Tensor, q: Tensor, points: Tensor, order: float = 1.0) -> 
     Args:
         p: probabilities ``(k,)``.
         q: probabilities ``(k,)``.
-        points: where the atoms are, ``(k,)``, in any order.
+        points: positions of the atoms, ``(k,)``, in any order.
         order: ``r >= 1``.
 
     Raises:
@@ -348,7 +348,7 @@ def wasserstein_1d(p: Tensor, q: Tensor, points: Tensor, order: float = 1.0) -> 
 
 
 def energy_value(p: Tensor, q: Tensor, margin: float, weights: Tensor | None = None) -> Tensor:
-    r"""What an optimal energy reaches in EBGAN's discriminator loss: :math:`m (1 - TV(p, q))`.
+    r"""The least value of EBGAN's discriminator loss over all energies: :math:`m (1 - TV(p, q))`.
 
     .. math:: \min_{D \ge 0} E_p D + E_q [m - D]^+
 

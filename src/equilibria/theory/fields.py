@@ -1,8 +1,8 @@
-r"""The vector field of a game as a map of :math:`R^n` to itself: derivatives, what steps do, what the flow keeps.
+r"""The vector field of a game as a map of :math:`R^n` to itself: derivatives, steps, and conserved quantities.
 
-A game of any number of players is seen through one callable, from the parameters by name to one block
-:math:`-\partial \ell_i/\partial\theta_i` per player (``lambda p: core.game.field_of(game, p, state, draw)``), so
-that what is analysed here are the losses that are trained. Nothing is specific to two players.
+A game of any number of players is given by one callable, from the parameters by name to one block
+:math:`-\partial \ell_i/\partial\theta_i` per player (``lambda p: core.game.field_of(game, p, state, draw)``). So the
+losses that are analysed here are the losses that are trained. Nothing is specific to two players.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ class FlatField:
 
     .. math:: v(x) = \sum_i P_i^T \big({-\partial \ell_i/\partial \theta_i}\big)(x)
 
-    where :math:`P_i` picks the parameters of player :math:`i`. A parameter that several players move (an encoder shared
-    by two losses) gets the sum of its blocks: that is the flow of simultaneous steps, and a map of :math:`R^n` to
-    itself whatever the overlap. Parameters that nobody moves stay as they were given.
+    where :math:`P_i` selects the parameters of player :math:`i`. A parameter that several players move (an encoder
+    shared by two losses) gets the sum of its blocks: this is the flow of simultaneous steps, and always a map of
+    :math:`R^n` to itself. Parameters that no player moves are constants.
 
     Args:
-        field: parameters by name to blocks by player, differentiable.
-        params: where to look, all parameters by name.
+        field: maps parameters by name to blocks by player; differentiable.
+        params: the start point, all parameters by name.
 
     Attributes:
         names: the moved parameters, in the order of ``params``.
         start: the point ``params`` in coordinates, ``(n,)``.
 
     Raises:
-        ValueError: nobody moves anything, a block names an unknown parameter or has another shape, or the moved
-            parameters are of several types.
+        ValueError: no player moves a parameter, a block names an unknown parameter or has another shape, or the moved
+            parameters have different dtypes.
 
     Examples:
-        The bilinear value xy: the field turns.
+        The bilinear value xy: the field rotates.
 
         >>> at = {"x": torch.ones(1), "y": torch.ones(1)}
         >>> v = FlatField(lambda p: {"x": {"x": -p["y"]}, "y": {"y": p["x"]}}, at)
@@ -67,20 +67,20 @@ class FlatField:
         self.names = tuple(name for name in self._all if name in moved)
         kinds = {self._all[name].dtype for name in self.names}
         if len(kinds) > 1:
-            raise ValueError(f"the moved parameters are of types {kinds}; convert the game to one, best float64")
+            raise ValueError(f"the moved parameters have dtypes {kinds}; convert the game to one, best float64")
         self.start = self.flat(self._all)
 
     @property
     def size(self) -> int:
-        """How many coordinates there are."""
+        """The number of coordinates."""
         return self.start.numel()
 
     def flat(self, params: Mapping[str, Tensor]) -> Tensor:
-        """Named tensors as coordinates ``(n,)``; names that nobody moves are left out."""
+        """Named tensors as coordinates ``(n,)``; parameters that no player moves are left out."""
         return torch.cat([params[name].reshape(-1) for name in self.names])
 
     def params(self, x: Tensor) -> Params:
-        """Coordinates as named tensors, together with the parameters that nobody moves."""
+        """Coordinates as named tensors, together with the parameters that no player moves."""
         if x.shape != (self.size,):
             raise ValueError(f"a point of shape {tuple(x.shape)}; the field has coordinates ({self.size},)")
         pieces = torch.split(x, [self._all[name].numel() for name in self.names])
@@ -122,7 +122,7 @@ def jacobian(v: Map, x: Tensor, chunk: int | None = None) -> Tensor:
     Args:
         v: ``(n,)`` to ``(n,)``.
         x: ``(n,)``.
-        chunk: rows at a time; 1 needs the least memory and no batching rule of any operation.
+        chunk: number of rows computed at a time; 1 needs the least memory and no ``vmap`` rule of any operation.
 
     Raises:
         ValueError: ``x`` is not ``(n,)``, or ``v`` gives another shape.
@@ -139,9 +139,9 @@ def jacobian(v: Map, x: Tensor, chunk: int | None = None) -> Tensor:
 
 @dataclass(frozen=True)
 class Linearised:
-    r"""A map near a point: :math:`v(x)`, and products with :math:`v'` and :math:`v'^T`.
+    r"""A map linearised at a point: :math:`v(x)`, and products with :math:`v'` and :math:`v'^T`.
 
-    Each product costs about one backward pass; nothing of size ``n * n`` is ever formed.
+    Each product costs about one backward pass; no matrix of size ``n * n`` is built.
     """
 
     value: Tensor
@@ -193,7 +193,7 @@ def hessian_product(loss: Map, x: Tensor, u: Tensor) -> Tensor:
     r"""The Hessian-vector product :math:`\nabla^2 \ell(x)\, u` of a loss, without the matrix.
 
     Args:
-        loss: ``(n,)`` to 0-dim: one player's loss in its own coordinates, the others' held.
+        loss: maps ``(n,)`` to 0-dim: one player's loss in its own coordinates, with the other players fixed.
         x: ``(n,)``.
         u: ``(n,)``.
 
@@ -207,10 +207,10 @@ def hessian_product(loss: Map, x: Tensor, u: Tensor) -> Tensor:
 def hessian(loss: Map, x: Tensor) -> Tensor:
     r"""The dense Hessian of a loss, ``(n, n)``.
 
-    Its sign says whether the loss is convex in a player's own parameters. Nagarajan & Kolter 2017, Prop. 3.1: the value
-    of a GAN *can be* concave in the generator's parameters too, in a large part of the discriminators and arbitrarily
-    near equilibrium, so that GANs are not convex-concave games (E27: an example, and a warning; often printed as
-    "concave-concave in most of the domain", as if a good property).
+    Its definiteness shows whether the loss is convex in a player's own parameters. Nagarajan & Kolter 2017, Prop. 3.1:
+    the value of a GAN *can be* concave in the generator's parameters too, for a large set of discriminators and
+    arbitrarily near equilibrium, so GANs are not convex-concave games (E27: it is an example and a warning; often
+    printed as "concave-concave in most of the domain", as if that were a good property).
 
     Examples:
         >>> hessian(lambda x: x.prod(), torch.tensor([2.0, 5.0]))
@@ -226,8 +226,8 @@ def consensus(v: Map, gamma: float) -> Map:
     .. math:: w = v - \gamma \nabla L, \qquad L = \tfrac12 \|v\|^2, \qquad \nabla L = v'^T v
 
     for all players at once. At a zero of ``v``, :math:`w' = v' - \gamma v'^T v'`. Every stationary point of :math:`L`
-    attracts, equilibrium or not. For the Dirac-GAN, :math:`\partial_\psi L = \psi f'^2 + \theta(\psi^2+\theta^2)f'f''`;
-    the published notebook halves the second term.
+    attracts, whether or not it is an equilibrium. For the Dirac-GAN, :math:`\partial_\psi L = \psi f'^2 +
+    \theta(\psi^2+\theta^2)f'f''`; the published notebook halves the second term.
 
     Examples:
         >>> w = consensus(lambda x: torch.stack([-x[1], x[0]]), gamma=0.5)
@@ -244,7 +244,7 @@ def consensus(v: Map, gamma: float) -> Map:
 
 
 def gradient_regularised(field: FlatField, generator: str, discriminator: str, eta: float) -> Map:
-    r"""The field whose generator also makes the discriminator's gradient small (Nagarajan & Kolter 2017, sec. 4).
+    r"""The field in which the generator also minimises the discriminator's gradient (Nagarajan & Kolter 2017, sec. 4).
 
     .. math:: v_G - \eta \nabla_{\theta_G} \|v_D\|^2, \qquad v_D \text{ unchanged}
 
@@ -287,9 +287,9 @@ def alternating(field: FlatField, rate: Rate, turns: Mapping[str, int] | None = 
     .. math:: F = F_k \circ \dots \circ F_1, \qquad F_i(x) = x + h\, P_i^T v_i(x) \ \text{(repeated for several turns)}
 
     Args:
-        field: its players move in their order.
+        field: the field; its players move in their order.
         rate: step size.
-        turns: of players with other than one turn.
+        turns: number of turns of each player that has more than one.
 
     Raises:
         ValueError: ``turns`` names another player.
@@ -327,7 +327,7 @@ def optimistic(v: Map, rate: Rate) -> Map:
 
     .. math:: (x, u) \mapsto (x + h(2 v(x) - u),\ v(x))
 
-    Start it at ``(x, v(x))``: the first step is then a plain one. A state of an odd size is refused.
+    Start it at ``(x, v(x))``: the first step is then a plain gradient step. A state of odd size is refused.
 
     Examples:
         >>> optimistic(lambda x: -x, 0.5)(torch.tensor([1.0, -1.0]))
@@ -345,7 +345,7 @@ def optimistic(v: Map, rate: Rate) -> Map:
 
 
 def orbit(step: Map, x: Tensor, steps: int) -> Tensor:
-    """The points that a map goes through from ``x``, ``(steps + 1, n)``, the start among them.
+    """The orbit of a map from ``x``, ``(steps + 1, n)``, with the start first.
 
     Examples:
         >>> orbit(lambda x: x / 2, torch.tensor([8.0]), 3).squeeze()
@@ -358,11 +358,11 @@ def orbit(step: Map, x: Tensor, steps: int) -> Tensor:
 
 
 def drift(quantity: Map, v: Map, x: Tensor) -> Tensor:
-    r"""How fast a quantity changes along the flow: :math:`\frac{d}{dt} Q(x(t)) = \langle \nabla Q, v \rangle`.
+    r"""The rate of change of a quantity along the flow: :math:`\frac{d}{dt} Q(x(t)) = \langle \nabla Q, v \rangle`.
 
-    Zero everywhere means that the continuous flow conserves it. The unregularised Dirac-GAN and every bilinear game
-    with equal rates conserve :math:`\|\theta\|^2 + \|\psi\|^2`, so they cannot converge; discrete simultaneous steps
-    leave the level sets outwards.
+    If it is zero everywhere, the continuous flow conserves the quantity. The unregularised Dirac-GAN and every bilinear
+    game with equal rates conserve :math:`\|\theta\|^2 + \|\psi\|^2`, so they cannot converge; discrete simultaneous
+    steps increase it.
 
     Args:
         quantity: ``(n,)`` to 0-dim.
@@ -382,7 +382,7 @@ def split(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
     .. math:: J = \tfrac12 (J + J^T) + \tfrac12 (J - J^T)
 
-    A potential game (one common loss) has no second part; the flow of a game without the first keeps
+    In a potential game (one common loss) the second part is zero; if the first part is zero, the flow conserves
     :math:`\tfrac12\|v\|^2`.
 
     Raises:

@@ -1,7 +1,7 @@
-r"""What finite samples hide: distances that a critic can learn, gaps to held-out data, and how large a support is.
+r"""Generalisation from finite samples: neural net distances, gaps to held-out data, and the size of a support.
 
-No discriminator tells a law from its own empirical copy by a divergence (it is always ``log 2`` away), but a
-discriminator with ``p`` parameters cannot tell them apart once there are about ``p`` samples (Arora et al. 2017).
+The JSD between a continuous law and its empirical law is always ``log 2``. But a discriminator with ``p`` parameters
+cannot separate the two once there are about ``p`` samples (Arora et al. 2017).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _CHUNK = 512
 
 
 def ascend(value: Callable[[Parameters], Tensor], start: Parameters, steps: int, rate: float) -> dict[str, Tensor]:
-    """The best point that Adam meets on its way up from a start; nothing that is given is changed.
+    """The best point that Adam visits while it ascends from a start; the arguments are not changed.
 
     Args:
-        value: parameters to a scalar.
+        value: maps parameters to a scalar.
         start: tensors by name.
-        steps: of the search.
-        rate: Adam's.
+        steps: steps of the search.
+        rate: Adam's learning rate.
 
     Raises:
         ValueError: no parameters, a value that is not finite at the start, a negative number of steps or rate.
@@ -52,7 +52,7 @@ def ascend(value: Callable[[Parameters], Tensor], start: Parameters, steps: int,
             reached = value(own)
             here = float(reached.detach())
             if step == 0 and not math.isfinite(here):
-                raise ValueError(f"the value is {here} at the start; the supremum cannot be searched from there")
+                raise ValueError(f"the value is {here} at the start; start the search where it is finite")
             if here > height:
                 best, height = {name: tensor.detach().clone() for name, tensor in own.items()}, here
             if step == steps or not math.isfinite(here):
@@ -64,7 +64,7 @@ def ascend(value: Callable[[Parameters], Tensor], start: Parameters, steps: int,
 
 
 def critic_value(real: Tensor, fake: Tensor, measure: Map = logsigmoid) -> Tensor:
-    r"""What one discriminator says of two samples, 0 if it is undecided (Arora et al. 2017, eq. 2).
+    r"""The value of one discriminator on two samples; 0 if its output is 1/2 everywhere (Arora et al. 2017, eq. 2).
 
     .. math:: E_\mu \phi(D) + E_\nu \phi(1 - D) - 2 \phi(1/2), \qquad \phi(\sigma(h)) = \psi(h)
 
@@ -89,7 +89,7 @@ def critic_value(real: Tensor, fake: Tensor, measure: Map = logsigmoid) -> Tenso
 
 
 class NeuralNetDistance(NamedTuple):
-    """The distance found, and the parameters that reach it."""
+    """The distance, and the parameters that attain it."""
 
     distance: float
     parameters: dict[str, Tensor]
@@ -107,19 +107,19 @@ def neural_net_distance(
 
     .. math:: d_{F,\phi}(\mu, \nu) = \sup_{D \in F} E_\mu \phi(D) + E_\nu \phi(1 - D) - 2 \phi(1/2)
 
-    The supremum is searched for by Adam, so the result bounds the true one from below. A *restricted* family keeps
-    what the unrestricted divergences, and the Wasserstein distance of empirical laws, lose: it generalises (E64).
+    Adam searches for the supremum, so the result is a lower bound. The distance of a *restricted* family generalises
+    from samples to laws; unrestricted divergences and the Wasserstein distance of empirical laws do not (E64).
 
     Args:
-        critic: ``(parameters, points)`` to logits ``(n,)``; for ``n`` of each side.
-        start: the critic's parameters, where the search starts.
+        critic: maps ``(parameters, points)`` to logits, one per point.
+        start: the critic's parameters at the start of the search.
         samples: real ``(n, d)`` and fake ``(m, d)``.
         measure: see :func:`critic_value`.
-        steps: of the search.
-        rate: Adam's.
+        steps: steps of the search.
+        rate: Adam's learning rate.
 
     Raises:
-        ValueError: as in :func:`ascend`, samples that do not fit, or a critic that does not give one logit a row.
+        ValueError: as in :func:`ascend`, samples that do not fit, or a critic that does not return one logit per row.
 
     Examples:
         >>> linear = lambda p, x: x @ p["w"]
@@ -136,14 +136,14 @@ def neural_net_distance(
 
 
 class Gap(NamedTuple):
-    """One critic's distance on the samples it was fitted to, and on others of the same laws."""
+    """One critic's distance on the samples of its fit, and on other samples of the same laws."""
 
     train: float
     held_out: float
 
     @property
     def gap(self) -> float:
-        """How much of what the critic sees is in the samples only."""
+        """The part of the distance that exists in the samples of the fit only."""
         return self.train - self.held_out
 
 
@@ -155,17 +155,17 @@ def generalization_gap(
     steps: int = 200,
     rate: float = 0.01,
 ) -> Gap:
-    r"""Fit a logistic critic to one pair of samples and read its distance, in nats, there and on another pair.
+    r"""Fit a logistic critic to one pair of samples; its distance, in nats, on them and on another pair.
 
-    The gap closes as the samples outgrow the critic's parameters (:func:`sample_bound`).
+    The gap closes when there are more samples than parameters of the critic (:func:`sample_bound`).
 
     Args:
         critic: as in :func:`neural_net_distance`.
         start: its parameters.
-        train: real and fake rows that it is fitted to.
+        train: real and fake rows of the fit.
         held_out: other rows of the same two laws.
-        steps: of the search.
-        rate: Adam's.
+        steps: steps of the search.
+        rate: Adam's learning rate.
 
     Raises:
         ValueError: as in :func:`neural_net_distance`.
@@ -198,7 +198,7 @@ def _check_samples(critic: Critic, start: Parameters, samples: tuple[Tensor, Ten
 def sample_bound(
     parameters: int, error: float, span: float, critic_lipschitz: float, measure_lipschitz: float, constant: float = 1.0
 ) -> float:
-    r"""From how many samples on the neural net distance generalises (Arora et al. 2017, Theorem 3.1).
+    r"""The number of samples from which the neural net distance generalises (Arora et al. 2017, Theorem 3.1).
 
     .. math:: m \ge \frac{c\, p\, \Delta^2 \log(L L_\phi p / \epsilon)}{\epsilon^2} \;\Rightarrow\;
         |d(\hat\mu, \hat\nu) - d(\mu, \nu)| \le \epsilon \text{ with probability } 1 - e^{-p}
@@ -236,9 +236,9 @@ def fresh_distance(dimension: int, samples: int, fresh: int, generator: torch.Ge
 
     Args:
         dimension: ``d``.
-        samples: in the empirical law.
-        fresh: points that the mean is over.
-        generator: of both.
+        samples: size of the sample.
+        fresh: number of fresh points in the mean.
+        generator: random generator of both.
 
     Raises:
         ValueError: a count below 1.
@@ -275,15 +275,15 @@ def collision_probability(batch: int, support: int) -> float:
 
 
 def collision_bound(batch: int, support: int, mass: float = 1.0) -> float:
-    r"""A repeat is at least this likely if some ``support`` atoms carry the mass :math:`\rho`.
+    r"""A lower bound on the probability of a repeat if some ``support`` atoms carry the mass :math:`\rho`.
 
     .. math:: P \ge 1 - E_{k \sim B(M, \rho)} \exp\Big(-\frac{k^2 - k}{2 N}\Big)
 
     Given that ``k`` of the draws fall on these atoms, a uniform law on them repeats least often, and then
     :math:`\prod_{i<k}(1 - i/N) \le e^{-(k^2-k)/(2N)}`. For :math:`\rho = 1` this is the bound of Arora & Zhang 2017,
-    Theorem 1; for less they print :math:`1 - e^{-(M^2 - M)\rho/(2N)}`, which is too large: it takes all earlier draws
-    to lie on the atoms. Witness: :math:`N = 1, \rho = 1/2, M = 2` has a repeat with probability 1/4, and the printed
-    bound is .393.
+    Theorem 1. For smaller :math:`\rho` they print :math:`1 - e^{-(M^2 - M)\rho/(2N)}`, which is too large: it assumes
+    that all earlier draws lie on the atoms. Counterexample: :math:`N = 1, \rho = 1/2, M = 2` has a repeat with
+    probability 1/4, and the printed bound is .393.
 
     Args:
         batch: ``M`` draws.
@@ -308,9 +308,10 @@ def collision_bound(batch: int, support: int, mass: float = 1.0) -> float:
 
 
 def birthday_batch(support: int, probability: float = 0.5) -> int:
-    r"""How large a batch holds a repeat this often: :math:`M = \lceil \sqrt{-2 N \log(1 - P)} \rceil`.
+    r"""The batch size with a repeat with probability ``P``: :math:`M = \lceil \sqrt{-2 N \log(1 - P)} \rceil`.
 
-    The probability to first order is :math:`1 - e^{-M^2/(2N)}`; the exact one is less by about ``1/M`` of its rest.
+    To first order the probability of a repeat is :math:`1 - e^{-M^2/(2N)}`; the relative error of the exponent is about
+    ``1/M``.
 
     Args:
         support: ``N`` atoms of equal mass.
@@ -330,7 +331,7 @@ def birthday_batch(support: int, probability: float = 0.5) -> int:
 
 
 def support_from_batch(batch: int) -> int:
-    r"""Rough size of a support in which batches of this size hold a repeat half the time: :math:`s^2` (birthday test).
+    r"""Rough support size at which a batch of ``s`` points has a repeat half of the time: :math:`s^2` (birthday test).
 
     Raises:
         ValueError: ``batch < 1``.
@@ -344,12 +345,12 @@ def support_from_batch(batch: int) -> int:
 
 
 def kl_floor(modes: int, samples: int) -> float:
-    r"""Expected KL, in nats, between ``samples`` draws' histogram and the uniform law they *are* drawn from.
+    r"""Expected KL, in nats, between the histogram of ``samples`` draws and the uniform law of these draws.
 
     .. math:: E\, KL(\hat u \| u) = K\, E\Big[\frac{n}{N} \log \frac{n K}{N}\Big], \quad n \sim B(N, 1/K),
         \qquad \approx \frac{K-1}{2N}
 
-    A perfect sampler scores this, so a reverse KL of modes near it says nothing more.
+    This is the score of a perfect sampler, so smaller differences in the reverse KL of modes have no meaning.
 
     Args:
         modes: ``K``.

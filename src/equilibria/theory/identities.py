@@ -1,4 +1,4 @@
-r"""What the losses of the field are equal to: exact identities between losses, gradients and divergences.
+r"""Exact identities between losses, gradients and divergences.
 
 Laws are probabilities of ``k`` atoms, or densities on a grid with quadrature weights. Everything is in nats.
 """
@@ -19,13 +19,13 @@ LogDensity = Callable[[Tensor, Tensor], Tensor]
 
 
 class GeneratorGradients(NamedTuple):
-    """Gradients at one parameter, each shaped as it. Without sampling noise the first two equal the last two.
+    """Gradients at one parameter, each with its shape. Without sampling noise the first two equal the last two.
 
     Attributes:
-        saturating: of ``E log(1 - D*)``.
-        nonsaturating: of ``E[-log D*]``.
-        two_js: of ``2 JSD(q, p)``.
-        reverse_kl_less_two_js: of ``KL(q || p) - 2 JSD(q, p)``.
+        saturating: gradient of ``E log(1 - D*)``.
+        nonsaturating: gradient of ``E[-log D*]``.
+        two_js: gradient of ``2 JSD(q, p)``.
+        reverse_kl_less_two_js: gradient of ``KL(q || p) - 2 JSD(q, p)``.
     """
 
     saturating: Tensor
@@ -37,7 +37,7 @@ class GeneratorGradients(NamedTuple):
 def generator_gradients(
     log_real: Tensor, log_model: LogDensity, theta: Tensor, points: Tensor, weights: Tensor
 ) -> GeneratorGradients:
-    r"""What the generator's two losses descend at an optimal, frozen discriminator (A&B 2017, Theorem 2.5).
+    r"""The gradients of the generator's two losses at an optimal, frozen discriminator (A&B 2017, Theorem 2.5).
 
     .. math::
         E_z[\nabla_\theta \log(1 - D^*(g_\theta(z)))] = 2 \nabla_\theta JSD(q_\theta, p)
@@ -45,19 +45,19 @@ def generator_gradients(
         E_z[-\nabla_\theta \log D^*(g_\theta(z))] = \nabla_\theta [KL(q_\theta\|p) - 2 JSD(q_\theta, p)]
 
     Assumptions: ``p`` and ``q`` are continuous densities, positive on the grid, and :math:`D^* = p/(p + q_{\theta_0})`
-    stays what it was at :math:`\theta_0`. So :math:`-\log D` descends a *reverse* KL, dear for fakes that look fake
-    and cheap for dropped modes, less a JSD taken with the wrong sign. It is not "maximising a concave function instead
-    of minimising a convex one" (E14): for a frozen ``D`` both losses are linear in ``q``.
+    is fixed at :math:`\theta_0`. So :math:`-\log D` descends a *reverse* KL, which is large for unrealistic samples and
+    small for dropped modes, minus a JSD, which has the wrong sign. It is not "maximising a concave function instead of
+    minimising a convex one" (E14): for a frozen ``D`` both losses are linear in ``q``.
 
-    Expectations are integrals over the grid, :math:`E_z \phi(g_\theta(z)) = \int \phi\, q_\theta`: the push-forward,
-    which needs no inverse of ``g`` (printed proofs invert it, E20).
+    Expectations are integrals over the grid, :math:`E_z \phi(g_\theta(z)) = \int \phi\, q_\theta`. The push-forward
+    needs no inverse of ``g`` (printed proofs invert it, E20).
 
     Args:
         log_real: :math:`\log p` at the points, ``(k,)``.
-        log_model: ``(theta, points)`` to :math:`\log q_\theta`, ``(k,)``.
+        log_model: maps ``(theta, points)`` to :math:`\log q_\theta`, ``(k,)``.
         theta: parameters, any shape.
         points: the grid, ``(k,)`` or ``(k, d)``.
-        weights: of the quadrature, ``(k,)``.
+        weights: quadrature weights, ``(k,)``.
 
     Raises:
         ValueError: shapes that do not fit, or densities whose integral over the grid is not 1.
@@ -96,17 +96,17 @@ def cauchy_scale(jacobian: Tensor, value_noise: float = 1.0, slope_noise: float 
 
     Assumptions (A&B 2017, Theorem 2.6): the supports admit a perfect flat :math:`D^*`; :math:`D^* - D` is centred
     Gaussian white noise in ``x``, :math:`\nabla D^* - \nabla D` another, independent one. Then each term is a ratio of
-    independent centred normals, and their mean over ``z`` is Cauchy again: no expectation, no variance, whatever the
-    batch. Without the white noise nothing of this follows (E48), and such a ``D`` leaves (0, 1): it is a model of
-    gradient noise only.
+    independent centred normals, and their mean over ``z`` is Cauchy again: it has no expectation and no variance for
+    any batch size. Without white noise this does not follow (E48), and such a ``D`` takes values outside (0, 1): it is
+    a model of gradient noise only.
 
     Args:
         jacobian: :math:`J_\theta g_\theta(z)`, ``(n, d, p)``.
         value_noise: standard deviation of ``D* - D``.
-        slope_noise: of each coordinate of its slope.
+        slope_noise: standard deviation of each coordinate of its slope.
 
     Returns:
-        The scale of each coordinate, ``(p,)``: the mean over ``z`` of column norms times ``slope/value``.
+        The scale of each coordinate, ``(p,)``: the mean over ``z`` of column norms times ``slope_noise/value_noise``.
 
     Raises:
         ValueError: another shape, or noise that is not positive.
@@ -131,10 +131,10 @@ def noisy_updates(
 
     Args:
         jacobian: ``(n, d, p)``.
-        repeats: draws.
-        generator: of the noise.
+        repeats: number of draws.
+        generator: random generator of the noise.
         value_noise: standard deviation of ``D* - D``.
-        slope_noise: of each coordinate of its slope.
+        slope_noise: standard deviation of each coordinate of its slope.
 
     Returns:
         ``(repeats, p)``.
@@ -155,15 +155,15 @@ def noisy_updates(
 
 
 def contribution(name: str, p: Tensor, q: Tensor) -> Tensor:
-    r"""What each point adds to an f-divergence, :math:`q f(p/q)`, where each point's term is made non-negative.
+    r"""The contribution of each point to an f-divergence, :math:`q f(p/q)`, in a form that is non-negative.
 
     .. math:: q\,[f(p/q) - f(1) - f'(1)(p/q - 1)]
 
     The added terms integrate to a constant, so they change no comparison of laws; without them a point's share depends
     on the normalisation of ``f``. Where :math:`p > 0, q \to 0` the forward KL's density of cost
-    :math:`p \log(p/q) - p + q` grows without limit (dropped modes are dear), where :math:`q > 0, p \to 0` it goes to
-    ``q``; the reverse KL does the opposite; JSD is bounded in both. It is these contributions that vanish or explode,
-    not "the KL" (E57): the total cannot vanish where mass was moved.
+    :math:`p \log(p/q) - p + q` grows without limit (dropped modes are expensive); where :math:`q > 0, p \to 0` it goes
+    to ``q``. The reverse KL does the opposite; JSD is bounded in both cases. These contributions vanish or explode, not
+    "the KL" (E57): the total cannot vanish if the laws differ.
 
     Args:
         name: a key of ``F_DIVERGENCES``.
@@ -189,7 +189,7 @@ def contribution(name: str, p: Tensor, q: Tensor) -> Tensor:
 
 
 def misprinted_js(p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tensor:
-    r"""The Jensen-Shannon divergence as it is often misprinted, kept as the witness of erratum E4.
+    r"""The Jensen-Shannon divergence as it is often misprinted, as evidence for erratum E4.
 
     .. math:: \tfrac12 \big( KL(p\|m) + \tfrac12 KL(q\|m) \big) \ne \tfrac12 KL(p\|m) + \tfrac12 KL(q\|m)
 
@@ -207,11 +207,11 @@ def misprinted_js(p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tensor
 
 
 class LossSlopes(NamedTuple):
-    """Slopes of the generator's two losses, both to be *descended*.
+    """Slopes of the generator's two losses, both of which are *descended*.
 
     Attributes:
-        saturating: of ``log(1 - d)``.
-        nonsaturating: of ``-log d``.
+        saturating: slope of ``log(1 - d)``.
+        nonsaturating: slope of ``-log d``.
     """
 
     saturating: Tensor
@@ -221,9 +221,9 @@ class LossSlopes(NamedTuple):
 def slopes_in_logits(logits: Tensor) -> LossSlopes:
     r"""Slopes of the generator's losses in the discriminator's logit ``h``: :math:`-\sigma(h)` and :math:`-\sigma(-h)`.
 
-    Where fakes are recognised, ``h`` far below 0, the first goes to 0 and the second to -1: this is what saturates.
-    Commonly the slope of ``log x`` at 0 is compared with that of ``1 - log x`` at 1 (E49): another function, at another
-    point. The losses compete at the *same* ``d = D(G(z))``, see :func:`slopes_in_probability`.
+    If fakes are recognised (``h`` far below 0), the first goes to 0 and the second to -1: this is the saturation.
+    Texts often compare the slope of ``log x`` at 0 with that of ``1 - log x`` at 1 (E49), which is another function at
+    another point. The losses must be compared at the *same* ``d = D(G(z))``, see :func:`slopes_in_probability`.
 
     Examples:
         >>> slopes_in_logits(torch.tensor([-10.0]))
@@ -248,9 +248,9 @@ def slopes_in_probability(d: Tensor) -> LossSlopes:
 
 
 def pairing_value(scores: Tensor, p: Tensor, q: Tensor) -> Tensor:
-    r""":math:`E_{x \sim p, y \sim q} \log \sigma(h(x) - h(y))`, what a relativistic pairing discriminator ascends.
+    r""":math:`E_{x \sim p, y \sim q} \log \sigma(h(x) - h(y))`, the value of a relativistic pairing discriminator.
 
-    Adding a constant to ``h`` changes nothing: no probability can be read off such a discriminator.
+    A constant added to ``h`` changes nothing, so the output of such a discriminator is not a probability.
 
     Args:
         scores: ``h`` at the atoms, ``(k,)``.
@@ -272,11 +272,11 @@ def pairing_value(scores: Tensor, p: Tensor, q: Tensor) -> Tensor:
 
 
 def product_js(p: Tensor, q: Tensor) -> Tensor:
-    r"""What relativistic pairing measures: the JSD of the two *ordered pairs*, in nats.
+    r"""The divergence of relativistic pairing: the JSD of the two laws of *ordered pairs*, in nats.
 
     .. math:: \sup_h E_{x \sim p, y \sim q} \log \sigma(h(x) - h(y)) + \log 2 = JSD(p \times q, q \times p)
 
-    attained at :math:`h = \log(p/q)` + any constant (:func:`pairing_value`). It is 0 exactly when ``p = q`` and
+    attained at :math:`h = \log(p/q)` plus any constant (:func:`pairing_value`). It is 0 exactly when ``p = q`` and
     ``log 2`` exactly when the laws are disjoint.
 
     Args:
@@ -298,7 +298,7 @@ def product_js(p: Tensor, q: Tensor) -> Tensor:
 
 
 class JointSplit(NamedTuple):
-    """Parts of the distance between an autoencoder's two joint laws; ``joint = decoding + prior >= data``."""
+    """Parts of the KL between an autoencoder's two joint laws; ``joint = decoding + prior >= data``."""
 
     joint: Tensor
     decoding: Tensor
@@ -307,7 +307,7 @@ class JointSplit(NamedTuple):
 
 
 def split_joint(data: Tensor, encoder: Tensor, prior: Tensor, decoder: Tensor) -> JointSplit:
-    r"""What autoencoders with a prior minimise, split (Makhzani 2018; Makhzani & Frey 2017).
+    r"""The objective of autoencoders with a prior, and its parts (Makhzani 2018; Makhzani & Frey 2017).
 
     .. math:: KL(q(x,z) \| p(z) p(x|z)) = KL(q(x,z) \| q(z) p(x|z)) + KL(q(z) \| p(z)) \ge KL(p_{data} \| p_\theta)
 
@@ -350,7 +350,7 @@ class CodeSplit(NamedTuple):
 
 
 def split_codes(data: Tensor, encoder: Tensor, prior: Tensor) -> CodeSplit:
-    r"""The VAE's regulariser holds a mutual information that adversarial autoencoders drop.
+    r"""The VAE's regulariser is a mutual information, absent in adversarial autoencoders, plus a KL to the prior.
 
     .. math:: E_x KL(q(z|x) \| p(z)) = I_q(x; z) + KL(q(z) \| p(z))
 

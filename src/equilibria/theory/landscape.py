@@ -1,9 +1,9 @@
-r"""Where minimisers lie: bad minima of separable and of paired losses, and the mixture that each divergence picks.
+r"""Minimisers: bad local minima of separable and of paired losses, and the mixture that minimises each divergence.
 
 The first half counts configurations of ``n`` free generated points against ``n`` distinct data points at the optimal
-discriminator (Sun, Fang & Schwing 2020). A configuration is a tuple: entry ``i`` says on which datum generated point
-``i`` lies, or is :data:`OFF` where it lies on none. Values are the discriminator's supremum, in nats: the generator
-descends them.
+discriminator (Sun, Fang & Schwing 2020). A configuration is a tuple: entry ``i`` is the index of the data point on
+which generated point ``i`` lies, or :data:`OFF` if it lies on none. Values are the discriminator's supremum, in nats;
+the generator minimises them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MOST = 6
 
 
 class LandscapeCount(NamedTuple):
-    """How many configurations put all generated points on data.
+    """The number of configurations with all generated points on data points.
 
     Attributes:
         assignments: all of them, ``n^n``.
@@ -67,8 +67,8 @@ def separable_value(configuration: Configuration) -> float:
 
     .. math:: \sup_D \frac1n \sum_i \log D(x_i) + \frac1n \sum_i \log(1 - D(y_i))
 
-    A datum with ``m`` generated points on it contributes :math:`\log\frac{1}{1+m} + m \log\frac{m}{1+m}`; a point off
-    the data nothing. The least value is :math:`-\log 4`, at bijections.
+    A data point with ``m`` generated points on it contributes :math:`\log\frac{1}{1+m} + m \log\frac{m}{1+m}`; a
+    generated point off the data contributes nothing. The least value is :math:`-\log 4`, at bijections.
 
     Args:
         configuration: entries in ``0..n-1`` or :data:`OFF`.
@@ -91,9 +91,9 @@ def paired_value(configuration: Configuration) -> float:
 
     .. math:: \sup_h \frac1n \sum_i \log \sigma(h(x_i) - h(y_i)) = -\frac{\log 2}{n}\, \#\{i \text{ on a cycle}\}
 
-    Read the configuration as a graph with an edge from datum ``i`` to the datum under generated point ``i``. Along a
-    cycle the differences sum to zero, and by concavity the best is to make them all zero; every other difference can
-    be made as large as wanted, all at once. The least value :math:`-\log 2` is reached exactly where
+    Take the configuration as a graph with an edge from data point ``i`` to the data point under generated point ``i``.
+    Along a cycle the differences sum to zero, so by concavity the best choice is zero for all of them; every other
+    difference can be made arbitrarily large, all at once. The least value :math:`-\log 2` is reached exactly if
     ``{y} = {x}``.
 
     Args:
@@ -120,10 +120,10 @@ def paired_value(configuration: Configuration) -> float:
 
 
 def strict_local_minima(n: int, value: Value) -> list[Configuration]:
-    r"""Every assignment of all points to data from which each small move costs something.
+    r"""Every assignment of all points to data points from which each small move increases the value.
 
-    A small move of a set of points takes them off the data (data are distinct, so nearby there is nothing else to lie
-    on); the values depend on nothing more. All ``2^n - 1`` sets are tried at all ``n^n`` assignments.
+    A small move of a set of points takes them off the data (data points are distinct, so there is no other one nearby);
+    the value depends on this only. All ``2^n - 1`` sets are tried at all ``n^n`` assignments.
 
     Args:
         n: points on each side, at most 6.
@@ -149,10 +149,10 @@ def strict_local_minima(n: int, value: Value) -> list[Configuration]:
 
 
 def trapped(n: int, value: Value) -> list[Configuration]:
-    r"""Configurations from which no path that never rises leads to the least value.
+    r"""Configurations from which no non-increasing path leads to the least value.
 
-    A path moves one point at a time, off the data or onto a datum. For the paired loss the list is empty: there is no
-    bad basin (Sun, Fang & Schwing 2020, Theorem 2). For a separable loss it holds the collapsed assignments.
+    A path moves one point at a time, off the data or onto a data point. For the paired loss the list is empty: there is
+    no bad basin (Sun, Fang & Schwing 2020, Theorem 2). For a separable loss it contains the collapsed assignments.
 
     Args:
         n: points on each side, at most 6.
@@ -171,7 +171,7 @@ def trapped(n: int, value: Value) -> list[Configuration]:
     least = min(heights.values())
     free = {at for at, height in heights.items() if height <= least + 1e-12}
     found = list(free)
-    while found:  # backwards: from where one may fall to here
+    while found:  # backwards: find the configurations from which a path may descend to this one
         at = found.pop()
         for i, place in itertools.product(range(n), places):
             before = (*at[:i], place, *at[i + 1 :])
@@ -182,18 +182,18 @@ def trapped(n: int, value: Value) -> list[Configuration]:
 
 
 def _passable(at: Configuration, before: Configuration, i: int, heights: dict[Configuration, float]) -> bool:
-    """Between two data the point crosses open space, and must not rise there."""
+    """Whether the value does not rise while the point moves between two data points, off the data."""
     return heights[(*at[:i], OFF, *at[i + 1 :])] <= heights[before] + 1e-12
 
 
 class MixtureFit(NamedTuple):
-    """The mixture of equal Gaussians that a divergence picks.
+    """The mixture of equal Gaussians that minimises a divergence.
 
     Attributes:
         centres: ``(m, d)``.
-        std: of every component, in every direction.
-        divergence: what is left between target and fit, in the divergence's unit.
-        density: of the fit at the points, ``(k,)``.
+        std: standard deviation of every component, in every direction.
+        divergence: the divergence between target and fit, in its unit.
+        density: density of the fit at the points, ``(k,)``.
     """
 
     centres: Tensor
@@ -203,10 +203,10 @@ class MixtureFit(NamedTuple):
 
 
 def mixture_density(points: Tensor, centres: Tensor, std: Tensor) -> Tensor:
-    r"""Density of :math:`\frac1m \sum_j N(c_j, \sigma^2 I)` at the points, floored far out.
+    r"""Density of :math:`\frac1m \sum_j N(c_j, \sigma^2 I)` at the points, with a lower bound far from the centres.
 
-    The floor, ``e^-230`` of the peak (``e^-40`` in float32), keeps squares of densities from underflowing: there the
-    slopes of divergences are undefined.
+    The lower bound, ``e^-230`` of the peak (``e^-40`` in float32), keeps squares of densities from underflowing, where
+    the slopes of divergences would be undefined.
 
     Args:
         points: ``(k, d)``.
@@ -238,18 +238,18 @@ def fit_mixture(
 
     .. math:: \min_{c, \sigma} D_f\Big(p \,\Big\|\, \frac1m \sum_j N(c_j, \sigma^2 I)\Big)
 
-    With a generator too small for the data the divergence decides what is given up: KL covers all modes, reverse KL
-    takes one, JSD switches from covering to taking as the modes move apart; that "JS favours realism and coverage
-    equally" is a heuristic (E63). The search is local (L-BFGS from the given start), so a mode-seeking divergence
-    answers for the basin of its start.
+    If the generator is too small for the data, the result depends on the divergence: KL covers all modes, reverse KL
+    selects one, and JSD switches from covering to selecting as the modes move apart; that "JS favours realism and
+    coverage equally" is a heuristic (E63). The search is local (L-BFGS from the given start), so with a mode-seeking
+    divergence the result depends on the start.
 
     Args:
         name: a key of ``F_DIVERGENCES``.
         target: density ``p`` at the points, ``(k,)``.
         points: the grid, ``(k, d)``.
-        weights: of the quadrature, ``(k,)``.
-        centres: where the search starts, ``(m, d)``; one row fits one Gaussian.
-        std: where the search starts, > 0.
+        weights: quadrature weights, ``(k,)``.
+        centres: centres at the start of the search, ``(m, d)``; one row fits one Gaussian.
+        std: standard deviation at the start, > 0.
 
     Raises:
         ValueError: unknown name, shapes that do not fit, a target that does not integrate to 1, or ``std <= 0``.
@@ -272,7 +272,7 @@ def fit_mixture(
     widest = math.log(float((highest - lowest).max()))
 
     def density() -> Tensor:
-        # A line search may look far away, where everything overflows; nothing there fits better than the grid's rim.
+        # A line search may try distant points, where densities overflow; none of them fits better than the grid's edge.
         inside = torch.minimum(torch.maximum(place, lowest), highest)
         return mixture_density(points, inside, log_std.clamp(widest - 12, widest).exp())
 
@@ -311,4 +311,4 @@ def _check(configuration: Configuration) -> None:
 
 def _check_size(n: int) -> None:
     if not 1 <= n <= _MOST:
-        raise ValueError(f"a search over {n} points; between 1 and {_MOST}: it grows like n^n, use landscape_count")
+        raise ValueError(f"a search over {n} points; want 1 to {_MOST} (the cost is n^n), or use landscape_count")

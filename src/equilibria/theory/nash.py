@@ -1,9 +1,9 @@
-r"""How far from an equilibrium: what each player could gain alone, and what there is when no equilibrium exists.
+r"""The distance from an equilibrium: what each player could gain by moving alone, and equilibria of finite games.
 
-An equilibrium is a *definition*, that no player gains by moving alone; for two players of a zero-sum value,
+An equilibrium is a *definition*: no player gains by moving alone. For two players of a zero-sum value,
 :math:`V(D, G^*) \le V(D^*, G^*) \le V(D^*, G)` for all ``D`` and ``G``. It does not follow from writing min max (E29),
 and it may not exist (E30,
-:mod:`equilibria.theory.proximal`). Strategies are parameters by name; nothing that is given is changed.
+:mod:`equilibria.theory.proximal`). Strategies are parameters by name; the arguments are not changed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def nikaido_isoda(
     noise: float = 0.0,
     seed: int = 0,
 ) -> dict[str, float]:
-    r"""What each player gains by its best answer to the others (Nikaido & Isoda 1955).
+    r"""What each player gains by its best response to the others (Nikaido & Isoda 1955).
 
     .. math:: \psi_i(\theta) = \ell_i(\theta) - \min_{\theta_i'} \ell_i(\theta_i', \theta_{-i}) \ge 0, \qquad
         \mathrm{gap}(\theta) = \sum_i \psi_i(\theta)
@@ -39,25 +39,25 @@ def nikaido_isoda(
     The gap is zero exactly at the Nash equilibria. For two players of a zero-sum game it is the duality gap
     :math:`\max_{D'} V(D', G) - \min_{G'} V(D, G')` of Grnarova et al. 2019. Players may share parameters.
 
-    The minimum is searched for from the present strategy by Adam, and the best point seen counts, the start among them:
-    so every term is non-negative and bounds the true one from below. With ``noise`` the search starts beside the
-    present strategy (the perturbed gap): it leaves points where the gradient vanishes though they are no equilibrium.
+    Adam searches for the minimum from the present strategy, and the best point that it visits counts, the start
+    included. So every term is non-negative and a lower bound of the true one. With ``noise`` the search starts at a
+    displaced point (the perturbed gap): it leaves points where the gradient vanishes but which are not equilibria.
 
     Args:
-        losses: each player's loss as a function of its own strategy, the others' held.
+        losses: each player's loss as a function of its own strategy, with the others' strategies fixed.
         strategies: each player's present parameters by name.
-        steps: of the search.
-        rate: Adam's.
+        steps: steps of the search.
+        rate: Adam's learning rate.
         projections: each constrained player's map ``(name, tensor) -> tensor`` onto its strategy set.
         noise: standard deviation of the Gaussian displacement of the search's start.
-        seed: of that displacement; the global generator is not touched.
+        seed: seed of the displacement; the global generator is not used.
 
     Returns:
-        :math:`\psi_i` by player, in the losses' units; ``inf`` where the search met a loss of minus infinity.
+        :math:`\psi_i` by player, in the losses' units; ``inf`` if the search reached a loss of minus infinity.
 
     Raises:
         ValueError: a player without a strategy, or with a loss that is not one finite number at the start; a strategy
-            or a projection of somebody who has no loss; a negative ``noise``, ``steps`` or ``rate``.
+            or a projection of a player without a loss; a negative ``noise``, ``steps`` or ``rate``.
 
     Examples:
         The value xy on the square: the gap is \|x\| + \|y\|.
@@ -89,7 +89,7 @@ def _need(player: str, strategy: Strategy) -> None:
 
 @dataclass(frozen=True)
 class Response:
-    """A player's best answer found: its parameters, and how much it lowers the player's loss (>= 0)."""
+    """The best response found: its parameters, and how much it lowers the player's loss (>= 0)."""
 
     strategy: Params
     gain: float
@@ -104,11 +104,11 @@ def best_response(
     noise: float = 0.0,
     seed: int = 0,
 ) -> Response:
-    """The lowest loss that Adam meets from a strategy, the strategy itself among the candidates.
+    """The lowest loss that Adam visits from a strategy, the strategy itself included.
 
-    Arguments and errors as in :func:`nikaido_isoda`, of one player. Many steps of a *generator* against a held
-    discriminator are the inner problem of max min: it maps every code to the one point that looks most real
-    (Goodfellow 2016, sec. 5.1.1), which is how modes are lost.
+    Arguments and errors as in :func:`nikaido_isoda`, for one player. Many steps of a *generator* against a fixed
+    discriminator solve the inner problem of max min: the generator maps every latent code to the one point with the
+    highest score (Goodfellow 2016, sec. 5.1.1), and modes are lost.
 
     Examples:
         >>> found = best_response(lambda own: (own["x"] - 3.0) ** 2, {"x": torch.tensor(1.0)}, steps=300, rate=0.05)
@@ -116,8 +116,8 @@ def best_response(
         (3.0, 4.0)
     """
     if not strategy or steps < 0 or not rate > 0 or not noise >= 0:
-        told = f"{len(strategy)} parameters, {steps} steps, rate {rate}, noise {noise}"
-        raise ValueError(f"{told}; want at least one parameter, steps >= 0, rate > 0, noise >= 0")
+        given = f"{len(strategy)} parameters, {steps} steps, rate {rate}, noise {noise}"
+        raise ValueError(f"{given}; want at least one parameter, steps >= 0, rate > 0, noise >= 0")
     kept = {name: value.detach().clone() for name, value in strategy.items()}
     with torch.enable_grad():
         start = loss(kept).detach()
@@ -132,7 +132,7 @@ def best_response(
             _project(own, projection if step or noise else None)
             value = loss(own)
             here = float(value.detach())
-            if here < best:  # a NaN never wins
+            if here < best:  # false for NaN
                 best, kept = here, {name: tensor.detach().clone() for name, tensor in own.items()}
             if step == steps or not math.isfinite(here):
                 break
@@ -169,21 +169,21 @@ def held_out_gap(
     noise: float = 0.0,
     seed: int = 0,
 ) -> dict[str, float]:
-    """The gap as Grnarova et al. 2019 estimate it: answers are sought on some data and judged on other data.
+    """The gap as Grnarova et al. 2019 estimate it: best responses are found on one data set, evaluated on another.
 
-    A term may be negative, where an answer that fits the first data is worse on the second.
+    A term is negative if a response that fits the first data is worse on the second.
 
     Args:
-        losses: each player's loss on the data that answers are fitted to, as a function of its own strategy.
-        held_out: the same losses on the data that counts.
-        strategies: as the rest, as in :func:`nikaido_isoda`.
+        losses: each player's loss on the data of the search, as a function of its own strategy.
+        held_out: the same losses on the data of the evaluation.
+        strategies: like the other arguments, as in :func:`nikaido_isoda`.
 
     Raises:
         ValueError: a player is missing from one of the three, or a loss is not finite at the start.
 
     Examples:
-        >>> fitted, judged = {"x": lambda own: (own["x"] - 1) ** 2}, {"x": lambda own: (own["x"] - 0.5) ** 2}
-        >>> gaps = held_out_gap(fitted, judged, {"x": {"x": torch.tensor(0.0)}}, steps=400, rate=0.05)
+        >>> fitted, held_out = {"x": lambda own: (own["x"] - 1) ** 2}, {"x": lambda own: (own["x"] - 0.5) ** 2}
+        >>> gaps = held_out_gap(fitted, held_out, {"x": {"x": torch.tensor(0.0)}}, steps=400, rate=0.05)
         >>> abs(gaps["x"]) < 1e-4
         True
     """
@@ -192,21 +192,21 @@ def held_out_gap(
     found: dict[str, float] = {}
     for player, loss in losses.items():
         answer = best_response(loss, strategies[player], steps, rate, None, noise, seed).strategy
-        judge = held_out[player]
-        found[player] = float(judge(dict(strategies[player])).detach() - judge(answer).detach())
+        loss = held_out[player]
+        found[player] = float(loss(dict(strategies[player])).detach() - loss(answer).detach())
     return found
 
 
 def duality_gap(
     value: Value, discriminator: Strategy, generator: Strategy, steps: int = 50, rate: float = 1e-2
 ) -> float:
-    r"""The duality gap of a zero-sum value (Grnarova et al. 2019), from below.
+    r"""A lower bound of the duality gap of a zero-sum value (Grnarova et al. 2019).
 
     .. math:: DG(G, D) = \max_{D'} V(D', G) - \min_{G'} V(D, G') \ge 0
 
     Zero exactly at the pure Nash equilibria. If the generators include the data's law and ``V`` is that of Goodfellow
     et al. 2014, :math:`DG \ge 2\,JSD(p, q)`: the first term is :math:`-\log 4 + 2\,JSD`, the second at most
-    :math:`-\log 4`. (The paper states JSD, of the halved value.) Errors as in :func:`nikaido_isoda`.
+    :math:`-\log 4`. (The paper states JSD, for half the value.) Errors as in :func:`nikaido_isoda`.
 
     Examples:
         >>> x, y = {"x": torch.tensor(1.0)}, {"y": torch.tensor(0.0)}
@@ -228,7 +228,7 @@ def duality_gap(
 def minimax_metric(
     value: Value, discriminator: Strategy, generator: Strategy, steps: int = 50, rate: float = 1e-2
 ) -> float:
-    r"""The first term of the duality gap, :math:`\max_{D'} V(D', G)` from below: how good the generator is.
+    r"""A lower bound of the first term of the duality gap, :math:`\max_{D'} V(D', G)`: how good the generator is.
 
     For the value of Goodfellow et al. 2014 it is :math:`-\log 4 + 2\,JSD(p, q)` at most. Errors as in
     :func:`nikaido_isoda`.
@@ -250,9 +250,9 @@ def pure_values(payoff: Tensor) -> tuple[float, float]:
 
     .. math:: \max_D \min_G V \le \min_G \max_D V
 
-    always; they differ unless there is a saddle, and then the order of the players matters (Goodfellow 2016, sec.
-    5.1.1). E32: "equivalent under some conditions" are Sion's, a value convex in ``G`` and concave in ``D`` on compact
-    convex sets, which networks' parameters do not meet.
+    holds always. The two differ if there is no saddle point; then the order of the players matters (Goodfellow 2016,
+    sec. 5.1.1). E32: the conditions in "equivalent under some conditions" are Sion's: a value convex in ``G`` and
+    concave in ``D`` on compact convex sets. The parameters of networks do not meet them.
 
     Args:
         payoff: ``V``, ``(g, d)``: rows minimise, columns maximise.

@@ -1,7 +1,7 @@
-r"""When there is no Nash equilibrium: the counterexample, and the proximal game that has equilibria more often.
+r"""Games without a Nash equilibrium: a counterexample, and the proximal game, which has equilibria more often.
 
-Farnia & Ozdaglar 2020 prove that GANs may *have* no equilibrium (E30: printed as "may not reach" it). Where the
-generator can attain the data's law there is one, with a constant discriminator.
+Farnia & Ozdaglar 2020 prove that GANs may *have* no equilibrium (E30: printed as "may not reach" it). If the generator
+can attain the data's law there is one, with a constant discriminator.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ Distance = Callable[[Params, Params], Tensor]
 
 
 def gaussian_logit(x: Tensor, s: float) -> Tensor:
-    r"""The optimal logit between :math:`N(0, s^2)` and the nearest law of a generator that cannot reach it, N(0, 1).
+    r"""The optimal logit between :math:`N(0, s^2)` and N(0, 1), the nearest law of a generator that cannot reach it.
 
     .. math:: h^*(x) = -\log s + \tfrac{x^2}{2}\Big(1 - \frac{1}{s^2}\Big)
 
     Data :math:`N(0, s^2)`, ``s > 1``, generator ``G(z) = w z + u`` with :math:`|w| \le 1`, the value of Goodfellow et
     al. 2014, any discriminator. At a Nash equilibrium the generator would minimise the divergence, so :math:`|w| = 1`
-    and ``u = 0``, and the discriminator would be this one. But it grows with \|x\|, so that shifting ``u`` pays
-    (:func:`gaussian_generator_value`): there is no equilibrium. Without ``u`` in the class there is one; existence
-    depends on the class.
+    and ``u = 0``, and the discriminator would have this logit. But the logit grows with \|x\|, so a shift ``u`` lowers
+    the generator's value (:func:`gaussian_generator_value`): there is no equilibrium. Without ``u`` in the class there
+    is one; existence depends on the class.
 
     Raises:
         ValueError: ``s`` is not above 1.
@@ -46,17 +46,17 @@ def gaussian_logit(x: Tensor, s: float) -> Tensor:
 
 
 def gaussian_generator_value(u: Tensor, s: float, w: float = 1.0, nodes: int = 100) -> Tensor:
-    r"""What the generator ``G(z) = w z + u`` of :func:`gaussian_logit` gets against the held discriminator, in nats.
+    r"""The value of the generator ``G(z) = w z + u`` of :func:`gaussian_logit` against its optimal logit, in nats.
 
     .. math:: E_z \log(1 - D^*(w z + u)) = -E_z\,\mathrm{sp}(h^*(w z + u))
 
-    which it minimises. By Gauss and Hermite's rule.
+    which the generator minimises. Computed by Gauss-Hermite quadrature.
 
     Args:
         u: shifts, any shape.
-        s: of the data, above 1.
+        s: standard deviation of the data, above 1.
         w: in [-1, 1].
-        nodes: of the rule.
+        nodes: number of quadrature nodes.
 
     Raises:
         ValueError: ``s``, ``w`` or ``nodes`` is out of range.
@@ -80,15 +80,15 @@ class Proximal:
 
     .. math:: V_\lambda(G, D) = \max_{D'} V(G, D') - \tfrac{\lambda}{2} \|D' - D\|^2
 
-    :math:`\lambda \to \infty` gives ``V``, whose equilibria are Nash's; :math:`\lambda = 0` gives
-    :math:`\max_{D'} V`, whose equilibria are Stackelberg's. The equilibria of :math:`V_\lambda` are those of
-    :math:`V_{\lambda'}` for every :math:`\lambda' < \lambda` as well.
+    :math:`\lambda \to \infty` gives ``V``, whose equilibria are Nash equilibria; :math:`\lambda = 0` gives
+    :math:`\max_{D'} V`, whose equilibria are Stackelberg equilibria. The equilibria of :math:`V_\lambda` are also
+    equilibria of :math:`V_{\lambda'}` for every :math:`\lambda' < \lambda`.
 
     Attributes:
         distance: the squared distance of two discriminators (:func:`sobolev_distance`).
         weight: :math:`\lambda \ge 0`.
         steps: Adam steps of the search for ``D'``, from ``D``.
-        rate: its step size.
+        rate: learning rate of the search.
     """
 
     distance: Distance
@@ -126,10 +126,10 @@ def proximal_answer(value: Value, discriminator: Strategy, generator: Strategy, 
     r"""The :math:`D'` of :math:`V_\lambda(G, D)`: a few ascent steps on the proximal objective from ``D``.
 
     Args:
-        value: of the discriminator's and the generator's parameters.
+        value: a function of the discriminator's and the generator's parameters.
         discriminator: ``D``.
         generator: ``G``.
-        game: the distance, its weight, and the search.
+        game: the distance, its weight, and the settings of the search.
 
     Raises:
         ValueError: a player without a strategy.
@@ -156,8 +156,8 @@ def proximal_gradient(
 
     .. math:: \nabla_G V_\lambda(G, D) = \nabla_G V(G, D')
 
-    (Danskin; Farnia & Ozdaglar 2020, Algorithm 1.) Descend it; the discriminator itself moves as usual. Errors as in
-    :func:`proximal_answer`.
+    (Danskin; Farnia & Ozdaglar 2020, Algorithm 1.) The generator descends it; the discriminator is trained as usual.
+    Errors as in :func:`proximal_answer`.
 
     Examples:
         >>> game = Proximal(lambda one, other: (one["y"] - other["y"]) ** 2, weight=1.0, steps=300)
@@ -184,12 +184,12 @@ def proximal_gap(
     .. math:: DG_\lambda = \max_{D'} V(D', G) - \min_{G'} V_\lambda(G', D) \ge 0
 
     (:math:`\max_D V_\lambda = \max_D V`, so only the second term differs from the duality gap.) It vanishes at
-    Stackelberg equilibria as well if :math:`\lambda` is small, where the duality gap does not. The first term is found
-    from below; the second too as far as the inner maximum is, which makes the gap larger than it is: give the inner
-    search enough steps. It costs ``steps * game.steps`` values. Errors as in :func:`proximal_answer`.
+    Stackelberg equilibria as well if :math:`\lambda` is small, where the duality gap does not. The first term is a
+    lower bound. The inner maximum of the second term is a lower bound too, which makes the gap too large: give the
+    inner search enough steps. The cost is ``steps * game.steps`` evaluations. Errors as in :func:`proximal_answer`.
 
     Examples:
-        No Nash equilibrium, but a Stackelberg one at 0.
+        There is no Nash equilibrium, but a Stackelberg equilibrium at 0.
 
         >>> value = lambda d, g: 2 * d["y"] * g["x"] - (d["y"] ** 2 + g["x"] ** 2) / 2
         >>> game = Proximal(lambda one, other: (one["y"] - other["y"]) ** 2, weight=0.5)
@@ -217,7 +217,7 @@ def proximal_gap(
 
 
 def _tracked(value: Value, start: Params, generator: Params, game: Proximal, last: Params) -> Params:
-    """The proximal answer, sought from the last one; ``D`` itself is used where it is better."""
+    """The proximal answer, searched from the last one; ``D`` itself is used if it is better."""
     found = best_response(lambda own: _lost(value, own, start, generator, game), last, game.steps, game.rate).strategy
     better = _lost(value, found, start, generator, game) <= _lost(value, start, start, generator, game)
     return found if bool(better) else start

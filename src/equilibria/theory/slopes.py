@@ -1,4 +1,4 @@
-"""Gradients of a score with respect to its input, in the one form that every caller can differentiate again."""
+"""Gradients of a score with respect to its input, in a form that can be differentiated again."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def input_slopes(score: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, 
 
     .. math:: s_i = \nabla_{x_i} h(x_i)
 
-    For a map of scores ``(n, ...)`` (a patch discriminator) the slope of a row is that of the mean of its map, so that
-    a penalty does not grow with the size of the map. A score whose rows interact (batch statistics) has no slope per
-    row: then this is the gradient of the sum of all rows' scores.
+    For a map of scores ``(n, ...)`` (a patch discriminator) the slope of a row is the slope of the mean of its map, so
+    that a penalty does not grow with the size of the map. A score whose rows interact (batch statistics) has no slope
+    per row; then the result is the gradient of the sum of all rows' scores.
 
     Both results are differentiable with respect to ``x`` and to everything that ``score`` closes over, to any order,
     inside and outside ``torch.func`` transforms. Both are computed in float32 (float64 stays) and outside autocast:
@@ -26,7 +26,7 @@ def input_slopes(score: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, 
         x: points ``(n, ...)``.
 
     Returns:
-        Scores as ``score`` shapes them, and slopes shaped as ``x``.
+        The scores as returned by ``score``, and the slopes with the shape of ``x``.
 
     Raises:
         ValueError: ``score`` does not give one row for each row of ``x``.
@@ -39,7 +39,7 @@ def input_slopes(score: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, 
     exact = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     with torch.autocast(x.device.type, enabled=False):
         if _is_eager():
-            # A tensor of its own: what score closes over may depend on x as well, and does not count.
+            # A separate tensor: score may also use x through a closure, and that dependence must not count.
             point = exact.view_as(exact) if exact.requires_grad else exact.detach().requires_grad_()
             scores = score(point)
             seed = _rows_mean(scores, x)
@@ -55,13 +55,13 @@ def input_slopes(score: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, 
 
 
 def _is_eager() -> bool:
-    """Whether autograd can give the slopes itself: outside transforms, compilation and no_grad. It costs less there."""
+    """Whether plain autograd, which is cheaper, can compute the slopes: outside transforms, compilation and no_grad."""
     inside = torch._C._functorch.peek_interpreter_stack() is not None or torch.compiler.is_compiling()
     return torch.is_grad_enabled() and not inside
 
 
 def _has_leaf_beside(scores: Tensor, point: Tensor) -> bool:
-    """Whether anything but the point needs a gradient; a network's last bias is found in two steps."""
+    """Whether a tensor other than the point needs a gradient; a network's last bias is found in two steps."""
     stack, seen = [scores.grad_fn], set()
     while stack:
         node = stack.pop()
@@ -75,7 +75,7 @@ def _has_leaf_beside(scores: Tensor, point: Tensor) -> bool:
 
 
 def _rows_mean(scores: Tensor, x: Tensor) -> Tensor:
-    """What to pull back: ones for scores ``(n,)``, shares for maps."""
+    """The cotangent of the scores: ones for scores ``(n,)``, one over the map's size for maps."""
     if scores.ndim == 0 or scores.shape[0] != x.shape[0]:
         raise ValueError(f"scores of shape {tuple(scores.shape)} for points of shape {tuple(x.shape)}; want (n,)")
     return torch.full_like(scores, x.shape[0] / max(scores.numel(), 1))

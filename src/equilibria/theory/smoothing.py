@@ -1,8 +1,8 @@
-r"""What instance noise does: smoothed laws, their optimal discriminator, and the field it pulls samples by.
+r"""Instance noise: smoothed laws, their optimal discriminator, and the gradient that a generated sample receives.
 
-Noise is :math:`\epsilon \sim N(0, s^2 I)`, drawn anew for every point. A law is a finite set of atoms with weights; a
-continuous law is one too, with quadrature nodes for atoms and density times quadrature weight for weights
-(Arjovsky & Bottou 2017, section 3). Everything with a logarithm is in nats.
+Noise is :math:`\epsilon \sim N(0, s^2 I)`, drawn independently for every point. A law is a finite set of atoms with
+weights. A continuous law is represented in the same way: its atoms are quadrature nodes, its weights density times
+quadrature weight (Arjovsky & Bottou 2017, section 3). Everything with a logarithm is in nats.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Atoms(NamedTuple):
 
     Attributes:
         points: ``(k, d)``.
-        weights: ``(k,)``, non-negative, of sum 1; without them all atoms weigh the same.
+        weights: ``(k,)``, non-negative, with sum 1; without them all atoms have the same weight.
     """
 
     points: Tensor
@@ -40,11 +40,11 @@ def smoothed_log_density(x: Tensor, law: Atoms, std: float) -> Tensor:
 
     Args:
         x: ``(n, d)``.
-        law: of the points without noise.
+        law: law of the points without noise.
         std: ``s > 0``.
 
     Returns:
-        ``(n,)``, in nats, finite far away from the atoms too.
+        ``(n,)``, in nats, finite also far from the atoms.
 
     Raises:
         ValueError: shapes that do not fit, weights that are not a law, or ``std <= 0``.
@@ -75,8 +75,8 @@ class Pull(NamedTuple):
     Attributes:
         a: ``(n,)``, weight of the data's part.
         b: ``(n,)``, weight of the generator's own part.
-        data: ``(n, d)``: descent along it moves the point towards the data.
-        model: ``(n, d)``: it is subtracted, so that descent moves the point away from generated mass.
+        data: ``(n, d)``; descent along it moves the point towards the data.
+        model: ``(n, d)``; it is subtracted, so descent moves the point away from generated mass.
     """
 
     a: Tensor
@@ -86,12 +86,12 @@ class Pull(NamedTuple):
 
     @property
     def slope(self) -> Tensor:
-        r""":math:`\nabla_x \log(1 - D^*(x))`, ``(n, d)``: what the saturating loss descends."""
+        r""":math:`\nabla_x \log(1 - D^*(x))`, ``(n, d)``: the gradient of the saturating loss in the sample."""
         return self.data - self.model
 
 
 def pull(x: Tensor, real: Atoms, fake: Atoms, std: float) -> Pull:
-    r"""The field that a generated point feels under the optimal discriminator between noised laws (Theorem 3.2).
+    r"""The gradient at a generated point under the optimal discriminator between noised laws (Theorem 3.2).
 
     .. math::
         \nabla_x \log(1 - D^*(x)) = a \int P_\epsilon(x - y) \nabla_x \|x - y\|^2 dP_r(y)
@@ -100,14 +100,14 @@ def pull(x: Tensor, real: Atoms, fake: Atoms, std: float) -> Pull:
         a = \frac{1}{2 s^2} \frac{1}{P_{r+\epsilon}(x) + P_{g+\epsilon}(x)}, \qquad
         b = a \frac{P_{r+\epsilon}(x)}{P_{g+\epsilon}(x)}
 
-    Both weights are positive, and **b > a exactly where** :math:`P_{r+\epsilon}(x) > P_{g+\epsilon}(x)`. All are taken
-    at the point that the discriminator sees: the clean sample in Theorem 3.2, the noised one in Corollary 3.2 (printed
-    at the clean one, E46). The second part is not optional: without it ``p = q`` is not stationary (E11).
+    Both weights are positive, and **b > a exactly where** :math:`P_{r+\epsilon}(x) > P_{g+\epsilon}(x)`. All terms are
+    evaluated at the discriminator's input: the clean sample in Theorem 3.2, the noised one in Corollary 3.2 (printed
+    at the clean one, E46). The second part is necessary: without it ``p = q`` is not stationary (E11).
 
     Args:
         x: ``(n, d)``.
-        real: law of the data, clean.
-        fake: law of the generator, clean, held fixed.
+        real: law of the data, without noise.
+        fake: law of the generator, without noise, treated as constant.
         std: ``s > 0``.
 
     Raises:
@@ -124,7 +124,7 @@ def pull(x: Tensor, real: Atoms, fake: Atoms, std: float) -> Pull:
     log_b = log_a + log_r - log_g
 
     def part(log_weight: Tensor, kernel: Tensor, law: Atoms) -> Tensor:
-        # One exponential of the sum: the weight overflows far from both laws, where the kernel vanishes.
+        # One exponential of the sum: far from both laws the weight overflows while the kernel vanishes.
         share = (log_weight[:, None] + kernel).exp()
         return (share[:, :, None] * 2 * (x[:, None] - law.points)).sum(1)
 
@@ -140,23 +140,23 @@ def clean_gradient(generate: Generate, theta: Tensor, real: Atoms, std: float) -
     .. math:: E_z \nabla_\theta \log(1 - D^*(g_\theta(z))), \qquad D^* = \frac{P_{r+\epsilon}}{P_{r+\epsilon}
         + P_{g+\epsilon}} \text{ held fixed, samples clean}
 
-    It is **not** :math:`2 \nabla JSD(P_{r+\epsilon}, P_{g+\epsilon})`, nor that without the 2 as is often printed (E9):
-    for that the generator's samples must be noised too (:func:`noised_gradient`).
+    It is **not** :math:`2 \nabla JSD(P_{r+\epsilon}, P_{g+\epsilon})`, nor, as often printed, half of that (E9): for
+    this the generator's samples must be noised too (:func:`noised_gradient`).
 
     Args:
-        generate: parameters to the generated atoms; their weights may not depend on the parameters.
+        generate: maps parameters to generated atoms; their weights may not depend on the parameters.
         theta: parameters, any shape.
-        real: law of the data, clean.
+        real: law of the data, without noise.
         std: ``s > 0``.
 
     Returns:
-        shaped as ``theta``.
+        The gradient, with the shape of ``theta``.
 
     Raises:
         ValueError: as in :func:`smoothed_log_density`, or atoms that do not depend on ``theta``.
 
     Examples:
-        One datum at 1, one sample at 0.
+        One data point at 1, one sample at 0.
 
         >>> clean_gradient(lambda t: Atoms(t[None]), torch.zeros(1), Atoms(torch.ones(1, 1)), std=1.0)
         tensor([-0.3775])
@@ -165,26 +165,26 @@ def clean_gradient(generate: Generate, theta: Tensor, real: Atoms, std: float) -
 
 
 def noised_gradient(generate: Generate, theta: Tensor, real: Atoms, std: float, nodes: int = 32) -> Tensor:
-    r"""Corollary 3.2: the generator's gradient with noise on everything that the discriminator sees.
+    r"""Corollary 3.2: the generator's gradient with noise on all inputs of the discriminator.
 
     .. math:: E_{z,\epsilon'} \nabla_\theta \log(1 - D^*(g_\theta(z) + \epsilon'))
         = 2 \nabla_\theta JSD(P_{r+\epsilon}, P_{g+\epsilon})
 
-    The left side is computed, by Gauss-Hermite quadrature over :math:`\epsilon'`, ``D*`` held fixed. The noise belongs
-    on *both* sides of the equation (printed on the right only, E45), and the factor 2 stays (E9).
+    The left side is computed by Gauss-Hermite quadrature over :math:`\epsilon'`, with ``D*`` fixed. The noise belongs
+    on *both* sides of the equation (printed on the right only, E45), and the factor 2 is needed (E9).
 
     Args:
-        generate: parameters to the generated atoms; their weights may not depend on the parameters.
+        generate: maps parameters to generated atoms; their weights may not depend on the parameters.
         theta: parameters, any shape.
-        real: law of the data, clean.
+        real: law of the data, without noise.
         std: ``s > 0``.
-        nodes: of the quadrature, per dimension; more where atoms are many ``std`` apart.
+        nodes: quadrature nodes per dimension; use more if atoms are many ``std`` apart.
 
     Returns:
-        shaped as ``theta``.
+        The gradient, with the shape of ``theta``.
 
     Raises:
-        ValueError: as in :func:`clean_gradient`, or more than :math:`10^6` nodes in all.
+        ValueError: as in :func:`clean_gradient`, or more than :math:`10^6` nodes in total.
 
     Examples:
         >>> noised_gradient(lambda t: Atoms(t[None]), torch.zeros(1), Atoms(torch.ones(1, 1)), std=1.0)
@@ -203,16 +203,16 @@ def noised_gradient(generate: Generate, theta: Tensor, real: Atoms, std: float, 
 def smoothed_js(real: Atoms, fake: Atoms, std: float, nodes: int = 32) -> Tensor:
     r""":math:`JSD(P_{r+\epsilon}, P_{g+\epsilon})` in nats, by Gauss-Hermite quadrature around every atom.
 
-    Continuous in the atoms: as the noise spreads the laws overlap and the value leaves ``log 2``. Differentiable.
+    Continuous and differentiable in the atoms: with growing noise the laws overlap and the value falls below ``log 2``.
 
     Args:
-        real: law of the data, clean.
-        fake: law of the generator, clean.
+        real: law of the data, without noise.
+        fake: law of the generator, without noise.
         std: ``s > 0``.
-        nodes: of the quadrature, per dimension.
+        nodes: quadrature nodes per dimension.
 
     Raises:
-        ValueError: as in :func:`smoothed_log_density`, or more than :math:`10^6` nodes in all.
+        ValueError: as in :func:`smoothed_log_density`, or more than :math:`10^6` nodes in total.
 
     Examples:
         >>> smoothed_js(Atoms(torch.zeros(1, 1)), Atoms(torch.ones(1, 1)), std=0.05)
@@ -244,14 +244,14 @@ def noise_distance_bound(variance: float) -> float:
 
 
 def transport_bound(js: float, variance: float, diameter: float) -> float:
-    r"""How far the clean laws can be apart, seen from the noised ones (A&B 2017, Theorem 3.3).
+    r"""A bound on the distance of the clean laws from the JSD of the noised ones (A&B 2017, Theorem 3.3).
 
     .. math:: W_1(P_r, P_g) \le 2 V^{1/2} + 2 C \sqrt{JSD(P_{r+\epsilon}, P_{g+\epsilon})}
 
     Assumption: both noised laws are supported in a ball of diameter ``C``, so Gaussian noise must be truncated.
 
     Args:
-        js: of the noised laws, in nats, in [0, log 2].
+        js: JSD of the noised laws, in nats, in [0, log 2].
         variance: ``V``, the mean squared norm of the noise.
         diameter: ``C``.
 
@@ -274,11 +274,11 @@ def gauss_hermite(like: Tensor, std: float, nodes: int) -> tuple[Tensor, Tensor]
 
     Args:
         like: ``(..., d)``: gives the dimension, the dtype and the device.
-        std: of the noise.
-        nodes: per dimension.
+        std: standard deviation of the noise.
+        nodes: nodes per dimension.
 
     Raises:
-        ValueError: ``std <= 0``, or more than :math:`10^6` nodes in all; sample the noise instead.
+        ValueError: ``std <= 0``, or more than :math:`10^6` nodes in total; sample the noise instead.
 
     Examples:
         >>> at, weights = gauss_hermite(torch.zeros(1, 2), std=2.0, nodes=3)
@@ -289,7 +289,7 @@ def gauss_hermite(like: Tensor, std: float, nodes: int) -> tuple[Tensor, Tensor]
         raise ValueError(f"points of shape {tuple(like.shape)}, noise of std {std}; want (..., d) and > 0")
     d = like.shape[-1]
     if nodes < 1 or nodes**d > 10**6:
-        raise ValueError(f"{nodes} nodes in each of {d} dimensions; between 1 and a million in all: sample the noise")
+        raise ValueError(f"{nodes} nodes in each of {d} dimensions; want 1 to 10^6 in total, or sample the noise")
     at, weights = np.polynomial.hermite_e.hermegauss(nodes)
     points = np.array(list(itertools.product(at, repeat=d)))
     shares = np.array([math.prod(row) for row in itertools.product(weights / weights.sum(), repeat=d)])
@@ -297,7 +297,7 @@ def gauss_hermite(like: Tensor, std: float, nodes: int) -> tuple[Tensor, Tensor]
 
 
 def _through(generate: Generate, theta: Tensor, slopes: Callable[[Atoms], Tensor]) -> Tensor:
-    """The mean slope of the generated points, carried back to the parameters; the discriminator sees them detached."""
+    """The mean slope at the generated points, pulled back to the parameters; the discriminator gets them detached."""
     own = theta.detach().requires_grad_()
     with torch.enable_grad():
         made = generate(own)
@@ -316,7 +316,7 @@ def _log_weights(law: Atoms) -> Tensor:
     if law.weights is None:
         return law.points.new_full((k,), -math.log(k))
     total = float(law.weights.sum())
-    # Written so that weights that are not numbers are refused as well.
+    # Written so that NaN weights are refused as well.
     if law.weights.shape != (k,) or not bool((law.weights >= 0).all()) or not abs(total - 1) <= CLOSE:
         raise ValueError(f"weights {tuple(law.weights.shape)} of sum {total:.6g} for {k} atoms; want (k,), >= 0, sum 1")
     return law.weights.log()

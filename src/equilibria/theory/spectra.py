@@ -1,4 +1,4 @@
-r"""Eigenvalues of a game's Jacobian: which equilibria attract, how fast, and with which step.
+r"""Eigenvalues of a game's Jacobian: which equilibria are stable, the speed of convergence, and the largest step size.
 
 A flow :math:`\dot x = v(x)` is locally exponentially stable at a zero of ``v`` if every eigenvalue of :math:`v'` there
 has negative real part; the step :math:`x \mapsto F(x)` is if every eigenvalue of :math:`F'` is inside the unit circle.
@@ -39,22 +39,22 @@ def eigenvalues(matrix: Tensor) -> Tensor:
 def leading_eigenvalues(
     product: Map, like: Tensor, k: int = 6, which: Which = "LR", tolerance: float = 1e-10, rounds: int = 300
 ) -> Tensor:
-    r"""Some eigenvalues of a matrix known by its products only (Arnoldi's method, restarted; ARPACK).
+    r"""Some eigenvalues of a matrix that is given by its products with vectors (restarted Arnoldi method, ARPACK).
 
-    Memory is that of a few dozen vectors, so it runs on games of millions of parameters, where the matrix has ``n^2``
-    entries. The start vector is fixed: the same matrix gives the same answer.
+    It needs the memory of a few dozen vectors, so it works for games with millions of parameters, where the matrix
+    would have ``n^2`` entries. The start vector is fixed: the same matrix gives the same result.
 
     Args:
         product: ``u`` to ``J u``, ``(n,)`` to ``(n,)`` (:func:`~equilibria.theory.fields.linearise`).
         like: a tensor ``(n,)`` of the vectors' type and device.
-        k: how many.
-        which: ``"LR"`` largest real part (decides stability), ``"SR"`` smallest (decides the step), ``"LM"`` largest
-            modulus, ``"LI"`` largest imaginary part by modulus (rotation).
-        tolerance: relative, of an eigenvalue's residual; no use below the precision of ``like``.
-        rounds: restarts at most.
+        k: number of eigenvalues.
+        which: ``"LR"`` largest real part (determines stability), ``"SR"`` smallest real part (determines the step
+            size), ``"LM"`` largest modulus, ``"LI"`` largest modulus of the imaginary part (rotation).
+        tolerance: relative tolerance of an eigenvalue's residual; not below the precision of ``like``.
+        rounds: maximal number of restarts.
 
     Returns:
-        Complex ``(k,)``, by decreasing real part; all ``n`` of them where ``k >= n - 1``.
+        Complex ``(k,)``, by decreasing real part; all ``n`` eigenvalues if ``k >= n - 1``.
 
     Raises:
         ValueError: ``k`` is not positive, a product is not finite or not ``(n,)``, or the method did not converge.
@@ -107,7 +107,7 @@ def largest_step(spectrum: Tensor) -> float:
         \frac{2}{1 + (\mathrm{Im}\,\lambda / \mathrm{Re}\,\lambda)^2}
         = \min_\lambda \frac{-2\,\mathrm{Re}\,\lambda}{|\lambda|^2}
 
-    Zero if an eigenvalue has no negative real part: then no step size contracts.
+    Zero if an eigenvalue has a real part >= 0: then no step size contracts.
 
     Raises:
         ValueError: no eigenvalues, or one that is not finite.
@@ -123,7 +123,7 @@ def largest_step(spectrum: Tensor) -> float:
 
 
 def step_radius(spectrum: Tensor, step: float) -> float:
-    r"""The spectral radius of a simultaneous step, :math:`\max_\lambda |1 + h \lambda|`: its factor per step, at last.
+    r"""The spectral radius of a simultaneous step, :math:`\max_\lambda |1 + h \lambda|`: its asymptotic rate per step.
 
     Raises:
         ValueError: as in :func:`largest_step`.
@@ -147,8 +147,8 @@ def equilibrium_jacobian(k_dd: Tensor, k_dg: Tensor, slope: float, curvature: fl
     .. math:: J = \begin{pmatrix} 2 f''(0) K_{DD} & f'(0) K_{DG} \\ -f'(0) K_{DG}^T & 0 \end{pmatrix}, \qquad
         K_{DD} = E_p[\nabla D \nabla D^T], \quad K_{DG} = \mp\nabla_{\theta_G} E_{p_G}[\nabla_{\theta_D} D]
 
-    in the order discriminator, generator, for :math:`V = E_p f(D) + E_{p_G} f(-D)`. Assumes (I) the generator attains
-    the data and ``D = 0`` there, (IV) equal supports nearby.
+    in the order discriminator, generator, for :math:`V = E_p f(D) + E_{p_G} f(-D)`. Assumptions: (I) the generator
+    attains the data's law and ``D = 0`` there, (IV) equal supports in a neighbourhood.
 
     Args:
         k_dd: ``(d, d)``.
@@ -181,11 +181,11 @@ def stability_bounds(k_dd: Tensor, k_dg: Tensor, slope: float, curvature: float)
             \lambda^+_{min}(K_{DG}^T K_{DG})}{4 f''(0)^2 \lambda^+_{min}(K_{DD}) \lambda_{max}(K_{DD})
             + f'(0)^2 \lambda^+_{min}(K_{DG}^T K_{DG})}
 
-    for :math:`\lambda \ne 0`, the least *positive* eigenvalues standing in :math:`\lambda^+_{min}`. It is a theorem on
+    for :math:`\lambda \ne 0`, where :math:`\lambda^+_{min}` is the least *positive* eigenvalue. The theorem is about
     the continuous simultaneous flow; nothing follows for alternating steps of finite size (E28).
 
     E26: often printed as "f can be any concave function". It needs :math:`f''(0) < 0` and :math:`f'(0) \ne 0`:
-    Wasserstein's :math:`f(t) = t` is concave and its spectrum is imaginary.
+    the Wasserstein :math:`f(t) = t` is concave, and its spectrum is imaginary.
 
     Returns:
         The bounds for complex and for real eigenvalues, both negative.
@@ -217,12 +217,14 @@ def _least_positive(values: Tensor, name: str) -> float:
     floor = values.abs().max() * len(values) * torch.finfo(values.dtype).eps
     positive = values[values > floor]
     if not len(positive):
-        raise ValueError(f"{name} is zero: the players do not feel each other at this point; nothing can be said")
+        raise ValueError(f"{name} is zero: the players do not interact at this point, and the theorem does not apply")
     return float(positive.min())
 
 
 def regulariser_bound(j_dd: Tensor) -> float:
-    r"""Below which :math:`\eta` the gradient-norm regulariser is locally stable: :math:`1/(2\lambda_{max}(-J_{DD}))`.
+    r"""The bound on :math:`\eta` for local stability with the gradient-norm regulariser.
+
+    .. math:: \eta < 1/(2\lambda_{max}(-J_{DD}))
 
     (Nagarajan & Kolter 2017, sec. 4.) Infinite for the Wasserstein value, whose :math:`J_{DD}` is zero.
 
@@ -239,7 +241,7 @@ def regulariser_bound(j_dd: Tensor) -> float:
 
 
 def penalised_eigenvalues(gamma: float, slope: float = 0.5) -> Tensor:
-    r"""The Dirac-GAN with R1 or R2, at the origin (Mescheder et al. 2018, sec. 4).
+    r"""Eigenvalues of the Dirac-GAN with R1 or R2, at the origin (Mescheder et al. 2018, sec. 4).
 
     .. math:: \lambda = -\tfrac{\gamma}{2} \pm \sqrt{\tfrac{\gamma^2}{4} - f'(0)^2}
 
@@ -258,7 +260,7 @@ def penalised_eigenvalues(gamma: float, slope: float = 0.5) -> Tensor:
 
 
 def critical_damping(slope: float = 0.5) -> float:
-    r"""The weight at which R1 or R2 stops the Dirac-GAN from turning: :math:`\gamma = 2 |f'(0)|`, the fastest decay.
+    r"""The weight of R1 or R2 at which the Dirac-GAN stops rotating: :math:`\gamma = 2 |f'(0)|`, the fastest decay.
 
     Examples:
         >>> critical_damping()
@@ -268,11 +270,12 @@ def critical_damping(slope: float = 0.5) -> float:
 
 
 def noised_eigenvalues(variance: float, slope: float = 0.5, curvature: float = -0.25) -> Tensor:
-    r"""The Dirac-GAN with Gaussian instance noise on real *and* fake, at the origin (Mescheder et al. 2018).
+    r"""Eigenvalues of the Dirac-GAN at the origin, with Gaussian noise on real *and* fake (Mescheder et al. 2018).
 
     .. math:: \lambda = f''(0) \sigma^2 \pm \sqrt{f''(0)^2 \sigma^4 - f'(0)^2}
 
-    E31: noise is often said to be added to the training data; on one side only, the fitted law is the noised one.
+    E31: texts often say that noise is added to the training data. With noise on one side only, the fitted law is the
+    noised one.
 
     Raises:
         ValueError: a negative variance.
@@ -286,7 +289,7 @@ def noised_eigenvalues(variance: float, slope: float = 0.5, curvature: float = -
 
 
 def consensus_eigenvalues(gamma: float, slope: float = 0.5) -> Tensor:
-    r"""The Dirac-GAN under consensus optimisation, at the origin: :math:`-\gamma f'(0)^2 \pm i f'(0)`.
+    r"""Eigenvalues of the Dirac-GAN under consensus optimisation, at the origin: :math:`-\gamma f'(0)^2 \pm i f'(0)`.
 
     Raises:
         ValueError: a negative weight.
@@ -300,12 +303,12 @@ def consensus_eigenvalues(gamma: float, slope: float = 0.5) -> Tensor:
 
 
 def alternating_eigenvalues(step: float, slope: float = 0.5, turns: tuple[int, int] = (1, 1)) -> Tensor:
-    r"""The operator of alternating gradient steps of the Dirac-GAN at the origin (Mescheder et al. 2018).
+    r"""Eigenvalues of the map of alternating gradient steps of the Dirac-GAN at the origin (Mescheder et al. 2018).
 
     .. math:: \lambda = 1 - \tfrac{\alpha^2}{2} \pm \sqrt{\big(1 - \tfrac{\alpha^2}{2}\big)^2 - 1}, \qquad
         \alpha = \sqrt{n_g n_d}\, h\, |f'(0)|
 
-    On the unit circle for :math:`\alpha \le 2`: neither converges nor diverges.
+    They lie on the unit circle for :math:`\alpha \le 2`: the steps neither converge nor diverge.
 
     Args:
         step: :math:`h`.

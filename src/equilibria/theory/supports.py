@@ -1,7 +1,8 @@
-r"""Where laws live: rank and dimension of what a generator makes, and discriminators that are perfect and flat there.
+r"""Supports of laws: rank and dimension of a generator's output, and perfect discriminators with zero gradient there.
 
-A generator that maps few latent dimensions into many makes a thin law. Two thin laws can almost always be told apart
-by a discriminator that is constant on both, and then the generator learns nothing (Arjovsky & Bottou 2017, section 2).
+A generator that maps a few latent dimensions into many dimensions has a law on a low-dimensional set. Two such laws can
+almost always be separated by a discriminator that is constant on both, and then the generator's gradient is zero
+(Arjovsky & Bottou 2017, section 2).
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ def jacobian_singular_values(generate: Map, z: Tensor) -> Tensor:
     r"""Singular values of :math:`J_g(z) = \partial g / \partial z` at every latent.
 
     Args:
-        generate: maps ``(n, k)`` to ``(n, ...)``, each row on its own.
-        z: latents ``(n, k)``.
+        generate: maps ``(n, k)`` to ``(n, ...)``, each row independently.
+        z: latent codes ``(n, k)``.
 
     Returns:
         ``(n, min(d, k))``, descending, with ``d`` the size of a generated row.
@@ -52,7 +53,7 @@ def jacobian_singular_values(generate: Map, z: Tensor) -> Tensor:
 
 
 def jacobian_rank(generate: Map, z: Tensor, relative: float | None = None) -> Tensor:
-    r"""Numerical rank of the generator's Jacobian at every latent; never more than ``dim z``.
+    r"""Numerical rank of the generator's Jacobian at every latent code; at most ``dim z``.
 
     If ``g`` is composed of affine maps and rectifiers, leaky rectifiers or smooth strictly increasing functions, then
     ``g(Z)`` is *contained in* a countable union of manifolds of dimension at most ``dim Z``, so it has measure zero
@@ -61,9 +62,9 @@ def jacobian_rank(generate: Map, z: Tensor, relative: float | None = None) -> Te
     lower it. Without this structure the statement fails: a continuous curve can fill a square.
 
     Args:
-        generate: maps ``(n, k)`` to ``(n, ...)``, each row on its own.
-        z: latents ``(n, k)``.
-        relative: singular values above this share of the largest count; by default machine epsilon times
+        generate: maps ``(n, k)`` to ``(n, ...)``, each row independently.
+        z: latent codes ``(n, k)``.
+        relative: singular values above this fraction of the largest count; by default machine epsilon times
             ``max(d, k)``.
 
     Returns:
@@ -108,7 +109,9 @@ def two_nn_dimension(points: Tensor, discard: float = 0.1) -> float:
     x = points.flatten(1).double()
     two = torch.cat([torch.cdist(part, x).topk(3, largest=False).values[:, 1:] for part in torch.split(x, _CHUNK)])
     if bool((two[:, 0] == 0).any()):
-        raise ValueError("some points coincide, so the ratio of their two nearest distances is undefined; drop copies")
+        raise ValueError(
+            "some points coincide: the ratio of their two nearest distances is undefined; remove duplicates"
+        )
     log_ratio = (two[:, 1] / two[:, 0]).log().sort().values
     kept = max(2, round((1 - discard) * len(x)))
     below = torch.arange(1, kept + 1, dtype=x.dtype) / (len(x) + 1)
@@ -117,15 +120,15 @@ def two_nn_dimension(points: Tensor, discard: float = 0.1) -> float:
 
 
 def pca_dimension(points: Tensor, share: float = 0.99, neighbours: int | None = None) -> float:
-    r"""How many principal components carry ``share`` of the variance: of all points, or of each neighbourhood.
+    r"""Number of principal components with ``share`` of the variance, of all points or of each neighbourhood.
 
-    The global number bounds the dimension of an *affine* hull; a circle counts 2. With ``neighbours`` it is the mean
-    over points of the number in the point and its nearest neighbours, which follows curved sets (Fukunaga & Olsen
-    1971); the neighbourhood must be small against the curvature.
+    The global number bounds the dimension of an *affine* hull; for a circle it is 2. With ``neighbours`` it is the mean
+    over points of the number for the point and its nearest neighbours, which also works for curved sets (Fukunaga &
+    Olsen 1971); the neighbourhood must be small compared with the radius of curvature.
 
     Args:
         points: ``(n, ...)``; every row is flattened.
-        share: of the variance, in (0, 1].
+        share: share of the variance, in (0, 1].
         neighbours: size of a neighbourhood, without the point itself.
 
     Raises:
@@ -174,10 +177,10 @@ def intersection_dimension(tangent_a: Tensor, tangent_b: Tensor) -> int:
 def intersect_transversally(tangent_a: Tensor, tangent_b: Tensor) -> bool:
     r"""Whether two tangent spaces at a common point span the whole space (Arjovsky & Bottou 2017, Definition 2.1).
 
-    Manifolds that meet somewhere without this *perfectly align*. If both lack full dimension, a pair of independent
-    continuous random translations undoes perfect alignment **with probability 1** (Lemma 2; often printed as "with
-    high probability", E44), and what is left of the intersection has measure zero in both (Lemma 3). Two curves that
-    meet in space align in this sense: after the translations they no longer meet.
+    Manifolds that meet at a point where this fails *perfectly align*. If both lack full dimension, a pair of
+    independent continuous random translations removes perfect alignment **with probability 1** (Lemma 2; often printed
+    as "with high probability", E44), and the remaining intersection has measure zero in both (Lemma 3). Two curves that
+    meet in 3-D space align in this sense: after the translations they no longer meet.
 
     Arguments and errors as in :func:`intersection_dimension`.
 
@@ -231,48 +234,48 @@ def smooth_perfect_discriminator(real: Tensor, fake: Tensor, net: float = 0.0) -
     Assumption: the supports lie in disjoint compact sets ``M`` and ``P``. Let :math:`\delta` be their distance and
     thicken both to closed :math:`\delta/3`-neighbourhoods: a smooth function that is 1 on the one and 0 on the other is
     locally constant on both sets. Urysohn's lemma alone gives a continuous function, not a smooth one, and no zero
-    gradient (E7). Here it is written down, for sets given by finite nets:
+    gradient (E7). This function is explicit, for sets given by finite nets:
 
     .. math:: D^*(x) = 1 - \prod_{y \in \text{real}} (1 - \beta(\|x - y\|)),
 
     with :math:`\beta` = 1 up to :math:`\delta/3` + ``net`` and 0 from :math:`2\delta/3` on. The statement is for all
-    ``x`` in ``M`` or ``P``, not for all ``x`` (E6): between them the function has to fall.
+    ``x`` in ``M`` or ``P``, not for all ``x`` (E6): between them the function must decrease.
 
     Args:
         real: a net of ``M``, ``(n, d)``.
         fake: a net of ``P``, ``(m, d)``.
         net: every point of ``M`` (of ``P``) is within this distance of a row of ``real`` (of ``fake``); 0 for finite
-            sets. The distance of the sets is then at least that of the nets less twice this.
+            sets. The distance of the sets is then at least the distance of the nets minus twice this value.
 
     Returns:
-        ``(k, d)`` to probabilities ``(k,)``, differentiable to every order; other shapes are refused.
+        A map from ``(k, d)`` to probabilities ``(k,)``, differentiable to every order; it refuses other shapes.
 
     Raises:
         ValueError: the sets touch, or the net is too coarse for their distance.
 
     Examples:
-        >>> judge = smooth_perfect_discriminator(torch.zeros(1, 2), torch.ones(1, 2))
-        >>> judge(torch.tensor([[0.1, 0.0], [0.9, 1.0]])).tolist()
+        >>> discriminator = smooth_perfect_discriminator(torch.zeros(1, 2), torch.ones(1, 2))
+        >>> discriminator(torch.tensor([[0.1, 0.0], [0.9, 1.0]])).tolist()
         [1.0, 0.0]
     """
     delta = set_distance(real, fake) - 2 * net
     if net < 0 or delta <= 0 or net >= delta / 3:
         raise ValueError(
-            f"the sets are {delta:.3g} apart and the net is {net:.3g} wide; they must be disjoint, and the net finer "
-            "than a third of their distance: give more points"
+            f"the distance of the sets is {delta:.3g}, the net's resolution {net:.3g}; the sets must be disjoint and "
+            "the resolution below a third of the distance: give more points"
         )
     inner, outer = delta / 3 + net, 2 * delta / 3
 
-    def judge(x: Tensor) -> Tensor:
+    def discriminator(x: Tensor) -> Tensor:
         if x.ndim != 2 or x.shape[1] != real.shape[1]:
             raise ValueError(
                 f"points of shape {tuple(x.shape)} for supports in {real.shape[1]} dimensions; want (k, d)"
             )
         squares = (x[:, None] - real).square().sum(-1)
-        # A bump in the squared distance is smooth at the centre too, where the distance itself is not.
+        # A function of the squared distance: it is smooth at the centre, where the distance itself is not.
         return 1 - (1 - smooth_step((outer**2 - squares) / (outer**2 - inner**2))).prod(1)
 
-    return judge
+    return discriminator
 
 
 def smooth_norm(function: Map, points: Tensor) -> float:
@@ -283,10 +286,10 @@ def smooth_norm(function: Map, points: Tensor) -> float:
 
     Args:
         function: ``(n, d)`` to ``(n,)``; pass the difference of two discriminators for their distance.
-        points: where the supremum is taken, ``(n, d)``; a grid gives a lower bound of the true one.
+        points: the points of the supremum, ``(n, d)``; a grid gives a lower bound of the true one.
 
     Raises:
-        ValueError: ``function`` does not give one value a row.
+        ValueError: ``function`` does not return one value per row.
 
     Examples:
         >>> smooth_norm(lambda x: 3 * x[:, 0], torch.tensor([[1.0, 0.0]]))
@@ -297,10 +300,10 @@ def smooth_norm(function: Map, points: Tensor) -> float:
 
 
 class GeneratorGradient(NamedTuple):
-    """What a generator feels, and what the theorem allows it to.
+    """The norm of a generator's gradient, and the constant ``M`` of its bound.
 
     Attributes:
-        norm: of the gradient of the loss with respect to all parameters.
+        norm: norm of the gradient of the loss with respect to all parameters.
         jacobian: ``M``, the root of the mean squared spectral norm of the generator's parameter Jacobian.
     """
 
@@ -309,16 +312,16 @@ class GeneratorGradient(NamedTuple):
 
 
 def generator_gradient(
-    judge: Map, generate: Generate, parameters: Parameters, z: Tensor, saturating: bool = True
+    discriminator: Map, generate: Generate, parameters: Parameters, z: Tensor, saturating: bool = True
 ) -> GeneratorGradient:
     r"""The norm of :math:`\nabla_\theta E_z \log(1 - D(g_\theta(z)))`, or of :math:`-\log D`, and ``M`` for the bound.
 
     Args:
-        judge: a discriminator in probabilities, ``(n, d)`` to ``(n,)`` in (0, 1).
-        generate: ``(parameters, z)`` to ``(n, d)``, each row on its own.
+        discriminator: maps ``(n, d)`` to probabilities ``(n,)`` in (0, 1).
+        generate: maps ``(parameters, z)`` to ``(n, d)``, each row independently.
         parameters: tensors by name.
-        z: latents ``(n, k)``: the expectation is their mean.
-        saturating: :math:`\log(1 - D)`; else :math:`-\log D`.
+        z: latent codes ``(n, k)``: the expectation is the mean over them.
+        saturating: whether the loss is :math:`\log(1 - D)`; otherwise it is :math:`-\log D`.
 
     Raises:
         ValueError: no parameters, ``z`` is not a matrix, a score outside [0, 1], or a loss that is not finite.
@@ -335,11 +338,11 @@ def generator_gradient(
         raise ValueError(f"latents of shape {tuple(z.shape)}; pass (n, k)")
     own = {name: value.detach().requires_grad_() for name, value in parameters.items()}
     with torch.enable_grad():
-        scores = judge(generate(own, z))
+        scores = discriminator(generate(own, z))
         loss = torch.log1p(-scores).mean() if saturating else -scores.log().mean()
         if not bool(loss.isfinite()) or not bool(((scores >= 0) & (scores <= 1)).all()):
-            told = f"scores from {scores.min().item():.4g} to {scores.max().item():.4g}, a loss of {loss.item()}"
-            raise ValueError(f"{told}; the scores are probabilities and must lie strictly between 0 and 1")
+            found = f"scores from {scores.min().item():.4g} to {scores.max().item():.4g}, a loss of {loss.item()}"
+            raise ValueError(f"{found}; the scores are probabilities and must lie strictly between 0 and 1")
         grads = torch.autograd.grad(loss, list(own.values()), allow_unused=True, materialize_grads=True)
 
     def row(values: Parameters, one: Tensor) -> Tensor:
@@ -352,7 +355,7 @@ def generator_gradient(
 
 
 def vanishing_bound(epsilon: float, jacobian: float) -> float:
-    r"""How large a generator's gradient can be when the discriminator is nearly perfect (A&B 2017, Theorem 2.4).
+    r"""The bound on a generator's gradient if the discriminator is nearly perfect (A&B 2017, Theorem 2.4).
 
     .. math:: \big\| \nabla_\theta E_z \log(1 - D(g_\theta(z))) \big\|_2 < \frac{M \epsilon}{1 - \epsilon}
 
@@ -378,5 +381,5 @@ def vanishing_bound(epsilon: float, jacobian: float) -> float:
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    # cdist's matmul shortcut loses half the digits of a small distance.
+    # Without matmul: cdist's matmul mode loses half of the digits of a small distance.
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")

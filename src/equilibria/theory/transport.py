@@ -1,6 +1,6 @@
-r"""Wasserstein facts: exact transport with its dual, assignment, sliced and entropic distances, and parallel lines.
+r"""Wasserstein distances: exact transport with its dual, assignment, sliced and entropic transport, parallel lines.
 
-Every distance here is differentiable in the points, which is what makes it a loss (Arjovsky et al. 2017).
+Every distance here is differentiable in the points, so it can serve as a loss (Arjovsky et al. 2017).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .checks import check_law, readable
 
 
 class LineDistances(NamedTuple):
-    """Distances of two laws; logarithms are in nats."""
+    """Distances of two laws; those with logarithms are in nats."""
 
     w1: float
     js: float
@@ -31,7 +31,7 @@ def parallel_lines(theta: float) -> LineDistances:
     r"""The distances of :math:`(0, U)` and :math:`(\theta, U)`, ``U`` uniform on [0, 1] (Arjovsky et al. 2017, ex. 1).
 
     Only :math:`W_1 = |\theta|` is continuous. For every :math:`\theta \ne 0` JSD is ``log 2``, both KL infinite and TV
-    1: constant at their maxima, so their slopes are zero *though their values are not* (E5; "either constant or
+    1: they are constant at their maxima, so their slopes are zero *and their values are not* (E5; "either constant or
     infinite" omits the jump at 0, E61).
 
     Examples:
@@ -44,7 +44,7 @@ def parallel_lines(theta: float) -> LineDistances:
 
 
 def costs(x: Tensor, y: Tensor, order: float = 1.0) -> Tensor:
-    r""":math:`\|x_i - y_j\|^r`, ``(n, m)``, with a zero slope where points coincide.
+    r""":math:`\|x_i - y_j\|^r`, ``(n, m)``, with gradient zero where points coincide.
 
     Args:
         x: ``(n, d)``.
@@ -70,7 +70,7 @@ class Assignment(NamedTuple):
 
     Attributes:
         cost: mean cost, a scalar, differentiable in the points. Its root of order ``r`` is the distance.
-        partner: of each row of ``x``, its row of ``y``, ``(n,)``.
+        partner: for each row of ``x`` the index of its row of ``y``, ``(n,)``.
     """
 
     cost: Tensor
@@ -80,7 +80,7 @@ class Assignment(NamedTuple):
 def assignment(x: Tensor, y: Tensor, order: float = 1.0) -> Assignment:
     r"""Exact transport of two sets of the same size: :math:`\min_\pi \frac1n \sum_i \|x_i - y_{\pi(i)}\|^r`.
 
-    Uniform laws on ``n`` points have a permutation among their optimal plans (Birkhoff). Where it is unique the
+    Among the optimal plans of uniform laws on ``n`` points there is a permutation (Birkhoff). If it is unique, the
     gradient is that of the matched pairs.
 
     Args:
@@ -96,7 +96,7 @@ def assignment(x: Tensor, y: Tensor, order: float = 1.0) -> Assignment:
         Assignment(cost=tensor(2.), partner=tensor([1, 0]))
     """
     if len(x) != len(y):
-        raise ValueError(f"assignment of {len(x)} points to {len(y)}; pass sets of one size, or use exact_plan")
+        raise ValueError(f"assignment of {len(x)} points to {len(y)}; pass sets of equal size, or use exact_plan")
     cost = costs(x, y, order)
     rows, columns = linear_sum_assignment(cost.detach().cpu().numpy())
     partner = torch.as_tensor(columns, device=cost.device)
@@ -108,7 +108,7 @@ class Plan(NamedTuple):
 
     Attributes:
         cost: the minimal expected cost, a scalar, differentiable in the costs.
-        plan: ``(n, m)``, with the two laws as margins.
+        plan: ``(n, m)``, with the two laws as marginals.
         source: dual potential of the first law, ``(n,)``.
         target: dual potential of the second, ``(m,)``; ``source_i + target_j <= cost_ij``.
     """
@@ -192,7 +192,7 @@ def line_potential(p: Tensor, q: Tensor, points: Tensor) -> Tensor:
 def sliced(x: Tensor, y: Tensor, directions: Tensor, order: float = 1.0) -> Tensor:
     r"""Sliced transport cost, the mean over given directions of :math:`W_r^r(u \cdot x, u \cdot y)`; differentiable.
 
-    On the line the optimal plan of equal sets matches by rank, so no programme is solved (Rabin et al. 2012).
+    On the line the optimal plan of sets of equal size matches by rank, so sorting is enough (Rabin et al. 2012).
 
     Args:
         x: ``(n, d)``.
@@ -226,16 +226,15 @@ def sinkhorn(p: Tensor, q: Tensor, cost: Tensor, epsilon: float, rounds: int = 2
         p: probabilities ``(n,)``, positive.
         q: probabilities ``(m,)``, positive.
         cost: ``(n, m)``.
-        epsilon: in the cost's unit; the smaller, the closer to exact transport and the slower.
-        rounds: at most.
-        tolerance: on the margin, in total variation; the search stops there.
+        epsilon: in the unit of the cost; a smaller value is closer to exact transport and slower.
+        rounds: maximal number of iterations.
+        tolerance: error of the marginal, in total variation, at which the iteration stops.
 
     Returns:
-        ``cost`` is the whole objective, entropy included; by the envelope theorem its gradient in the costs is the
-        plan.
+        ``cost`` is the whole objective with the entropy; by the envelope theorem its gradient in the costs is the plan.
 
     Raises:
-        ValueError: not two positive laws, another shape, ``epsilon <= 0``, or margins over 1e-3 off at the end.
+        ValueError: not two positive laws, another shape, ``epsilon <= 0``, or a final error of the marginal above 1e-3.
 
     Examples:
         >>> half = torch.tensor([0.5, 0.5])
@@ -258,10 +257,10 @@ def sinkhorn(p: Tensor, q: Tensor, cost: Tensor, epsilon: float, rounds: int = 2
         if missed < max(tolerance, 4 * torch.finfo(p.dtype).eps):
             break
     if not missed <= 1e-3:
-        raise ValueError(f"after {rounds} rounds the margin is {missed:.2g} off; raise epsilon {epsilon} or the rounds")
+        raise ValueError(f"error of the marginal {missed:.2g} after {rounds} rounds; raise epsilon={epsilon} or rounds")
     plan = log_plan.exp()
     entropy = (plan * (u[:, None] + v - scaled)).sum()
-    # At the optimum only the explicit cost moves the objective; u and v contribute nothing to first order.
+    # At the optimum only the explicit cost changes the objective; u and v contribute nothing to first order.
     return Plan((plan * cost).sum() + epsilon * entropy, plan, epsilon * u, epsilon * v)
 
 

@@ -1,4 +1,4 @@
-r"""The value of the game of Goodfellow et al. 2014, what maximises it, and what is left for the generator to minimise.
+r"""The value of the game of Goodfellow et al. 2014, the discriminator that maximises it, and the generator's objective.
 
 Scores ``h`` are logits, :math:`D = \sigma(h)`, higher is more real. Laws are probabilities of ``k`` atoms, or densities
 on a grid of ``k`` points with quadrature weights. Values are in nats.
@@ -25,7 +25,7 @@ def value(real: Tensor, fake: Tensor) -> Tensor:
 
     finite for every logit. The discriminator ascends it; the generator descends its second term.
 
-    E1: printed with ``1 - log D(G(z))`` in place of ``log(1 - D(G(z)))`` there is no optimal discriminator:
+    E1: some texts print ``1 - log D(G(z))`` instead of ``log(1 - D(G(z)))``. Then no optimal discriminator exists:
     :math:`p \log D + q(1 - \log D)` grows without bound as ``D`` goes to 0 wherever ``q > p``. E3: ``V`` increases in
     :math:`D(x)` and decreases in :math:`D(G(z))`, not the reverse.
 
@@ -48,7 +48,7 @@ def value_of_laws(logit: Tensor, p: Tensor, q: Tensor, weights: Tensor | None = 
     r"""The value of a discriminator between two laws, :math:`-\sum w\,[p\,\mathrm{sp}(-h) + q\,\mathrm{sp}(h)]`.
 
     Args:
-        logit: ``h`` at each point, ``(..., k)``; infinite where one law has no mass, if it is optimal.
+        logit: ``h`` at each point, ``(..., k)``; an optimal one is infinite where one law has no mass.
         p: ``(..., k)``.
         q: ``(..., k)``.
         weights: quadrature weights ``(k,)`` where ``p`` and ``q`` are densities.
@@ -78,9 +78,9 @@ def optimal_discriminator(
     with labels :math:`\alpha, \beta` and the share :math:`\pi` of real examples (the posterior :math:`p/(p+q)` needs
     equal shares, E58). For :math:`a, b \ge 0`, not both 0, :math:`a \log y + b \log(1-y)` is largest at
     :math:`a/(a+b)` (E52: printed for all real ``a, b``). It needs no inverse of ``G``:
-    :math:`E_z \phi(G(z)) = E_q \phi` for any ``G`` (E20: printed with ``z = G^{-1}(x)``, which does not exist where the
-    latent space has other dimensions, and with a wrong Jacobian). Where neither law has mass anything is optimal; there
-    the logit is 0.
+    :math:`E_z \phi(G(z)) = E_q \phi` for any ``G`` (E20: printed with ``z = G^{-1}(x)``, which does not exist if the
+    latent space has another dimension, and with a wrong Jacobian). Where neither law has mass every value is optimal;
+    the logit 0 is returned there.
 
     Args:
         p: densities or probabilities, any shape.
@@ -112,14 +112,14 @@ def optimal_conditional_discriminator(
     .. math:: h^*(x, y) = \log \frac{p(x|y)\,p(y)}{q(x|y)\,q(y)}
 
     for :math:`E_{p(x,y)} \log D(x,y) + E_{q(x,y)} \log(1 - D(x,y))` (Mirza & Osindero 2014, eq. 2, with ``D``
-    conditioned in both terms; E25: printed as ``D(G(z|y))``, and then the label of a fake does not matter). If fakes
-    are made for the labels of the data the shares cancel.
+    conditioned in both terms; E25: printed as ``D(G(z|y))``, where the label of a fake has no effect). If fakes are
+    generated for the labels of the data, the shares cancel.
 
     Args:
         p: :math:`p(x|y)`, ``(c, k)``.
         q: :math:`q(x|y)`, ``(c, k)``.
         real_shares: :math:`p(y)`, ``(c,)``; equal if not given.
-        fake_shares: :math:`q(y)`, ``(c,)``; those of the data if not given.
+        fake_shares: :math:`q(y)`, ``(c,)``; the shares of the data if not given.
 
     Raises:
         ValueError: the shapes do not fit, an entry is negative, or given shares do not sum to 1.
@@ -147,8 +147,8 @@ def pointwise_optimum(real_loss: Map, fake_loss: Map, p: Tensor, q: Tensor, reac
 
     .. math:: h^*(x) = \arg\min_h\; p(x)\,\ell_{real}(h) + q(x)\,\ell_{fake}(h)
 
-    for losses whose sum is convex along ``h``. It knows no closed form, so it stands beside every objective's own
-    ``optimal_score``. On an interval of minimisers (hinge, ``p = q``) it gives one of them.
+    for losses whose sum is convex in ``h``. It uses no closed form, so it is an independent check of every objective's
+    ``optimal_score``. If the minimisers form an interval (hinge, ``p = q``) it returns one of them.
 
     Args:
         real_loss: elementwise, the loss of a real example's score.
@@ -181,12 +181,12 @@ def pointwise_optimum(real_loss: Map, fake_loss: Map, p: Tensor, q: Tensor, reac
 
 
 def virtual_criterion(p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tensor:
-    r"""What the generator minimises against an optimal discriminator (Goodfellow et al. 2014, Theorem 1).
+    r"""The generator's objective against an optimal discriminator (Goodfellow et al. 2014, Theorem 1).
 
     .. math:: C(G) = \max_D V(D, G) = -\log 4 + KL(p\|m) + KL(q\|m) = -\log 4 + 2\,JSD(p, q), \quad m = \tfrac12(p+q)
 
-    from :math:`-\log 4`, reached exactly at ``p = q``, to 0, reached by laws of disjoint supports (where it is constant
-    and does not say which way to go).
+    It ranges from :math:`-\log 4`, reached exactly at ``p = q``, to 0, reached by laws with disjoint supports, where it
+    is constant and its gradient is zero.
 
     Arguments and errors as in :func:`~equilibria.theory.divergences.f_divergence`.
 
@@ -199,25 +199,25 @@ def virtual_criterion(p: Tensor, q: Tensor, weights: Tensor | None = None) -> Te
 
 
 def density_descent(p: Tensor, q: Tensor, steps: int, rate: float = 0.5) -> Tensor:
-    r"""Descent on the virtual criterion in the space of laws, the discriminator optimal at each step.
+    r"""Descent on the virtual criterion in the space of laws, with an optimal discriminator at each step.
 
     .. math:: q \leftarrow q\, e^{-\eta\, g} / Z, \qquad g = \log(1 - D^*) = \log \frac{q}{p + q}
 
     (Goodfellow et al. 2014, Prop. 2, by exponentiated gradient.) The value is linear in ``q`` for each ``D``, its
     maximum over ``D`` is convex in ``q``, and its gradient at the maximising ``D`` is a subgradient of the maximum; so
-    it converges to ``p`` if ``q`` starts with mass wherever ``p`` has.
+    it converges to ``p`` if the initial ``q`` has mass wherever ``p`` has.
 
-    E12, E40, E56: nothing follows for a network's parameters, in which the criterion is not convex, for large steps, or
-    for a discriminator that is a few steps from optimal.
+    E12, E40, E56: nothing follows for the parameters of a network (the criterion is not convex in them), for large
+    steps, or for a discriminator that is not optimal.
 
     Args:
         p: probabilities ``(k,)``.
-        q: where to start, ``(k,)``.
-        steps: how many.
+        q: initial law, ``(k,)``.
+        steps: number of steps.
         rate: :math:`\eta` in (0, 1]; 1 replaces ``q`` by the mean of ``p`` and ``q``.
 
     Returns:
-        The laws on the way, ``(steps + 1, k)``, the start among them.
+        All laws of the descent, ``(steps + 1, k)``, with the initial one first.
 
     Raises:
         ValueError: the rate is out of range, ``q`` misses mass of ``p``, or they are not laws.
@@ -229,7 +229,7 @@ def density_descent(p: Tensor, q: Tensor, steps: int, rate: float = 0.5) -> Tens
     if not 0 < rate <= 1 or steps < 0 or p.ndim != 1:
         raise ValueError(f"rate {rate}, steps {steps}, laws {tuple(p.shape)}; want a rate in (0, 1], steps >= 0, (k,)")
     if not bool(torch.isfinite(kl(p, q))):
-        raise ValueError("q has no mass at an atom of p and a step of this kind never gives it any; start with q > 0")
+        raise ValueError("q has no mass at an atom of p, and multiplicative steps keep it at zero; start with q > 0")
     path = [q]
     for _ in range(steps):
         q = path[-1]
@@ -241,8 +241,8 @@ def density_descent(p: Tensor, q: Tensor, steps: int, rate: float = 0.5) -> Tens
 def nagarajan_kolter_value(f: Map, real: Tensor, fake: Tensor) -> Tensor:
     r"""The value in the form of Nagarajan & Kolter 2017: :math:`V = E_p f(h) + E_q f(-h)`, for real-valued ``h``.
 
-    :math:`f(t) = \log\sigma(t)` is :func:`value`, :math:`f(t) = t` is Wasserstein's. A confused discriminator is
-    ``h = 0``.
+    :math:`f(t) = \log\sigma(t)` gives :func:`value`, :math:`f(t) = t` gives the Wasserstein value. A discriminator that
+    cannot separate the laws has ``h = 0``.
 
     Raises:
         ValueError: a side is empty.
@@ -256,9 +256,9 @@ def nagarajan_kolter_value(f: Map, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def slopes_at_zero(f: Map) -> tuple[float, float]:
-    r""":math:`(f'(0), f''(0))`, which decide on the stability of the equilibrium.
+    r""":math:`(f'(0), f''(0))`, which determine the stability of the equilibrium.
 
-    Nagarajan & Kolter 2017 need :math:`f'(0) \ne 0` and :math:`f''(0) < 0`; concavity alone does not do (E26).
+    Nagarajan & Kolter 2017 need :math:`f'(0) \ne 0` and :math:`f''(0) < 0`; concavity alone is not enough (E26).
 
     Examples:
         >>> slopes_at_zero(torch.nn.functional.logsigmoid), slopes_at_zero(lambda t: 1 * t)
@@ -270,7 +270,7 @@ def slopes_at_zero(f: Map) -> tuple[float, float]:
 
 
 def js_smoothing(real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Tensor:
-    r"""What noise on the discriminator's inputs takes from its value, to first order (Roth et al. 2017).
+    r"""The first-order effect of input noise on the discriminator's value (Roth et al. 2017).
 
     .. math:: V_\gamma = V - \tfrac{\gamma}{2}\,\Omega + O(\gamma^2), \qquad
         \Omega = E_p (1-D)^2 \|\nabla_x h\|^2 + E_q D^2 \|\nabla_x h\|^2
@@ -284,7 +284,7 @@ def js_smoothing(real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Te
         fake: the same at fake points.
 
     Returns:
-        :math:`\Omega`, 0-dim; R1 and R2 are its terms without their weights.
+        :math:`\Omega`, 0-dim; R1 and R2 are its two terms without their weights.
 
     Raises:
         ValueError: logits and slopes do not fit.
