@@ -230,7 +230,7 @@ def parents_in(texts: dict[str, str]) -> dict[tuple[str, str], list[tuple[str, s
 
 
 def is_implemented(function: Function) -> bool:
-    """Whether a method does anything: an abstract one, an empty hook or a ``@default`` may be filled in by a subclass."""
+    """Whether a method does anything: abstract ones, empty hooks and those marked ``@default`` may be replaced."""
     decorators = {d.attr if isinstance(d, ast.Attribute) else getattr(d, "id", "") for d in function.decorator_list}
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
 

@@ -20,7 +20,7 @@ import equilibria as eq
 from equilibria import cli
 
 TINY = ["--set", "batch=4", "--set", "networks.vector.width=8", "--set", "run.progress=false"]
-COMMANDS = ["train", "sample", "evaluate", "diagnose", "recipes", "report", "cite", "runs"]
+COMMANDS = ["train", "sample", "apply", "evaluate", "diagnose", "recipes", "report", "cite", "runs"]
 
 
 def points(folder: Path) -> str:

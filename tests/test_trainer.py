@@ -16,7 +16,7 @@ from torch import Tensor
 
 from equilibria.base.errors import EquilibriaError, ShapeError
 from equilibria.core.game import Loss
-from equilibria.data import DataSpec, load
+from equilibria.data import load
 from equilibria.training import fit, hooks, pictures, progress
 
 
@@ -114,51 +114,24 @@ def test_rows_after_a_step_and_torn_lines_are_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "spec", "parts"),
-    [
-        ((5, 2), DataSpec(kind="vector", shape=(2,)), {"": (5, 2)}),
-        ((3, 5, 2), DataSpec(kind="vector", shape=(2,)), {f"member {i}": (5, 2) for i in range(3)}),
-        ((5, 4), DataSpec(kind="vector", shape=(2,), paired=True), {"first": (5, 2), "second": (5, 2)}),
-        (
-            (5, 1, 8, 16),
-            DataSpec(kind="image", shape=(1, 8, 8), paired=True),
-            dict.fromkeys(["first", "second"], (5, 1, 8, 8)),
-        ),
-        ((5, 1, 8, 8), DataSpec(kind="image", shape=(1, 8, 8), paired=True), {"": (5, 1, 8, 8)}),
-        (
-            (2, 5, 1, 8, 8),
-            DataSpec(kind="image", shape=(1, 8, 8)),
-            dict.fromkeys(["member 0", "member 1"], (5, 1, 8, 8)),
-        ),
-    ],
-)
-def test_samples_as_rows_of_the_data(shape: tuple[int, ...], spec: DataSpec, parts: dict[str, Any]) -> None:
-    samples = torch.arange(float(np.prod(shape))).reshape(shape)
-    found = pictures.parts_of(samples, spec)
-    assert {name: tuple(rows.shape) for name, rows in found.items()} == parts
-    if "second" in found:
-        assert torch.equal(torch.cat(list(found.values()), -1), samples)
-
-
-@pytest.mark.parametrize(
     ("source", "shape"),
     [("ring8-U", (9, 2)), ("ring8-U", (2, 9, 2)), ("digits", (9, 1, 8, 8)), ("digits", (2, 9, 1, 8, 16))],
 )
 def test_pictures_of_any_samples(source: str, shape: tuple[int, ...]) -> None:
     data = load(source)
-    assert pictures.painter(data.spec, lambda: data)(torch.zeros(shape))[1:4] == b"PNG"
+    assert pictures.painter(data.spec, lambda: data)({"samples": torch.zeros(shape)})[1:4] == b"PNG"
 
 
 def test_samples_that_cannot_be_drawn_are_kept_as_numbers(tmp_path: Path) -> None:
     data = load("digits")
     paint = pictures.painter(data.spec, lambda: data)
     with pytest.raises(ShapeError, match="are no images"):
-        paint(torch.zeros(4, 3))
+        paint({"samples": torch.zeros(4, 3)})
 
-    def draw(play: Any) -> Tensor:
-        return torch.full((4, 3), 1e6)
+    def draw(play: Any) -> dict[str, Tensor]:
+        return {"samples": torch.full((4, 3), 1e6)}
 
-    hook = hooks.Samples(tmp_path, 8, draw, paint)
+    hook = hooks.Samples(tmp_path, 8, draw, lambda play, views: paint(views))
     hook.look(Clock(), {})
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000000.npz"]
     assert float(np.load(tmp_path / "step-00000000.npz")["x"].max()) == 1e6

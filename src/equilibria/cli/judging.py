@@ -1,4 +1,4 @@
-"""`equilibria sample`, `evaluate`, `diagnose`, `report`, `cite`, `runs`, `recipes`: what there is, how good it is."""
+"""`equilibria sample`, `apply`, `evaluate`, `diagnose`, `report`, `cite`, `runs`, `recipes`: what runs give and are."""
 
 from __future__ import annotations
 
@@ -77,6 +77,15 @@ def brief(told: dict[str, Any]) -> list[str]:
     return lines
 
 
+_Given = Annotated[
+    str | None,
+    typer.Option(
+        help="Rows to start from: a data set by name, a folder of images, a .npz or .npy file, read with the options "
+        "of the run's data; none for rows held out of the run's data."
+    ),
+]
+
+
 @app.command()
 def sample(
     run: RunArg,
@@ -84,21 +93,96 @@ def sample(
     to: Annotated[Path, typer.Option("--out", help="A .png picture, or .npy / .npz numbers.")] = Path("samples.png"),
     label: Annotated[int | None, typer.Option(help="The class to sample, for a conditional run.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
+    given: _Given = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="code.NAME=VALUE: fix a code that the run's game offers. Repeatable."),
+    ] = None,
 ) -> None:
     """Sample from a run's generator into a picture or an array.
 
+    A run that translates shows each input beside its result; a .npz holds each view under its name, a .npy the results.
+
     [dim]equilibria sample runs/digits -n 100 --out digits.png
 
-    equilibria sample runs/digits -n 10000 --seed 1 --out digits.npz[/dim]
+    equilibria sample runs/digits -n 10000 --seed 1 --out digits.npz
+
+    equilibria sample runs/horses --given photos/ --out zebras.png
+
+    equilibria sample runs/infogan --set code.c1=3 --out threes.png[/dim]
     """
     from .. import runs
     from ..runs import samples
+    from ..training.pictures import painter
 
     samples.check_name(to)
     opened = runs.open_run(run)
     labels = None if label is None else [label] * n
-    samples.write(opened.sample(n, labels, seed), to, opened.spec, lambda: opened.data)
+    how: dict[str, Any] = {"labels": labels, "seed": seed, "given": given, "choices": _codes(setting or [])}
+    views = {"samples": opened.sample(n, **how)} if to.suffix.lower() == ".npy" else opened.views(n, **how)
+    samples.write(views, to, painter(opened.spec, lambda: opened.data, judged=opened.play.game.judged))
     say(f"{n} samples in {to}")
+
+
+def _codes(pairs: list[str]) -> dict[str, float]:
+    """The codes of ``--set code.NAME=VALUE``."""
+    found = {}
+    for pair in pairs:
+        path, equals, text = pair.partition("=")
+        head, _, name = path.partition(".")
+        try:
+            value = float(text)
+        except ValueError:
+            equals = ""
+        if not equals or head != "code" or not name:
+            raise ConfigError(f"--set {pair}", "write code.NAME=NUMBER, for example --set code.c1=3")
+        found[name] = value
+    return found
+
+
+@app.command()
+def apply(
+    run: RunArg,
+    name: Annotated[str | None, typer.Argument(metavar="MAP", help="A map of the run; none to list them.")] = None,
+    given: _Given = None,
+    to: Annotated[Path | None, typer.Option("--out", help="A .npz or .npy of numbers, or a .png of images.")] = None,
+    seed: Annotated[int, typer.Option(help="Of what is random in the map.")] = 0,
+) -> None:
+    """Apply what a run has learned besides sampling (encode, translate, classify, invert) to rows.
+
+    [dim]equilibria apply runs/horses
+
+    equilibria apply runs/horses translate --given photos/ --out zebras.png
+
+    equilibria apply runs/aae encode --given digits --out codes.npz[/dim]
+    """
+    from .. import runs
+    from ..core.sampling import check_map
+    from ..runs import samples
+
+    if to is not None:
+        samples.check_name(to)
+    opened = runs.open_run(run)
+    if name is None:
+        _list_maps(run, opened)
+        return
+    check_map(opened.play.game, name)
+    if to is None:
+        raise ConfigError("no --out was given", f"add --out {name}.npz")
+    made, gives = opened.apply(name, given, seed), opened.play.game.maps[name].gives
+    samples.write({"samples": made}, to, samples.painter_of(gives, opened.spec, lambda: opened.data))
+    say(f"{name} of {len(made)} rows in {to}")
+
+
+def _list_maps(path: Path, opened: Any) -> None:
+    maps = opened.play.game.maps
+    if not maps:
+        say(f"this run has no maps; sample it: equilibria sample {quoted(path)}")
+        return
+    rows = [{"map": n, "takes": ", ".join(m.takes), "gives": m.gives, "what": m.about} for n, m in maps.items()]
+    print_table(rows, wraps=("what",))
+    first = next(iter(maps))
+    say(f"Apply one: equilibria apply {quoted(path)} {first} --given SOURCE --out {first}.npz")
 
 
 @app.command()

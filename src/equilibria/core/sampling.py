@@ -90,9 +90,7 @@ class Sampler:
     def apply(self, name: str, rows: Mapping[str, Tensor], seed: int = 0) -> Tensor:
         """What a map makes of rows (see :meth:`Play.apply`)."""
         game, device = self.play.game, self.play.device
-        if name not in game.maps:
-            known = did_you_mean(name, game.maps) if game.maps else "this game has none; sample it"
-            raise ConfigError(f"no map '{name}'", known)
+        check_map(game, name)
         n, rows = needed_rows(rows, game.maps[name].takes, f"the map '{name}'")
         rows = {column: values.to(device) for column, values in rows.items()}
         statistics = self.statistics(name, True, rows)
@@ -204,6 +202,17 @@ def needed_rows(rows: Mapping[str, Tensor], needed: tuple[str, ...], who: str) -
     if len(set(counts.values())) != 1 or not next(iter(counts.values())):
         raise ShapeError(f"{who} from columns of {counts} rows", "give columns of one length, at least one row")
     return next(iter(counts.values())), {name: rows[name] for name in needed}
+
+
+def check_map(game: Game, name: str) -> None:
+    """Hold the name of a map to those that the game has.
+
+    Raises:
+        ConfigError: it has no such map.
+    """
+    if name not in game.maps:
+        known = did_you_mean(name, game.maps) if game.maps else "this game has no maps; sample it"
+        raise ConfigError(f"no map '{name}'", known)
 
 
 def check_choices(game: Game, values: Mapping[str, float]) -> None:

@@ -183,6 +183,8 @@ class CoGAN(GameSpec):
 class CoGANGame(Game):
     """The game that :class:`CoGAN` describes."""
 
+    judged: Mapping[str, str] = {"first": "x", "second": "other"}
+
     def __init__(self, spec: CoGAN, generator: nn.Module, discriminator: nn.Module, data: DataSpec) -> None:
         super().__init__()
         self.spec, self.generator, self.discriminator = spec, generator, discriminator
@@ -223,6 +225,9 @@ class CoGANGame(Game):
 
     def sample(self, draw: Draw) -> Tensor:
         return torch.cat(self.generator(draw["latent"]), dim=-1)
+
+    def views(self, draw: Draw) -> Tensors:
+        return dict(zip(DOMAINS, self.generator(draw["latent"]), strict=True))
 
     def after(self, player: str, draw: Draw, carry: Tensors) -> None:
         if player == "discriminators":

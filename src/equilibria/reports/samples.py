@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..base.errors import ShapeError
+from ..base.errors import DataError, ShapeError
+from ..data.files import stored as stored_arrays
 from ..figures import Bounds, Plane, bounds_of, image_grid, plane_of, png, scatter, thumbnail
+from ..training.pictures import side_by_side
 from .folder import Folder, Snapshot, load_array, load_picture
 from .page import escape, number, picture
 
@@ -87,6 +91,13 @@ def show(made: list[Frame]) -> str:
 def _frame(snapshot: Snapshot, array: NDArray[Any] | None, view: View) -> Frame | None:
     if array is not None and array.ndim == 4 and array.shape[1] in (1, 3):
         return _images(snapshot.step, array)
+    views = {} if array is not None else load_views(snapshot.arrays)
+    if views and all(view.ndim == 4 and view.shape[1] in (1, 3) for view in views.values()):
+        try:
+            wide = side_by_side({name: torch.from_numpy(view).float() for name, view in views.items()})
+            return _images(snapshot.step, wide.numpy(), f"each {', '.join(views)}, ")
+        except ShapeError:
+            pass
     stored = load_picture(snapshot.picture)
     # A picture drawn while the run had its data at hand shows them; it is better than samples alone.
     if array is not None and array.ndim == 2 and (view.real is not None or stored is None):
@@ -96,10 +107,20 @@ def _frame(snapshot: Snapshot, array: NDArray[Any] | None, view: View) -> Frame 
             pass
     if stored is None:
         return None
-    return _stored(snapshot.step, stored)
+    return _stored(snapshot.step, stored, f": {', '.join(views)}" if views else "")
 
 
-def _images(step: int, array: NDArray[Any]) -> Frame:
+def load_views(file: Path | None) -> dict[str, NDArray[Any]]:
+    """The arrays in the ``.npz`` of a game with several views, by view; empty where they are damaged or only one."""
+    try:
+        found = {} if file is None else stored_arrays(file)
+    except DataError:
+        return {}
+    usable = {name: view for name, view in found.items() if view.size and view.dtype.kind in "fui"}
+    return {} if "x" in found else usable
+
+
+def _images(step: int, array: NDArray[Any], each: str = "") -> Frame:
     height, width = array.shape[2:]
     side = max(3, min(8, math.isqrt(max(1, _PIXELS // (height * width)))))
     shown = array[: side * side]
@@ -112,7 +133,7 @@ def _images(step: int, array: NDArray[Any]) -> Frame:
     small = image_grid(shown[:9], min(len(shown), 3), tile=32, background=None)
     small = thumbnail(small, 192) if small.height > 192 else small
     kind = "pixels" if longest <= 64 else "photos"
-    return Frame(step, png(large), png(small), kind, f"{len(shown)} samples, neither sorted nor selected")
+    return Frame(step, png(large), png(small), kind, f"{len(shown)} samples, {each}neither sorted nor selected")
 
 
 def _points(step: int, array: NDArray[Any], view: View) -> Frame:
@@ -124,11 +145,13 @@ def _points(step: int, array: NDArray[Any], view: View) -> Frame:
     return Frame(step, png(large, colors=64), png(small, colors=32), "plot wide", says)
 
 
-def _stored(step: int, drawn: Image.Image) -> Frame:
+def _stored(step: int, drawn: Image.Image, views: str) -> Frame:
     # Charts turn over in the dark, photographs do not: a chart is mostly white.
     chart = float(np.mean(np.asarray(drawn.convert("L")) > 250)) > 0.5
     small = thumbnail(drawn, min(drawn.height, 240))
-    return Frame(step, png(drawn), png(small), "plot wide" if chart else "pixels wide", "Samples as drawn by the run")
+    return Frame(
+        step, png(drawn), png(small), "plot wide" if chart else "pixels wide", f"Samples as drawn by the run{views}"
+    )
 
 
 def _view(real: NDArray[Any] | None, samples: NDArray[Any] | None) -> View:

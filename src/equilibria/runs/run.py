@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +16,19 @@ from torch import Tensor
 from ..base.errors import ConfigError, EquilibriaError, RunError
 from ..core.game import Game
 from ..core.play import Play
+from ..core.sampling import check_map
 from ..data import DataOptions, Dataset, DataSpec, load
 from ..doctor import Diagnosis
 from ..metrics import Measured
 from ..recipes import Recipe, citation
 from ..training import Settings, checkpoint, checkups, disk, engine, hooks
+from ..training.pictures import held_out_rows, rows_for
 from . import folder as run_folder
 from . import procedures, samples
+from .rows import rows_of
+
+APPLIED = 64
+"""Rows that a map is applied to where none are given."""
 
 
 @dataclass
@@ -61,20 +67,87 @@ class Run:
             self.given = data_again(self.path, self.info, None).to(self.play.device)
         return self.given
 
-    def sample(self, n: int, labels: Tensor | Sequence[int] | None = None, seed: int = 0) -> Tensor:
+    def sample(
+        self,
+        n: int,
+        labels: Tensor | Sequence[int] | None = None,
+        seed: int = 0,
+        given: Any = None,
+        choices: Mapping[str, float] | None = None,
+    ) -> Tensor:
         """``n`` samples of the averaged generator, ``(n, …)``, of an ensemble ``(members, n, …)``; fixed by the seed.
 
+        Args:
+            n: how many.
+            labels: ``n`` classes, for a conditional game.
+            seed: of all that is random in them.
+            given: rows that a translating game starts from: a source by name or path, a ``Dataset``, tensors by column
+                (:func:`~equilibria.runs.rows.rows_of`); they come again where there are fewer than ``n``. None for
+                rows that are held out of the run's data.
+            choices: values of codes that the game offers to fix, for example ``{"c1": 3}``.
+
         Raises:
-            ConfigError: ``n`` is below 1, labels for a game without labels, or not ``n`` of them.
+            ConfigError: ``n`` is below 1; labels, rows or codes for a game without them, or outside their range.
+            DataError: the rows lack a column or are none of the data's.
+            ShapeError: rows of another shape.
         """
+        return samples.drawn(self.play, n, seed, self._asked(n, labels, seed, given, choices))
+
+    def views(
+        self,
+        n: int,
+        labels: Tensor | Sequence[int] | None = None,
+        seed: int = 0,
+        given: Any = None,
+        choices: Mapping[str, float] | None = None,
+    ) -> dict[str, Tensor]:
+        """What the game shows of the samples that :meth:`sample` draws with the same arguments, by name, in order.
+
+        A plain game shows its samples; a translating one its input, its output and the way back.
+        """
+        return samples.shown(self.play, n, seed, self._asked(n, labels, seed, given, choices))
+
+    def apply(self, name: str, rows: Any, seed: int = 0) -> Tensor:
+        """What a trained map of the run's game (encode, translate, classify, …) makes of rows, ``(n, …)`` on the CPU.
+
+        Args:
+            name: one of ``run.play.game.maps``.
+            rows: tensors or arrays by column, one array for a map of one column, a ``Dataset``, or a source by name or
+                path (:func:`~equilibria.runs.rows.rows_of`); None for 64 rows that are held out of the run's data.
+            seed: of what is random in the map.
+
+        Raises:
+            ConfigError: the game has no such map.
+            DataError: the rows lack a column or are none of the data's.
+            ShapeError: rows of another shape.
+        """
+        game = self.play.game
+        check_map(game, name)
+        takes = game.maps[name].takes
+        found = held_out_rows(takes, lambda: self.data, APPLIED) if rows is None else self._rows(rows, takes)
+        return self.play.apply(name, found, seed).cpu()
+
+    def _rows(self, given: Any, needed: tuple[str, ...]) -> dict[str, Tensor]:
+        options = run_folder.part(self.path, self.info["data"]["options"], DataOptions)
+        return rows_of(given, needed, self.spec, options)
+
+    def _asked(self, n: int, labels: Any, seed: int, given: Any, choices: Mapping[str, float] | None) -> samples.Asked:
+        game, rows = self.play.game, None
         asked = None if labels is None else torch.as_tensor(labels, dtype=torch.long, device=self.play.device)
         if asked is not None:
-            classes = getattr(self.play.game, "classes", 0)
-            if not classes:
+            if not game.classes:
                 raise ConfigError("labels were asked for and this run's game has none", "leave them out")
-            if asked.shape != (n,) or bool((asked < 0).any()) or bool((asked >= classes).any()):
-                raise ConfigError(f"labels {asked[:8].tolist()}", f"give {n} whole numbers in 0…{classes - 1}")
-        return samples.drawn(self.play, n, seed, asked)
+            if asked.shape != (n,) or bool((asked < 0).any()) or bool((asked >= game.classes).any()):
+                raise ConfigError(f"labels {asked[:8].tolist()}", f"give {n} whole numbers in 0…{game.classes - 1}")
+        if given is not None and not game.needs:
+            raise ConfigError("rows were given and this run's game samples from codes alone", "leave them out")
+        if game.needs and n > 0:
+            if given is None:
+                rows = rows_for(game, lambda: self.data, n, seed)
+            else:
+                found = self._rows(given, game.needs)
+                rows = {name: values[torch.arange(n) % len(values)] for name, values in found.items()}
+        return samples.Asked(asked, rows, dict(choices or {}))
 
     def evaluate(self, n: int | None = None, seed: int = 0, classify: bool = True) -> dict[str, Measured]:
         """Metrics of fresh samples, each beside what a perfect sampler of that size scores; kept in evaluation.json.

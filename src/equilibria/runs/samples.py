@@ -3,94 +3,188 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .. import metrics
-from ..base.errors import ConfigError
+from ..base.errors import ConfigError, did_you_mean
 from ..base.randomness import mix
-from ..core.ensemble import Ensemble
+from ..core.calibration import joined
 from ..core.play import Play
 from ..data import Dataset, DataSpec
 from ..metrics import Measured
 from ..training import disk
-from ..training.hooks import packed
-from ..training.pictures import labels_for, painter, parts_of
+from ..training.hooks import packed_views
+from ..training.pictures import Painter, labels_for, members_of, painter, rows_for
+from .rows import column_of
 
 _PIECE = 500  # rows of one forward pass: what is asked for may be more than the memory holds at once
 _FEWEST = 12  # twice the neighbours of the neighbour metrics, and one each
 
 
-def drawn(play: Play, n: int, seed: int, labels: Tensor | None = None) -> Tensor:
+def drawn(play: Play, n: int, seed: int, asked: Asked | None = None) -> Tensor:
     """``n`` samples of the averaged players on the CPU, a function of the seed; of an ensemble ``(members, n, …)``.
 
     Raises:
         ConfigError: ``n`` is below 1.
     """
+    return _in_pieces(play, n, seed, asked, lambda *how, **more: {"": play.sample(*how, **more)})[""]
+
+
+def shown(play: Play, n: int, seed: int, asked: Asked | None = None) -> dict[str, Tensor]:
+    """What the game shows of the samples that :func:`drawn` draws with the same arguments, by view.
+
+    Raises:
+        ConfigError: ``n`` is below 1.
+    """
+    return _in_pieces(play, n, seed, asked, play.views)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What samples are asked to be.
+
+    Attributes:
+        labels: ``(n,)`` classes of the data, or None.
+        given: ``n`` rows of the columns that the game needs, or None.
+        choices: values of codes that the user fixes.
+    """
+
+    labels: Tensor | None = None
+    given: Mapping[str, Tensor] | None = None
+    choices: Mapping[str, float] = field(default_factory=dict)
+
+    def part(self, start: int, stop: int) -> dict[str, Any]:
+        """The arguments of a play for samples ``start`` to ``stop``."""
+        given = None if self.given is None else {name: rows[start:stop] for name, rows in self.given.items()}
+        labels = None if self.labels is None else self.labels[start:stop]
+        return {"labels": labels, "given": given, "choices": self.choices or None}
+
+
+def _in_pieces(
+    play: Play, n: int, seed: int, asked: Asked | None, call: Callable[..., Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
     if n < 1:
         raise ConfigError(f"{n} samples", "ask for at least 1")
+    asked = asked or Asked()
     if n <= _PIECE:
-        return play.sample(n, seed, labels).cpu()
-    pieces = []
+        return {name: view.cpu() for name, view in call(n, seed, **asked.part(0, n)).items()}
+    pieces: dict[str, list[Tensor]] = {}
     for i, start in enumerate(range(0, n, _PIECE)):
         size = min(_PIECE, n - start)
-        own = None if labels is None else labels[start : start + size]
-        pieces.append(play.sample(size, mix(seed, i), own).cpu())
-    return torch.cat(pieces, dim=1 if isinstance(play.game, Ensemble) else 0)
+        for name, view in call(size, mix(seed, i), **asked.part(start, start + size)).items():
+            pieces.setdefault(name, []).append(view.cpu())
+    return {name: joined(parts, play.game) for name, parts in pieces.items()}
 
 
 def judge(
     play: Play, data: Dataset, n: int | None = None, seed: int = 0, classify: bool = False
 ) -> dict[str, Measured]:
-    """Metrics of a play's samples against its data: the mean over an ensemble's members, each domain of pairs apart.
+    """Metrics of a play's samples against its data: each judged view against its column, the mean over members.
 
-    With ``classify``, labelled images are also judged by a classifier trained on the data once (and kept in the cache):
-    which classes the samples have, and whether they are those asked for.
+    Where a game judges several views, their metrics are named ``view/metric``. With ``classify``, labelled images of a
+    game that judges one view are also judged by a classifier trained on the data once (and kept in the cache): which
+    classes the samples have, and, for a game that can be asked for the classes of the data, whether they have those.
 
     Raises:
         ConfigError: too few samples.
-        ShapeError: the samples are not of the data's shape.
+        DataError: the data has no column that a view is compared with, or that the game samples from.
+        ShapeError: a view is not of its column's shape.
     """
     if n is not None and n < _FEWEST:
         raise ConfigError(f"{n} samples are too few to judge", f"use at least {_FEWEST}")
     count = n or (2500 if data.law is not None else 2000)
-    labels, suite = labels_for(play, count), metrics.Suite(seed=seed)
-    parts = parts_of(drawn(play, count, mix(seed, 7), labels), data.spec)
-    told = None if labels is None else labels.cpu()
-    if "second" in parts:
-        # Rows of the other domain are judged against rows alone: what is held out of it is not known here.
-        other = data.take(min(2 * count, data.size or 2 * count), seed)["other"].cpu()
-        first = metrics.evaluate(parts["first"], data, suite=suite)
-        second = metrics.evaluate(parts["second"], other, suite=suite)
-        both = {"first": first, "second": second}
-        return {f"{name}/{key}": value for name, found in both.items() for key, value in found.items()}
-    classifier = classifier_of(data) if classify and data.spec.kind == "image" and data.spec.classes > 1 else None
+    labels = labels_for(play, count)
+    asked = Asked(labels, rows_for(play.game, lambda: data, count, seed))
+    views, judged = shown(play, count, mix(seed, 7), asked), play.game.judged
+    found: dict[str, Measured] = {}
+    for view, column in judged.items():
+        if view not in views:
+            raise ConfigError(f"the game judges '{view}', which it does not show", did_you_mean(view, views))
+        content = _Content(play, labels, classify and len(judged) == 1)
+        scores = _judged(views[view], column, data, metrics.Suite(seed=seed), content)
+        found.update({f"{view}/{name}" if len(judged) > 1 else name: value for name, value in scores.items()})
+    return found
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What is known of the classes that samples should have."""
+
+    play: Play
+    labels: Tensor | None
+    classify: bool
+
+    def arguments(self, column: str, data: Dataset) -> dict[str, Any]:
+        spec = data.spec
+        if column != "x" or not self.classify or spec.kind != "image" or spec.classes < 2:
+            return {}
+        # Codes are not classes: only a game that can be asked for the classes of the data is held to them.
+        asked = self.labels if self.play.game.classes == spec.classes else None
+        return {"classifier": classifier_of(data), "labels": None if asked is None else asked.cpu()}
+
+
+def _judged(
+    samples: Tensor, column: str, data: Dataset, suite: metrics.Suite, content: _Content
+) -> dict[str, Measured]:
+    """A view's metrics against a column of the data, the mean over members."""
+    parts = members_of(samples, column_of(column, data.spec).shape)
+    against: Dataset | Tensor = data
+    if column != "x":
+        # Rows of another column are judged against rows alone: what is held out of it is not known to the metrics.
+        most = 2 * len(parts[0])
+        against = data.take(min(most, data.size or most), suite.seed)[column].cpu()
     # A floor is of the data, not of the samples: the first member's is enough, the others take the cheapest.
     suites = [suite] + [replace(suite, repeats=1)] * (len(parts) - 1)
-    judged = zip(parts.values(), suites, strict=True)
-    return _mean([metrics.evaluate(rows, data, labels=told, suite=own, classifier=classifier) for rows, own in judged])
+    arguments = content.arguments(column, data)
+    each = zip(parts, suites, strict=True)
+    return _mean([metrics.evaluate(rows, against, suite=own, **arguments) for rows, own in each])
 
 
 def classifier_of(data: Dataset) -> metrics.Classifier:
     """The classifier of a data set's images: trained on the labelled training rows, measured on those held out."""
     assert data.size is not None
-    rows = data.take(data.size)
-    labelled = rows["y"] >= 0
-    held = data.take(data.held_out_size, held_out=True) if data.held_out_size else None
-    test = None if held is None else (held["x"].cpu(), held["y"].cpu())
-    return metrics.train_classifier(rows["x"][labelled].cpu(), rows["y"][labelled].cpu(), test=test)
+    rows = _labelled(data.take(data.size))
+    held = _labelled(data.take(data.held_out_size, held_out=True)) if data.held_out_size else None
+    return metrics.train_classifier(*rows, test=held if held is not None and len(held[0]) else None)
+
+
+def _labelled(rows: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Images and classes of the rows that have a label, on the CPU."""
+    x, y = rows["x"].cpu(), rows["y"].cpu()
+    known = y >= 0
+    return (x, y) if bool(known.all()) else (x[known], y[known])
 
 
 def _mean(found: list[dict[str, Measured]]) -> dict[str, Measured]:
     """The mean of each metric over the members that have it, beside the first one's floor."""
     rows = {name: [one[name] for one in found if name in one] for one in found for name in one}
     return {name: replace(own[0], value=fmean(row.value for row in own)) for name, own in rows.items()}
+
+
+def painter_of(gives: str, spec: DataSpec, data: Callable[[], Dataset]) -> Painter:
+    """What draws the results of a map, by what it gives: rows of a column as those of the data, nothing else.
+
+    Args:
+        gives: the column whose kind the results have, ``"codes"`` or ``"label"``.
+        spec: what rows of the data are.
+        data: gives the data, which only points need.
+    """
+
+    def draw(views: Mapping[str, Tensor]) -> bytes:
+        if gives in {"codes", "label"}:
+            raise ConfigError(f"a picture of {gives}", "use an --out that ends in .npz")
+        column = column_of(gives, spec)
+        kind = DataSpec(kind=column.kind, shape=column.shape)
+        return painter(kind, data, judged=dict.fromkeys(views, gives))(views)
+
+    return draw
 
 
 def check_name(path: Path) -> None:
@@ -105,27 +199,28 @@ def check_name(path: Path) -> None:
         raise ConfigError(f"there is no folder {path.parent}", "make it first, or choose another --out")
 
 
-def write(samples: Tensor, path: Path, spec: DataSpec, data: Callable[[], Dataset]) -> None:
-    """Write samples as ``.png`` (a grid of images, or points over real ones), ``.npy`` or ``.npz`` (key ``x``).
+def write(views: Mapping[str, Tensor], path: Path, paint: Callable[[Mapping[str, Tensor]], bytes]) -> None:
+    """Write views as ``.png``, ``.npy`` (one view only) or ``.npz`` (one view as ``x``, several by their names).
 
     Args:
-        samples: ``(n, …)``, or ``(members, n, …)``.
+        views: ``(n, …)`` each, or ``(members, n, …)``.
         path: the file; it is replaced in one step.
-        spec: what rows of the data are.
-        data: gives the data, which only a picture of points needs.
+        paint: draws the PNG, for example :func:`~equilibria.training.pictures.painter`.
 
     Raises:
-        ConfigError: another suffix, or no such folder.
+        ConfigError: another suffix, no such folder, or several views for a ``.npy``.
         RunError: the file cannot be written.
-        ShapeError: samples of this shape cannot be drawn.
+        ShapeError: views of this shape cannot be drawn.
     """
     check_name(path)
     kind = path.suffix.lower()
     if kind == ".png":
-        disk.write_atomically(path, painter(spec, data)(samples))
+        disk.write_atomically(path, paint(views))
     elif kind == ".npz":
-        disk.write_atomically(path, packed(samples.numpy()))
+        disk.write_atomically(path, packed_views(views))
+    elif len(views) > 1:
+        raise ConfigError(f"{len(views)} views ({', '.join(views)}) in one .npy", f"use --out {path.stem}.npz")
     else:
         buffer = io.BytesIO()
-        np.save(buffer, samples.numpy(), allow_pickle=False)
+        np.save(buffer, next(iter(views.values())).numpy(), allow_pickle=False)
         disk.write_atomically(path, buffer.getvalue())

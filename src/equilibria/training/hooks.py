@@ -6,7 +6,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -146,13 +146,13 @@ class Checkpoints:
 
 
 class Samples:
-    """Keeps samples of the averaged generator by step, from the same codes each time, and a picture of each.
+    """Keeps what a game shows by step, from the same codes each time, and a picture of each.
 
     Args:
-        folder: where ``step-00001000.npz`` (key ``x``) and the PNG beside it go.
+        folder: where ``step-00001000.npz`` (:func:`packed_views`) and the PNG beside it go.
         every: rounds between two looks.
-        draw: makes the samples to keep from the play.
-        picture: draws the PNG.
+        draw: makes the views to keep from the play.
+        picture: draws the PNG of a play's views.
         kind: the type that the numbers are stored as.
     """
 
@@ -160,8 +160,8 @@ class Samples:
         self,
         folder: Path,
         every: int,
-        draw: Callable[[Play], Tensor],
-        picture: Callable[[Tensor], bytes],
+        draw: Callable[[Play], Mapping[str, Tensor]],
+        picture: Callable[[Play, Mapping[str, Tensor]], bytes],
         kind: type[np.floating[Any]] = np.float32,
     ) -> None:
         self.folder, self.every, self.draw, self.picture, self.kind = folder, every, draw, picture, kind
@@ -170,12 +170,12 @@ class Samples:
         return step % self.every == 0 or step in {max(1, self.every // 8), max(1, self.every // 3)}
 
     def look(self, play: Play, losses: dict[str, Loss]) -> None:
-        samples = self.draw(play)
+        views = self.draw(play)
         disk.make_folder(self.folder)
         path = self.folder / f"step-{play.round:08d}"
-        disk.write_atomically(path.with_suffix(".npz"), packed(samples.cpu().numpy().astype(self.kind)))
+        disk.write_atomically(path.with_suffix(".npz"), packed_views(views, self.kind))
         try:
-            drawn = self.picture(samples)
+            drawn = self.picture(play, views)
         except ShapeError:
             return  # a game of one's own may sample what no picture shows; the numbers are kept
         disk.write_atomically(path.with_suffix(".png"), drawn)
@@ -185,6 +185,23 @@ class Samples:
 
 def packed(x: np.ndarray[Any, Any]) -> bytes:
     """An array as the bytes of an ``.npz`` with the key ``x``."""
+    return _npz({"x": x})
+
+
+def packed_views(views: Mapping[str, Tensor], kind: type[np.floating[Any]] | None = None) -> bytes:
+    """Views as the bytes of an ``.npz``: one alone under the key ``x``, several each under its own name.
+
+    Args:
+        views: tensors by name.
+        kind: the type that floats are stored as; None for their own.
+    """
+    arrays = {name: view.cpu().numpy() for name, view in views.items()}
+    if kind is not None:
+        arrays = {name: a.astype(kind) if a.dtype.kind == "f" else a for name, a in arrays.items()}
+    return _npz({"x": next(iter(arrays.values()))} if len(arrays) == 1 else arrays)
+
+
+def _npz(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, x=x)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()

@@ -1,99 +1,199 @@
-"""Samples as rows of the data, and as pictures."""
+"""What a game shows, as rows of the data and as pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from ..base.errors import ShapeError
+from ..base.errors import DataError, ShapeError
+from ..core.game import Game
 from ..core.play import Play
 from ..data import Dataset, DataSpec
-from ..figures import bounds_of, image_grid, plane_of, png, scatter
+from ..figures import Bounds, Plane, bounds_of, image_grid, plane_of, png, scatter, strip
 from ..metrics.modes import modes
 from .hooks import Log, Samples
 
 _ROWS = {"vector": 2500, "image": 64}
+Views = Mapping[str, Tensor]
+Painter = Callable[[Views], bytes]
 
 
-def parts_of(samples: Tensor, spec: DataSpec) -> dict[str, Tensor]:
-    """What a game's samples are, as rows of the data's shape, by name.
-
-    An ensemble's ``(members, n, …)`` are the rows of each member; pairs side by side along the last axis, as games on
-    two domains make them, are the rows of each domain; all others are one part without a name.
+def members_of(rows: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
+    """Rows of this shape by member: those of an ensemble are ``(members, n, …)``, all others one part.
 
     Examples:
-        >>> spec = DataSpec(kind="vector", shape=(2,), paired=True)
-        >>> {name: tuple(rows.shape) for name, rows in parts_of(torch.zeros(5, 4), spec).items()}
-        {'first': (5, 2), 'second': (5, 2)}
-        >>> sorted(parts_of(torch.zeros(3, 5, 2), spec))
-        ['member 0', 'member 1', 'member 2']
+        >>> len(members_of(torch.zeros(3, 5, 2), (2,))), len(members_of(torch.zeros(5, 2), (2,)))
+        (3, 1)
     """
-    if samples.dim() == len(spec.shape) + 2:
-        return {f"member {i}": rows for i, rows in enumerate(samples)}
-    if spec.paired and tuple(samples.shape[1:]) == (*spec.shape[:-1], 2 * spec.shape[-1]):
-        first, second = samples.chunk(2, dim=-1)
-        return {"first": first, "second": second}
-    return {"": samples}
+    return list(rows) if rows.dim() == len(shape) + 2 else [rows]
 
 
 def labels_for(play: Play, n: int) -> Tensor | None:
     """Every class in turn, for a game with labels."""
-    classes = getattr(play.game, "classes", 0)
+    classes = play.game.classes
     return torch.arange(n, device=play.device) % classes if classes else None
+
+
+def rows_for(game: Game, data: Callable[[], Dataset], n: int, seed: int = 0) -> dict[str, Tensor] | None:
+    """Rows for a game that samples from rows; None for one that samples from codes alone (the data is not opened)."""
+    return held_out_rows(game.needs, data, n, seed) if game.needs else None
+
+
+def held_out_rows(needed: tuple[str, ...], data: Callable[[], Dataset], n: int, seed: int = 0) -> dict[str, Tensor]:
+    """``n`` rows of columns that batches never deal; training rows, and a warning, where nothing is held out.
+
+    Raises:
+        DataError: the data has no such column.
+    """
+    opened = data()
+    held_out = opened.held_out_size is None or opened.held_out_size > 0
+    if not held_out:
+        warnings.warn(
+            f"no rows of '{opened.name}' are held out, training rows are used (set data.held_out above 0)", stacklevel=2
+        )
+    rows = opened.take(n, seed, held_out=held_out)
+    if missing := [name for name in needed if name not in rows]:
+        raise DataError(f"the data has no column '{missing[0]}', only {', '.join(rows)}", "use data that has it")
+    return {name: rows[name] for name in needed}
 
 
 def sample_hook(folder: Path, data: Dataset, every: int, log: Log) -> Samples:
     """The hook that keeps samples and their pictures, and logs the modes that a law's samples capture."""
     image = data.spec.kind == "image"
     n = 100 if image and data.spec.classes == 10 else _ROWS[data.spec.kind]
-    law = data.law
+    given: list[dict[str, Tensor] | None] = []
 
-    def draw(play: Play) -> Tensor:
-        samples = play.sample(n, 0, labels_for(play, n)).cpu()
-        parts = list(parts_of(samples, data.spec).values())
-        if law is not None and law.modes is not None and parts[0].shape[1:] == data.spec.shape:
-            found = [modes(rows, law) for rows in parts]
-            captured, quality = [f.captured for f in found], [f.high_quality for f in found]
-            lone = len(found) == 1
-            row = {
-                "quality/modes": captured[0] if lone else captured,
-                "quality/high_quality": quality[0] if lone else quality,
-            }
+    def draw(play: Play) -> Views:
+        if not given:
+            given.append(rows_for(play.game, lambda: data, n))
+        shown = play.views(n, 0, labels_for(play, n), given=given[0])
+        shown = {name: view.cpu() for name, view in shown.items()}
+        if row := _modes(play, shown, data):
             log.write({"step": play.round, **row})
             log.latest.update(row)
-        return samples
+        return shown
 
-    return Samples(
-        folder / "samples", every, draw, painter(data.spec, lambda: data, n), np.float16 if image else np.float32
-    )
+    def picture(play: Play, shown: Views) -> bytes:
+        return painter(data.spec, lambda: data, n, play.game.judged)(shown)
+
+    return Samples(folder / "samples", every, draw, picture, np.float16 if image else np.float32)
 
 
-def painter(spec: DataSpec, data: Callable[[], Dataset], n: int = 64) -> Callable[[Tensor], bytes]:
-    """What draws samples as a PNG: a grid of images, or points over real ones. It raises ShapeError for other shapes.
+def _modes(play: Play, shown: Views, data: Dataset) -> dict[str, float | list[float]]:
+    """The modes of the data's law that samples capture; of an ensemble a list, one number per member."""
+    law, shape = data.law, tuple(data.spec.shape)
+    view = next((name for name, column in play.game.judged.items() if column == "x"), None)
+    if law is None or law.modes is None or view is None or view not in shown:
+        return {}
+    parts = members_of(shown[view], shape)
+    if tuple(parts[0].shape[1:]) != shape:
+        return {}
+    found = [modes(rows, law) for rows in parts]
+    captured: list[float] = [f.captured for f in found]
+    quality: list[float] = [f.high_quality for f in found]
+    lone = len(found) == 1
+    return {
+        "quality/modes": captured[0] if lone else captured,
+        "quality/high_quality": quality[0] if lone else quality,
+    }
+
+
+def painter(
+    spec: DataSpec, data: Callable[[], Dataset], n: int = 64, judged: Mapping[str, str] | None = None
+) -> Painter:
+    """What draws views as a PNG; it raises ShapeError for views that no picture shows.
+
+    Images are drawn in a grid; with several views, each example is a row of them in their order. Points are drawn over
+    real ones, each view in a panel of its own over the rows of the column that it is compared with.
 
     Args:
         spec: what rows are.
         data: gives the data, which only points need.
         n: how many samples there will be.
+        judged: each view that is compared with the data, and the column.
     """
+    columns = judged if judged is not None else {"samples": "x"}
     if spec.kind == "image":
-        return lambda samples: _grid(samples, 10 if n == 100 else 8)
-    real = data().take(_ROWS["vector"])["x"].cpu()
-    plane = plane_of(real) if real.shape[1] > 2 else None
-    window = bounds_of(plane.project(real.numpy()) if plane else real.expand(-1, 2) if real.shape[1] == 1 else real)
+        return lambda views: _grid(views, 10 if n == 100 else 8)
+    scatters = _Scatters(data, columns)
 
-    def points(samples: Tensor) -> bytes:
-        rows = torch.cat(list(parts_of(samples, spec).values()))
-        return png(scatter(rows, real, window, plane=plane))
+    def draw(views: Views) -> bytes:
+        flat = {name: view.flatten(0, -2) for name, view in views.items() if view.dim() in (2, 3)}
+        if not flat:
+            raise ShapeError(f"samples of shape {_shapes(views)} are no points", "write them to a .npz")
+        panels = [scatters.panel(name, points) for name, points in flat.items()]
+        return png(panels[0] if len(panels) == 1 else strip(panels, list(flat), height=panels[0].height))
 
-    return points
+    return draw
 
 
-def _grid(samples: Tensor, columns: int) -> bytes:
-    if samples.dim() < 4:
-        raise ShapeError(f"samples of shape {tuple(samples.shape)} are no images", "write them to a .npz")
-    return png(image_grid(samples.flatten(0, -4), columns))
+class _Scatters:
+    """Points over the real rows of their column, in windows that stay the same from picture to picture."""
+
+    def __init__(self, data: Callable[[], Dataset], columns: Mapping[str, str]) -> None:
+        self.data, self.columns = data, columns
+        self._windows: dict[str, tuple[Tensor | None, Bounds, Plane | None]] = {}
+        self._rows: dict[str, Tensor] = {}
+
+    def panel(self, name: str, points: Tensor) -> Image.Image:
+        if name not in self._windows:
+            self._windows[name] = self._window(name, points)
+        real, window, plane = self._windows[name]
+        return scatter(points, real, window, plane=plane)
+
+    def _window(self, name: str, points: Tensor) -> tuple[Tensor | None, Bounds, Plane | None]:
+        if not self._rows:
+            self._rows = self.data().take(_ROWS["vector"])
+        real = self._rows.get(self.columns.get(name, ""))
+        shown = points if real is None else real.cpu()
+        plane = plane_of(shown, "the real data" if real is not None else "the samples") if shown.shape[1] > 2 else None
+        flat = plane.project(shown.numpy()) if plane else shown.expand(-1, 2) if shown.shape[1] == 1 else shown
+        return (None if real is None else shown), bounds_of(flat), plane
+
+
+def _grid(views: Views, columns: int) -> bytes:
+    """Images in a grid, an example's views side by side."""
+    flat = {name: view.flatten(0, -4) for name, view in views.items() if view.dim() >= 4 and view.shape[-3] in (1, 3)}
+    if not flat:
+        raise ShapeError(f"samples of shape {_shapes(views)} are no images", "write them to a .npz")
+    if len(flat) == 1:
+        return png(image_grid(next(iter(flat.values())), columns))
+    return png(image_grid(side_by_side(flat), max(1, round(columns / len(flat))), tile=80 * len(flat)))
+
+
+def side_by_side(views: Views) -> Tensor:
+    """Images ``(n, 1 or 3, h, w)`` of several views as one wide image per example.
+
+    Smaller ones are enlarged by whole factors as far as that goes, and stand in the middle; with a view in colour, all
+    are.
+
+    Raises:
+        ShapeError: views of different numbers of images.
+
+    Examples:
+        >>> side_by_side({"coarse": torch.zeros(5, 1, 4, 4), "fine": torch.zeros(5, 3, 8, 8)}).shape
+        torch.Size([5, 3, 8, 16])
+    """
+    counts = {name: len(view) for name, view in views.items()}
+    if len(set(counts.values())) != 1:
+        raise ShapeError(f"views of {counts} images", "give every view one image per example")
+    height = max(int(view.shape[2]) for view in views.values())
+    channels = max(int(view.shape[1]) for view in views.values())
+    parts = []
+    for view in views.values():
+        factor = max(1, height // int(view.shape[2]))
+        grown = view.expand(-1, channels, -1, -1).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        above = (height - grown.shape[2]) // 2
+        below = height - int(grown.shape[2]) - above
+        parts.append(torch.nn.functional.pad(grown, (0, 0, above, below), value=-1.0))
+    return torch.cat(parts, dim=3)
+
+
+def _shapes(views: Views) -> str:
+    return ", ".join(str(tuple(view.shape)) for view in views.values())

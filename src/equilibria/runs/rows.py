@@ -1,0 +1,160 @@
+"""Rows that a user gives to a trained game, from any form, held to what the run's data is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..base.errors import DataError, ShapeError
+from ..data import Column, DataOptions, Dataset, DataSpec, load
+from ..data.store import ArrayStore, PairStore, Store
+from ..data.streams import StreamStore
+
+LAW_ROWS = 64
+"""Rows that are drawn of a law, which has no last one."""
+
+
+def rows_of(given: Any, needed: tuple[str, ...], spec: DataSpec, options: DataOptions) -> dict[str, Tensor]:
+    """The columns that are needed, from whatever was given.
+
+    Args:
+        given: one of
+
+            - a mapping of columns to tensors or arrays, in the units of the data: images ``(n, c, h, w)`` of floats in
+              [-1, 1] or of uint8, labels ``(n,)`` of class numbers;
+            - one tensor or array, where one column is needed;
+            - a :class:`~equilibria.data.Dataset`, or what :func:`equilibria.data.load` opens by name or path, read with
+              the options of the run's data: all of its rows in their order (``LAW_ROWS`` rows of a law).
+
+            Where one column is needed and the source has no column of that name, its ``x`` is taken for it.
+        needed: columns by name.
+        spec: what the run's data is.
+        options: how the run's data was read.
+
+    Raises:
+        DataError: a column is missing, or its values are none of the data's.
+        ShapeError: rows of another shape.
+    """
+    if isinstance(given, (str, Path)):
+        given = load(given, options=replace(options, held_out=0.0))
+    if isinstance(given, Dataset):
+        rows: dict[str, Any] = all_rows(given)
+    elif isinstance(given, Mapping):
+        rows = dict(given)
+    elif isinstance(given, (Tensor, np.ndarray)):
+        if len(needed) != 1:
+            raise DataError(f"one array for the columns {', '.join(needed)}", "give a mapping of columns to arrays")
+        rows = {needed[0]: given}
+    else:
+        raise DataError(
+            f"a {type(given).__name__} holds no rows", "give a name, a path, a Dataset, an array or a mapping of arrays"
+        )
+    if len(needed) == 1 and needed[0] not in rows and "x" in rows:
+        rows = {needed[0]: rows["x"]}
+    if missing := [name for name in needed if name not in rows]:
+        raise DataError(f"no column '{missing[0]}' among {', '.join(rows) or 'none'}", f"give it as {missing[0]}=…")
+    found = {name: checked(rows[name], column_of(name, spec)) for name in needed}
+    counts = {name: len(values) for name, values in found.items()}
+    if len(set(counts.values())) > 1:
+        raise ShapeError(f"columns of {counts} rows", "give as many rows of each")
+    return found
+
+
+def all_rows(data: Dataset) -> dict[str, Tensor]:
+    """Every row of a finite data set in its order, training and held-out rows alike; ``LAW_ROWS`` of a law."""
+    return _in_order(data._store, data)
+
+
+def _in_order(store: Store, data: Dataset) -> dict[str, Tensor]:
+    if isinstance(store, ArrayStore):
+        return store.rows(torch.arange(len(store.x), device=store.x.device))
+    if isinstance(store, StreamStore):
+        return store._read(store.numbers.rows(torch.arange(len(store.stream))))
+    if isinstance(store, PairStore):
+        return {**_in_order(store.first, data), "other": _in_order(store.second, data)["x"]}
+    return data.take(data.size or LAW_ROWS)
+
+
+def column_of(name: str, spec: DataSpec) -> Column:
+    """What a column of the data is, ``x`` and ``y`` among them.
+
+    Raises:
+        DataError: the run's data has no such column.
+
+    Examples:
+        >>> column_of("y", DataSpec(kind="vector", shape=(2,), classes=3)).classes
+        3
+    """
+    if name == "x":
+        return Column(name="x", kind=spec.kind, shape=tuple(spec.shape))
+    if name == "y":
+        return Column(name="y", kind="label", classes=spec.classes)
+    found = spec.column(name)
+    if found is None:
+        raise DataError(f"the run's data has no column '{name}'", "train on data that has it")
+    return found
+
+
+def checked(values: Any, column: Column) -> Tensor:
+    """The values of a column as the data deals them: on the CPU, uint8 images as floats in [-1, 1].
+
+    Raises:
+        DataError: no numbers, not finite, or outside the range of the column.
+        ShapeError: rows of another shape.
+
+    Examples:
+        >>> checked(np.zeros((2, 1, 4, 4), np.uint8), Column(name="x", kind="image", shape=(1, 4, 4))).unique()
+        tensor([-1.])
+    """
+    found = values.detach().cpu() if isinstance(values, Tensor) else _tensor(values, column.name)
+    if column.kind == "image":
+        found = _laid_out(found, tuple(column.shape))
+    if found.dim() < 1 or not len(found) or tuple(found.shape[1:]) != tuple(column.shape):
+        wanted = ", ".join(["n", *map(str, column.shape)])
+        raise ShapeError(f"'{column.name}' of shape {tuple(found.shape)}", f"give ({wanted}), at least one row")
+    if column.kind in {"label", "text"}:
+        return _whole(found, column)
+    if found.dtype == torch.uint8 and column.kind == "image":
+        return found.float() / 127.5 - 1
+    found = found.float()
+    if not bool(found.isfinite().all()):
+        raise DataError(f"'{column.name}' has values that are not finite", "leave those rows out")
+    low, high = float(found.min()), float(found.max())
+    if column.kind == "image" and max(-low, high) > 1 + 1e-3:
+        raise DataError(
+            f"the pixels of '{column.name}' range over [{low:g}, {high:g}]", "give uint8, or floats in [-1, 1]"
+        )
+    return found
+
+
+def _tensor(values: Any, name: str) -> Tensor:
+    array = np.asarray(values)
+    if array.dtype.kind not in "buif":
+        raise DataError(f"'{name}' holds '{array.dtype}' values, not numbers", "give an array of uint8 or float32")
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).copy())
+
+
+def _laid_out(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Images with their channels first, where the shape that is wanted tells where they are."""
+    if x.dim() == 3 and (1, *x.shape[1:]) == shape:
+        return x[:, None]
+    if x.dim() == 4 and tuple(x.shape[1:]) != shape and (x.shape[3], *x.shape[1:3]) == shape:
+        return x.permute(0, 3, 1, 2)
+    return x
+
+
+def _whole(found: Tensor, column: Column) -> Tensor:
+    if found.is_floating_point() and not bool((found == found.floor()).all()):
+        raise DataError(f"'{column.name}' has fractions", "give whole numbers")
+    found = found.long()
+    least = -1 if column.kind == "label" else 0
+    low, high = int(found.min()), int(found.max())
+    if low < least or (column.classes and high >= column.classes):
+        raise DataError(f"'{column.name}' ranges over {low} to {high}", f"give numbers from 0 to {column.classes - 1}")
+    return found
