@@ -110,6 +110,22 @@ class Dataset:
             raise DataError(f"{n} rows asked of '{self.name}'", "ask for at least one row")
         return scaled(self.store.take(n, seed, held_out))
 
+    def whole(self) -> dict[str, Tensor]:
+        """Every row in the order of the source, training and held-out rows alike; of two domains, each in its own.
+
+        Raises:
+            DataError: the rows have no order (a law, stacked images).
+
+        Examples:
+            >>> from equilibria.data import load
+            >>> load(torch.arange(5.0)).whole()["x"].flatten().tolist()
+            [0.0, 1.0, 2.0, 3.0, 4.0]
+        """
+        try:
+            return scaled(self.store.whole())
+        except NotImplementedError:
+            raise DataError(f"the rows of '{self.name}' have no order", "use take(n)") from None
+
     def fingerprint(self) -> dict[str, Any]:
         """What the rows are, in plain form, so that a run can tell whether its data changed.
 

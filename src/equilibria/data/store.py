@@ -52,6 +52,10 @@ class Store(ABC):
     def take(self, n: int, seed: int, held_out: bool) -> dict[str, Tensor]:
         """Rows for evaluation."""
 
+    def whole(self) -> dict[str, Tensor]:
+        """Every row in the order of the source; left out where rows have no order."""
+        raise NotImplementedError
+
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
         """What the rows are, in plain form."""
@@ -172,6 +176,9 @@ class TableStore(Store):
     def take(self, n: int, seed: int, held_out: bool) -> dict[str, Tensor]:
         return self.table.at(self.order.take(n, seed, held_out))
 
+    def whole(self) -> dict[str, Tensor]:
+        return self.table.at(torch.arange(len(self.table), device=self.order.train.device))
+
     def fingerprint(self) -> dict[str, Any]:
         return self.table.fingerprint(self.held_size)
 
@@ -242,6 +249,9 @@ class PairStore(Store):
 
     def take(self, n: int, seed: int, held_out: bool) -> dict[str, Tensor]:
         return self._joined(self.first.take(n, seed, held_out), self.second.take(n, mix(_OTHER, seed), held_out))
+
+    def whole(self) -> dict[str, Tensor]:
+        return self._joined(self.first.whole(), self.second.whole())
 
     def _joined(self, first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, Tensor]:
         return {**first, **{other_name(name): rows for name, rows in second.items() if name != "y"}}

@@ -192,6 +192,9 @@ class StreamStore(Store):
         rows = self.store.take(n, seed, held_out)
         return {name: sent(tensor, self.device) for name, tensor in rows.items()}
 
+    def whole(self) -> dict[str, Tensor]:
+        return {name: sent(tensor, self.device) for name, tensor in self.store.whole().items()}
+
     def fingerprint(self) -> dict[str, Any]:
         return self.store.fingerprint()
 

@@ -122,6 +122,9 @@ class RowStore(Store):
     def take(self, n: int, seed: int, held_out: bool) -> Rows:
         return self.view.change(self.of.take(n, seed, held_out))
 
+    def whole(self) -> Rows:
+        return self.view.change(self.of.whole())
+
     def fingerprint(self) -> dict[str, Any]:
         return {"kind": "view", "view": encode(self.view), "of": self.of.fingerprint()}
 

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from ..base.errors import DataError, ShapeError
 from ..data import Column, DataOptions, Dataset, DataSpec, load
-from ..data.store import ArrayStore, PairStore, Store
-from ..data.streams import StreamStore
 
 LAW_ROWS = 64
 """Rows that are drawn of a law, which has no last one."""
@@ -67,18 +65,13 @@ def rows_of(given: Any, needed: tuple[str, ...], spec: DataSpec, options: DataOp
 
 
 def all_rows(data: Dataset) -> dict[str, Tensor]:
-    """Every row of a finite data set in its order, training and held-out rows alike; ``LAW_ROWS`` of a law."""
-    return _in_order(data._store, data)
-
-
-def _in_order(store: Store, data: Dataset) -> dict[str, Tensor]:
-    if isinstance(store, ArrayStore):
-        return store.rows(torch.arange(len(store.x), device=store.x.device))
-    if isinstance(store, StreamStore):
-        return store._read(store.numbers.rows(torch.arange(len(store.stream))))
-    if isinstance(store, PairStore):
-        return {**_in_order(store.first, data), "other": _in_order(store.second, data)["x"]}
-    return data.take(data.size or LAW_ROWS)
+    """Every row of a data set in the order of its source, or in a fixed order where it has none; 64 rows of a law."""
+    if data.law is not None:
+        return data.take(LAW_ROWS)
+    try:
+        return data.whole()
+    except DataError:
+        return data.take(data.size or LAW_ROWS)
 
 
 def column_of(name: str, spec: DataSpec) -> Column:
