@@ -1,4 +1,4 @@
-"""Metrics of generated samples, each with its floor: what a perfect sampler of the same size would score.
+"""Metrics of generated samples, each with its floor: the score of a perfect sampler at the same sample size.
 
 The functions that share their module's name are imported from it: ``from equilibria.metrics.modes import modes``,
 ``from equilibria.metrics.neighbours import neighbours``.

@@ -1,4 +1,4 @@
-"""Checks that every metric makes of its input, so that a wrong shape or a diverged generator is named at once."""
+"""Checks of the metrics' inputs: wrong shapes, and values that are not finite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..base.errors import DataError, ShapeError
 
 
 class LawLike(Protocol):
-    """What the metrics need of a law: fresh samples and, for a mixture, its components.
+    """The interface of a law that the metrics use: fresh samples and, for a mixture, its components.
 
     ``modes`` is ``(k, d)`` or ``None``; ``std`` is the components' shared isotropic standard deviation; ``weights``
     sum to one, ``None`` for equal weights.
@@ -29,7 +29,7 @@ class LawLike(Protocol):
 
 
 def points(x: Tensor, name: str = "samples", least: int = 1) -> Tensor:
-    """``x`` as float64 rows ``(n, d)``, detached and on the CPU; images are flattened, ``(n,)`` becomes ``(n, 1)``.
+    """``x`` as float64 rows ``(n, d)``, detached, on the CPU; images are flattened, and ``(n,)`` becomes ``(n, 1)``.
 
     Raises:
         ShapeError: ``x`` is a scalar or has fewer than ``least`` rows.
@@ -44,12 +44,12 @@ def points(x: Tensor, name: str = "samples", least: int = 1) -> Tensor:
     rows = x.detach().to("cpu", torch.float64).reshape(x.shape[0], -1)
     bad = int((~torch.isfinite(rows)).any(1).sum())
     if bad:
-        raise DataError(f"{bad} of {len(rows)} {name} are NaN or infinite", "see whether the generator has diverged")
+        raise DataError(f"{bad} of {len(rows)} {name} are NaN or infinite", "check whether the generator has diverged")
     return rows
 
 
 def pair(x: Tensor, y: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
-    """Two sets of points in one space.
+    """Two sets of points of the same dimension, as :func:`points` returns them.
 
     Raises:
         ShapeError: they have different dimensions.
@@ -58,11 +58,11 @@ def pair(x: Tensor, y: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
     if a.shape[1] != b.shape[1]:
         raise ShapeError(
             f"samples of dimension {a.shape[1]} cannot be compared with a reference of dimension {b.shape[1]}",
-            "pass both in the same features",
+            "pass both with the same features",
         )
     return a, b
 
 
 def generator(seed: int) -> torch.Generator:
-    """A CPU generator of its own for one seed."""
+    """A new CPU random generator with this seed."""
     return torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""One small image classifier that judges class content: agreement, class coverage, and the features of digit-FID."""
+"""A small image classifier for class metrics: label agreement, class coverage, and the features of digit-FID."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from torch import Tensor, nn
 from ..base.errors import DataError, ShapeError
 from .checks import generator
 
-# Part of the cache key: raise it when the architecture or the training procedure changes.
+# Part of the cache key: increase it when the architecture or the training procedure changes.
 _VERSION = 1
 _WIDTH = 64
 _ROWS = 1000
 
 
 class Classifier(nn.Module):
-    """A convolutional classifier without normalisation layers: its answer for a row depends on that row alone.
+    """A convolutional classifier without normalisation layers: its output for a row depends on that row only.
 
     Two 3x3 convolutions with max pooling, a layer of 64 features, a linear head. Made by :func:`train_classifier`.
 
     Args:
         shape: ``(c, h, w)`` of an image.
         classes: number of classes.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
 
     Attributes:
         accuracy: share of held-out rows classified correctly; quote it with every number the classifier gives.
         shares: ``(classes,)`` share of each class in its training set.
 
     Examples:
-        >>> judge = Classifier((1, 8, 8), 10, seed=0)
-        >>> judge.predict(torch.zeros(3, 1, 8, 8)).shape, judge.features(torch.zeros(3, 1, 8, 8)).shape
+        >>> classifier = Classifier((1, 8, 8), 10, seed=0)
+        >>> classifier.predict(torch.zeros(3, 1, 8, 8)).shape, classifier.features(torch.zeros(3, 1, 8, 8)).shape
         (torch.Size([3]), torch.Size([3, 64]))
     """
 
     def __init__(self, shape: tuple[int, int, int], classes: int, seed: int) -> None:
         super().__init__()
         channels, height, width = shape
-        # Images below 16 pixels keep their resolution through the first convolution.
+        # No pooling after the first convolution for images below 16 pixels.
         first = 2 if min(height, width) >= 16 else 1
         cells = (height // first // 2) * (width // first // 2)
         self.shape, self.classes, self.accuracy = (channels, height, width), classes, math.nan
         self.shares: Tensor
         self.register_buffer("shares", torch.full((classes,), 1 / classes))
-        # The layers draw their first weights from the global generator, which a run around us may be using.
+        # The layers draw initial weights from the global generator, whose state a running training may depend on.
         with torch.random.fork_rng(devices=[]):
             self.body = nn.Sequential(
                 nn.Conv2d(channels, 16, 3, padding=1),
@@ -85,43 +85,43 @@ class Classifier(nn.Module):
             x: ``(n, c, h, w)``, float in [-1, 1] or uint8.
 
         Raises:
-            ShapeError: images of another shape than those it was trained on.
+            ShapeError: the images have another shape than the training images.
         """
         place = self.head.weight.device
         return torch.cat([self.body(rows.to(place)) for rows in torch.split(images(x, self.shape), _ROWS)])
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
-        """The most probable class of each image, ``(n,)`` int64. Takes and raises what :meth:`features` does."""
+        """The most probable class of each image, ``(n,)`` int64. Arguments and errors as in :meth:`features`."""
         classes: Tensor = self.head(self.features(x)).argmax(1)
         return classes
 
 
-def stacked_classes(judge: Classifier, x: Tensor) -> Tensor:
-    """The class of stacked images: the number that the classes of the channels spell, most significant first.
+def stacked_classes(classifier: Classifier, x: Tensor) -> Tensor:
+    """The class of stacked images: the number whose digits are the classes of the channels, most significant first.
 
-    Three digits in RGB have a thousand classes (Metz et al. 2017, section 3.3.1).
+    Three digits in RGB give 1000 classes (Metz et al. 2017, section 3.3.1).
 
     Args:
-        judge: a classifier of one-channel images.
-        x: ``(n, c, h, w)``, every channel an image of its own.
+        classifier: a classifier of one-channel images.
+        x: ``(n, c, h, w)``, every channel is one image.
 
     Returns:
-        ``(n,)`` int64 from 0 to ``judge.classes ** c - 1``.
+        ``(n,)`` int64 from 0 to ``classifier.classes ** c - 1``.
 
     Raises:
-        ShapeError: the channels are not images that the classifier knows.
+        ShapeError: the channels do not have the shape of the classifier's images.
 
     Examples:
-        >>> judge = Classifier((1, 8, 8), 10, seed=0)
-        >>> one = int(judge.predict(torch.zeros(1, 1, 8, 8)))
-        >>> int(stacked_classes(judge, torch.zeros(1, 3, 8, 8))) == 111 * one
+        >>> classifier = Classifier((1, 8, 8), 10, seed=0)
+        >>> one = int(classifier.predict(torch.zeros(1, 1, 8, 8)))
+        >>> int(stacked_classes(classifier, torch.zeros(1, 3, 8, 8))) == 111 * one
         True
     """
-    if x.dim() != 4 or judge.shape[0] != 1:
+    if x.dim() != 4 or classifier.shape[0] != 1:
         raise ShapeError(f"stacked images of shape {tuple(x.shape)}", "pass (n, c, h, w) and a one-channel classifier")
-    digits = [judge.predict(x[:, c : c + 1]) for c in range(x.shape[1])]
-    return torch.stack([digit * judge.classes**place for place, digit in enumerate(reversed(digits))]).sum(0)
+    digits = [classifier.predict(x[:, c : c + 1]) for c in range(x.shape[1])]
+    return torch.stack([digit * classifier.classes**place for place, digit in enumerate(reversed(digits))]).sum(0)
 
 
 def images(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -149,7 +149,7 @@ def train_classifier(
     steps: int = 1500,
     cache: Path | None = None,
 ) -> Classifier:
-    """A trained :class:`Classifier`, read from the cache when the same data, seed and steps were trained before.
+    """A trained :class:`Classifier`; read from the cache if it exists for the same data, seed and steps.
 
     Adam on the cross entropy in batches of 128, learning rate 2e-3 annealed to zero by a half cosine. On MNIST 1500
     steps are three epochs: about a minute on one core.
@@ -157,9 +157,9 @@ def train_classifier(
     Args:
         x: ``(n, c, h, w)`` training images, float in [-1, 1] or uint8.
         y: ``(n,)`` classes 0 … K - 1.
-        test: images and classes that ``accuracy`` is measured on; without it a tenth of the rows is kept for that.
-        seed: of the weights, the order of rows and the split.
-        steps: batches.
+        test: images and classes on which ``accuracy`` is measured; without it a tenth of the rows is held out for that.
+        seed: seed of the weights, the order of rows and the split.
+        steps: number of training batches.
         cache: folder of trained weights; by default ``classifiers`` in ``$EQUILIBRIA_DATA`` or ``~/.cache/equilibria``.
 
     Raises:
@@ -180,16 +180,16 @@ def train_classifier(
     counts = torch.bincount(y.cpu().long())
     if not bool((counts > 0).all()) or len(counts) < 2:
         raise DataError(f"rows by class: {counts.tolist()}", "give training rows of every class from 0 on")
-    judge = Classifier((int(x.shape[1]), int(x.shape[2]), int(x.shape[3])), len(counts), seed)
+    classifier = Classifier((int(x.shape[1]), int(x.shape[2]), int(x.shape[3])), len(counts), seed)
     key = _key((x, y, *test), seed, steps)
     path = (cache if cache is not None else _folder()) / f"{key}.safetensors"
-    if _load(judge, path):
-        return judge
-    judge.shares.copy_(counts / counts.sum())
-    _fit(judge, images(x, judge.shape), y.cpu().long(), seed, steps)
-    judge.accuracy = float((judge.predict(test[0]).cpu() == test[1].cpu()).double().mean())
-    _save(judge, path)
-    return judge
+    if _load(classifier, path):
+        return classifier
+    classifier.shares.copy_(counts / counts.sum())
+    _fit(classifier, images(x, classifier.shape), y.cpu().long(), seed, steps)
+    classifier.accuracy = float((classifier.predict(test[0]).cpu() == test[1].cpu()).double().mean())
+    _save(classifier, path)
+    return classifier
 
 
 def _check(x: Tensor, y: Tensor) -> None:
@@ -199,9 +199,9 @@ def _check(x: Tensor, y: Tensor) -> None:
         raise DataError(f"classes of shape {tuple(y.shape)}, {y.dtype}", f"pass {len(x)} integers from 0 on")
 
 
-def _fit(judge: Classifier, x: Tensor, y: Tensor, seed: int, steps: int) -> None:
+def _fit(classifier: Classifier, x: Tensor, y: Tensor, seed: int, steps: int) -> None:
     x = x.cpu()
-    rate = torch.optim.Adam(judge.parameters(), lr=2e-3)
+    rate = torch.optim.Adam(classifier.parameters(), lr=2e-3)
     plan = torch.optim.lr_scheduler.CosineAnnealingLR(rate, steps)
     draws, batch = generator(seed + 1), min(128, len(x))
     order = torch.randperm(len(x), generator=draws)
@@ -210,10 +210,10 @@ def _fit(judge: Classifier, x: Tensor, y: Tensor, seed: int, steps: int) -> None
             order = torch.cat([order, torch.randperm(len(x), generator=draws)])
         rows, order = order[:batch], order[batch:]
         rate.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(judge(x[rows]), y[rows]))
+        torch.autograd.backward(nn.functional.cross_entropy(classifier(x[rows]), y[rows]))
         rate.step()
         plan.step()
-    judge.requires_grad_(False)
+    classifier.requires_grad_(False)
 
 
 def _folder() -> Path:
@@ -228,24 +228,24 @@ def _key(tensors: tuple[Tensor, ...], seed: int, steps: int) -> str:
     return digest.hexdigest()[:24]
 
 
-def _load(judge: Classifier, path: Path) -> bool:
-    """Whether the weights were there; a file that cannot be read is trained anew."""
+def _load(classifier: Classifier, path: Path) -> bool:
+    """Load the weights; returns False if the file is missing or cannot be read."""
     try:
         with safe_open(path, framework="pt") as held:
-            judge.load_state_dict({name: held.get_tensor(name) for name in held.keys()})  # noqa: SIM118
-            judge.accuracy = float(held.metadata()["accuracy"])
+            classifier.load_state_dict({name: held.get_tensor(name) for name in held.keys()})  # noqa: SIM118
+            classifier.accuracy = float(held.metadata()["accuracy"])
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError):
         return False
-    judge.requires_grad_(False)
+    classifier.requires_grad_(False)
     return True
 
 
-def _save(judge: Classifier, path: Path) -> None:
-    # A name of its own for every process: several runs may train the same classifier at once.
+def _save(classifier: Classifier, path: Path) -> None:
+    # A different temporary name for every process: several runs may train the same classifier at once.
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(judge.state_dict(), part, metadata={"accuracy": repr(judge.accuracy)})
+        save_file(classifier.state_dict(), part, metadata={"accuracy": repr(classifier.accuracy)})
         os.replace(part, path)
     except OSError as error:
         warnings.warn(f"classifier not cached at {path}: {error}", stacklevel=3)

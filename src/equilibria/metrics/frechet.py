@@ -15,8 +15,8 @@ def gaussian_frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tenso
     .. math:: d^2 = \|\mu_a - \mu_b\|^2 + \operatorname{tr}\bigl(\Sigma_a + \Sigma_b
               - 2(\Sigma_a^{1/2}\Sigma_b\Sigma_a^{1/2})^{1/2}\bigr)
 
-    (Dowson & Landau 1982, equation 4; Heusel et al. 2017, equation 6). The root is that of a symmetric positive matrix,
-    so the value is real and not negative for singular covariances as well.
+    (Dowson & Landau 1982, equation 4; Heusel et al. 2017, equation 6). The root is the root of a symmetric positive
+    semi-definite matrix, so the value is real and not negative, also for singular covariances.
 
     Args:
         mean_a: ``(d,)``.
@@ -25,7 +25,7 @@ def gaussian_frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tenso
         cov_b: ``(d, d)``.
 
     Raises:
-        ShapeError: the moments do not have one dimension.
+        ShapeError: the dimensions of the moments differ.
 
     Examples:
         >>> one = torch.eye(1)
@@ -47,9 +47,9 @@ def gaussian_frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tenso
 def frechet_distance(x: Tensor, y: Tensor) -> float:
     r"""Fréchet distance between two feature samples: :func:`gaussian_frechet` of their means and covariances.
 
-    Covariances are unbiased (``n - 1``). The estimate is biased upwards, the more so the larger ``d / n`` is, so it
-    compares only with values of the same features and the same ``n``; state its floor, real against real. In the pool
-    features of the 2015 Inception network it is the FID; in any other features it is not and must not be called so.
+    Covariances are unbiased (``n - 1``). The estimate is biased upwards, and the bias grows with ``d / n``. Compare it
+    only with values for the same features and the same ``n``, and state its floor (real against real). With the pool
+    features of the 2015 Inception network it is the FID; with any other features it must not be called FID.
 
     Args:
         x: ``(n, d)`` features of generated samples.

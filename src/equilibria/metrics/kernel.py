@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy: the unbiased estimator, the kernel inception distance's kernel, a permutation test."""
+"""Maximum mean discrepancy: the unbiased estimator, the kernel of the kernel inception distance, a permutation test."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Kernel = Callable[[Tensor, Tensor], Tensor]
 
 @record
 class MmdTest:
-    """Unbiased squared MMD with its null law under permutations.
+    """Unbiased squared MMD with its null distribution under permutations.
 
     Args:
         value: the estimate.
-        p: share of the permutations, the identity among them, that score at least ``value``.
+        p: share of the permutations, including the identity, with a score of at least ``value``.
         null_sd: standard deviation of the permuted values; a perfect sampler scores 0 ± ``null_sd``.
         permutations: number drawn.
     """
@@ -49,7 +49,7 @@ def polynomial(x: Tensor, y: Tensor) -> Tensor:
 
 
 def gaussian(scale: float) -> Kernel:
-    r"""The kernel :math:`\exp(-\|x - y\|^2 / 2 s^2)`, which tells all laws apart.
+    r"""The kernel :math:`\exp(-\|x - y\|^2 / 2 s^2)`, which is characteristic: its MMD is 0 only for equal laws.
 
     Raises:
         ConfigError: the scale is not positive.
@@ -86,7 +86,7 @@ def mmd2(x: Tensor, y: Tensor, kernel: Kernel = polynomial) -> float:
               - \frac{2}{nm}\sum_{i,j} k(x_i, y_j)
 
     (Gretton et al. 2012, Lemma 6, equation 3). Its expectation is 0 for equal laws, so it may be negative. With
-    :func:`polynomial` in Inception features it is the KID, here over all rows rather than averaged over subsets.
+    :func:`polynomial` on Inception features it is the KID, here over all rows instead of averaged over subsets.
 
     Args:
         x: ``(n, d)``.
@@ -108,7 +108,7 @@ def mmd2(x: Tensor, y: Tensor, kernel: Kernel = polynomial) -> float:
 
 
 def mmd_test(x: Tensor, y: Tensor, kernel: Kernel = polynomial, permutations: int = 200, seed: int = 0) -> MmdTest:
-    r"""Test of equal laws: :func:`mmd2` against its values when the pooled rows are dealt to the two sides at random.
+    r"""Test of equal laws: :func:`mmd2` against its values after random permutations of the pooled rows.
 
     .. math:: p = \frac{1 + \#\{b : T_b \ge T\}}{1 + B}
 
@@ -119,7 +119,7 @@ def mmd_test(x: Tensor, y: Tensor, kernel: Kernel = polynomial, permutations: in
         y: ``(m, d)``.
         kernel: maps ``(n, d), (m, d)`` to ``(n, m)``.
         permutations: number drawn; the smallest p is ``1 / (1 + permutations)``.
-        seed: of the permutations.
+        seed: seed of the permutations.
 
     Raises:
         ShapeError: different dimensions, or fewer than two rows.
@@ -139,7 +139,7 @@ def mmd_test(x: Tensor, y: Tensor, kernel: Kernel = polynomial, permutations: in
     orders = [torch.randperm(len(sides), generator=draws) for _ in range(permutations)]
     values = _statistics(gram, n, torch.stack([sides, *(sides[order] for order in orders)], dim=1))
     value, null = values[0], values[1:]
-    # A permutation that deals the same sides back must count as equal despite rounding.
+    # A permutation that restores the same sides must count as equal despite rounding.
     slack = 1e-9 * gram.abs().max()
     return MmdTest(
         value=float(value),

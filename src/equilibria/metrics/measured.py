@@ -1,4 +1,4 @@
-"""A number beside the number that a perfect sampler would score, and the table of such pairs."""
+"""A measured number together with the score of a perfect sampler, and a table of such pairs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..base.records import record
 
 @record
 class Measured:
-    """A measured value and its floor: what fresh real data score under the same protocol at the same ``n``.
+    """A measured value and its floor: the score of fresh real data with the same protocol and the same ``n``.
 
-    A metric of finite samples is not zero (or one) for a perfect sampler. Without its floor a value cannot be read:
+    A metric of finite samples is not zero (or one) for a perfect sampler, so a value means little without its floor:
     a reverse KL of 0.029 over 1000 modes is excellent at 26 000 samples, where a perfect sampler scores 0.019.
 
     Args:
         value: the measured number.
-        floor: expectation of the same number for a perfect sampler, ``None`` where it is unknown.
-        spread: standard deviation of the floor over repetitions; 0 where the floor is exact and does not vary.
-        unit: what the number counts (``"nats"``, ``"share"``, ``"modes"``, ``"distance"``, …).
+        floor: expectation of the same number for a perfect sampler; ``None`` if it is unknown.
+        spread: standard deviation of the floor over repetitions; 0 if the floor is exact and does not vary.
+        unit: unit of the number (``"nats"``, ``"share"``, ``"modes"``, ``"distance"``, …).
         n: number of generated samples behind the value.
         higher: whether higher is better.
 
@@ -37,7 +37,7 @@ class Measured:
 
     @property
     def excess(self) -> float | None:
-        """How much worse than the floor, in the unit of the value; at or below zero is as good as real data.
+        """The difference from the floor, positive if worse, in the unit of the value; <= 0 is as good as real data.
 
         Examples:
             >>> Measured(value=0.5, floor=0.2).excess
@@ -48,7 +48,7 @@ class Measured:
         return self.floor - self.value if self.higher else self.value - self.floor
 
     def to_dict(self) -> dict[str, float | int | str | bool | None]:
-        """Plain values for JSON; a number that is not finite becomes ``None``.
+        """Plain values for JSON; numbers that are not finite become ``None``.
 
         Examples:
             >>> Measured(value=float("inf"), unit="nats").to_dict()["value"] is None
@@ -66,7 +66,7 @@ class Measured:
     def __str__(self) -> str:
         """``value | floor ± spread unit``."""
         floor = "–" if self.floor is None else f"{self.floor:.4g}"
-        # A spread far below the last digit shown says nothing.
+        # A spread far below the last printed digit is not shown.
         spread = f" ± {self.spread:.1g}" if self.spread > 1e-6 * abs(self.floor or 0.0) else ""
         return f"{self.value:.4g} | {floor}{spread} {self.unit}".rstrip()
 

@@ -1,4 +1,4 @@
-"""Mode coverage against a law whose modes are known, with what a perfect sampler of the same size scores."""
+"""Mode coverage against a law with known modes, with the score of a perfect sampler of the same size."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .measured import Measured
 
 Array = npt.NDArray[Any]
 _FLOOR_SEEDS = 40
-# With centres this many thresholds apart a sample of one component is closer than the threshold to another with
-# probability < 1e-8, so the components can be counted apart and the floors have closed forms.
+# If all centres are at least this many thresholds apart, a sample of one component is within the threshold of another
+# with probability < 1e-8, so the components can be counted separately and the floors have closed forms.
 _APART = 3.0
 
 
@@ -38,14 +38,14 @@ class ModesFloor:
 
 @record
 class Modes:
-    """How many modes are captured, how cleanly and how evenly; ``floor`` is what a perfect sampler scores.
+    """Captured modes, share of high-quality samples, and evenness; ``floor`` is the score of a perfect sampler.
 
     Args:
-        captured: modes that are the nearest one of at least one high-quality sample.
+        captured: number of modes that are the nearest mode of at least one high-quality sample.
         total: modes of the law.
         high_quality: share of samples within the threshold of their nearest mode.
         reverse_kl: KL(histogram of nearest modes among high-quality samples || weights), in nats.
-        n: samples counted.
+        n: number of samples.
         counts: high-quality samples by mode.
         floor: the same three numbers for a perfect sampler.
     """
@@ -95,7 +95,7 @@ def modes(samples: Tensor, law: LawLike, threshold: float = 3.0) -> Modes:
     r"""Captured modes, share of high-quality samples and reverse KL of generated points against a mixture law.
 
     Protocol of VEEGAN (Srivastava et al. 2017, section 4) and PacGAN (Lin et al. 2018, section 4.1): a sample
-    :math:`x` belongs to its nearest component by Mahalanobis distance, is of high quality if
+    :math:`x` belongs to its nearest component by Mahalanobis distance; it is of high quality if
 
     .. math:: \min_k \|x - c_k\| / \sigma < \text{threshold},
 
@@ -143,7 +143,7 @@ def modes(samples: Tensor, law: LawLike, threshold: float = 3.0) -> Modes:
 
 
 def label_modes(labels: Tensor, weights: Tensor) -> Modes:
-    r"""Mode coverage when a classifier names the mode of each sample (stacked digits, digit classes).
+    r"""Mode coverage from the classes that a classifier gives the samples (stacked digits, digit classes).
 
     Every sample is of high quality; ``reverse_kl`` is KL(histogram of the labels || weights) in nats, base e, as in
     PacGAN (Lin et al. 2018, section 4.2).
@@ -216,7 +216,7 @@ def _reverse_kl(counts: Array, weights: Array) -> float:
 
 @functools.lru_cache(maxsize=256)
 def _exact_floor(n: int, weights: tuple[float, ...], share: float) -> ModesFloor:
-    """Moments of a perfect sampler's score, each of whose samples is of high quality with probability ``share``."""
+    """Moments of the score of a perfect sampler whose samples are of high quality with probability ``share``."""
     held = max(round(n * share), 1)
     found, kl = 0.0, 0.0
     missed_variance = 0.0
@@ -232,7 +232,7 @@ def _exact_floor(n: int, weights: tuple[float, ...], share: float) -> ModesFloor
         captured=float(found),
         high_quality=share,
         reverse_kl=float(max(kl, 0.0)),
-        # Captures of different modes are negatively correlated: leaving the covariances out errs to the wide side.
+        # Captures of different modes are negatively correlated: without the covariances the spread is too wide.
         captured_sd=math.sqrt(missed_variance),
         high_quality_sd=math.sqrt(share * (1 - share) / n),
         # 2 N KL is chi-squared with K - 1 degrees of freedom in the limit.

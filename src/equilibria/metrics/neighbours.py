@@ -1,4 +1,4 @@
-"""Nearest-neighbour metrics on features: precision, recall, density, coverage, memorisation, the birthday test."""
+"""Nearest-neighbour metrics on features: precision, recall, density, coverage, memorisation, birthday test."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Neighbours:
 
 @record
 class Birthday:
-    """Near-duplicates among generated samples and the size of the support that they imply.
+    """Near-duplicates among generated samples, and the support size that follows from them.
 
     Args:
-        collisions: pairs closer than the given distance.
-        pairs: pairs looked at.
+        collisions: number of pairs closer than the given distance.
+        pairs: number of all pairs.
         support: ``pairs / collisions``, the number of equally likely distinct samples; infinite without a collision.
-        support_at_least: lower end of the one-sided 95 % interval, for the count of collisions as Poisson.
-        half: batch size at which a collision is as likely as not.
+        support_at_least: lower end of the one-sided 95 % interval, with the count of collisions as a Poisson variable.
+        half: batch size at which a collision has probability 1/2.
     """
 
     collisions: int
@@ -49,7 +49,7 @@ class Birthday:
 def neighbours(fake: Tensor, real: Tensor, k: int = 5) -> Neighbours:
     r"""Precision, recall, density and coverage.
 
-    With :math:`B_k(z)` the closed ball around :math:`z` that reaches its k-th nearest neighbour in its own set:
+    With :math:`B_k(z)` the closed ball around :math:`z` up to its k-th nearest neighbour in its own set:
 
     .. math:: \text{precision} = \tfrac1M \sum_j 1[y_j \in \cup_i B_k(x_i)], \quad
               \text{recall} = \tfrac1N \sum_i 1[x_i \in \cup_j B_k(y_j)],
@@ -121,20 +121,20 @@ def expected_coverage(n: int, m: int, k: int = 5) -> float:
 
 
 def memorisation(fake: Tensor, train: Tensor, held_out: Tensor, seed: int = 0) -> float:
-    r"""How much closer generated samples are to the training set than to unseen data.
+    r"""The ratio of the samples' mean distance to the training set and to held-out data.
 
     .. math:: \frac{\operatorname{mean}_j \min_i \|y_j - x_i^{\text{train}}\|}
                    {\operatorname{mean}_j \min_i \|y_j - x_i^{\text{held out}}\|}
 
-    A sampler that has only the law scores 1 on average; copies of training rows score 0, copies of held-out rows
-    infinity. A nearest neighbour is closer in a larger set, so the larger set is cut to the size of the smaller, at
-    random: with few held-out rows most copies lose their original, and the ratio moves back towards 1.
+    A sampler of the law itself scores 1 on average; copies of training rows score 0, copies of held-out rows infinity.
+    A nearest neighbour is closer in a larger set, so the larger set is reduced at random to the size of the smaller.
+    With few held-out rows this removes the originals of most copies, and the ratio moves towards 1.
 
     Args:
         fake: ``(m, d)``.
-        train: ``(n, d)`` rows that the generator was trained on.
-        held_out: ``(h, d)`` real rows that it has not seen.
-        seed: of the cut.
+        train: ``(n, d)`` training rows of the generator.
+        held_out: ``(h, d)`` real rows that were not used in training.
+        seed: seed of the reduction.
 
     Raises:
         ShapeError: different dimensions.
@@ -157,12 +157,12 @@ def birthday(samples: Tensor, near: float) -> Birthday:
     r"""Support size of a generator from near-duplicates in a batch (after Arora & Zhang 2018, section 3).
 
     Two independent samples collide with probability :math:`\sum_i p_i^2`, which is :math:`1/m` for m equally likely
-    outcomes; the share of colliding pairs estimates it without bias, where the original test reads it off the batch
-    size at which half of the batches show a duplicate. Unequal outcomes make the true support larger.
+    outcomes. The share of colliding pairs is an unbiased estimate of it; the original test uses the batch size at which
+    half of the batches contain a duplicate. If the outcomes are not equally likely, the true support is larger.
 
     Args:
         samples: ``(n, d)`` independent generated samples.
-        near: distance below which two samples are the same, such as the smallest distance among as many real rows.
+        near: distance below which two samples count as equal, for example the smallest one among as many real rows.
 
     Raises:
         ConfigError: ``near`` is not positive.
@@ -218,7 +218,7 @@ def _radii(x: Tensor, k: int) -> Tensor:
 
 
 def _distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Distances in blocks of rows of ``x``, so that memory stays linear in the number of points."""
+    """Distances in blocks of rows of ``x``, so that the memory is linear in the number of points."""
     for start in range(0, len(x), _ROWS):
         rows = slice(start, min(start + _ROWS, len(x)))
         yield rows, torch.cdist(x[rows], y)

@@ -1,4 +1,4 @@
-"""Everything that applies to a set of generated samples, each number beside what a perfect sampler would score."""
+"""All metrics that apply to a set of generated samples, each with the score of a perfect sampler."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FITTED = 5000
 
 
 class DatasetLike(Protocol):
-    """What the metrics need of a data set: its law, if it has one, and rows that are or are not dealt in training."""
+    """The interface of a data set that the metrics use: its law, if any, and training or held-out rows."""
 
     @property
     def law(self) -> Any: ...
@@ -40,19 +40,19 @@ class DatasetLike(Protocol):
 
 @record
 class Suite:
-    """Sizes and conventions of :func:`evaluate`; two tables compare only under one suite.
+    """Sizes and conventions of :func:`evaluate`; compare only tables of the same suite.
 
     Args:
-        exact: most samples for W1 by assignment, whose time grows like the cube.
-        quadratic: most samples for the kernel and neighbour metrics.
-        linear: most samples for the others.
-        projections: directions of sliced W1.
-        k: neighbours of precision, recall, density and coverage.
-        repeats: splits of real data behind a floor.
-        permutations: of the kernel test.
-        components: principal components of pixels where no features are given.
+        exact: largest number of samples for W1 by assignment, whose time grows with the cube.
+        quadratic: largest number of samples for the kernel and neighbour metrics.
+        linear: largest number of samples for the other metrics.
+        projections: number of directions of sliced W1.
+        k: number of neighbours of precision, recall, density and coverage.
+        repeats: number of splits of the real data for a floor.
+        permutations: number of permutations of the kernel test.
+        components: number of principal components of the pixels, if no features are given.
         threshold: standard deviations within which a sample is of high quality.
-        seed: of every random choice.
+        seed: seed of every random choice.
     """
 
     exact: int = 1000
@@ -76,29 +76,29 @@ def evaluate(
     features: Features | None = None,
     suite: Suite | None = None,
 ) -> dict[str, Measured]:
-    """The metrics that apply to ``samples``, each with its floor: fresh real rows scored under the same protocol.
+    """The metrics that apply to ``samples``, each with its floor: the score of fresh real rows with the same protocol.
 
     A mixture law gives ``modes``, ``high_quality`` and ``reverse_kl``; vectors ``w1`` and ``sliced_w1``; images, and
     anything with ``features``, ``frechet``, ``mmd2``, ``mmd_p``, ``precision``, ``recall``, ``density``, ``coverage``
     and, where rows are held out, ``memorisation``. A classifier adds ``classes``, ``class_kl``, ``digit_fid`` and, with
     ``labels``, ``agreement``. Images without features are compared in the principal components of the real pixels and
-    the norm of what those leave out: such a ``frechet`` is not an FID. Samples that are not finite are left out and
-    counted in ``finite``.
+    the norm of the residual: such a ``frechet`` is not an FID. Samples that are not finite are left out and counted in
+    ``finite``.
 
-    Finite data are split in two for the floor, so at most half of their rows serve as the reference; ``n`` says how
-    many samples were scored. Reference and floor come from the rows that were dealt in training: real rows of a test
-    set that was drawn otherwise (MNIST's is) score above the floor themselves.
+    Data of finite size are split in two for the floor, so at most half of the rows serve as the reference; ``n`` is the
+    number of scored samples. Reference and floor come from the training rows: the real rows of a test set with another
+    distribution (as MNIST's) do not reach the floor themselves.
 
     Args:
         samples: ``(n, d)`` or ``(n, c, h, w)``.
         against: a data set, a law, or real rows.
-        labels: ``(n,)`` classes that the samples were asked to have.
-        classifier: judges class content; one-channel classifiers judge stacked images channel by channel.
+        labels: ``(n,)`` requested classes of the samples.
+        classifier: classifies the samples; a one-channel classifier classifies stacked images channel by channel.
         features: maps rows to ``(n, d)``.
         suite: sizes and conventions.
 
     Raises:
-        ShapeError: no samples, or not of the shape of the real rows.
+        ShapeError: no samples, or samples of another shape than the real rows.
 
     Examples:
         >>> real = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
@@ -124,12 +124,12 @@ def evaluate(
     if pool.shape[1:] != kept.shape[1:]:
         raise ShapeError(
             f"samples of shape {tuple(kept.shape[1:])} against real rows of shape {tuple(pool.shape[1:])}",
-            "evaluate against the data that the generator was trained on",
+            "evaluate against the generator's training data",
         )
     if features is None and pool.dim() == 2:
         found.update(_vectors(kept, pool, suite))
     else:
-        # Every stride-th row: both halves of the pool weigh the same in the components.
+        # Every stride-th row: both halves of the pool have the same weight in the components.
         fitted = features or pixel_features(pool[:: 1 + len(pool) // _FITTED], suite.components)
         found.update(_featured(kept, pool, against, fitted, suite))
     if classifier is not None:
@@ -138,12 +138,12 @@ def evaluate(
 
 
 def pixel_features(real: Tensor, components: int = 64) -> Features:
-    r"""Features of raw pixels: the leading principal components of real rows, and the norm of what they leave out.
+    r"""Features of raw pixels: the leading principal components of real rows, and the norm of the residual.
 
-    The last coordinate sees what the components cannot: noise, or a sample far off the span of the data.
+    The residual measures what the components do not represent: noise, or samples outside the span of the data.
 
     Args:
-        real: ``(n, …)`` rows that the components are fitted to, by subspace iteration.
+        real: ``(n, …)`` rows from which the components are computed, by subspace iteration.
         components: at most ``min(n - 1, d)`` are taken.
 
     Returns:
@@ -177,15 +177,15 @@ def pixel_features(real: Tensor, components: int = 64) -> Features:
 
 
 def digit_fid(x: Tensor, y: Tensor, classifier: Classifier) -> float:
-    """Fréchet distance in the features of a small classifier: "digit-FID", never to be quoted as an FID.
+    """Fréchet distance in the features of a small classifier, "digit-FID"; it must not be called FID.
 
     Args:
         x: generated images ``(n, c, h, w)``.
         y: real images ``(m, c, h, w)``.
-        classifier: quote its accuracy beside the number.
+        classifier: the classifier; report its accuracy together with the number.
 
     Raises:
-        ShapeError: images that the classifier does not know.
+        ShapeError: the images do not have the shape of the classifier's images.
 
     Examples:
         >>> x = torch.rand(10, 1, 8, 8)
@@ -202,7 +202,7 @@ def _law(against: DatasetLike | LawLike | Tensor) -> LawLike | None:
 
 
 def _pool(against: DatasetLike | LawLike | Tensor, law: LawLike | None, n: int, seed: int) -> Tensor:
-    """Up to ``2 n`` real rows, none of them twice."""
+    """Up to ``2 n`` different real rows."""
     if law is not None:
         return law.sample(2 * n, generator(seed))
     if isinstance(against, Tensor):
@@ -259,7 +259,7 @@ def _featured(
 
 
 def _memorisation(fake: Tensor, train: Tensor, held_out: Tensor, suite: Suite) -> Measured:
-    # Unseen rows in the place of the samples, against the other unseen rows: no sampler can have memorised less.
+    # Held-out rows in place of the samples, against the other held-out rows: they cannot have been memorised.
     floors = [memorisation(a, train, b, suite.seed) for a, b in halves(held_out, max(suite.repeats, 2), suite.seed)]
     return Measured(
         value=memorisation(fake, train, held_out, suite.seed),
@@ -271,21 +271,23 @@ def _memorisation(fake: Tensor, train: Tensor, held_out: Tensor, suite: Suite) -
     )
 
 
-def _classes(fake: Tensor, pool: Tensor, labels: Tensor | None, judge: Classifier, suite: Suite) -> dict[str, Measured]:
-    stacked = judge.shape[0] == 1 and fake.dim() == 4 and fake.shape[1] > 1
-    told = stacked_classes(judge, fake) if stacked else judge.predict(fake)
-    shares = judge.shares
+def _classes(
+    fake: Tensor, pool: Tensor, labels: Tensor | None, classifier: Classifier, suite: Suite
+) -> dict[str, Measured]:
+    stacked = classifier.shape[0] == 1 and fake.dim() == 4 and fake.shape[1] > 1
+    predicted = stacked_classes(classifier, fake) if stacked else classifier.predict(fake)
+    shares = classifier.shares
     for _ in range(fake.shape[1] - 1 if stacked else 0):
-        shares = torch.outer(shares, judge.shares).flatten()
-    counted = label_modes(told, shares).measured()
+        shares = torch.outer(shares, classifier.shares).flatten()
+    counted = label_modes(predicted, shares).measured()
     found = {"classes": counted["modes"], "class_kl": counted["reverse_kl"]}
     if not stacked:
-        ours, real = judge.features(fake[: suite.linear]), judge.features(pool)
+        ours, real = classifier.features(fake[: suite.linear]), classifier.features(pool)
         compared = _compare(ours, real, suite.linear, lambda a, b: [frechet_distance(a, b)], suite)
         found.update(_rows(["digit_fid"], compared, "distance²", False))
     if labels is not None:
-        n, most = len(told), judge.accuracy ** (fake.shape[1] if stacked else 1)
-        right = float((told == labels.to(told.device)).double().mean())
+        n, most = len(predicted), classifier.accuracy ** (fake.shape[1] if stacked else 1)
+        right = float((predicted == labels.to(predicted.device)).double().mean())
         spread = (most * (1 - most) / n) ** 0.5
         found["agreement"] = Measured(value=right, floor=most, spread=spread, unit="share", n=n, higher=True)
     return found

@@ -1,4 +1,4 @@
-"""Wasserstein-1 distance of samples: exact by assignment, sliced, on the line; and its floor, real against real."""
+"""Wasserstein-1 distance of samples: exact by assignment, sliced, and on the line; and its floor, real against real."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def exact_w1(x: Tensor, y: Tensor) -> float:
 
     .. math:: W_1 = \min_{\pi} \frac1n \sum_i \|x_i - y_{\pi(i)}\|_2
 
-    over permutations (Villani 2003, introduction: uniform laws on n points have a permutation as optimal coupling).
-    It decreases towards the distance of the laws like :math:`n^{-1/\max(d, 2)}`, so state ``n`` and the floor with it.
+    over permutations (Villani 2003, introduction: uniform laws on n points have a permutation as optimal coupling). Its
+    excess over the distance of the laws decreases like :math:`n^{-1/\max(d, 2)}`, so report ``n`` and the floor too.
 
     Args:
         x: ``(n, …)``; every row is flattened.
@@ -42,7 +42,9 @@ def exact_w1(x: Tensor, y: Tensor) -> float:
     if len(a) != len(b):
         raise ShapeError(f"exact W1 by assignment of {len(a)} points to {len(b)}", "pass two sets of the same size")
     if len(a) > _MOST:
-        raise ShapeError(f"exact W1 of {len(a)} points takes n³ time", f"pass at most {_MOST}, or use sliced_w1")
+        raise ShapeError(
+            f"exact W1 of {len(a)} points; its time grows like n³", f"pass at most {_MOST}, or use sliced_w1"
+        )
     cost = cdist(a.numpy(), b.numpy())
     rows, columns = linear_sum_assignment(cost)
     return float(cost[rows, columns].mean())
@@ -79,13 +81,13 @@ def sliced_w1(x: Tensor, y: Tensor, projections: int = 128, seed: int = 0) -> fl
     .. math:: SW_1 = \mathbb{E}_{u \sim U(S^{d-1})} W_1(u_\# p, u_\# q)
 
     (Rabin et al. 2012; Bonneel et al. 2015), estimated with ``projections`` directions drawn from ``seed``. The same
-    seed gives the same directions for every pair, so two samplers are compared along the same lines.
+    seed gives the same directions for every pair of samples.
 
     Args:
         x: ``(n, …)``.
         y: ``(m, …)``; sizes may differ.
-        projections: directions drawn.
-        seed: of the directions.
+        projections: number of directions.
+        seed: seed of the directions.
 
     Raises:
         ShapeError: different dimensions.
@@ -106,16 +108,16 @@ def sliced_w1(x: Tensor, y: Tensor, projections: int = 128, seed: int = 0) -> fl
 
 
 def two_sample_floor(pool: Tensor, distance: Distance, repeats: int = 5, seed: int = 0) -> tuple[float, float]:
-    """Mean and standard deviation of a distance between two halves of real data: what a perfect sampler scores.
+    """Mean and standard deviation of a distance between two halves of real data: the score of a perfect sampler.
 
-    The halves are disjoint and drawn afresh in every repeat, so the floor has the sample size ``len(pool) // 2``. Give
+    The halves are disjoint and drawn again in every repeat; the sample size of the floor is ``len(pool) // 2``. Pass
     ``2 n`` rows for the floor at ``n``.
 
     Args:
         pool: real rows ``(2 n, …)``.
         distance: any function of two sets.
-        repeats: splits drawn.
-        seed: of the splits.
+        repeats: number of splits.
+        seed: seed of the splits.
 
     Raises:
         ShapeError: fewer than two rows.
@@ -153,7 +155,7 @@ def _along_columns(a: Tensor, b: Tensor) -> Tensor:
     n, m = len(a), len(b)
     if n == m:
         return (a - b).abs().mean(0)
-    # Cuts at i/n and j/m, kept as integers over n m so that shared cuts coincide exactly.
+    # Cuts at i/n and j/m, stored as integers over n m so that common cuts coincide exactly.
     lcm = math.lcm(n, m)
     cuts = torch.cat([torch.arange(n) * (lcm // n), torch.arange(m) * (lcm // m)]).sort().values
     widths = torch.diff(cuts, append=torch.tensor([lcm])).double() / lcm
