@@ -13,7 +13,7 @@ from equilibria.doctor.evidence import Comparison, Limit
 from equilibria.exam.cases import DIGITS, RING, fault
 from equilibria.exam.loop import Loop
 from equilibria.exam.pictures import picture, threshold
-from equilibria.exam.sitting import watched
+from equilibria.exam.results import examined
 from equilibria.figures.panels import BLUE, rendered
 
 DRAWN = Path(__file__).resolve().parents[1] / "docs" / "images" / "conditions"
@@ -36,7 +36,7 @@ def test_the_dashed_line_is_the_limit(comparison: Comparison, limit: Limit, numb
 
 @pytest.mark.parametrize("loop", [RING, DIGITS], ids=["points", "images"])
 def test_a_picture_shows_the_vital_at_each_check_up(loop: Loop) -> None:
-    sick, control = (watched(replace(made, steps=60)) for made in (fault("generator-not-stepped")(loop), loop))
+    sick, control = (examined(replace(made, steps=60)) for made in (fault("generator-not-stepped")(loop), loop))
     found = {f.condition: f for f in sick[1].diagnose().findings}
     figure = picture(found["generator-never-updated"], sick, control)
     left, right = figure.axes

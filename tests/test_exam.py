@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from equilibria.base.errors import ConfigError
 from equilibria.doctor import CONDITIONS, REMEDIES
-from equilibria.exam import CASES, HEALTHY, Case, Loop, Plan, Sitting, markdown, prepare, sit, summary
+from equilibria.exam import CASES, HEALTHY, Case, CaseResult, Loop, Plan, markdown, prepare, run_exam, summary
 from equilibria.exam.cases import DIGITS, RING, both, fault, loop_with, nets_with
-from equilibria.exam.cure import prescribe
 from equilibria.exam.loop import FAULTS, play
 from equilibria.exam.matrix import confusion, interval
-from equilibria.exam.sitting import recovered, sit_healthy, sit_sick, verified, watched
+from equilibria.exam.remedied import apply_remedy
+from equilibria.exam.results import examined, recovered, run_healthy, run_planted, verified
 from equilibria.exam.truth import MEASURES, agreement, fresh, generalisation, novelty, quality
 
 # Arithmetic ----------------------------------------------------------------------------------------------------------
@@ -41,8 +41,8 @@ LATE = both(fault("overflow"), loop_with(steps=200))  # the fault begins at half
 SHORT = Case("short", ("mode-collapse", "mode-hopping"), RING, LATE)
 
 
-def sat(name: str, *said: tuple[str, int], truth: float = 0.1, **fields: Any) -> Sitting:
-    return Sitting(name, 0, truth, fields.pop("control", 0.9), said, "sick", **fields)
+def sat(name: str, *said: tuple[str, int], truth: float = 0.1, **fields: Any) -> CaseResult:
+    return CaseResult(name, 0, truth, fields.pop("control", 0.9), said, "sick", **fields)
 
 
 SICK = (
@@ -202,11 +202,11 @@ def test_the_halves_plant_the_same_diseases_and_share_no_seed() -> None:
 
 def test_a_remedy_that_does_not_concern_a_loop_leaves_it() -> None:
     sick = fault("swapped-labels")(RING)
-    assert prescribe(sick, "real-is-one") == RING
-    assert prescribe(sick, "zero-gradients") == sick and prescribe(sick, "stop") == sick
-    assert prescribe(nets_with(latent=1)(DIGITS), "larger-latent").nets.latent > 1
+    assert apply_remedy(sick, "real-is-one") == RING
+    assert apply_remedy(sick, "zero-gradients") == sick and apply_remedy(sick, "stop") == sick
+    assert apply_remedy(nets_with(latent=1)(DIGITS), "larger-latent").nets.latent > 1
     for name in REMEDIES:
-        assert isinstance(prescribe(sick, name), Loop)
+        assert isinstance(apply_remedy(sick, name), Loop)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_every_mistake_changes_the_loop(name: str) -> None:
 
 
 def first_two(loop: Loop) -> set[str]:
-    _, doctor = watched(loop)
+    _, doctor = examined(loop)
     return {f.condition for f in doctor.diagnose().active[:2]}
 
 
@@ -268,12 +268,12 @@ QUICK = Case("swapped-labels", ("swapped-labels",), RING_SHORT, fault("swapped-l
 
 def test_a_disease_from_end_to_end() -> None:
     controls: dict[str, float] = {}
-    sick, again = (sit_sick(QUICK, 204, controls) for _ in range(2))
+    sick, again = (run_planted(QUICK, 204, controls) for _ in range(2))
     assert replace(sick, seconds=0.0) == replace(again, seconds=0.0) and len(controls) == 1
     assert sick.said[0][0] == "swapped-labels" and verified(sick) and sick.truth < 0.1
     assert sick.remedy == "real-is-one" and recovered(sick)
     assert sick.cured == pytest.approx(sick.control)  # with the labels put right it is the healthy loop
-    well = sit_healthy("ring", RING_SHORT, 203)
+    well = run_healthy("ring", RING_SHORT, 203)
     assert well.said == () and math.isnan(well.control) and well.state == "on the way"
     found = summary([QUICK], [sick], [well])
     assert found["sensitivity"]["share"] == 1.0 and found["false_alarms"]["share"] == 0.0
@@ -284,7 +284,7 @@ def test_a_disease_from_end_to_end() -> None:
 @pytest.mark.timeout(900)
 def test_three_diseases_and_a_healthy_run_at_full_length() -> None:
     only = ("generator-not-stepped", "swapped-labels", "double-sigmoid", "ring")
-    found = sit(Plan(half="developed", seeds=1, healthy_seeds=1, only=only, processes=1))
+    found = run_exam(Plan(half="developed", seeds=1, healthy_seeds=1, only=only, processes=1))
     assert found["sensitivity"]["hits"] == found["sensitivity"]["of"] >= 2
     assert found["false_alarms"]["hits"] == 0
     assert found["cure_rate"]["hits"] == found["cure_rate"]["of"]

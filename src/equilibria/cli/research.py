@@ -103,7 +103,7 @@ def exam(
     equilibria exam --json > exam.json[/dim]
     """
     from ..base.provenance import commit
-    from ..exam import Plan, markdown, sit
+    from ..exam import Plan, markdown, run_exam
     from ..training.disk import make_folder, write_atomically
 
     if pictures is not None:
@@ -114,7 +114,7 @@ def exam(
         return
     plan = Plan(half, seeds, healthy, tuple(only or ()), cures, processes)
     make_folder(folder)
-    found = {"commit": commit(), **sit(plan, None if as_json else _heard)}
+    found = {"commit": commit(), **run_exam(plan, None if as_json else _print_result)}
     text = json.dumps(found, indent=1, allow_nan=False)
     write_atomically(folder / "exam.json", text + "\n")
     write_atomically(folder / "exam.md", markdown(found, seeds, half))
@@ -124,11 +124,11 @@ def exam(
         _say_exam(found, seeds, half, folder)
 
 
-def _heard(kind: str, sitting: Any) -> None:
-    told = ", ".join(f"{name} since {at}" for name, at in sitting.said[:2]) or "no finding"
-    cured = "" if sitting.cured is None else f"; after {sitting.remedy}: {sitting.cured:.2f}"
-    control = "" if kind == "healthy" else f" (control {sitting.control:.2f})"
-    say(f"{kind:8} {sitting.name} seed {sitting.seed}: {sitting.truth:.2f}{control}  {told}{cured}")
+def _print_result(kind: str, result: Any) -> None:
+    told = ", ".join(f"{name} since {at}" for name, at in result.said[:2]) or "no finding"
+    cured = "" if result.cured is None else f"; after {result.remedy}: {result.cured:.2f}"
+    control = "" if kind == "healthy" else f" (control {result.control:.2f})"
+    say(f"{kind:8} {result.name} seed {result.seed}: {result.truth:.2f}{control}  {told}{cured}")
 
 
 def _say_exam(found: dict[str, Any], seeds: int, half: str, folder: Path) -> None:

@@ -1,8 +1,8 @@
-"""The planted diseases and the healthy runs: which loop, what is changed, which condition it is, how it is verified.
+"""The planted diseases and the healthy runs: the loop, the change, the expected condition, and the verifying measure.
 
-Each disease is planted in three settings, each with other laws, other architectures and other seeds: one for developing
-thresholds; one that was held out until the exam of 2026-11-26 and has been developed on since (``seen``); and one that
-is held out and run only for the report. A setting was chosen by the independent measure alone: its healthy loop must be
+Each disease is planted in three settings with different laws, architectures and seeds. ``developed`` served to develop
+the thresholds. ``seen`` was held out until the exam of 2026-11-26 and has been used for development since.
+``held-out`` is run only for the report. Settings were chosen by the independent measure only: the healthy loop must be
 healthy.
 """
 
@@ -21,11 +21,11 @@ class Case:
     """A disease in a setting.
 
     Attributes:
-        name: of the disease.
-        conditions: any of these among the first two findings is right.
+        name: name of the disease.
+        conditions: the diagnosis is right if one of these is among the first two findings.
         healthy: the loop without the fault.
-        change: what the fault changes.
-        measure: of :mod:`~equilibria.exam.truth`, by which it is verified as sick.
+        change: adds the fault to a loop.
+        measure: the measure of :mod:`~equilibria.exam.truth` by which the run is verified as sick.
     """
 
     name: str
@@ -194,7 +194,7 @@ _HEALTHY_C: dict[str, Loop] = {
 HEALTHY = {"developed": _HEALTHY_A, "seen": _HEALTHY_B, "held-out": _HEALTHY_C}
 CASES = {"developed": DEVELOPED, "seen": SEEN, "held-out": HELD_OUT}
 FIRST_SEED = {"developed": 0, "seen": 100, "held-out": 300}
-"""The seeds of a half count from here; no two halves share one."""
+"""The first seed of each half; no two halves share a seed."""
 
 __all__ = [
     "CASES",

@@ -1,6 +1,6 @@
-"""A GAN loop written by hand in plain PyTorch, as people write them, with switches for the mistakes they make.
+"""A GAN training loop in plain PyTorch, as users write it, with switches for common mistakes.
 
-It shares no code with the trainer or the doctor. One record says everything about a run; a planted disease is another
+It shares no code with the trainer or the doctor. One record defines a run; a run with a planted disease is another
 record.
 """
 
@@ -21,23 +21,23 @@ from .nets import Networks, build
 
 @dataclass(frozen=True)
 class Loop:
-    """One run. The defaults are a healthy one: perceptrons on a ring, non-saturating losses and R1.
+    """One run. The defaults give a healthy run: perceptrons on a ring, non-saturating losses and R1.
 
     Attributes:
-        data: a law by name, or ``digits``.
+        data: name of a law, or ``digits``.
         points: size of a finite training set drawn from the law; 0 for fresh rows at every step.
         nets: architectures.
         objective: ``nonsaturating``, ``saturating``, ``wasserstein``, ``hinge`` or ``least-squares``.
         optimizer: ``adam``, ``rmsprop`` or ``sgd``.
         rate, rate_d: learning rates of the generator and the discriminator.
-        momentum: Adam's first coefficient, or that of SGD.
-        batch, steps: rows a step, steps.
-        turns, turns_d: of each player per step.
-        r1, penalty, clip: weights of the slope penalties, and the box of the critic's weights; 0 for none.
-        conditional: labels are given to both networks.
+        momentum: Adam's first coefficient, or the momentum of SGD.
+        batch, steps: rows per step, number of steps.
+        turns, turns_d: turns of the generator and the discriminator per step.
+        r1, penalty, clip: weights of R1 and of the gradient penalty, and the clipping bound of weights; 0 for none.
+        conditional: whether both networks get labels.
         faults: mistakes in the code, by name (see :data:`FAULTS`).
-        scale: data is multiplied by this before it is fed.
-        seed: of everything.
+        scale: factor by which the data is multiplied.
+        seed: seed of all randomness.
     """
 
     data: str = "ring8-U"
@@ -66,23 +66,23 @@ FAULTS = {
     "generator-detached": "the generator's output is detached in its own loss",
     "discriminator-not-stepped": "the discriminator's optimiser is never stepped",
     "swapped-labels": "real rows are labelled 0 and generated ones 1 in the discriminator's loss",
-    "real-twice": "the discriminator is fed real rows on both sides",
-    "fake-twice": "the discriminator is fed generated rows on both sides",
+    "real-twice": "the discriminator gets real rows on both sides",
+    "fake-twice": "the discriminator gets generated rows on both sides",
     "double-sigmoid": "the discriminator ends in a sigmoid and the loss applies another",
-    "shared-optimizer": "the discriminator's optimiser holds the generator's parameters, and fakes are not detached",
-    "half-optimised": "the generator's optimiser misses all layers but the last",
+    "shared-optimizer": "the discriminator's optimiser has the generator's parameters too, and fakes are not detached",
+    "half-optimised": "the generator's optimiser has only the parameters of the last layer",
     "no-zero-grad": "the generator's gradients are never cleared",
-    "label-hidden": "the discriminator is given the same label for every row",
-    "one-class-loader": "the loader deals only the first part of the sorted data",
+    "label-hidden": "the discriminator gets the same label for every row",
+    "one-class-loader": "the loader returns only the first part of the sorted data",
     "frozen-statistics": "running statistics of the generator's norms are never updated",
     "overflow": "one learning-rate spike at half time",
-    "bad-row": "one row of the data is not a number",
+    "bad-row": "one row of the data is NaN",
 }
 
 
 @dataclass
 class Played:
-    """A run: its networks, what they are fed (``real``), what they should learn (``reference``), and how to sample."""
+    """A run: its networks, their training rows (``real``), rows of the whole law (``reference``), and how to sample."""
 
     loop: Loop
     generator: nn.Module
@@ -95,7 +95,7 @@ class Played:
     classes: int
 
     def codes(self, n: int) -> Tensor:
-        """Codes as the loop draws them."""
+        """Latent codes as the loop draws them."""
         return torch.randn(n, self.loop.nets.latent)
 
     def losses(self) -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]:
@@ -126,7 +126,7 @@ def prepare(loop: Loop) -> Played:
 
 
 def play(loop: Loop, watch: Callable[[int, Played], Any] | None = None, played: Played | None = None) -> Played:
-    """Train, calling ``watch(step, played)`` after each step; stops early where parameters are not finite for long."""
+    """Train, and call ``watch(step, played)`` after each step."""
     run = played or prepare(loop)
     rows = torch.Generator().manual_seed(loop.seed + 1)
     if "frozen-statistics" in loop.faults:
@@ -197,7 +197,7 @@ def _generator_turn(run: Played, rows: torch.Generator, step: int) -> None:
 
 
 def _spiked(run: Played, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """A learning rate a million times too large for one step, as a typo in a schedule makes it."""
+    """Multiply the learning rate by 1e12 for one step, as a mistake in a schedule may do."""
     if "overflow" in run.loop.faults:
         for group in optimizer.param_groups:
             base = group.setdefault("base", group["lr"])
@@ -245,7 +245,7 @@ def _optimizer(loop: Loop, parameters: list[nn.Parameter], rate: float) -> torch
 
 
 def _data(loop: Loop) -> tuple[Tensor, Tensor, Tensor, Tensor | None, int]:
-    """Rows that are dealt, unseen rows, rows of the whole law, labels where networks are given them, classes."""
+    """Training rows, held-out rows, rows of the whole law, labels if the networks get them, number of classes."""
     data = load(loop.data)
     rows = data.take(loop.points or data.size or 4096, seed=loop.seed + 17)
     unseen = data.take(min(1024, data.held_out_size or 1024), seed=loop.seed + 18, held_out=True)
@@ -278,7 +278,7 @@ def _batch(run: Played, rows: torch.Generator) -> tuple[Tensor, Tensor | None]:
 
 
 def sampled(run: Played, n: int, training: bool | None = None, seed: int = 5) -> tuple[Tensor, Tensor | None]:
-    """``n`` samples (and the labels asked for) in eval mode, or in the mode given."""
+    """``n`` samples and their requested labels, in eval mode or in the given mode."""
     was = run.generator.training
     run.generator.train(bool(training))
     state = torch.get_rng_state()
@@ -292,6 +292,6 @@ def sampled(run: Played, n: int, training: bool | None = None, seed: int = 5) ->
 
 
 def finite(run: Played) -> bool:
-    """Whether every parameter is a number."""
+    """Whether every parameter is finite."""
     nets = (run.generator, run.discriminator)
     return all(math.isfinite(float(p.detach().abs().sum())) for net in nets for p in net.parameters())

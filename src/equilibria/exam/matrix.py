@@ -1,4 +1,4 @@
-"""The exam's report: sensitivity, false alarms, onset error and cure rate, with intervals."""
+"""The report of the exam: sensitivity, false alarms, onset error and cure rate, with intervals."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from scipy import stats
 
 from .cases import Case
-from .sitting import Sitting, recovered, verified
+from .results import CaseResult, recovered, verified
 
 
 def interval(hits: int, of: int) -> tuple[float, float]:
-    """Clopper and Pearson's 95 % interval of a share.
+    """The Clopper-Pearson 95 % interval of a share.
 
     Examples:
         >>> [round(x, 3) for x in interval(0, 36)]
@@ -31,8 +31,8 @@ def _share(hits: int, of: int) -> dict[str, Any]:
     return {"hits": hits, "of": of, "share": hits / of if of else None, "interval": [round(low, 4), round(high, 4)]}
 
 
-def summary(cases: Sequence[Case], sick: Sequence[Sitting], healthy: Sequence[Sitting]) -> dict[str, Any]:
-    """Everything the report says, as plain JSON."""
+def summary(cases: Sequence[Case], sick: Sequence[CaseResult], healthy: Sequence[CaseResult]) -> dict[str, Any]:
+    """The content of the report, as plain JSON."""
     wanted = {case.name: set(case.conditions) for case in cases}
     real = [s for s in sick if verified(s)]
     right = [s for s in real if any(name in wanted[s.name] for name, _ in s.said[:2])]
@@ -69,14 +69,14 @@ def summary(cases: Sequence[Case], sick: Sequence[Sitting], healthy: Sequence[Si
 
 
 def confusion(
-    wanted: dict[str, set[str]], sick: Sequence[Sitting], healthy: Sequence[Sitting]
+    wanted: dict[str, set[str]], sick: Sequence[CaseResult], healthy: Sequence[CaseResult]
 ) -> dict[str, dict[str, int]]:
-    """Planted condition against the first finding; the right one where it is among the first two."""
+    """Planted condition against the first finding, or against the right one if it is among the first two."""
     table: dict[str, Counter[str]] = {}
     for s in sick:
         first = [name for name, _ in s.said[:2]]
-        told = next((n for n in first if n in wanted[s.name]), first[0] if first else "nothing")
-        table.setdefault(" or ".join(sorted(wanted[s.name])), Counter())[told] += 1
+        found = next((n for n in first if n in wanted[s.name]), first[0] if first else "nothing")
+        table.setdefault(" or ".join(sorted(wanted[s.name])), Counter())[found] += 1
     table["healthy"] = Counter(s.said[0][0] if s.said else "nothing" for s in healthy)
     return {planted: dict(sorted(row.items())) for planted, row in sorted(table.items())}
 
@@ -84,20 +84,20 @@ def confusion(
 def markdown(found: dict[str, Any], seeds: int, half: str) -> str:
     """The report as a page of the docs."""
 
-    def told(name: str) -> str:
+    def rate(name: str) -> str:
         row = found[name]
         low, high = row["interval"]
         share, between = 100 * (row["share"] or 0), f"{100 * low:.1f} to {100 * high:.1f} %"
         return f"{row['hits']} of {row['of']} ({share:.1f} %, 95 % interval {between})"
 
     lines = [
-        f"Half: {half}; {seeds} seeds a case.",
+        f"Half: {half}; {seeds} seeds per case.",
         "",
-        f"- right condition among the first two findings: {told('sensitivity')}",
-        f"- false alarms on healthy runs: {told('false_alarms')}",
-        f"- cured by the first remedy of the first finding: {told('cure_rate')}",
+        f"- right condition among the first two findings: {rate('sensitivity')}",
+        f"- false alarms on healthy runs: {rate('false_alarms')}",
+        f"- cured by the first remedy of the first finding: {rate('cure_rate')}",
         "",
-        "| planted | condition | named | median onset error (steps) | cured | said instead |",
+        "| planted | condition | found | median onset error (steps) | cured | found instead |",
         "|---|---|---|---|---|---|",
     ]
     for row in found["cases"]:

@@ -15,18 +15,18 @@ class Networks:
 
     Attributes:
         kind: ``mlp`` or ``conv`` (for 8 x 8 images).
-        width, depth: of the generator's hidden layers; ``depth=0`` is an affine map.
-        width_d, depth_d: of the discriminator's.
+        width, depth: width and number of the generator's hidden layers; ``depth=0`` is an affine map.
+        width_d, depth_d: the same for the discriminator.
         activation: ``relu``, ``leaky`` or ``tanh``.
         norm: ``none`` or ``batch`` in the generator; norm_d the same in the discriminator.
-        latent: code size.
+        latent: size of the latent codes.
         output: ``linear`` or ``tanh`` or ``sigmoid``.
-        gain: what the generator's last layer is multiplied by at the start.
-        bias_d: what is added to the discriminator's hidden biases at the start.
-        dropout: of the discriminator's hidden layers.
-        noise: standard deviation of noise inside the generator that has nothing to do with the codes.
-        deaf: whether the generator multiplies its code by zero.
-        blank: whether the discriminator multiplies its input by zero.
+        gain: initial factor of the generator's last weights.
+        bias_d: added to the discriminator's initial hidden biases.
+        dropout: dropout probability in the discriminator's hidden layers.
+        noise: standard deviation of noise inside the generator, independent of the latent codes.
+        ignore_code: whether the generator multiplies its code by zero.
+        ignore_input: whether the discriminator multiplies its input by zero.
         sigmoid: whether the discriminator ends in a sigmoid.
     """
 
@@ -44,17 +44,17 @@ class Networks:
     bias_d: float = 0.0
     dropout: float = 0.0
     noise: float = 0.0
-    deaf: bool = False
-    blank: bool = False
+    ignore_code: bool = False
+    ignore_input: bool = False
     sigmoid: bool = False
 
 
 class Generator(nn.Module):
-    """Codes (and labels) to rows."""
+    """Latent codes (and labels) to rows."""
 
     def __init__(self, spec: Networks, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
-        self.classes, self.shape, self.noise, self.deaf = classes, shape, spec.noise, spec.deaf
+        self.classes, self.shape, self.noise, self.ignore_code = classes, shape, spec.noise, spec.ignore_code
         inputs = spec.latent + classes
         size = 1
         for side in shape:
@@ -73,7 +73,7 @@ class Generator(nn.Module):
             last.weight.mul_(spec.gain)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        z = z * 0.0 if self.deaf else z
+        z = z * 0.0 if self.ignore_code else z
         if y is not None:
             z = torch.cat([z, F.one_hot(y, self.classes).to(z)], 1)
         if self.noise:
@@ -87,7 +87,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, spec: Networks, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
-        self.classes, self.conv, self.blank = classes, spec.kind == "conv", spec.blank
+        self.classes, self.conv, self.ignore_input = classes, spec.kind == "conv", spec.ignore_input
         size = 1
         for side in shape:
             size *= side
@@ -113,7 +113,7 @@ class Discriminator(nn.Module):
         self.end = nn.Sigmoid() if spec.sigmoid else nn.Identity()
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        x = x * 0.0 if self.blank else x
+        x = x * 0.0 if self.ignore_input else x
         if y is not None:
             hot = F.one_hot(y, self.classes).to(x)
             if self.conv:

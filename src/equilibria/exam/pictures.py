@@ -1,4 +1,4 @@
-"""What each condition looks like: a planted disease beside the number that gives it away, one PNG a condition."""
+"""A picture of each condition: samples of a planted disease, and the vital that reveals it; one PNG per condition."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..figures.images import image_grid
 from ..figures.panels import BLUE, GREY, PALETTE, label, legend, logarithmic, panels, rendered
 from .cases import CASES, HEALTHY, RING, WGAN
 from .loop import Loop, Played, sampled
-from .sitting import watched
+from .results import examined
 
 Seen = tuple[Played, Doctor]
 _RED = PALETTE[1]
-_INSTEAD = Evidence("samples/distance", math.nan)  # where the evidence is a fact of the loop, not a series
+_INSTEAD = Evidence("samples/distance", math.nan)  # if the evidence is a property of the loop, not a series
 _STEADY = replace(HEALTHY["developed"]["arrived"], steps=3000, rate=3e-4, rate_d=3e-4, r1=1.0)
 _STEEP = replace(WGAN, penalty=0.0, rate=1e-4, rate_d=5e-3, momentum=0.9)
-# Loops and their controls for what no planted disease ends in: planted ones overflow within a step.
+# Loops and their controls for conditions in which no planted disease ends: planted ones overflow within a step.
 _MORE = {
     "overflow": (replace(RING, rate=30.0, rate_d=30.0), RING),
     "exploding-gradient": (_STEEP, WGAN),
@@ -34,13 +34,13 @@ _MORE = {
 
 
 def draw_conditions(folder: Path, tell: Callable[[str], None] | None = None) -> None:
-    """Play the planted diseases and write ``<condition>.png`` for each condition that the doctor names.
+    """Train the planted diseases and write ``<condition>.png`` for each condition that the doctor finds.
 
     Args:
-        folder: must be there.
-        tell: told the name of each condition, with the case that shows it.
+        folder: an existing folder.
+        tell: called with the name of each condition and of the case that shows it.
     """
-    seen = cache(watched)
+    seen = cache(examined)
     for condition in CONDITIONS:
         for name, loop, control in _settings(condition):
             diagnosis = seen(loop)[1].diagnose()
@@ -54,17 +54,17 @@ def draw_conditions(folder: Path, tell: Callable[[str], None] | None = None) -> 
 
 
 def _settings(condition: str) -> Iterator[tuple[str, Loop, Loop]]:
-    """Loops in which it should be found and their healthy controls, those where it is the first answer first."""
+    """Loops in which the condition should be found, and their healthy controls; first those that expect it first."""
     for half in ("developed", "seen"):
         cases = [case for case in CASES[half] if condition in case.conditions]
         for case in sorted(cases, key=lambda case: case.conditions.index(condition)):
             yield case.name, case.sick, case.healthy
     if condition in _MORE:
-        yield "a run of its own", *_MORE[condition]
+        yield "a separate run", *_MORE[condition]
 
 
 def picture(finding: Finding, sick: Seen, healthy: Seen) -> Figure:
-    """Samples at the end of the run, and the first number of the evidence over the run, beside its threshold."""
+    """Samples at the end of the run, and the first vital of the evidence over the run, with its threshold."""
     figure, (left, right) = panels(columns=2, width=2.9, height=2.3, dpi=110)
     _samples(left, sick[0])
     label(left, title=f"{finding.condition}\nsamples at step {sick[1].chart.last.step}")
@@ -73,7 +73,7 @@ def picture(finding: Finding, sick: Seen, healthy: Seen) -> Figure:
 
 
 def _samples(axes: Axes, run: Played) -> None:
-    # What a user who samples sees: eval mode.
+    # Eval mode, as for a user who samples.
     made, y = sampled(run, 400)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -104,7 +104,7 @@ def _series(axes: Axes, finding: Finding, sick: Doctor, healthy: Doctor) -> None
     shown = [e for e in finding.evidence if len(_points(sick, e.vital)) > 2] or [_INSTEAD]
     first, bound = shown[0], threshold(shown[0])
     lines = [(sick, first.vital, BLUE, "this run")]
-    if bound is None:  # it is judged by its neighbour
+    if bound is None:  # it is compared with another vital
         unit = VITALS[first.vital].unit
         lines += [(sick, e.vital, PALETTE[2], e.vital) for e in shown[1:] if VITALS[e.vital].unit == unit][:1]
     if healthy is not sick:
@@ -120,8 +120,8 @@ def _series(axes: Axes, finding: Finding, sick: Doctor, healthy: Doctor) -> None
         logarithmic(axes, y=True)
     axes.axvline(finding.onset, color=_RED, linewidth=0.6, alpha=0.5)
     axes.margins(y=0.2)
-    said = textwrap.shorten(f"{first.vital} ({first.text})" if first.text else first.vital, 78, placeholder=" …")
-    label(axes, "step", VITALS[first.vital].unit, textwrap.fill(said, 40))
+    title = textwrap.shorten(f"{first.vital} ({first.text})" if first.text else first.vital, 78, placeholder=" …")
+    label(axes, "step", VITALS[first.vital].unit, textwrap.fill(title, 40))
     legend(axes, columns=2)
 
 
@@ -131,7 +131,7 @@ def _points(doctor: Doctor, vital: str) -> dict[int, float]:
 
 
 def threshold(shown: Evidence) -> float | None:
-    """The number that the evidence is compared with; None where that is another vital, a range or nothing.
+    """The number with which the evidence is compared; None if it is another vital, a range or nothing.
 
     Examples:
         >>> threshold(Evidence("scores/auc", 0.1, ">", 0.5))

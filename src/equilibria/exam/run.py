@@ -1,4 +1,4 @@
-"""The whole exam: every planted disease and every healthy run, over seeds, on both cores."""
+"""The whole exam: every planted disease and every healthy run, over seeds, in several processes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import torch
 from ..base.errors import ConfigError, did_you_mean
 from .cases import CASES, FIRST_SEED, HEALTHY
 from .matrix import summary
-from .sitting import Sitting, sit_healthy, sit_sick
+from .results import CaseResult, run_healthy, run_planted
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which part of the exam is sat.
+    """The part of the exam to run.
 
     Attributes:
         half: ``developed`` or ``seen`` (thresholds were set on them), or ``held-out`` (run only for the report).
-        seeds: of each planted disease.
-        healthy_seeds: of each healthy run; more, since a false-alarm rate needs many.
+        seeds: number of seeds of each planted disease.
+        healthy_seeds: number of seeds of each healthy run; larger, because a false-alarm rate needs many runs.
         only: names of cases; empty for all.
-        cures: seeds of each disease on which the first remedy is tried.
-        processes: at once, one thread each.
+        cures: number of seeds of each disease on which the first remedy is tried.
+        processes: number of parallel processes, one thread each.
     """
 
     half: str = "held-out"
@@ -54,31 +54,31 @@ class Plan:
         return FIRST_SEED[self.half]
 
 
-Heard = Callable[[str, Sitting], None]
+OnResult = Callable[[str, CaseResult], None]
 
 
-def sit(plan: Plan, heard: Heard | None = None) -> dict[str, Any]:
-    """Sit the exam and return its report as plain JSON.
+def run_exam(plan: Plan, on_result: OnResult | None = None) -> dict[str, Any]:
+    """Run the exam and return its report as plain JSON.
 
     Args:
-        plan: which part.
-        heard: called with ``"sick"`` or ``"healthy"`` and each sitting as it ends.
+        plan: the part of the exam.
+        on_result: called with ``"sick"`` or ``"healthy"`` and each result as soon as it is there.
     """
-    sick: list[Sitting] = []
-    healthy: list[Sitting] = []
-    for kind, sitting in _sittings(plan):
-        (sick if kind == "sick" else healthy).append(sitting)
-        if heard is not None:
-            heard(kind, sitting)
+    sick: list[CaseResult] = []
+    healthy: list[CaseResult] = []
+    for kind, result in _results(plan):
+        (sick if kind == "sick" else healthy).append(result)
+        if on_result is not None:
+            on_result(kind, result)
     cases = [c for c in CASES[plan.half] if not plan.only or c.name in plan.only]
     sick.sort(key=lambda s: (s.name, s.seed))
     healthy.sort(key=lambda s: (s.name, s.seed))
-    told = {"half": plan.half, "seeds": plan.seeds, "healthy_seeds": plan.healthy_seeds, "torch": torch.__version__}
+    setting = {"half": plan.half, "seeds": plan.seeds, "healthy_seeds": plan.healthy_seeds, "torch": torch.__version__}
     rows = {"sick": [s.to_dict() for s in sick], "healthy": [s.to_dict() for s in healthy]}
-    return told | summary(cases, sick, healthy) | {"sittings": rows}
+    return setting | summary(cases, sick, healthy) | {"sittings": rows}
 
 
-def _sittings(plan: Plan) -> Iterator[tuple[str, Sitting]]:
+def _results(plan: Plan) -> Iterator[tuple[str, CaseResult]]:
     jobs: list[tuple[str, str, int]] = []
     for name in HEALTHY[plan.half]:
         if not plan.only or name in plan.only:
@@ -86,14 +86,14 @@ def _sittings(plan: Plan) -> Iterator[tuple[str, Sitting]]:
     for case in CASES[plan.half]:
         if not plan.only or case.name in plan.only:
             jobs += [("sick", case.name, plan.first_seed + s) for s in range(plan.seeds)]
-    # Workers even where one is asked for: each has one thread, whatever the caller's process has.
-    with ProcessPoolExecutor(plan.processes, get_context("spawn"), _alone) as pool:
+    # Workers even for one process: each has one thread, independent of the caller's number of threads.
+    with ProcessPoolExecutor(plan.processes, get_context("spawn"), _one_thread) as pool:
         futures = [(job[0], pool.submit(_one, plan, job)) for job in jobs]
         for kind, future in futures:
             yield kind, future.result()
 
 
-def _alone() -> None:
+def _one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
 
@@ -101,9 +101,9 @@ def _alone() -> None:
 _CONTROLS: dict[str, float] = {}
 
 
-def _one(plan: Plan, job: tuple[str, str, int]) -> Sitting:
+def _one(plan: Plan, job: tuple[str, str, int]) -> CaseResult:
     kind, name, seed = job
     if kind == "healthy":
-        return sit_healthy(name, HEALTHY[plan.half][name], seed)
+        return run_healthy(name, HEALTHY[plan.half][name], seed)
     case = next(c for c in CASES[plan.half] if c.name == name)
-    return sit_sick(case, seed, _CONTROLS, seed - plan.first_seed < plan.cures)
+    return run_planted(case, seed, _CONTROLS, seed - plan.first_seed < plan.cures)

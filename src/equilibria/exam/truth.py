@@ -1,4 +1,4 @@
-"""Whether a run is healthy, by measures that share nothing with the doctor's."""
+"""Measures of whether a run is healthy, independent of the doctor's measures."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..metrics.transport import exact_w1
 from .loop import Loop, Played, finite, labelled, sampled
 
 _N = 400
-_FLOOR = 42  # the seed of the rows that a perfect sampler is scored with
+_FLOOR = 42  # the seed of the rows for the score of a perfect sampler
 
 
 def quality(run: Played) -> float:
-    r"""How close samples are to the law: 1 for a perfect sampler, 0 for one that always gives the data's mean.
+    r"""The closeness of samples to the law: 1 for a perfect sampler, 0 for one that always returns the data's mean.
 
     .. math:: 1 - \frac{W_1(\text{samples}, p) - W_1(p, p)}{W_1(\delta_{\bar x}, p) - W_1(p, p)}
 
-    by exact optimal assignment of 400 rows against fresh rows of the law itself (not of what the loop was fed), and not
-    below 0.
+    by exact optimal assignment of 400 rows against fresh rows of the law itself (not of the loop's training rows), and
+    at least 0.
     """
     if not finite(run):
         return 0.0
@@ -39,7 +39,7 @@ def quality(run: Played) -> float:
 
 
 def agreement(run: Played) -> float:
-    """Share of samples whose nearest real row of the law has the label asked for, above chance: 1 is all."""
+    """Share of samples whose nearest real row has the requested label, rescaled: 0 is chance, 1 is all."""
     if run.labels is None or not finite(run):
         return 0.0
     made, y = sampled(run, _N)
@@ -61,7 +61,7 @@ def novelty(run: Played) -> float:
 
 
 def generalisation(run: Played) -> float:
-    """1 minus twice how well the discriminator tells its training rows from fresh ones, beyond chance."""
+    """1 - 2 (AUC - 1/2)+, with the AUC of the discriminator's scores for its training rows against fresh rows."""
     if not finite(run):
         return 0.0
     with torch.no_grad():
@@ -76,10 +76,10 @@ MEASURES = {"quality": quality, "agreement": agreement, "novelty": novelty, "gen
 
 
 def fresh(loop: Loop, seed: int) -> Tensor:
-    """Rows of the law that no run has seen, ``(400, d)``."""
+    """Rows of the law that no run has used, ``(400, d)``."""
     data = load(loop.data)
     held = data.held_out_size is not None
-    # The floor's other half comes from training rows: where few are held out, a draw of them is all of them.
+    # The floor's other half comes from training rows: if few rows are held out, every draw of them is the same.
     rows = data.take(min(_N, data.held_out_size or _N), seed=1000 + seed, held_out=held and seed != _FLOOR)
     return rows["x"].flatten(1).double()[:_N] * loop.scale
 

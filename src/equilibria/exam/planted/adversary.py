@@ -8,7 +8,7 @@ _STRONG = loop_with(objective="saturating", r1=0.0, turns_d=10, rate=0.0001, rat
 _CERTAIN = loop_with(r1=0.0, turns_d=10, rate=2e-05, rate_d=0.005)
 _COPIES = ("discriminator-overfitted", "memorisation")
 PLANTED = (
-    Planted("blank-input", ("discriminator-blind",), nets_with(blank=True)),
+    Planted("blank-input", ("discriminator-blind",), nets_with(ignore_input=True)),
     Planted("dead-discriminator", ("discriminator-blind",), nets_with(activation="relu", bias_d=-50.0)),
     Planted("weak-discriminator", ("discriminator-too-weak",), loop_with(rate_d=1e-06)),
     Planted("small-discriminator", ("discriminator-too-weak", "oscillation"), nets_with(width_d=2, depth_d=1)),

@@ -10,7 +10,7 @@ PLANTED = (
     Planted("exploding", _BURST, _EXPLODING),
     Planted("divergence", ("divergence", "exploding-gradient"), loop_with(rate=0.5, rate_d=0.5)),
     Planted("label-hidden", ("label-ignored",), fault("label-hidden"), setting="labelled", measure="agreement"),
-    Planted("deaf-generator", ("latent-ignored",), nets_with(deaf=True), setting="labelled-digits"),
+    Planted("deaf-generator", ("latent-ignored",), nets_with(ignore_code=True), setting="labelled-digits"),
     Planted("one-latent", ("latent-too-small",), nets_with(latent=1), setting="digits"),
     Planted("range-sigmoid", ("data-range-mismatch",), nets_with(output="sigmoid"), setting="digits"),
     Planted("range-bytes", ("data-range-mismatch",), loop_with(scale=127.5), setting="digits"),

@@ -1,4 +1,4 @@
-"""What a remedy does to a loop of the exam: the change that its text asks for, whatever the planted fault was."""
+"""Loops of the exam after a remedy: the change that the remedy's text asks for, independent of the planted fault."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from .loop import Loop
 
-_MENDS = {
+_REPAIRS = {
     "update-generator": ("generator-not-stepped", "generator-detached"),
     "update-discriminator": ("discriminator-not-stepped",),
     "optimise-all-parameters": ("half-optimised",),
@@ -22,12 +22,12 @@ _MENDS = {
     "clean-data": ("bad-row",),
     "lower-learning-rates": ("overflow",),
 }
-"""Mistakes in the code that each remedy's text tells to undo."""
+"""The faults in the code that each remedy repairs."""
 
 
-def prescribe(loop: Loop, remedy: str) -> Loop:
-    """The loop after a remedy; the same loop where the remedy does not concern it."""
-    mended = tuple(f for f in loop.faults if f not in _MENDS.get(remedy, ()))
+def apply_remedy(loop: Loop, remedy: str) -> Loop:
+    """The loop after a remedy; the same loop if the remedy changes nothing in it."""
+    mended = tuple(f for f in loop.faults if f not in _REPAIRS.get(remedy, ()))
     loop = replace(loop, faults=mended)
     change = _CHANGES.get(remedy)
     return change(loop) if change is not None else loop
@@ -71,12 +71,12 @@ _CHANGES: dict[str, Callable[[Loop], Loop]] = {
     "slow-discriminator": lambda loop: _penalised(replace(loop, rate_d=loop.rate_d / 10, turns_d=1)),
     "faster-discriminator": lambda loop: replace(loop, rate_d=max(loop.rate_d, loop.rate), turns=1),
     "larger-discriminator": lambda loop: _nets(loop, width_d=128, depth_d=3),
-    "seeing-discriminator": lambda loop: _nets(loop, activation="leaky", bias_d=0.0, blank=False),
+    "seeing-discriminator": lambda loop: _nets(loop, activation="leaky", bias_d=0.0, ignore_input=False),
     "larger-generator": lambda loop: _nets(
         loop, width=max(loop.nets.width, loop.nets.width_d), depth=max(loop.nets.depth, loop.nets.depth_d)
     ),
     "larger-latent": lambda loop: _nets(loop, latent=16),
-    "use-latent": lambda loop: _nets(loop, deaf=False),
+    "use-latent": lambda loop: _nets(loop, ignore_code=False),
     "larger-batch": lambda loop: replace(loop, batch=128, rate=min(loop.rate, 1e-3), rate_d=min(loop.rate_d, 1e-3)),
     "more-data": lambda loop: replace(loop, points=0),
     "match-data-range": _ranged,
