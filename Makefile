@@ -18,9 +18,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 # What `make demo` trains: MNIST where it can be fetched, else the small digits that scikit-learn carries.
 DEMO ?= train r3gan-conditional --steps 2500
 
-# One thread a process: the tests are small, and two threads on two cores only wait for each other.
+# One thread a process: the tests are small, and two threads on two cores only wait for each other. One worker a core; the
+# tests of a file stay together, since they share what the file's fixtures trained.
 export OMP_NUM_THREADS ?= 1
-PYTEST := $(BIN)/python -m pytest
+WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
