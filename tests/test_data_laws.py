@@ -210,7 +210,7 @@ def test_names_are_read_leniently_and_reopen() -> None:
     [
         ("grid52", "did you mean 'grid25'"),
         ("grid25:a", "not a list of numbers"),
-        ("dirac:1,2", "write dirac:at"),
+        ("dirac:1,2", "write 'dirac:0' "),
         ("gaussian:nan", "finite"),
     ],
 )

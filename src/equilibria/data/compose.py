@@ -54,7 +54,7 @@ def _whole(source: str, options: DataOptions) -> DataOptions:
 def _two(source: str, example: str) -> tuple[str, str]:
     texts = [text.strip() for text in source.partition(":")[2].split(",")]
     if len(texts) != 2 or not all(texts):
-        raise DataError(f"'{source}' does not name two domains", f"write {example}")
+        raise DataError(f"'{source}' does not name two domains", f"write '{example}'")
     return texts[0], texts[1]
 
 
@@ -79,7 +79,7 @@ def _others(source: str, own: DataSpec, other: DataSpec, stream: str) -> tuple[C
     all_columns = (Column(name="x", kind=other.kind, shape=other.shape), *other.columns)
     columns = tuple(replace(column, name=other_name(column.name), stream=stream) for column in all_columns)
     if clash := {column.name for column in own.columns} & {column.name for column in columns}:
-        raise DataError(f"both domains of '{source}' give a column '{min(clash)}'", "save the first file without it")
+        raise DataError(f"both domains of '{source}' give a column '{min(clash)}'", "name one column, as 'emoji@x'")
     return columns
 
 
@@ -154,7 +154,7 @@ def _places(name: str, table: Table) -> dict[str, int]:
 def _few(source: str, labels: Any, options: DataOptions) -> Dataset:
     name, comma, text = source.partition(":")[2].rpartition(",")
     if not comma or not name.strip() or not text.strip().isdecimal() or int(text) < 1:
-        raise DataError(f"'{source}' does not name data and a number of labels", "write few:digits,100")
+        raise DataError(f"'{source}' does not name data and a number of labels", "write 'few:digits,100'")
     name, count = name.strip(), int(text)
     found = (_aligned_found if name.startswith("aligned:") else by_name)(name, labels, options)
     y, order = found.table.y, order_of(found, options)
@@ -164,7 +164,7 @@ def _few(source: str, labels: Any, options: DataOptions) -> Dataset:
     if count > known or count < classes:
         raise DataError(
             f"{count} labels of '{name}', whose {known} labelled training rows have {classes} classes",
-            f"keep at least one of each class and at most all: write few:{name},{max(classes, min(count, known))}",
+            f"keep at least one of each class and at most all: write 'few:{name},{max(classes, min(count, known))}'",
         )
     kept = torch.full_like(y, -1)
     for rows in (labelled_rows(y, order.train, count), order.held):
@@ -181,11 +181,12 @@ def _stacked(source: str, labels: Any, options: DataOptions) -> Dataset:
     if table.x.dim() != 4 or table.x.shape[1] != 1:
         raise DataError(
             f"'{source}' does not name gray images",
-            f"write stacked:digits; of colour images, {setting(grayscale=True)}",
+            f"write 'stacked:digits'; of colour images, {setting(grayscale=True)}",
         )
     if table.columns:
         raise DataError(
-            f"'{name}' has a column '{table.columns[0].name}', and stacked images have none", "leave it out"
+            f"'{name}' has a column '{table.columns[0].name}', and stacked images have none",
+            f"write 'stacked:{name}@x'",
         )
     names = table.class_names
     return Dataset(

@@ -61,7 +61,7 @@ def _fetched() -> list[str]:
 
 
 def _download(name: str, commands: Sequence[Sequence[str]], folder: Path) -> list[Path]:
-    by_hand = f"python -m equilibria.data.fetch {name} --from PATH, where PATH holds the original files"
+    by_hand = f"run: python -m equilibria.data.fetch {name} --from PATH (a folder or archive of the original files)"
     found: list[Path] = []
     for command in commands:
         if shutil.which(command[0]) is None:

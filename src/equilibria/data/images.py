@@ -154,7 +154,10 @@ def _check_pixels(count: int) -> None:
 
     most = Image.MAX_IMAGE_PIXELS
     if most is not None and count > most:
-        raise DataError(f"{count:,} pixels are more than {most:,}", "make it smaller, or raise Image.MAX_IMAGE_PIXELS")
+        raise DataError(
+            f"{count:,} pixels are more than {most:,}",
+            f"make it smaller; in Python, PIL.Image.MAX_IMAGE_PIXELS = {count} allows it",
+        )
 
 
 def _common_size(headers: Sequence[_Header], options: DataOptions, parts: int) -> tuple[int, int]:

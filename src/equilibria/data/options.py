@@ -100,13 +100,13 @@ class DataSpec:
         if not self.classes:
             raise DataError(
                 f"{who} needs labels, and the data has none",
-                "give data with labels: --data digits, a folder with a subfolder for each class, or an .npz with y "
-                "(in Python: load(x, labels=y))",
+                "give data with labels, as --data 'digits': a folder with a subfolder for each class, or an .npz with "
+                "y (in Python: load(x, labels=y))",
             )
         if self.unlabelled:
             raise DataError(
                 f"{who} needs the label of every row, and this data has rows without one (y = -1)",
-                "name the data without few:, for example --data digits",
+                "name the data without few:, as --data 'digits'",
             )
         return self.classes
 

@@ -129,6 +129,9 @@ def _plain(source: str, labels: Any, options: DataOptions, parts: int) -> Found:
         table = table_of(arrays, options, name, labels, parts)
         return Found(name, table, name if labels is None else None, arrays.test)
     if not path.exists():
+        head, at, column = source.rpartition("@")
+        if at and head:
+            return _column(_plain(head, labels, options, parts), column)
         raise _missing(source, path)
     path = path.resolve()
     reopens = str(path) if labels is None else None
@@ -143,6 +146,20 @@ def _plain(source: str, labels: Any, options: DataOptions, parts: int) -> Found:
     if labels is not None:
         table = table.with_labels(*labels_of(labels, len(table), options))
     return Found(called, table, reopens)
+
+
+def _column(found: Found, name: str) -> Found:
+    """One column of a source as its examples, with their labels and without the other columns."""
+    table = found.table
+    known = {column.name: column.kind for column in table.columns} | {"x": "vector"}
+    if name not in known:
+        raise DataError(f"'{found.name}' has no column '{name}'", did_you_mean(name, known))
+    if known[name] not in ("image", "vector", "attributes"):
+        fits = [column for column, kind in known.items() if kind in ("image", "vector", "attributes")]
+        raise DataError(f"the column '{name}' of '{found.name}' is of kind {known[name]}", f"name one of {fits}")
+    values = {"x": table.values[name]} | ({} if table.y is None else {"y": table.y})
+    alone = replace(table, values=values, columns=())
+    return Found(f"{found.name}-{name}", alone, found.source and f"{found.source}@{name}", found.test)
 
 
 def _pictures(path: Path, options: DataOptions, parts: int) -> Table:

@@ -29,6 +29,7 @@ def load(source: Any, labels: Any = None, options: DataOptions | None = None, **
             - an array, a tensor, ``(x, y)``, a dict of arrays, or a torch ``Dataset`` of x or (x, y);
             - a name or path with a view (:data:`VIEWS`): ``"digits-negative"``, ``"digits-edges"``,
               ``"digits-halved"``, ``"digits-residual"``;
+            - ``"emoji@other"``: one column of a source as its examples;
             - ``"pairs:A,B"``: two domains drawn independently, the second as the column ``other``;
             - ``"aligned:A,B"``: two sources whose rows belong together one by one, the second as the column ``other``.
               Two folders need equal file names, apart from the suffix; other sources equal numbers of rows;

@@ -153,9 +153,10 @@ def law(name: str) -> Law:
     if known is None:
         raise ConfigError(f"unknown law '{head}'", did_you_mean(head, LAWS))
     make = LAWS[known]
-    parameters = list(inspect.signature(make).parameters)
+    parameters = inspect.signature(make).parameters
     texts = tail.split(",") if tail else []
-    form = f"{known}:{','.join(parameters)}"
+    defaults = ",".join(f"{parameter.default:g}" for parameter in parameters.values())
+    form = f"'{known}:{defaults}' (its {', '.join(parameters)})"
     if len(texts) > len(parameters):
         raise ConfigError(f"law '{name}' has {len(texts)} parameters", f"write {form}")
     try:

@@ -70,6 +70,6 @@ def cached(name: str, hub: str | None = None) -> Callable[[DataOptions], Arrays]
             from ..hub import hub_arrays
 
             return hub_arrays(hub, options)
-        raise DataError(f"'{name}' is not in the cache ({path})", f"run: python -m equilibria.data.fetch {name}")
+        raise DataError(f"'{name}' is not in the cache ({path})", f"run: python -m equilibria.data.fetch {name} (once)")
 
     return read

@@ -1,4 +1,7 @@
-"""Emoji as two vendors draw them: aligned pairs for image-to-image games."""
+"""Emoji as two vendors draw them: aligned pairs for image-to-image games.
+
+Many differ only in a skin tone, and rows are held out at random: a held-out emoji may have near twins in training.
+"""
 
 from __future__ import annotations
 
