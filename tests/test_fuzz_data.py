@@ -39,7 +39,24 @@ SHAPES: list[tuple[int, ...]] = [
     (2, 2, 2, 2, 2),
     (6, 0, 2),
 ]
-KEYS = ["x", "images", "data", "y", "labels", "x_train", "x_test", "y_train", "y_test", "names", "", "a/b", "../x", "text", "text_train", "text_test"]
+KEYS = [
+    "x",
+    "images",
+    "data",
+    "y",
+    "labels",
+    "x_train",
+    "x_test",
+    "y_train",
+    "y_test",
+    "names",
+    "",
+    "a/b",
+    "../x",
+    "text",
+    "text_train",
+    "text_test",
+]
 
 
 @st.composite
