@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import battery
 from equilibria.base.errors import ConfigError, DataError, ShapeError
@@ -193,34 +194,25 @@ def test_it_is_a_mean_over_rows_where_all_have_labels() -> None:
 @pytest.mark.slow
 @pytest.mark.ci_slow
 def test_unlabelled_rows_help_where_labels_are_few() -> None:
-    """Three clusters on a line of which one row each has a label that is off its centre; the others decide."""
-    centres, labelled = torch.tensor([-2.0, 0.0, 2.0]), torch.tensor([[-1.2, 1.5], [0.0, -1.5], [1.2, 1.5]])
-
-    def rows(own: int, turn: int) -> dict[str, Tensor]:
-        source = torch.Generator().manual_seed(turn)
-        mode = torch.randint(3, (64,), generator=source)
-        x = torch.stack(
-            [centres[mode] + 0.15 * torch.randn(64, generator=source), torch.randn(64, generator=source)], 1
-        )
-        return {"x": x, "y": torch.full((64,), -1), "labelled": labelled.repeat(16, 1), "label": torch.arange(48) % 3}
-
-    plane = DataSpec(
-        kind="vector", shape=(2,), classes=3, unlabelled=True,
-        columns=(
-            Column(name="labelled", kind="vector", shape=(2,), stream="labelled"),
-            Column(name="label", kind="label", classes=3, stream="labelled"),
-        ),
-    )  # fmt: skip
-    truth = torch.arange(900) % 3
-    x = torch.stack([centres[truth] + 0.15 * torch.randn(900), torch.randn(900)], 1)
+    """Digits with five labels a class: fewer errors than the same encoder trained on the labelled rows alone."""
+    data = load("digits")
+    known, rest = data.take(1617), data.take(180, held_out=True)
+    own = torch.cat([(known["y"] == k).nonzero()[:5, 0] for k in range(10)])
+    labelled = {"labelled": known["x"][own], "label": known["y"][own]}
+    columns = (
+        Column(name="labelled", kind="image", shape=(1, 8, 8), stream="labelled"),
+        Column(name="label", kind="label", classes=10, stream="labelled"),
+    )
+    x, y = torch.cat([known["x"], rest["x"]]), torch.cat([known["y"], rest["y"]])
 
     def error(players: slice) -> float:
         torch.manual_seed(0)
-        spec = SemiSupervisedAAE(prior=Latent(size=1), penalties=(R1(gamma=0.1),), noise=0.1)
-        game = spec.build(MLPPair(width=64, depth=2), plane)
+        spec = SemiSupervisedAAE(prior=Latent(size=5), noise=0.3)
+        game = spec.build(MLPPair(width=64, depth=2), dataclasses.replace(data.spec, columns=columns))
         game.players = game.players[players]
-        play = Play(game, Alternating(share=True), {p.name: Adam(lr=1e-3) for p in game.players}, rows)
-        play.advance(1500)
-        return float((game.classify({"x": x}) != truth).float().mean())  # type: ignore[operator]
+        adam = {p.name: Adam(lr=1e-3) for p in game.players}
+        play = Play(game, Alternating(share=True), adam, lambda own, turn: {**data.batch(64, own, turn), **labelled})
+        play.advance(450)
+        return float((game.classify({"x": x}) != y).float().mean())  # type: ignore[operator]
 
-    assert error(slice(None)) < 0.02 < 0.05 < error(slice(3, None))
+    assert error(slice(None)) < error(slice(3, None)) - 0.02

@@ -46,7 +46,7 @@ RULES = {
 REFUSED = {"ragan", "adagan"}
 WARNED = {"gan-maxout"}
 NORMED = {"dcgan"}  # taken: batch statistics are those of all processes' rows, though slices alone have others
-OTHER_DATA = {"cogan": "pairs:digits,digits-negative", "dcgan": "digits"}
+OTHER_DATA = {"cogan": "pairs:digits,digits-negative", "dcgan": "digits", "aae-semi": "digits"}
 
 
 # What the processes run ----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from ..games.boosting import Boosting
 from ..games.coupled import CoGAN
 from ..games.inference import InfoGAN
 from ..games.mixture import MGAN
+from ..games.semi_supervised import SemiSupervisedAAE
 from ..games.spec import Latent
 from ..games.two_discriminators import D2GAN
 from ..games.two_player import TwoPlayer
@@ -115,6 +116,26 @@ AUTOENCODERS = tuple(
     )
 )
 
+SEMI_SUPERVISED = (
+    Recipe(
+        name="aae-semi",
+        year=2015,
+        cite="makhzani2015",
+        source="section 4, figure 6; networks of appendix A; normal noise on the encoder's input and Adam are ours",
+        about="three phases, two adversaries: classes from a few labelled rows; for data such as few:mnist,100",
+        game=SemiSupervisedAAE(prior=Latent(size=10), noise=0.3),
+        networks=_wide,
+        update=Alternating(share=True),
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
+        optimizers=(
+            For(player="autoencoder", optimizer=Adam(lr=1e-3, betas=(0.9, 0.999))),
+            For(player="classifier", optimizer=Adam(lr=1e-3, betas=(0.9, 0.999))),
+        ),
+        averages=(Average(player="autoencoder"),),
+        batch=100,
+    ),
+)
+
 PROCEDURES = (
     Recipe(
         name="adagan",
@@ -132,4 +153,4 @@ PROCEDURES = (
     ),
 )
 
-RECIPES = (*MANY, *INFERENCE, *AUTOENCODERS, *PROCEDURES)
+RECIPES = (*MANY, *INFERENCE, *AUTOENCODERS, *SEMI_SUPERVISED, *PROCEDURES)
