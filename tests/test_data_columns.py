@@ -363,6 +363,40 @@ def test_few_labels_are_kept_evenly_and_always_the_same(count: int) -> None:
         assert few.fingerprint()["unlabelled"] == 1617 - count
 
 
+@pytest.mark.parametrize("n", [16, 64, 250])
+def test_labelled_rows_are_a_stream_of_their_own(n: int) -> None:
+    """Each comes as often as any other, though a batch is longer than they are many, and independently of the batch."""
+    few = load("few:digits,30")
+    known = few.batch(few.size or 0, 0, 0)
+    x, y = known["x"][known["y"] >= 0], known["y"][known["y"] >= 0]
+    turns = [few.batch(n, 5, turn) for turn in range(60)]
+    rows, label = torch.cat([t["labelled"] for t in turns]), torch.cat([t["label"] for t in turns])
+    which = torch.cdist(rows.flatten(1), x.flatten(1)).min(1)
+    assert torch.equal(rows, x[which.indices]) and torch.equal(y[which.indices], label)
+    counts = which.indices.bincount(minlength=30)
+    assert int(counts.max() - counts.min()) <= 1
+    assert torch.equal(few.batch(n, 5, 3)["labelled"], turns[3]["labelled"])
+    assert not torch.equal(few.batch(n, 6, 3)["labelled"], turns[3]["labelled"])
+    assert few.spec.columns == (
+        Column(name="labelled", kind="image", shape=(1, 8, 8), stream="labelled"),
+        Column(name="label", kind="label", classes=10, stream="labelled"),
+    )
+
+
+def test_labelled_rows_of_an_evaluation_are_held_out_as_the_others_are() -> None:
+    few, whole = load("few:digits,30"), load("digits")
+    held, taken = whole.take(180, held_out=True), few.take(180, seed=3, held_out=True)
+    which = torch.cdist(taken["labelled"].flatten(1), held["x"].flatten(1)).argmin(1)
+    assert torch.equal(taken["labelled"], held["x"][which]) and torch.equal(taken["label"], held["y"][which])
+    assert not torch.equal(taken["labelled"], taken["x"])
+
+
+def test_labelled_rows_are_seen_through_the_views_of_the_data() -> None:
+    few, plain = load("few:digits-halved,30"), load("few:digits,30")
+    assert few.batch(8, 0, 0)["labelled"].shape == (8, 1, 4, 4)
+    assert torch.equal(few.batch(8, 0, 0)["label"], plain.batch(8, 0, 0)["label"])
+
+
 def test_fewer_labels_are_some_of_more() -> None:
     def kept(count: int) -> set[bytes]:
         data = load(f"few:digits,{count}")

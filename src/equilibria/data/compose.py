@@ -16,7 +16,7 @@ from .dataset import Dataset
 from .laws import Law
 from .options import Column, DataOptions, DataSpec, setting
 from .reading import Found, built, by_name, order_of
-from .store import LawStore, PairStore, StackStore, TableStore, labelled_rows, other_name
+from .store import LabelledStore, LawStore, Order, PairStore, StackStore, TableStore, labelled_rows, other_name
 from .table import Table
 from .views import SideBySide, viewed
 
@@ -166,12 +166,32 @@ def _few(source: str, labels: Any, options: DataOptions) -> Dataset:
             f"{count} labels of '{name}', whose {known} labelled training rows have {classes} classes",
             f"keep at least one of each class and at most all: write 'few:{name},{max(classes, min(count, known))}'",
         )
-    kept = torch.full_like(y, -1)
-    for rows in (labelled_rows(y, order.train, count), order.held):
+    kept, own = torch.full_like(y, -1), labelled_rows(y, order.train, count)
+    for rows in (own, order.held):
         kept[rows] = y[rows]
     table = found.table.with_labels(kept, found.table.class_names)
     reopens = found.source and f"few:{found.source},{count}"
-    return built(replace(found, name=f"few-{found.name}-{count}", table=table, source=reopens), options)
+    few = replace(found, name=f"few-{found.name}-{count}", table=table, source=reopens)
+    return _with_labelled(built(few, options), built(few, options, Order(own, order.held)))
+
+
+def _with_labelled(data: Dataset, labelled: Dataset) -> Dataset:
+    """The data with its labelled rows as a stream of their own, the columns ``labelled`` and ``label``."""
+    spec = data.spec
+    columns = (
+        Column(name="labelled", kind=spec.kind, shape=spec.shape, stream="labelled"),
+        Column(name="label", kind="label", classes=spec.classes, stream="labelled"),
+    )
+    if clash := {column.name for column in spec.columns} & {column.name for column in columns}:
+        raise DataError(f"'{data.name}' has a column '{min(clash)}' of its own", "save the file without it")
+    return Dataset(
+        data.name,
+        LabelledStore(data.store, labelled.store),
+        replace(spec, columns=(*spec.columns, *columns)),
+        source=data.source,
+        options=data.options,
+        class_names=data.class_names,
+    )
 
 
 def _stacked(source: str, labels: Any, options: DataOptions) -> Dataset:

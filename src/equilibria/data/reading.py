@@ -46,10 +46,10 @@ class Found:
     views: tuple[RowView, ...] = ()
 
 
-def built(found: Found, options: DataOptions) -> Dataset:
-    """The data set of a source."""
+def built(found: Found, options: DataOptions, order: Order | None = None) -> Dataset:
+    """The data set of a source, or of those of its rows that ``order`` names."""
     table = found.table
-    rows = TableStore(table, order_of(found, options))
+    rows = TableStore(table, order if order is not None else order_of(found, options))
     store: Store = rows
     if table.on_disk:
         store = StreamStore(rows)

@@ -35,7 +35,8 @@ def load(source: Any, labels: Any = None, options: DataOptions | None = None, **
               Two folders need equal file names, apart from the suffix; other sources equal numbers of rows;
             - ``"aligned:A"``: two pictures side by side in each image: the left is ``x``, the right ``other``;
             - ``"few:A,100"``: the labels of 100 training rows are kept, as many of each class as possible. The other
-              training rows have ``y`` = -1; held-out rows keep their labels;
+              training rows have ``y`` = -1; held-out rows keep their labels. The labelled rows are also dealt as a
+              stream of their own, as many as there are examples, in the columns ``labelled`` and ``label``;
             - ``"stacked:A"``: three independent gray images as the channels of one.
         labels: one label per example (or the path of a ``.npy`` of them), in place of the source's own.
         options: how to read it.

@@ -20,7 +20,7 @@ from .laws import Law
 from .options import setting
 from .table import Table
 
-__all__ = ["LawStore", "Order", "PairStore", "StackStore", "Store", "TableStore"]
+__all__ = ["LabelledStore", "LawStore", "Order", "PairStore", "StackStore", "Store", "TableStore"]
 
 # one stream of random numbers per purpose: a batch never shares its numbers with an evaluation
 _BATCH, _TAKE, _HELD, _SPLIT, _OTHER, _LABELLED = range(6)
@@ -116,12 +116,13 @@ class Order:
 
     def batch(self, n: int, seed: int, turn: int) -> Tensor:
         """The numbers of the training rows of one turn."""
-        epoch, offset = divmod(turn * n, self.size)
-        order = self._epoch(seed, epoch)
-        index = order[offset : offset + n]
-        if offset + n > self.size:
-            index = torch.cat([index, self._epoch(seed, epoch + 1)[: offset + n - self.size]])
-        return index
+        parts: list[Tensor] = []
+        start, end = turn * n, (turn + 1) * n
+        while start < end:
+            epoch, offset = divmod(start, self.size)
+            parts.append(self._epoch(seed, epoch)[offset : offset + end - start])
+            start += len(parts[-1])
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def take(self, n: int, seed: int, held_out: bool) -> Tensor:
         """The numbers of rows for evaluation.
@@ -261,6 +262,37 @@ class PairStore(Store):
 
     def to(self, device: torch.device) -> PairStore:
         return PairStore(self.first.to(device), self.second.to(device))
+
+
+class LabelledStore(Store):
+    """Rows of which some have labels, and beside them an independent stream of labelled rows only.
+
+    The second stream is as long as the first: its rows come again where it has fewer. They are the columns ``labelled``
+    (of the kind of ``x``) and ``label``.
+
+    Args:
+        rows: all rows.
+        labelled: the rows with labels; its held-out rows are those of ``rows``.
+    """
+
+    def __init__(self, rows: Store, labelled: Store) -> None:
+        self.rows, self.labelled = rows, labelled
+        self.size, self.held_size = rows.size, rows.held_size
+
+    def batch(self, n: int, seed: int, turn: int) -> dict[str, Tensor]:
+        return self._joined(self.rows.batch(n, seed, turn), self.labelled.batch(n, mix(_LABELLED, seed), turn))
+
+    def take(self, n: int, seed: int, held_out: bool) -> dict[str, Tensor]:
+        return self._joined(self.rows.take(n, seed, held_out), self.labelled.take(n, mix(_LABELLED, seed), held_out))
+
+    def _joined(self, rows: dict[str, Tensor], labelled: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {**rows, "labelled": labelled["x"], "label": labelled["y"]}
+
+    def fingerprint(self) -> dict[str, Any]:
+        return self.rows.fingerprint()  # it says which rows have labels
+
+    def to(self, device: torch.device) -> LabelledStore:
+        return LabelledStore(self.rows.to(device), self.labelled.to(device))
 
 
 def other_name(name: str) -> str:
