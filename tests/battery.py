@@ -268,7 +268,7 @@ def a_recorded_turn_is_the_turn(make: Make) -> None:
                 assert torch.equal(loss.total, again[who].total), f"{name}: another loss for '{who}'"
                 assert same(loss.parts, again[who].parts), f"{name}: other parts for '{who}'"
         assert same(played.tensors(), replayed.tensors()), f"{name}: other tensors after six rounds"
-        assert tape.recorded == len(replayed.launch.told), f"{name}: {replayed.launch.told}"
+        assert tape.recorded == len(replayed.launch.status), f"{name}: {replayed.launch.status}"
 
 
 CHECKS: dict[str, Callable[[Make], None]] = {

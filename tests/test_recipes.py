@@ -142,7 +142,7 @@ def test_a_recorded_run_has_the_numbers_of_the_run(name: str, monkeypatch: pytes
         losses, again = played.advance(), replayed.advance()
         assert all(torch.equal(loss.total, again[who].total) for who, loss in losses.items())
     assert battery.same(played.tensors(), replayed.tensors())
-    assert set(replayed.launch.told.values()) == {"recorded"} and tape.recorded == len(replayed.launch.told)
+    assert set(replayed.launch.status.values()) == {"recorded"} and tape.recorded == len(replayed.launch.status)
 
 
 @EVERY
