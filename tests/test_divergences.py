@@ -21,7 +21,7 @@ NAMES = tuple(dv.F_DIVERGENCES)
 U = torch.tensor([0.03, 0.2, 0.7, 1.0, 1.4, 3.0, 20.0], dtype=torch.float64)
 V = torch.linspace(-3, 3, 13, dtype=torch.float64)
 
-# Written again from SPEC B12, so that a slip in the table cannot hide.
+# Written again from Nowozin et al. 2016 (Tables 1, 2 and 6), so that a slip in the table cannot hide.
 F = {
     "kl": lambda u: u * np.log(u),
     "reverse-kl": lambda u: -np.log(u),

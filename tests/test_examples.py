@@ -63,7 +63,7 @@ def test_the_healthy_and_the_broken_are_told_apart_at_a_glance() -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(5))
 def test_losses_alike_and_only_one_is_healthy(seed: int) -> None:
-    """PEERS 4.2: final losses to within .1, 8 modes against none, and the doctor tells them apart with the cause."""
+    """Final losses to within .1, 8 modes against none, and the doctor distinguishes them and names the cause."""
     spec = importlib.util.spec_from_file_location("sick_and_healthy", EXAMPLES / "sick_and_healthy.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -34,7 +34,7 @@ from equilibria.theory import divergences as dv
 
 REAL, FAKE = [0.5, -1.0, 2.0], [0.3, -0.7, -2.0]
 
-# (discriminator, generator) at REAL and FAKE, from the formulas of SPEC in double precision by numpy, not by this code.
+# (discriminator, generator) at REAL and FAKE, from the papers' formulas in double precision by numpy, not by this code.
 GOLDEN = {
     "minimax": (1.09957866237942, -0.4614897681323191),
     "nonsaturating": (1.09957866237942, 1.2614897681323192),

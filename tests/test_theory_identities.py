@@ -98,7 +98,7 @@ def test_updates_are_cauchy_whatever_the_batch(n: int) -> None:
 
 
 def test_the_mean_of_many_ratios_is_one_ratio() -> None:
-    """The check of the specification: means of 200 ratios of standard normals are Cauchy(0, 1)."""
+    """Means of 200 ratios of standard normals are Cauchy(0, 1)."""
     draws = noisy_updates(torch.ones(200, 1, 1, dtype=F64), 2000, torch.Generator().manual_seed(0))
     assert kstest(draws[:, 0].numpy(), cauchy.cdf).pvalue > 0.05
 

@@ -1,4 +1,4 @@
-"""Numbers that the specification prints, to the digits printed there, on the laws behind them."""
+"""Reference numbers from an independent computation in numpy, to the digits stated, on the laws behind them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from equilibria.theory.identities import product_js
 
 
 def drawn(seed: int, size: int, concentration: float) -> tuple[Tensor, Tensor]:
-    """The two laws of the specification's log: the first two draws of a Dirichlet law."""
+    """The two laws of the reference computation: the first two draws of a Dirichlet law."""
     source = np.random.default_rng(seed)
     p, q = (source.dirichlet(np.full(size, concentration)) for _ in "pq")
     return torch.from_numpy(p), torch.from_numpy(q)

@@ -161,7 +161,7 @@ def test_the_clean_gradient_is_that_of_a_frozen_discriminator() -> None:
 
 
 def test_the_three_atom_example_to_the_digits_printed() -> None:
-    """E9, E45: Theorem 3.2 .0220964 against Corollary 3.2 .1454807 (SPEC appendix C gives the numbers, not the atoms).
+    """E9, E45: Theorem 3.2 .0220964 against Corollary 3.2 .1454807 (reference numbers given without the atoms).
 
     The atoms were found by search over tenths: nothing in the example sees a common translation.
     """

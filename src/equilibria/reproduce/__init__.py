@@ -1,7 +1,7 @@
-"""Figures, tables and theorems of the literature, one file each: the claim, what we measure, and a verdict.
+"""Reproductions of figures, tables and theorems, one file each: the claim, the measurement, and a verdict.
 
 ``equilibria reproduce KEY`` runs them. A file ``<bibkey>_<what>.py`` has a header ``CLAIM`` and a function
-``run(quick)`` that returns an :class:`Outcome`; being in this folder is all it takes to be found.
+``run(quick)`` that returns an :class:`Outcome`; every such file in this folder is found.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the reproductions of Arjovsky and his co-authors share: discriminators trained while generators stand still."""
+"""Common code of the reproductions of Arjovsky et al.: discriminators trained against fixed generators."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Seen = TypeVar("Seen")
 def discriminate(
     members: Ensemble, optimizer: OptimizerSpec, batches: Batches, marks: Sequence[int], look: Callable[[Game], Seen]
 ) -> list[list[Seen]]:
-    """Train every member's discriminator alone, and look at each member after some numbers of steps.
+    """Train only the discriminator of every member, and call ``look`` for each member after given numbers of steps.
 
     Returns:
-        What ``look`` saw, by mark and member.
+        The results of ``look``, by mark and member.
     """
     play = Play(members, Alternating(), {player.name: optimizer for player in members.players}, batches)
     seen: list[list[Seen]] = []

@@ -1,7 +1,7 @@
 """A nearly perfect discriminator leaves the generator almost no gradient: the bound of Theorem 2.4, and its norm.
 
-Two parallel lines. The discriminator is the perfect one plus a ripple: of fixed wavelength and falling height, so that
-it approaches in value *and* slope, as the theorem asks; or ever shorter, so that it approaches in value alone.
+Two parallel lines. The discriminator is the perfect one plus a ripple. With fixed wavelength and decreasing height it
+converges in value *and* slope, as the theorem requires; with decreasing wavelength it converges in value only.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def run(quick: bool) -> Outcome:
     scale = 0.999 / smooth_norm(error, grid)  # the supremum of the theorem is over all points, the grid's is smaller
     tame = [_plus(perfect, error, scale * size) for size in _SIZES]
     wild = [_plus(perfect, _ripple(perfect, size / 2, 1 / size**2), 1.0) for size in _SIZES]
-    near = [smooth_norm(_less(judge, perfect), grid) for judge in tame]
-    found = [generator_gradient(judge, _generate, _START, z) for judge in tame]
+    near = [smooth_norm(_less(discriminator, perfect), grid) for discriminator in tame]
+    found = [generator_gradient(discriminator, _generate, _START, z) for discriminator in tame]
     norms, bounds = (
         [f.norm for f in found],
         [vanishing_bound(e, f.jacobian) for e, f in zip(_SIZES, found, strict=True)],
     )
-    free = [generator_gradient(judge, _generate, _START, z).norm for judge in wild]
-    trained = [_trained(judge, z) for judge in tame]
+    free = [generator_gradient(discriminator, _generate, _START, z).norm for discriminator in wild]
+    trained = [_trained(discriminator, z) for discriminator in tame]
     checks = (
         at_most("largest ratio of the distance in value and slope to eps", _largest(near, _SIZES), 1.0),
         at_most("largest ratio of the gradient's norm to its bound", _largest(norms, bounds), 1.0),
@@ -57,11 +57,11 @@ def run(quick: bool) -> Outcome:
         close("log-log slope of the bound there", _secant(bounds), 1.0, 0.05),
         at_most("largest relative difference from the gradient of the loss that trains", _apart(norms, trained), 1e-9),
         at_least("norm over the bound as printed, without a root (E41), eps = .01", norms[-1] / bounds[-1] ** 2, 1.0),
-        *_counter_example(free, [_in_value(judge, perfect, grid) for judge in wild]),
+        *_counter_example(free, [_in_value(discriminator, perfect, grid) for discriminator in wild]),
     )
     figure, (left, right) = panels(columns=2)
     _draw_norms(left, norms, bounds, free)
-    _draw_judges(right, perfect, tame[1], wild[1])
+    _draw_discriminators(right, perfect, tame[1], wild[1])
     rows = zip(_SIZES, norms, bounds, free, strict=True)
     table = {f"eps = {e:g}": [float(n), float(b), float(f)] for e, n, b, f in rows}
     return Outcome(figure, checks, {"gradient norm, bound, norm of the counter-example": table, "M": found[0].jacobian})
@@ -98,19 +98,19 @@ def _plus(perfect: Map, error: Map, scale: float) -> Map:
     return lambda x: perfect(x) + scale * error(x)
 
 
-def _less(judge: Map, perfect: Map) -> Map:
-    return lambda x: judge(x) - perfect(x)
+def _less(discriminator: Map, perfect: Map) -> Map:
+    return lambda x: discriminator(x) - perfect(x)
 
 
-def _in_value(judge: Map, perfect: Map, grid: Tensor) -> float:
-    return float((judge(grid) - perfect(grid)).abs().max())
+def _in_value(discriminator: Map, perfect: Map, grid: Tensor) -> float:
+    return float((discriminator(grid) - perfect(grid)).abs().max())
 
 
-def _trained(judge: Map, z: Tensor) -> float:
+def _trained(discriminator: Map, z: Tensor) -> float:
     """The same norm through the objective, in logits, as the trainer takes it."""
     own = {name: value.clone().requires_grad_() for name, value in _START.items()}
     with torch.enable_grad():
-        loss = Minimax().generator(judge(_generate(own, z)).logit())
+        loss = Minimax().generator(discriminator(_generate(own, z)).logit())
         grads = torch.autograd.grad(loss, list(own.values()))
     return math.hypot(*(float(g.norm()) for g in grads))
 
@@ -145,7 +145,7 @@ def _draw_norms(axes: Axes, norms: list[float], bounds: list[float], free: list[
     legend(axes, "upper right")
 
 
-def _draw_judges(axes: Axes, perfect: Map, tame: Map, wild: Map) -> None:
+def _draw_discriminators(axes: Axes, perfect: Map, tame: Map, wild: Map) -> None:
     across = torch.linspace(-0.25, 1.25, 3001, dtype=torch.float64)
     points = torch.stack([across, torch.full_like(across, 0.5)], 1)
     axes.plot(across, wild(points), color=PALETTE[1], linewidth=0.5, label="near in value only")

@@ -1,6 +1,6 @@
-"""The updates of -log D under a noisy perfect discriminator: Cauchy, so that no mean of them settles.
+"""The updates of -log D under a noisy perfect discriminator are Cauchy, so their running mean does not converge.
 
-Left, how often an update is larger than t, against the Cauchy law and against a normal law of the same quartiles; the
+Left, the share of updates larger than t, compared with the Cauchy law and with a normal law of the same quartiles; the
 generator is a perceptron, the coordinate its first bias. Right, running means of such updates.
 """
 

@@ -1,9 +1,10 @@
-"""A better discriminator gives the generator worse gradients, unless it is noised or penalised.
+"""A better discriminator gives the generator worse gradients, unless it is trained with noise or a penalty.
 
-Generators of 8x8 digits are trained for 1, 10 and 25 epochs and stand still; discriminators are trained against them
-from scratch. Perceptrons stand in for the paper's DCGAN. The fourth panel, which the paper does not have, does the same
-with instance noise, R1 or a gradient penalty (weights of their papers). No paper says how wide the noise is to be. It
-has to reach from one law to the other: std 2 is the range of a pixel, and through std 0.5 the discriminator looks.
+Generators of 8x8 digits are trained for 1, 10 and 25 epochs and then fixed; discriminators are trained against them
+from scratch. Perceptrons replace the paper's DCGAN. The fourth panel, which the paper does not have, does the same with
+instance noise, R1 or a gradient penalty (weights of their papers). No paper gives the standard deviation of the noise.
+It must be large enough for the two laws to overlap: 2 is the range of a pixel; with 0.5 the discriminator still
+separates the laws.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ _MENDED = {
 }
 
 
-class Sight(NamedTuple):
-    """One look at a discriminator: what it knows, and what its generator would learn from it."""
+class Look(NamedTuple):
+    """One measurement of a discriminator: its accuracy and loss, and the gradients of its generator."""
 
     accuracy: float
     loss: float
@@ -70,16 +71,16 @@ def run(quick: bool) -> Outcome:
         trained = _generators(digits, seeds)
     plain = torch.stack([_retrained(digits, _PLAIN, made, marks) for made in trained.values()])
     middle = trained[_EPOCHS[1]]
-    mended = {name: _retrained(digits, spec, middle, marks) for name, spec in _MENDED.items()}
+    regularised_runs = {name: _retrained(digits, spec, middle, marks) for name, spec in _MENDED.items()}
     narrow = _retrained(digits, _NARROW, middle, marks)
-    checks = (*_plain_checks(plain, marks), *(_kept(name, seen) for name, seen in mended.items()))
+    checks = (*_plain_checks(plain, marks), *(_kept(name, seen) for name, seen in regularised_runs.items()))
     figure, axes = panels(2, 2, width=3.9, height=2.8)
     _draw_error(axes[0], marks, plain)
     _draw_norms(axes[1], marks, plain[..., 2], "Its gradient of log(1 − D) vanishes")
     _draw_growth(axes[2], marks, plain)
-    _draw_mended(axes[3], marks, {"nothing": plain[1], "noise too narrow, std 0.5": narrow, **mended})
-    told = {**mended, "instance noise, std 0.5": narrow}
-    lost = {name: [round(float(x), 2) for x in _orders_lost(seen)] for name, seen in told.items()}
+    _draw_regularised(axes[3], marks, {"nothing": plain[1], "noise too narrow, std 0.5": narrow, **regularised_runs})
+    regularised = {**regularised_runs, "instance noise, std 0.5": narrow}
+    lost = {name: [round(float(x), 2) for x in _orders_lost(seen)] for name, seen in regularised.items()}
     lost |= {f"{e} epochs": [round(float(x), 2) for x in _orders_lost(p)] for e, p in zip(_EPOCHS, plain, strict=True)}
     return Outcome(figure, checks, {"orders of magnitude lost, by seed": lost, "seeds": seeds, "steps": steps})
 
@@ -108,14 +109,14 @@ def _fresh(digits: Dataset, spec: TwoPlayer, seed: int, own: dict[str, nn.Module
 
 
 def _retrained(digits: Dataset, spec: TwoPlayer, made: Sequence[nn.Module], marks: list[int]) -> Tensor:
-    """Discriminators from scratch against generators that stand still: looks by mark, seed and what was seen."""
+    """Discriminators trained from scratch against fixed generators: measurements by mark, seed and quantity."""
     fixed = digits.take(_ROWS, seed=1)
 
-    def look(game: Game) -> Sight:
+    def look(game: Game) -> Look:
         reseed(mix(0, 8))
         with torch.no_grad():
             tensors = game.draw(fixed)
-        return _sight(game, clocked(tensors, seed=0))
+        return _measured(game, clocked(tensors, seed=0))
 
     def build(i: int) -> Game:
         return _fresh(digits, spec, 100 + i, {"generator": made[i]})
@@ -125,7 +126,7 @@ def _retrained(digits: Dataset, spec: TwoPlayer, made: Sequence[nn.Module], mark
     return torch.tensor(seen, dtype=torch.float64)
 
 
-def _sight(game: Game, draw: Draw) -> Sight:
+def _measured(game: Game, draw: Draw) -> Look:
     own = list(game.moved("generator").values())
 
     def slope(objective: Objective, part: Draw) -> Tensor:
@@ -137,7 +138,7 @@ def _sight(game: Game, draw: Draw) -> Sight:
         real, fake = contest.scores("real"), contest.scores("fake")
     count = _ROWS // _BATCH
     parts = torch.stack([slope(NonSaturating(), draw.part(i, count)) for i in range(count)])
-    return Sight(
+    return Look(
         accuracy=float(((real > 0).double().mean() + (fake < 0).double().mean()) / 2),
         loss=float(NonSaturating().discriminator(real, fake)),
         saturating=float(slope(Minimax(), draw).norm()),
@@ -182,7 +183,7 @@ def _draw_each(axes: Axes, marks: list[int], rows: Tensor, colour: str, name: st
 
 def _draw_error(axes: Axes, marks: list[int], plain: Tensor) -> None:
     for epochs, seen, colour in zip(_EPOCHS, plain, PALETTE, strict=False):
-        _draw_each(axes, marks, seen[..., 1], colour, f"generator of {_told(epochs)}")
+        _draw_each(axes, marks, seen[..., 1], colour, f"generator of {_epochs(epochs)}")
         for seed in range(seen.shape[1]):
             perfect = (seen[:, seed, 0] == 1).nonzero()
             if len(perfect):
@@ -195,7 +196,7 @@ def _draw_error(axes: Axes, marks: list[int], plain: Tensor) -> None:
 
 def _draw_norms(axes: Axes, marks: list[int], norms: Tensor, title: str) -> None:
     for epochs, rows, colour in zip(_EPOCHS, norms, PALETTE, strict=False):
-        _draw_each(axes, marks, rows, colour, f"generator of {_told(epochs)}")
+        _draw_each(axes, marks, rows, colour, f"generator of {_epochs(epochs)}")
     logarithmic(axes, x=True, y=True)
     label(axes, "steps of D", "generator's gradient norm", title)
     legend(axes, "lower left")
@@ -212,7 +213,7 @@ def _draw_growth(axes: Axes, marks: list[int], plain: Tensor) -> None:
     legend(axes, "lower right")
 
 
-def _draw_mended(axes: Axes, marks: list[int], found: dict[str, Tensor]) -> None:
+def _draw_regularised(axes: Axes, marks: list[int], found: dict[str, Tensor]) -> None:
     for (name, seen), colour in zip(
         found.items(), (PALETTE[1], PALETTE[4], PALETTE[0], PALETTE[2], PALETTE[3]), strict=True
     ):
@@ -222,5 +223,5 @@ def _draw_mended(axes: Axes, marks: list[int], found: dict[str, Tensor]) -> None
     legend(axes, "lower left")
 
 
-def _told(epochs: int) -> str:
+def _epochs(epochs: int) -> str:
     return f"{epochs} epoch{'s' if epochs > 1 else ''}"

@@ -1,8 +1,8 @@
-"""Instance noise: the field of arrows that a generated point feels, and which gradient it is that of a divergence.
+"""Instance noise: the gradient at a generated point, and the case in which it is the gradient of a divergence.
 
-Three panels show Theorem 3.2 in the plane for five data points and four generated ones: pulled to data, pushed from
-generated mass, and both. The fourth moves three generated points along the line, with noise on the discriminator's
-training data only (Theorem 3.2) or on all that it sees (Corollary 3.2).
+Three panels show Theorem 3.2 in the plane for five data points and four generated ones: attraction to the data,
+repulsion from generated mass, and their sum. The fourth moves three generated points along the line, with noise on the
+discriminator's training data only (Theorem 3.2) or on all of its inputs (Corollary 3.2).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CLAIM = Claim(
 _DATA = ((-2.0, 0.0), (-1.4, 1.1), (-0.2, 1.7), (1.1, 1.3), (1.8, 0.2))
 _MADE = ((-0.6, -1.4), (0.1, -1.0), (0.8, -1.5), (1.5, -1.0))
 _STD = 0.8
-# The numbers were printed without the atoms; these were found by search, up to a common shift.
+# The atoms behind the reference numbers were not given; these were found by search, up to a common shift.
 _REAL, _FAKE, _EXAMPLE_STD = (0.0, 1.2, 3.0), (1.2, 2.1, 2.8), 0.6
 
 
@@ -55,13 +55,13 @@ def run(quick: bool) -> Outcome:
     figure, axes = panels(2, 2, width=3.5, height=3.3)
     coarse = torch.linspace(-2.8, 2.8, 15, dtype=torch.float64)
     places = torch.cartesian_prod(coarse, coarse)
-    felt = pull(places, real, fake, _STD)
+    field = pull(places, real, fake, _STD)
     titles = (
         "Pulled towards the data (darker: stronger) …",
         "… pushed from generated mass …",
         "… and both: the descent on log(1 − D*)",
     )
-    for panel, arrows, title in zip(axes, (-felt.data, felt.model, -felt.slope), titles, strict=False):
+    for panel, arrows, title in zip(axes, (-field.data, field.model, -field.slope), titles, strict=False):
         _draw_field(panel, places, arrows, title)
     legend(axes[0], "lower left")
     if (box := axes[0].get_legend()) is not None:
@@ -84,7 +84,7 @@ def _moved(theta: Tensor) -> Atoms:
 
 
 def _gradients(shift: float) -> tuple[float, float, float]:
-    """Of the clean and the noised samples, and of twice the JSD, in a common shift of the generated atoms."""
+    """Gradients for clean and noised samples, and of twice the JSD, in a common shift of the generated atoms."""
     real, theta = Atoms(_line(_REAL)), torch.tensor(shift, dtype=torch.float64, requires_grad=True)
     two_js = 2 * smoothed_js(real, _moved(theta), _EXAMPLE_STD, nodes=80)
     clean = clean_gradient(_moved, theta, real, _EXAMPLE_STD)
@@ -93,7 +93,7 @@ def _gradients(shift: float) -> tuple[float, float, float]:
 
 
 def _trained(noise: Tensor) -> float:
-    """Through the objective that trains, at an optimal discriminator that is held: the samples' mean over ``noise``."""
+    """The same gradient through the training objective at a fixed optimal discriminator: the mean over ``noise``."""
     real, held = Atoms(_line(_REAL)), Atoms(_line(_FAKE))
 
     def loss(theta: Tensor) -> Tensor:
@@ -116,19 +116,19 @@ def _example() -> tuple[Check, ...]:
     )
 
 
-def _field_checks(felt: Pull, grid: Tensor, real: Atoms, fake: Atoms) -> tuple[Check, ...]:
+def _field_checks(field: Pull, grid: Tensor, real: Atoms, fake: Atoms) -> tuple[Check, ...]:
     ratio = noisy_optimal_logit(grid, real, fake, _STD)
-    slopes = torch.func.vmap(torch.func.grad(_felt_loss), in_dims=(0, None, None))(grid, real.points, fake.points)
+    slopes = torch.func.vmap(torch.func.grad(_saturating_loss), in_dims=(0, None, None))(grid, real.points, fake.points)
     same = pull(grid, real, real, _STD)
     return (
-        at_most("places where b > a and P_r > P_g disagree", float(((felt.b > felt.a) != (ratio > 0)).sum()), 0.0),
-        at_most("largest error of the arrows against the slope of the loss", _size(felt.slope - slopes), 1e-9),
+        at_most("places where b > a and P_r > P_g disagree", float(((field.b > field.a) != (ratio > 0)).sum()), 0.0),
+        at_most("largest error of the arrows against the slope of the loss", _size(field.slope - slopes), 1e-9),
         at_most("largest arrow where the laws are equal", _size(same.slope), 1e-9),
         at_least("largest pull towards the data there: the push is needed (E11)", _size(same.data), 0.1),
     )
 
 
-def _felt_loss(x: Tensor, real: Tensor, fake: Tensor) -> Tensor:
+def _saturating_loss(x: Tensor, real: Tensor, fake: Tensor) -> Tensor:
     return Minimax().generator(noisy_optimal_logit(x[None], Atoms(real), Atoms(fake), _STD))
 
 
@@ -137,7 +137,7 @@ def _size(arrows: Tensor) -> float:
 
 
 def _lines() -> tuple[Check, ...]:
-    """Parallel lines seen across: a point against a point, under noise of several sizes (cut off for Theorem 3.3)."""
+    """Parallel lines in cross-section: two points, with noise of several sizes (truncated for Theorem 3.3)."""
     accuracies, slopes, ratios = [], [], []
     for gap in (0.1, 0.3, 1.0):
         for std in (0.1, 0.3, 1.0):
@@ -157,7 +157,7 @@ def _lines() -> tuple[Check, ...]:
 
 
 def _cut_laws(gap: float, std: float, cut: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Densities of the noised points on a grid, the noise cut off at ``cut`` standard deviations."""
+    """Densities of the noised points on a grid, with the noise truncated at ``cut`` standard deviations."""
     x = torch.linspace(-8 * std, gap + 8 * std, 20_001, dtype=torch.float64)
     weights = torch.full_like(x, float(x[1] - x[0]))
 

@@ -1,8 +1,8 @@
-"""What -log D minimises: a reverse KL less twice a JSD. The slopes agree at one point, and what is dear is told.
+"""-log D minimises a reverse KL minus twice a JSD: their slopes agree at the point where D is optimal.
 
-Left, N(0, 1) against N(theta, 1) with the discriminator optimal and frozen at theta = 1.3: the loss that trains, and
-the divergence whose slope it has there. Right, what each divergence charges for each point of a model that drops one
-mode of the data and invents another.
+Left, N(0, 1) against N(theta, 1) with the discriminator optimal at theta = 1.3 and frozen: the training loss, and the
+divergence with the same slope there. Right, the contribution of each point to each divergence, for a model that drops
+one mode of the data and adds a mode that the data does not have.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _modes(x: Tensor, means: tuple[float, float]) -> Tensor:
 
 
 def _frozen_loss(objective: Objective, theta: Tensor) -> Tensor:
-    """The objective's mean over z of the scores of G(z) = theta + z by Gauss and Hermite's rule, D* as at 1.3."""
+    """The objective's mean over z of the scores of G(z) = theta + z, by Gauss-Hermite quadrature, with D* of 1.3."""
     at, shares = np.polynomial.hermite_e.hermegauss(64)
     made = theta + torch.as_tensor(at)
     logits = _log_normal(made, 0.0) - _log_normal(made, _AT)
@@ -89,7 +89,7 @@ def _two_js(x: Tensor, weights: Tensor, theta: Tensor) -> Tensor:
 
 
 def _charged(p: Tensor, q: Tensor) -> dict[str, Tensor]:
-    """Nats per unit of length, each made non-negative by terms that integrate to nothing; "js" is twice the JSD."""
+    """Nats per unit of length, non-negative by added terms with integral zero; "js" is twice the JSD."""
     two_js = contribution("js", p, q)
     return {
         "KL(q‖p) − 2 JSD: what −log D descends": contribution("reverse-kl", p, q) - two_js,
@@ -99,7 +99,7 @@ def _charged(p: Tensor, q: Tensor) -> dict[str, Tensor]:
 
 
 def _shares(x: Tensor, weights: Tensor, cost: Tensor) -> list[float]:
-    """Of the mode that was dropped, of the one that was kept, and of the one that was invented."""
+    """The shares of the dropped mode, of the kept mode, and of the mode that the data does not have."""
     place = torch.bucketize(x, x.new_tensor([0.0, 6.0]))
     return [float((cost * weights)[place == i].sum()) for i in range(3)]
 

@@ -1,7 +1,7 @@
-"""Thin supports: a generator's rank and dimension, a JSD at its maximum, and a perfect discriminator that is flat.
+"""Low-dimensional supports: a generator's rank and dimension, a JSD at its maximum, and a flat perfect discriminator.
 
-Left, perceptrons from few latent dimensions into 64. Middle, the JSD of the laws' masses in cells of side h, whose
-supremum over partitions is the JSD: lines that cross in the plane, curves that nearly meet in space, one line twice.
+Left, perceptrons from a few latent dimensions into 64. Middle, the JSD of the laws' masses in cells of side h, whose
+supremum over partitions is the JSD: lines that cross in the plane, curves in space that almost meet, one line twice.
 Right, the smooth perfect discriminator of two arcs.
 """
 
@@ -51,12 +51,12 @@ _POINTS = 1 << 15
 def run(quick: bool) -> Outcome:
     thin, rows = _dimensions(2_000 if quick else 4_000)
     cells, curves = _cells()
-    flat, judge, arcs = _perfect()
+    flat, discriminator, arcs = _perfect()
     checks = (*thin, *cells, *_translated(20 if quick else 100), *flat)
     figure, (left, middle, right) = panels(columns=3, width=3.7, height=3.0)
     _draw_dimensions(left, rows)
     _draw_cells(middle, curves)
-    _draw_judge(right, judge, arcs)
+    _draw_discriminator(right, discriminator, arcs)
     names = ("dim z", "largest rank", "TwoNN dimension", "PCA dimension of a small ball")
     return Outcome(
         figure, checks, {"dimensions": [dict(zip(names, row, strict=True)) for row in rows], "cells": curves}
@@ -70,7 +70,7 @@ def _dimensions(n: int) -> tuple[list[Check], list[tuple[float, ...]]]:
         generator = MLPPair(width=64, depth=2, init="orthogonal").generator(k, (64,))
         with torch.no_grad():
             made = generator(torch.rand(n, k) * 2 - 1)
-            ball = generator(torch.randn(1, k) + 1e-3 * torch.randn(64, k))  # small against any curvature
+            ball = generator(torch.randn(1, k) + 1e-3 * torch.randn(64, k))  # small compared with any curvature
             rank = jacobian_rank(generator, torch.randn(64, k), relative=1e-5)
         rows.append((k, float(rank.max()), two_nn_dimension(made), pca_dimension(ball.double(), 0.999)))
     over = max(row[1] - row[0] for row in rows)
@@ -83,7 +83,7 @@ def _dimensions(n: int) -> tuple[list[Check], list[tuple[float, ...]]]:
 
 
 def _cells() -> tuple[list[Check], dict[str, list[float]]]:
-    """The laws are even in arc length; their masses in cells are shares of as many points."""
+    """The laws are uniform in arc length; their masses in cells are shares of equally many points."""
     t = (torch.arange(_POINTS, dtype=torch.float64) + 0.5) / _POINTS * 2 - 1
     zero = torch.zeros_like(t)
     flat, slant = torch.stack([t, zero], 1), torch.stack([0.6 * t, 0.8 * t], 1)
@@ -120,7 +120,7 @@ def _together(a: Tensor, b: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], tupl
 
 
 def _masses(rows: tuple[Tensor, Tensor, Tensor], side: float) -> Tensor:
-    """Shares of the first set in the cells that either of the others visits."""
+    """Shares of the first set in the cells that contain points of one of the others."""
     own, *both = (torch.floor(part / side).long() for part in rows)
     width = 4 * math.ceil(1 / side)
     keys = torch.cat([*both, own]) @ torch.tensor([width**i for i in range(own.shape[1])])
@@ -134,7 +134,7 @@ def _js_in_cells(a: Tensor, b: Tensor, side: float) -> float:
 
 
 def _translated(repeats: int) -> list[Check]:
-    """Lemma 2: curves that meet in space align (their tangents do not span it); small random shifts part them."""
+    """Lemma 2: curves that meet in space align (their tangents do not span it); small random shifts separate them."""
     axes = torch.eye(3, dtype=torch.float64)
     draw = torch.Generator().manual_seed(0)
     shifts = 0.1 * torch.randn(repeats, 3, generator=draw, dtype=torch.float64)
@@ -161,11 +161,11 @@ def _align(axes: Tensor) -> bool:
 def _perfect() -> tuple[list[Check], Map, tuple[Tensor, Tensor]]:
     arcs = (Segment((0.2, 2.6), radius=1.0), Segment((0.2, 2.6), radius=1.0, start=(0.6, 0.3), phase=math.pi))
     nets = [arc.at(torch.linspace(*arc.span, 49, dtype=torch.float64)) for arc in arcs]
-    judge = smooth_perfect_discriminator(nets[0], nets[1], net=0.026)
+    discriminator = smooth_perfect_discriminator(nets[0], nets[1], net=0.026)
     draw = torch.Generator().manual_seed(0)
     places = torch.rand(2_000, generator=draw, dtype=torch.float64)
     points = [arc.at(arc.span[0] + (arc.span[1] - arc.span[0]) * places) for arc in arcs]
-    (real, up), (fake, down) = (input_slopes(judge, x) for x in points)
+    (real, up), (fake, down) = (input_slopes(discriminator, x) for x in points)
     accuracy = ((real > 0.5).double().mean() + (fake < 0.5).double().mean()) / 2
     steepest = torch.cat([up, down]).norm(dim=1).max()
     estimate = (float(value(real.logit(), fake.logit())) + math.log(4)) / 2
@@ -175,7 +175,7 @@ def _perfect() -> tuple[list[Check], Map, tuple[Tensor, Tensor]]:
             at_most("perfect discriminator: largest gradient on both arcs", float(steepest), 0.0),
             close("perfect discriminator: the JSD it reports (nats); log 2, not 0 (E5)", estimate, math.log(2), 1e-6),
         ],
-        judge,
+        discriminator,
         (points[0], points[1]),
     )
 
@@ -205,11 +205,11 @@ def _draw_cells(axes: Axes, curves: dict[str, list[float]]) -> None:
     legend(axes, "upper right")
 
 
-def _draw_judge(axes: Axes, judge: Map, arcs: tuple[Tensor, Tensor]) -> None:
+def _draw_discriminator(axes: Axes, discriminator: Map, arcs: tuple[Tensor, Tensor]) -> None:
     x, y = (torch.linspace(low, high, 121, dtype=torch.float64) for low, high in ((-1.6, 2.2), (-1.3, 2.1)))
     grid = torch.cartesian_prod(y, x).flip(1)
     with torch.no_grad():
-        shade = judge(grid).view(len(y), len(x))
+        shade = discriminator(grid).view(len(y), len(x))
     axes.contourf(x, y, shade, levels=[i / 10 for i in range(11)], cmap="Greys", alpha=0.6)
     for points, colour, name in ((arcs[0], PALETTE[0], "data"), (arcs[1], PALETTE[1], "generated")):
         axes.plot(*points.T, ".", color=colour, markersize=3, label=name)

@@ -1,8 +1,8 @@
-"""What finite samples hide: an empirical law stays far from its population, and a small critic cannot see it.
+"""Finite samples: an empirical law stays far from its population, and a small critic does not detect it.
 
-The law is N(0, I/d) in 64 dimensions, the critic a perceptron of p = 265 parameters. Left: distances between the law
-and an empirical law of m of its points, which is what a generator would make that had learned them by heart. Right: a
-critic fitted to two samples of one law, on those samples and on others.
+The law is N(0, I/d) in 64 dimensions, the critic a perceptron with p = 265 parameters. Left: distances between the law
+and an empirical law of m of its points, which is the law of a generator that has memorised them. Right: a critic fitted
+to two samples of one law, on those samples and on others.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _critic(parameters: Parameters, x: Tensor) -> Tensor:
 
 
 def _fitted(m: int, seed: int) -> tuple[float, float, float]:
-    """What a critic sees of a copy; and what one sees of two samples, on the same and on other rows."""
+    """A critic's distance to an empirical copy; and its distance of two samples, on the same and on other rows."""
     draw = torch.Generator().manual_seed(seed)
     start = {
         "w": torch.randn(_DIM, _WIDTH, generator=draw) / math.sqrt(_DIM),
@@ -110,7 +110,7 @@ def _moved(m: int, seed: int) -> float:
 
 
 def _js_of_samples(m: int) -> float:
-    """Of two empirical laws as laws on all their points: they share one only if a point was drawn twice."""
+    """JSD of two empirical laws: they have a common point only if a point was drawn twice."""
     draw = torch.Generator().manual_seed(0)
     points, where = torch.unique(torch.cat([_law(m, draw), _law(m, draw)]), dim=0, return_inverse=True)
     first, second = (torch.bincount(w, minlength=len(points)).double() / m for w in where.split(m))
@@ -118,7 +118,7 @@ def _js_of_samples(m: int) -> float:
 
 
 def _fresh(dim: int, printed: float) -> Check:
-    """The printed number is one sample's; another sample's differs from it by chance as well."""
+    """The printed number is from one sample, so the tolerance allows for sampling noise on both sides."""
     found = torch.tensor([fresh_distance(dim, 1000, 2000, torch.Generator().manual_seed(s)) for s in range(5)])
     half = 0.0005 if printed < 0.1 else 0.005
     tolerance = half + 2 * float(found.std())

@@ -1,8 +1,8 @@
-"""The birthday test: a generator's support, from the batch size at which half of the batches hold a repeat.
+"""The birthday test: a generator's support size, from the batch size at which half of the batches have a repeat.
 
-First on generators whose codes are drawn from a known number of atoms. Then on the 8x8 digits, where two pictures count
-as one if they are as near as the two nearest among as many real images: a generator that was trained 20 turns for one
-of its discriminator's, and is collapsed, against the same networks trained turn by turn.
+First on generators whose latent codes are drawn from a known number of atoms. Then on the 8x8 digits, where two images
+count as equal if they are as close as the two closest among equally many real images: a collapsed generator, trained
+for 20 turns per turn of its discriminator, against the same networks trained with one turn each.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def run(quick: bool) -> Outcome:
         "healthy": [_trained(data, Turns(), 600, seed) for seed in range(seeds)],
         "collapsed": [_trained(data, Turns(generator=20), 100, seed) for seed in range(seeds)],
     }
-    judged = {name: [birthday(x.flatten(1), near) for x in own] for name, own in made.items()}
-    # No repeat at all gives no size, only a lower limit; the comparison takes that limit for the healthy ones.
-    least = min(_batch(found.support_at_least) for found in judged["healthy"])
-    most = max(found.half for found in judged["collapsed"])
+    tests = {name: [birthday(x.flatten(1), near) for x in own] for name, own in made.items()}
+    # Without a repeat there is only a lower limit of the size; the comparison uses that limit for the healthy ones.
+    least = min(_batch(found.support_at_least) for found in tests["healthy"])
+    most = max(found.half for found in tests["collapsed"])
     checks = (
         close("batch with a repeat half the time, N = 160,000", birthday_batch(160_000), 471, 0),
         close("probability of a repeat in it", collision_probability(471, 160_000), 0.5, 5e-4),
@@ -73,12 +73,12 @@ def run(quick: bool) -> Outcome:
     right.imshow(image_grid(torch.cat([made[k][0][:16] for k in made]), columns=8, tile=32), interpolation="nearest")
     right.set_axis_off()
     label(right, "", "", "16 healthy samples above 16 collapsed ones")
-    numbers = {name: [_plain(b) for b in own] for name, own in judged.items()}
+    numbers = {name: [_plain(b) for b in own] for name, own in tests.items()}
     return Outcome(figure, checks, {"s by known N": found, "near (pixels)": near, "support, s": numbers})
 
 
 def _first_half(support: int) -> float:
-    """The batch size at which half of the batches of a generator with so many codes hold a repeat."""
+    """The batch size at which half of the batches have a repeat, for a generator with this number of codes."""
     draw = torch.Generator().manual_seed(support)
     data, codes = load("ring8-U"), torch.randn(support, 8, generator=draw)
     game = seeded(TwoPlayer(latent=Latent(size=8)), MLPPair(width=32, depth=2), data, seed=0)
@@ -90,7 +90,7 @@ def _first_half(support: int) -> float:
 
 
 def _first_repeat(row: Tensor) -> Tensor:
-    """After how many draws one of them has been seen before; one more than there are if none has."""
+    """The number of draws until the first repeat; the number of all draws plus one if there is none."""
     same = (row[:, None] == row).tril(-1).any(1)
     where = torch.nonzero(same)
     return where[0, 0] + 1 if len(where) else torch.tensor(len(row) + 1)

@@ -1,4 +1,4 @@
-"""What a reproduction says: a claim of a paper, what was measured, and whether the claim holds in the measurement."""
+"""The parts of a reproduction: a claim of a paper, the measurements, and whether the claim holds in them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Claim:
-    """The header of a reproduction: what is claimed, where, and what would refute it.
+    """The header of a reproduction: the claim, its place in the paper, and the criterion of agreement.
 
     Attributes:
         paper: key in ``references.bib``.
         figure: the figure, table or theorem in the paper.
         statement: the claim, in words.
-        expected: the paper's number or shape; "none printed" where the paper prints none.
-        tolerance: what counts as agreement, in words.
-        budget: seconds on two cores, quick and in full, as last measured.
-        items: the theory items and errata it shows ("T19", "E41").
+        expected: the paper's number or shape; "none printed" if the paper prints none.
+        tolerance: the criterion of agreement, in words.
+        budget: seconds on two cores, quick and full, as last measured.
+        items: the theorems and errata of docs/theory that it shows ("T19", "E41").
     """
 
     paper: str
@@ -36,13 +36,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Check:
-    """One measured number beside its rule.
+    """One measured number and its rule.
 
     Attributes:
-        name: what was measured.
+        name: the measured quantity.
         measured: the number.
-        rule: what it has to satisfy, with the number it is compared to.
-        holds: whether it does; never where the number is not finite.
+        rule: the condition on the number, with the value that it is compared to.
+        holds: whether the condition holds; False if the number is not finite.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a reproduction found.
+    """The result of a reproduction.
 
     Attributes:
         figure: one message, drawn with :mod:`equilibria.figures.panels`.
-        checks: the measurements that decide.
-        numbers: everything else worth keeping, plain JSON.
+        checks: the measurements that decide the verdict.
+        numbers: further numbers, plain JSON.
     """
 
     figure: Figure
@@ -72,7 +72,7 @@ class Outcome:
 
 
 Run = Callable[[bool], Outcome]
-"""``run(quick)``: quick takes fewer seeds and rounds, never other rules."""
+"""``run(quick)``: quick uses fewer seeds and rounds, and the same rules."""
 
 
 def close(name: str, measured: float, expected: float, tolerance: float) -> Check:
@@ -91,7 +91,7 @@ def at_most(name: str, measured: float, bound: float) -> Check:
 
 
 def at_least(name: str, measured: float, bound: float) -> Check:
-    """The measured number reaches the bound."""
+    """The measured number is not below the bound."""
     return _check(name, measured, f">= {bound:.6g}", measured >= bound)
 
 

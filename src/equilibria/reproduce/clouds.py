@@ -1,4 +1,4 @@
-"""Generated points over the law that they are to follow, as one panel of a figure."""
+"""Generated points over the modes of the data's law, as one panel of a figure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..figures.images import INK
 from ..figures.panels import BLUE, FONT, GREY
 
 MANY = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#000000", "#7F3C8D")
-"""Eight colours for eight sources: those of Okabe and Ito, black for their yellow, and a violet."""
+"""Eight colours for eight sources: those of Okabe and Ito, with black instead of yellow, and a violet."""
 
 
 def cloud(axes: Axes, made: Tensor, law: Law, source: Tensor | None = None, colour: str = BLUE) -> None:
     """Points ``(n, 2)`` over the modes of a law, each mode a grey circle of three standard deviations.
 
     Args:
-        axes: drawn in a square window around the modes; the points outside it are counted in a corner.
+        axes: the axes; a square window around the modes is shown, and points outside it are counted in a corner.
         made: generated points.
-        law: has modes in the plane.
-        source: which of up to eight generators made each point, ``(n,)``.
-        colour: of the points where no source is given.
+        law: a law with modes in the plane.
+        source: index of the generator of each point, ``(n,)``; at most eight generators.
+        colour: colour of the points if no source is given.
     """
     assert law.modes is not None and law.std is not None
     low, high = law.modes.amin(0), law.modes.amax(0)

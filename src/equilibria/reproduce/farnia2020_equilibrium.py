@@ -1,7 +1,7 @@
-"""A trained GAN is no Nash equilibrium: held against its discriminator the generator gains by getting worse.
+"""A trained GAN is not a Nash equilibrium: against its fixed discriminator the generator's loss falls as it gets worse.
 
-In the proximal game the discriminator answers with a few steps that a distance holds back; there it stays. What keeps
-it is that game, not how it was trained: held in the plain game, a proximally trained generator gets worse as well.
+In the proximal game the discriminator responds with a few steps that a distance penalises; there the generator stays.
+The reason is the game, not the training: in the plain game a proximally trained generator gets worse as well.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ OPTIMIZER = Adam(lr=RATE, betas=(0.5, 0.9))
 class ProximalTraining:
     """Alternating turns in which the generator descends the proximal value, for an ensemble of two-player games.
 
-    Every member's proximal answer is its own: values and distances are summed over members.
+    Each member has its own proximal answer: values and distances are summed over members.
     """
 
     weight: float = WEIGHT
@@ -91,7 +91,7 @@ class ProximalTraining:
             scored: Tensor = of_member(plain, x.view(real.shape)).flatten()
             return scored
 
-        # The distance is a mean over all rows; what is wanted is the members' sum, each a mean over its own.
+        # The distance is a mean over all rows; needed is the sum over members of the means over their own rows.
         weight = self.weight * len(real)
         game_of = Proximal(sobolev_distance(score, real.flatten(0, 1)), weight, self.steps, RATE)
         grads, answer = proximal_gradient(value, d, g, game_of)
@@ -99,7 +99,7 @@ class ProximalTraining:
 
 
 class Drift(NamedTuple):
-    """What becomes of a trained generator against its frozen discriminator, ``(looks, seeds)``, from look 0 on."""
+    """A trained generator that continues against its frozen discriminator, ``(looks, seeds)``, from look 0 on."""
 
     rounds: list[int]
     loss: Tensor
@@ -129,7 +129,7 @@ def run(quick: bool) -> Outcome:
 
 
 def shifted(start: float, steps: int) -> Tensor:
-    """The shift ``u`` of a generator ``z + u`` that descends Minimax()'s loss against the frozen optimum, by step."""
+    """The shift ``u`` by step, while ``z + u`` descends the generator's Minimax() loss against the frozen optimum."""
     z = torch.linspace(-5, 5, 401, dtype=torch.float64)
     share = torch.exp(-z.square() / 2)
     share = share / share.sum()
@@ -145,7 +145,7 @@ def shifted(start: float, steps: int) -> Tensor:
 
 
 def _held(play: Play, data: Dataset, rule: Rule, rounds: int) -> Drift:
-    """Keep training copies of the generators alone, and look five times."""
+    """Continue to train copies of the generators only, and measure five times."""
     real, game = data.take(1000, seed=5)["x"], play.game
     kept, both = {n: p.detach().clone() for n, p in game.named_parameters()}, game.players
     game.players = (game.player("generator"),)
@@ -164,7 +164,7 @@ def _held(play: Play, data: Dataset, rule: Rule, rounds: int) -> Drift:
 
 
 def _losses(play: Play) -> Tensor:
-    """Each member's generator loss on fresh draws that are the same at every look."""
+    """Each member's generator loss on fresh draws, which are the same at every measurement."""
     with torch.no_grad():
         draws = [play.game.deal(play.batches, 0, turn, turn) for turn in range(10_000, 10_008)]
         each = [play.game.loss("generator", clocked(tensors, 0)).parts["each"] for tensors in draws]

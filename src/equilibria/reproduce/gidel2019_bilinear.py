@@ -1,4 +1,4 @@
-"""The bilinear game under every update rule of the library: the rules that train images, with plain gradients."""
+"""The bilinear game under every update rule of the library, with plain gradients."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ EYE, TURN = np.eye(2), np.array([[0.0, 1.0], [-1.0, 0.0]])  # the field in (thet
 
 @dataclass(frozen=True)
 class Row:
-    """A rule of the library, and the linear map that its equations say one round is, on (point, memory)."""
+    """A rule of the library, and the linear map of one round on (point, memory) according to its equations."""
 
     rule: Rule
     map: Matrix
 
 
 def _alternating(ahead: int) -> Matrix:
-    """The discriminator first; the generator then sees it, ``ahead`` steps on, as psi - ahead h theta."""
+    """The discriminator moves first; the generator then uses psi - ahead h theta, the point ``ahead`` steps later."""
     first = np.array([[1.0, 0.0], [-H, 1.0]])
     then = np.array([[1.0 - 2 * ahead * H**2, H], [0.0, 1.0]])
     both: Matrix = then @ first
@@ -88,7 +88,7 @@ def run(quick: bool) -> Outcome:
 
 
 def played(rule: Rule, rounds: int) -> Tensor:
-    """The points of a real play from (1, 1), ``(rounds + 1, 2)``."""
+    """The points of the trained game from (1, 1), ``(rounds + 1, 2)``."""
     game = BilinearGame()
     play = Play(game, rule, {p.name: SGD(lr=H) for p in game.players}, no_batches)
     play.prepare()
@@ -100,7 +100,7 @@ def played(rule: Rule, rounds: int) -> Tensor:
 
 
 def mapped(matrix: Matrix, rounds: int) -> Tensor:
-    """The points that powers of the matrix give, the memory starting as h v at the start, ``(rounds + 1, 2)``."""
+    """The points from powers of the matrix, with the memory h v at the start, ``(rounds + 1, 2)``."""
     state = np.ones(2)
     if len(matrix) == 4:
         state = np.concatenate([state, H * TURN @ state])
@@ -134,8 +134,8 @@ def _draw(paths: dict[str, Tensor], factors: dict[str, float]) -> Figure:
     figure, (norms, plane) = panels(columns=2, width=4.3, height=3.4)
     for name, path in paths.items():
         style = "--" if name == "optimistic" else "-"
-        said = f"{name}: {factors[name]:.4f}"
-        norms.plot(path.norm(dim=1), color=COLOURS[name], linewidth=1.4, linestyle=style, label=said)
+        caption = f"{name}: {factors[name]:.4f}"
+        norms.plot(path.norm(dim=1), color=COLOURS[name], linewidth=1.4, linestyle=style, label=caption)
     logarithmic(norms, y=True)
     norms.set_ylim(1e-14, 1e3)
     label(norms, "round", "norm of (θ, ψ)", "Norm along each rule, and its factor a round (h = .2)")

@@ -1,8 +1,8 @@
 """Descent on laws against an optimal discriminator reaches the data; the same descent on a parameter need not.
 
-In the space of laws the criterion is convex (left). Moved as the mean of a Gaussian, which could match the data
-exactly, the same criterion is flat far from the optimum, and nothing happens in the same number of steps (right; E12,
-E40, E56).
+In the space of laws the criterion is convex (left). As a function of the mean of a Gaussian, which could match the data
+exactly, the same criterion is flat far from the optimum, and the same number of steps changes nothing (right; E12, E40,
+E56).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _identity_error(p: Tensor, q: Tensor) -> float:
 
 
 def _best_disturbance(p: Tensor, q: Tensor, draw: torch.Generator) -> float:
-    """How much more than the optimal discriminator the best of 1000 others around it has."""
+    """The largest gain over the optimal discriminator among 1000 perturbations of it."""
     best = optimal_discriminator(p, q)
     sizes = torch.logspace(-3, 1, 1000, dtype=torch.float64)[:, None, None]
     others = best + sizes * torch.randn(1000, *best.shape, generator=draw, dtype=torch.float64)

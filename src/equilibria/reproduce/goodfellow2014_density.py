@@ -1,8 +1,8 @@
-"""Discriminator, data and generator on the line at four moments of one training: the picture that explains the game.
+"""Discriminator, data and generator on the line at four times of one training: the figure that explains the game.
 
-The data are black and dotted, the generator green, the discriminator blue and dashed (E50: printed the other way round
-in places). Lines below join equally likely codes with the points they are sent to. The codes are normal where the
-paper's are uniform: only a map of infinite slope sends a uniform law to a normal one, and no network is that.
+The data are black and dotted, the generator green, the discriminator blue and dashed (E50: in some texts the colours
+are exchanged). Lines below connect equally likely latent codes with their images. The codes are normal, the paper's are
+uniform: only a map with infinite slope maps a uniform law to a normal one, and no network is such a map.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CLAIM = Claim(
     tolerance="every seed ends with |D - 1/2| < .1 on the data's central 95 % and W1(q, p) < .1; "
     "5 seeds quick, 10 full",
     budget=(10, 42),
-    items=("B1", "E50"),
+    items=("E50",),
 )
 
 _EDGES = torch.linspace(-4, 4, 81)
@@ -74,7 +74,7 @@ def _draw(axes: Axes, play: Play, title: str) -> None:
         label="data p",
     )
     axes.plot(_EDGES[:-1] + width / 2, shares, color=PALETTE[2], linewidth=1.4, label="generator q")
-    axes.plot(x, _judged(play, 0, x), color=PALETTE[0], linestyle="--", linewidth=1.4, label="D")
+    axes.plot(x, _probability(play, 0, x), color=PALETTE[0], linestyle="--", linewidth=1.4, label="D")
     for code, point in zip(_codes(15), _generated(play, 0, 15), strict=True):
         axes.plot([code, point], [-0.35, -0.1], color=PALETTE[2], linewidth=0.5, alpha=0.7)
     for height, name in ((-0.1, "x"), (-0.35, "z")):
@@ -87,7 +87,7 @@ def _draw(axes: Axes, play: Play, title: str) -> None:
 
 
 def _codes(n: int) -> Tensor:
-    """Codes that part the normal law into equal shares: what is drawn from them has no sampling noise."""
+    """Codes at the quantiles of the normal law, so that the result has no sampling noise."""
     codes: Tensor = torch.special.ndtri((torch.arange(n) + 0.5) / n)
     return codes
 
@@ -99,12 +99,12 @@ def _generated(play: Play, seed: int, n: int) -> Tensor:
 
 
 @torch.no_grad()
-def _judged(play: Play, seed: int, x: Tensor) -> Tensor:
+def _probability(play: Play, seed: int, x: Tensor) -> Tensor:
     scores: Tensor = play.game.member(seed).discriminator(x[:, None])  # type: ignore[operator]
     return scores.sigmoid()
 
 
 def _ends(play: Play, seed: int) -> tuple[float, float]:
-    doubt = _judged(play, seed, torch.linspace(-1.96, 1.96, 401)) - 0.5
+    doubt = _probability(play, seed, torch.linspace(-1.96, 1.96, 401)) - 0.5
     moved = _generated(play, seed, 20_000).sort().values - _codes(20_000)
     return float(doubt.abs().max()), float(moved.abs().mean())

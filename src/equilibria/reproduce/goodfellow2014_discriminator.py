@@ -1,4 +1,4 @@
-"""A trained discriminator against the optimal one: while the generator keeps still, D finds p/(p + q) and the JSD."""
+"""A trained discriminator against the optimal one: for a fixed generator D finds p/(p + q), and its value the JSD."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _draw_values(axes: Axes, moments: list[int], shortfalls: Tensor) -> None:
 
 
 def _play(rounds: int, seeds: int) -> Play:
-    """N(1.3, 1) for a generator, which has its parameters and is never moved."""
+    """A fixed generator of N(1.3, 1): it has parameters, and they are not trained."""
     game, networks, data = (
         TwoPlayer(objective=Minimax(), latent=Latent(size=1)),
         MLPPair(width=32, depth=2),

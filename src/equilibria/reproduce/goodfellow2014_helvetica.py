@@ -1,11 +1,11 @@
-"""The Helvetica scenario: a generator trained too long against a discriminator that keeps still gives up its variety.
+"""The Helvetica scenario: a generator that is trained too long against a fixed discriminator loses its diversity.
 
-A schedule is so many turns of the discriminator, then so many of the generator; every schedule plays the same number
-of rounds, so that the rarer player has as many turns everywhere. A snapshot is collapsed if it holds at most three of
-the eight modes; a collapsed generator may pass over more of them in a stretch (one seed of five holds five after 600
-rounds). What schedules do depends on more than their ratio: in our trials generators that start as a small blob, or
-have codes of eight dimensions, lost modes under the discriminator's schedule too (2 to 5 were left), because -log D
-seeks modes when D is nearly optimal.
+A schedule is a number of turns of the discriminator and then of the generator; every schedule runs the same number of
+rounds, so the player with fewer turns has equally many in all schedules. A snapshot is collapsed if it has at most
+three of the eight modes; a collapsed generator may cover more of them for a while (one seed of five has five after 600
+rounds). The effect of a schedule depends on more than the ratio: in our trials generators with a small initial spread,
+or with codes of eight dimensions, lost modes under the discriminator's schedule too (2 to 5 remained), because -log D
+is mode-seeking if D is nearly optimal.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ CLAIM = Claim(
     tolerance="ring of 8: at the end at most 3 modes with 20 turns of G for one of D, more with 20 of D for one of G, "
     "each in 4 of 5 seeds; 3 schedules quick, 9 full",
     budget=(36, 170),
-    items=("B1",),
 )
 
 _RULES = {"1 : 1": Turns(), "1 : 20": Turns(generator=20), "20 : 1": Turns(discriminator=20)}
@@ -106,5 +105,5 @@ def _counts(axes: Axes, played: _Run) -> None:
 
 
 def _collapsed(played: _Run) -> int:
-    """In how many seeds the last snapshot holds at most three modes."""
+    """The number of seeds whose last snapshot has at most three modes."""
     return sum(held <= 3 for held in played.captured[-1])

@@ -1,9 +1,9 @@
-r"""The Parzen-window log-likelihood of the original Table 1, with the controls that show what it measures.
+r"""The Parzen-window log-likelihood of the original Table 1, with controls that show its weakness.
 
 .. math:: \log \hat p(x) = \log \frac1m \sum_j \mathcal N(x; k_j, \sigma^2 I), \qquad k_j \text{ samples of the model}
 
 in nats, with the width chosen on validation images from ten values between .1 and 1 (Breuleux et al. 2011). The
-controls put images of the training set, or its k-means centres, in the place of a model's samples (Theis et al. 2016).
+controls use images of the training set, or its k-means centres, in place of a model's samples (Theis et al. 2016).
 
 Quick is on the 8x8 digits. Full is on MNIST where it is in the cache (``python -m equilibria.data.fetch mnist``), with
 10,000 samples, 10,000 test and 1,000 validation images, two rounds of k-means, and the networks and optimiser of the

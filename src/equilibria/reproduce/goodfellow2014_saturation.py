@@ -1,7 +1,7 @@
-"""The generator's two losses where the discriminator recognises fakes: one slope dies, the other does not.
+"""The generator's two losses where the discriminator recognises fakes: one slope vanishes, the other does not.
 
-Both are compared at the same ``d = D(G(z))`` and in the logit, which is what a network is trained through. The slopes
-are taken by automatic differentiation of the objectives that train, not of formulas written here.
+Both are compared at the same ``d = D(G(z))`` and in the logit, through which the gradient reaches a network. The slopes
+are computed by automatic differentiation of the training objectives, not of formulas written here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Max min in place of min max: against a frozen discriminator the generator sends every code to its most real point.
+"""Max min instead of min max: against a frozen discriminator the generator maps every code to the highest score.
 
-Data and generator live in the box [-1, 1]^2, as images do, so that the discriminator has such a point.
+Data and generator are in the box [-1, 1]^2, like images, so that the discriminator has a maximum.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SIDE = torch.linspace(-1, 1, 201)
 
 
 class Course(NamedTuple):
-    """Samples of every seed at each look, ``(looks, seeds, n, 2)``, and the steps taken by then."""
+    """Samples of every seed at each look, ``(looks, seeds, n, 2)``, and the number of steps until then."""
 
     steps: list[int]
     samples: Tensor
@@ -99,7 +99,7 @@ def boxed_ring() -> Dataset:
 
 
 def _continued(play: Play, data: Dataset, steps: int, frozen: bool) -> Course:
-    """A copy of the game trained on, without its discriminator's turns if frozen; looks at every doubling of steps."""
+    """Train a copy of the game further, without the discriminator's turns if frozen; looks at doubling step counts."""
     game = copy.deepcopy(play.game)
     if frozen:
         game.players = (game.player("generator"),)

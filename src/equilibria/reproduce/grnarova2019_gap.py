@@ -1,7 +1,7 @@
-"""The duality gap over training: it falls where a GAN converges and stays up where it collapses, and bounds the JSD.
+"""The duality gap over training: it falls if a GAN converges, stays high if it collapses, and bounds the JSD.
 
-Data and generators live in the box [-1, 1]^2: in an unbounded space the value of 2014 has no least answer to a logit
-that grows outwards, and the gap is infinite.
+Data and generators are in the box [-1, 1]^2: in an unbounded space the generator's value of Goodfellow et al. 2014 has
+no minimum against a logit that grows outwards, and the gap is infinite.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ SETUPS = {
 
 
 class Course(NamedTuple):
-    """What each look saw, ``(looks, seeds)``: the gap and 2 JSD of the modes' histogram (nats), and W1 to the data."""
+    """Measurements ``(looks, seeds)``: the gap, 2 JSD of the histogram of modes (both in nats), and W1 to the data."""
 
     rounds: list[int]
     gap: Tensor
@@ -127,7 +127,7 @@ def _measured(play: Play, i: int, spec: TwoPlayer, data: Dataset) -> tuple[float
 
 
 def _gap(game: Game, data: Dataset) -> float:
-    """The gap of the value of 2014, whatever the run trains with: answers sought on one batch, judged on another."""
+    """The gap of the value of 2014, for every training loss: responses found on one batch, evaluated on another."""
     params, state = parameters_of(game), state_of(game)
 
     def drawn(seed: int) -> Draw:
@@ -135,15 +135,15 @@ def _gap(game: Game, data: Dataset) -> float:
             reseed(seed)
             return clocked(game.draw(data.batch(ROWS, seed, 0)), seed)
 
-    fitted, judged = (
+    fitted, held_out = (
         {p.name: _loss_of(game, params, state, p.name, draw) for p in game.players} for draw in (drawn(101), drawn(102))
     )
     strategies = {p.name: {name: params[name] for name in game.moved(p.name)} for p in game.players}
-    gains = held_out_gap(fitted, judged, strategies, SEARCH, SEARCH_RATE)
-    # The bound is for generators among which is the data's law, which a search need not find: it is tried as well.
+    gains = held_out_gap(fitted, held_out, strategies, SEARCH, SEARCH_RATE)
+    # The bound assumes that the data's law is among the generators. A search may miss it, so it is tried explicitly.
     with torch.no_grad():
         real = game.contests(drawn(102))["data"].scores("real")
-        by_data = judged["generator"](strategies["generator"]) - Minimax().generator(real)
+        by_data = held_out["generator"](strategies["generator"]) - Minimax().generator(real)
     return gains["discriminator"] + max(gains["generator"], float(by_data))
 
 
@@ -160,7 +160,7 @@ def histogram_jsd(made: Tensor, law: Law) -> float:
 
 
 def _on_points(seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Two laws on six points and logits, from an equilibrium nearly to far from it."""
+    """Two laws on six points, and logits; from almost an equilibrium to far from one."""
     source = torch.Generator().manual_seed(seed)
     p, other = (2 * torch.randn(2, 6, generator=source, dtype=torch.float64)).softmax(1)
     share, noise = torch.rand(2, generator=source, dtype=torch.float64)
@@ -169,7 +169,7 @@ def _on_points(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _exact_gap(p: Tensor, q: Tensor, logits: Tensor) -> float:
-    """Both answers in closed form: the best D is D*, the best law sits where log(1 - D) is least."""
+    """Both best responses in closed form: the best D is D*, the best law has its mass at the minimum of log(1 - D)."""
     vertices = torch.eye(len(p), dtype=p.dtype)
     least = min(float(value_of_laws(logits, p, vertex)) for vertex in vertices)
     return float(virtual_criterion(p, q)) - least
@@ -177,12 +177,12 @@ def _exact_gap(p: Tensor, q: Tensor, logits: Tensor) -> float:
 
 def discrete_gaps(pairs: int) -> Tensor:
     """2 JSD and the exact gap of random laws and discriminators on six points, ``(pairs, 2)``."""
-    told = [(2 * float(js(p, q)), _exact_gap(p, q, h)) for p, q, h in map(_on_points, range(pairs))]
-    return torch.tensor(told, dtype=torch.float64)
+    pairs_found = [(2 * float(js(p, q)), _exact_gap(p, q, h)) for p, q, h in map(_on_points, range(pairs))]
+    return torch.tensor(pairs_found, dtype=torch.float64)
 
 
 def searched_gaps(pairs: int) -> Tensor:
-    """The exact gap and that found by gradient search from logits of the law and of D, ``(pairs, 2)``."""
+    """The exact gap and the gap from gradient search over logits of the law and of D, ``(pairs, 2)``."""
     rows = []
     for p, q, h in map(_on_points, range(pairs)):
 

@@ -1,7 +1,7 @@
-"""MGAN on the eight-mode ring: eight generators cover it and divide it among themselves; without the classifier not.
+"""MGAN on the eight-mode ring: eight generators cover it and specialise; without the classifier they do not.
 
-The first layer of each generator is its own, all others are common. What a generator specialises in is the mutual
-information of its index and the nearest mode of what it made, the generators in equal parts.
+The first layer of each generator is its own, all others are common. Specialisation is the mutual information of the
+generator's index and the nearest mode of its sample, with equally many samples per generator.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ CLAIM = Claim(
     tolerance="beta = .125: 8 modes and information .7 log 8 (1.456 nats) or more in every seed; beta = 0: less than "
     "that in every seed. 5 seeds, 4,000 rounds; quick: 2 seeds",
     budget=(40, 77),
-    items=("B9",),
 )
 NETWORKS = MLPPair(depth=2, discriminator_depth=2, activation="relu")
 GENERATORS, SAMPLES, ROUNDS, SHARE = 8, 4000, 4000, 0.7
@@ -46,7 +45,7 @@ BETAS = (0.125, 0.0)
 
 
 class Look(NamedTuple):
-    """One seed at one time: its modes, the share of log 8 that generators and modes have in common, and its samples."""
+    """One seed at one time: its modes, the mutual information of generator and mode over log 8, and its samples."""
 
     modes: Modes
     share: float
@@ -64,7 +63,8 @@ def run(quick: bool) -> Outcome:
         at_least("beta = .125: least information / log 8", min(look.share for look in with_it), SHARE),
         at_most("beta = 0: largest information / log 8", max(look.share for look in without), SHARE),
     )
-    numbers = {f"beta = {beta}": {f"round {r}": _told(row) for r, row in rows.items()} for beta, rows in found.items()}
+    rounded = {beta: {f"round {r}": _rounded(row) for r, row in rows.items()} for beta, rows in found.items()}
+    numbers = {f"beta = {beta}": rows for beta, rows in rounded.items()}
     return Outcome(_draw(found, law), checks, numbers)
 
 
@@ -102,11 +102,11 @@ def _look(game: Ensemble, i: int, seed: int, law: Law) -> Look:
     with torch.no_grad():
         made = game.member(i).sample(clocked(codes, 0))
     nearest = torch.cdist(made.double(), law.modes.double()).argmin(1)
-    told = information(index, nearest, GENERATORS, len(law.modes))
-    return Look(modes(made, law), told / math.log(GENERATORS), made)
+    shared = information(index, nearest, GENERATORS, len(law.modes))
+    return Look(modes(made, law), shared / math.log(GENERATORS), made)
 
 
-def _told(row: list[Look]) -> dict[str, list[float]]:
+def _rounded(row: list[Look]) -> dict[str, list[float]]:
     return {
         "modes": [look.modes.captured for look in row],
         "high quality": [round(look.modes.high_quality, 3) for look in row],
@@ -131,6 +131,6 @@ def _draw(found: dict[float, dict[int, list[Look]]], law: Law) -> Figure:
     axes[2].set(ylim=(-0.02, 1.35), yticks=[0, 0.25, 0.5, 0.75, 1])
     label(axes[2], "round", "information / log 8", "Generator and mode, every seed")
     legend(axes[2], "upper left", columns=2)
-    said = "Colours: which of the eight generators made the point"
-    figure.suptitle(said, fontsize=8.5, color=INK, family=FONT, x=0.01, ha="left")
+    caption = "Colours: which of the eight generators made the point"
+    figure.suptitle(caption, fontsize=8.5, color=INK, family=FONT, x=0.01, ha="left")
     return figure

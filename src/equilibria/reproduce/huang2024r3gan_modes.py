@@ -1,7 +1,7 @@
 """Modes of ring8-U and grid25: the default recipe against the 2014 game, with the same networks, rounds and draws.
 
-Seeds train side by side; each follows the trajectory of the lone run with its seed. The recipe's schedules end with the
-budget, whatever it is, so that a short run is a whole run.
+Seeds train side by side; each has the trajectory of a separate run with its seed. The recipe's schedules end with the
+budget, so a short run is a complete run.
 """
 
 from __future__ import annotations
@@ -36,13 +36,12 @@ CLAIM = Claim(
     "the control's. Grid: 5 seeds of 15,000 rounds (control 2), ring: 2 of 8,000. Ten seeds of 30,000 rounds (96.8 and "
     "98.0 %, where the gate was 96) are in docs/results. Quick: the ring alone, one seed, 6,000 rounds",
     budget=(65, 450),
-    items=("3.2",),
 )
 SAMPLES, LOOKS = 2500, 5
 
 
 class Budget(NamedTuple):
-    """What one law is given."""
+    """The training budget of one law."""
 
     law: str
     seeds: int
@@ -55,7 +54,7 @@ FULL = (Budget("grid25", 5, 2, 15_000), Budget("ring8-U", 2, 2, 8000))
 
 
 class Track(NamedTuple):
-    """A recipe on a law: when it was looked at, what each seed scored then, and the last samples of the first seed."""
+    """A recipe on a law: the rounds of the measurements, each seed's scores, and the last samples of the first seed."""
 
     rounds: list[int]
     found: list[list[Modes]]
@@ -76,7 +75,7 @@ def run(quick: bool) -> Outcome:
         ours = _track(row, budget, budget.seeds)
         control = _track(_control(row), budget, budget.control_seeds)
         checks += _checks(budget, ours, control)
-        numbers[budget.law] = {"r3gan-small": _told(ours), "control": _told(control)}
+        numbers[budget.law] = {"r3gan-small": _rounded(ours), "control": _rounded(control)}
         law = load(budget.law).law
         assert law is not None
         _draw(axes[3 * i : 3 * i + 3], budget, (ours, control), law)
@@ -128,7 +127,7 @@ def _checks(budget: Budget, ours: Track, control: Track) -> list[Check]:
     return checks
 
 
-def _told(track: Track) -> dict[str, object]:
+def _rounded(track: Track) -> dict[str, object]:
     return {
         f"round {stop}": {
             "modes": [m.captured for m in found],

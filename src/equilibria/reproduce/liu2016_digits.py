@@ -1,9 +1,10 @@
-"""CoGAN on digits and their negatives: one code gives a pair that corresponds, learned from rows that never do.
+"""CoGAN on digits and their negatives: one code gives a corresponding pair, learned from rows without pairs.
 
 Agreement of a pair is the correlation, over pixels, of the first image with the negated second: 1 for an exact
-correspondence. Its baseline pairs the first image of one code with the second of another. The generators' own last
-layer is a small convolution of common feature maps, as in the paper; with a full affine map instead nothing says that a
-common unit draws in the same place in both domains. Games do not settle: look at every time, not at the last alone.
+correspondence. The baseline pairs the first image of one code with the second image of another. The last layer of each
+generator is a small convolution of common feature maps, as in the paper; with a full affine map nothing would force a
+common unit to draw at the same place in both domains. The games do not converge to a point: look at all times, not only
+at the last.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ CLAIM = Claim(
     tolerance="tied: agreement above the baseline of independent pairs in every seed; untied: at least nine tenths of "
     "that excess gone, in the mean over seeds. 5 seeds, 1,200 rounds; quick: 2 seeds, 400",
     budget=(18, 105),
-    items=("B28",),
 )
 NETWORKS = MLPPair(width=128, depth=1)
 PAIRS = 500
@@ -66,7 +66,7 @@ def run(quick: bool) -> Outcome:
         at_most("untied: mean excess, as a share of the tied one's", share, 0.1),
     )
     numbers = {
-        "tied" if tied else "untied": {f"round {r}": _told(look) for r, look in looks.items()}
+        "tied" if tied else "untied": {f"round {r}": _rounded(look) for r, look in looks.items()}
         for tied, looks in found.items()
     }
     return Outcome(_draw(found, made), checks, numbers)
@@ -103,7 +103,7 @@ def _train(tied: bool, seeds: range, rounds: int) -> tuple[dict[int, Look], Tens
     return looks, made[0]
 
 
-def _told(look: Look) -> dict[str, list[float]]:
+def _rounded(look: Look) -> dict[str, list[float]]:
     named = {"agreement": look.agreement, "independent": look.baseline, "spread of pixels": look.spread}
     return {name: [round(value, 3) for value in row] for name, row in named.items()}
 

@@ -1,7 +1,8 @@
-"""Which training methods converge on the Dirac-GAN: every method under every way of stepping, from the same start.
+"""Which training methods converge on the Dirac-GAN: every method with every update rule, from the same start.
 
-The fields come out of the losses and penalties that train images. Drawn in the paper's coordinates: its discriminator
-is higher for fake, so that its parameter is minus ours. Where players alternate, the generator moves first.
+The fields are derived from the library's losses and penalties. The figure uses the paper's coordinates: its
+discriminator is higher for fakes, so its parameter has the opposite sign. In alternating steps the generator moves
+first.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ RULES = ("simultaneous", "alternating", "extragradient", "optimistic")
 
 @dataclass(frozen=True)
 class Method:
-    """A column: its game, its name, and the field it follows where that is not the game's own."""
+    """A column of the figure: its name, its game, and its field if that is not the game's own."""
 
     name: str
     game: Callable[[], DiracGAN]
@@ -62,7 +63,7 @@ METHODS = {
     "r2": Method("R2, γ = 1", lambda: DiracGAN(penalties=(R2(gamma=1.0),))),
     "consensus": Method("consensus, γ = 1", lambda: DiracGAN(), lambda v: consensus(v, GAMMA)),
 }
-# Radii of the specification's own computation, with half a unit of their last digit.
+# Reference radii from an independent computation, with half a unit of their last digit.
 PRINTED = {
     ("gan", "simultaneous"): (3.63, 5e-3),
     ("gan", "alternating"): (1.41, 5e-3),
@@ -97,12 +98,12 @@ def run(quick: bool) -> Outcome:
 
 
 def paths(game: DiracGAN, field: Callable[[Map], Map], steps: int = STEPS) -> Tensor:
-    """The points of all four rules from (1, -1), ``(steps + 1, 4, 2)``: two calls of the field a step serve them all.
+    """The points of all four rules from (1, -1), ``(steps + 1, 4, 2)``; two calls of the field per step for all rules.
 
     Args:
-        game: its constraint holds at look-ahead points too, as in the library's rules.
-        field: what is followed, made from the game's field.
-        steps: of size ``H``.
+        game: the game; its constraint is applied at look-ahead points too, as in the library's rules.
+        field: makes the field that is followed from the game's field.
+        steps: number of steps of size ``H``.
     """
     x = torch.tensor([[1.0, -1.0]], dtype=torch.float64).repeat(4, 1)
     v = field(flat(game))
@@ -135,7 +136,7 @@ def _by_theory(radii: dict[str, Tensor]) -> tuple[Check, ...]:
     noise, damped = noised_eigenvalues(NOISE**2), consensus_eigenvalues(GAMMA)
     return (
         close("WGAN, simultaneous: radius", float(radii["wgan"][-1, 0]), grown, 1e-9 * grown),
-        # Below the bound nothing stops the growth, so the orbit comes back to it for ever.
+        # Below the clipping bound the orbit always grows, so it returns to the bound again and again.
         at_least("WGAN, |ψ| ≤ 1, simultaneous: largest radius of the last 1,000", latest, CLIP),
         close("noise, simultaneous: factor a step", rate("noise"), step_radius(noise, H), 1e-3),
         close("consensus, simultaneous: factor a step", rate("consensus"), step_radius(damped, H), 1e-3),
@@ -176,6 +177,6 @@ def _path(axes: Axes, path: Tensor) -> None:
     axes.plot([1], [1], marker="o", markersize=2.5, color=INK)
     axes.plot([0], [0], marker="+", markersize=5, color=INK, markeredgewidth=0.8)
     axes.set(xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal")
-    said = f"{float(path[-1].norm()):.2g}"
+    caption = f"{float(path[-1].norm()):.2g}"
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
-    axes.text(2.3, -2.3, said, ha="right", va="bottom", fontsize=8, color=INK, family=FONT, bbox=box)
+    axes.text(2.3, -2.3, caption, ha="right", va="bottom", fontsize=8, color=INK, family=FONT, bbox=box)

@@ -1,6 +1,6 @@
-"""Eigenvalues at the equilibrium of the Dirac-GAN, from the losses that train, on the closed forms.
+"""Eigenvalues at the equilibrium of the Dirac-GAN, from the library's losses, compared with the closed forms.
 
-With two errors in print: a factor in the published notebook's consensus field, and a square in R3GAN's equation 12.
+It also shows two published errors: a factor in the notebook's consensus field, and a square in R3GAN's equation 12.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _spectrum(v: Map) -> Tensor:
 
 
 def _apart(found: Tensor, expected: Tensor) -> float:
-    """How far two spectra are apart (Hausdorff's distance)."""
+    """The Hausdorff distance of two spectra."""
     distances = (found[:, None] - expected[None]).abs()
     return float(torch.maximum(distances.amin(1).max(), distances.amin(0).max()))
 
@@ -121,7 +121,7 @@ STEPS: dict[str, Callable[[float], Tensor]] = {
 
 
 def _errors() -> tuple[Check, ...]:
-    """What does not hold though it is printed or coded, and WGAN-GP's missing Jacobian."""
+    """Published formulas that are wrong, and WGAN-GP's field, which has no Jacobian."""
     printed = torch.tensor([-0.5 + cmath.sqrt(0.25 - SLOPE), -0.5 - cmath.sqrt(0.25 - SLOPE)], dtype=torch.complex128)
     here = _spectrum(flat(DiracGAN(penalties=(R1(gamma=1.0),))))
     penalised = flat(DiracGAN(Wasserstein(), (GradientPenalty(weight=0.5, center=0.3),)))

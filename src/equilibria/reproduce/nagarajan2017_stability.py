@@ -111,10 +111,10 @@ def _of_spectra(jacobians: dict[str, Tensor], spectra: dict[str, Tensor]) -> tup
 
 
 def excess_over_bounds(systems: int, seed: int = 0) -> float:
-    """By how much an eigenvalue's real part exceeds the theorem's bound at most, over random ``K_DD`` and ``K_DG``.
+    """The largest excess of an eigenvalue's real part over the theorem's bound, over random ``K_DD`` and ``K_DG``.
 
-    Three discriminator parameters, two of the generator, full rank; scales vary over two decades so that both real and
-    complex eigenvalues occur.
+    Three parameters of the discriminator, two of the generator, full rank; scales vary over two decades so that real
+    and complex eigenvalues occur.
     """
     source = torch.Generator().manual_seed(seed)
     worst = -torch.inf

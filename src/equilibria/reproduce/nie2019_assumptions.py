@@ -1,7 +1,7 @@
-"""Six assumptions behind "a GAN minimises a Jensen-Shannon divergence", each broken alone: six different failures.
+"""Six assumptions behind "a GAN minimises a Jensen-Shannon divergence", each broken separately: six different failures.
 
-Every panel shows the same numbers with the assumption (control) and without it. The list is that of an extended
-abstract of these authors, which prints no figure; the experiments are ours, in two dimensions.
+Every panel shows the same numbers with the assumption (control) and without it. The list is from an extended abstract
+of these authors, which has no figure; the experiments are ours, in two dimensions.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CLAIM = Claim(
 
 
 class _Panel(NamedTuple):
-    """One assumption: its title, how to read the evidence as bars, and what is predicted of it."""
+    """One assumption: its title, the bars of its evidence, and the checks of its predictions."""
 
     title: str
     evidence: Callable[[int], Evidence]
@@ -75,7 +75,7 @@ def _worst(found: list[Evidence], read: Callable[[Evidence], float], largest: bo
 
 
 def _off(found: list[Evidence], side: str, name: str, expected: float) -> float:
-    """The value of the seed that is farthest from what is expected."""
+    """The value of the seed that is farthest from the expected value."""
     values = [(e.control if side == "control" else e.relaxed)[name] for e in found]
     return max(values, key=lambda value: abs(value - expected))
 

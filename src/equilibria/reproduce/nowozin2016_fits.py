@@ -1,9 +1,9 @@
-"""One Gaussian fitted to two modes by f-GANs: what is given up when the model is too small depends on the divergence.
+"""One Gaussian fitted to two modes by f-GANs: if the model is too small, the fit depends on the divergence.
 
-The game's fits are compared with direct minimisers of the same divergences by quadrature from the same start. Target,
-networks and rates are ours (the paper does not print its mixture), so its pattern is judged and not its numbers: the
-game finds the direct minimiser, and each divergence is lowest where it was trained on. The row ``gan`` is ``js`` less
-log 4, so it has the same fit and is left out of the comparison between divergences.
+The game's fits are compared with direct minimisers of the same divergences, by quadrature from the same start. Target,
+networks and rates are ours (the paper does not print its mixture), so the pattern is checked and not the numbers: the
+game finds the direct minimiser, and each divergence is lowest for the fit that was trained on it. The row ``gan`` is
+``js`` minus log 4; it has the same fit and is left out of the comparison between divergences.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CLAIM = Claim(
     tolerance="mean and std within .1 of the direct minimiser, worst seed (3 seeds and 3 divergences quick, 5 and 8 "
     "full); ordering of stds; the diagonal is lowest in every column",
     budget=(18, 93),
-    items=("T23", "B12", "E57", "E63"),
+    items=("T23", "E57", "E63"),
 )
 
 _X = torch.linspace(-14, 14, 2801, dtype=torch.float64)[:, None]
@@ -88,7 +88,7 @@ def _direct(name: str, target: Tensor, mean: float, std: float) -> MixtureFit:
 
 
 def _learned(name: str, data: Dataset, rounds: int, seeds: int) -> _Fit:
-    """The game's fits: the generator is ``mean + std * z``, both players move at once, as in Algorithm 1."""
+    """The game's fits: the generator is ``mean + std * z``, and both players move simultaneously, as in Algorithm 1."""
     spec = TwoPlayer(objective=FGan(divergence=name), latent=Latent(size=1))
     networks = MLPPair(width=32, depth=2, activation="tanh")
 
@@ -109,7 +109,7 @@ def _learned(name: str, data: Dataset, rounds: int, seeds: int) -> _Fit:
 
 
 def _density(fit: _Fit) -> Tensor:
-    """Of the seeds' mean fit."""
+    """Density of the mean fit of the seeds."""
     return mixture_density(_X, fit.means.mean().reshape(1, 1), fit.stds.mean())
 
 
@@ -141,7 +141,7 @@ def _draw_fits(axes: Axes, target: Tensor, learned: dict[str, _Fit], direct: dic
 
 
 def _draw_switch(axes: Axes) -> None:
-    """The direct minimiser's width as two modes of shares .35 and .65 move apart; of four searches the best counts."""
+    """The direct minimiser's width while two modes of shares .35 and .65 move apart; the best of four searches."""
     halves = torch.linspace(0.25, 3, 23).tolist()
     for name, colour in zip(_SHOWN, PALETTE, strict=False):
         stds = []

@@ -1,4 +1,4 @@
-"""The reproductions there are, and how one is run: found by file name, judged, and written to a folder."""
+"""The list of reproductions, found by file name, and their execution: run, check, and write to a folder."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _NAMED = re.compile(r"[a-z]+\d{4}[a-z0-9]*_[a-z0-9_]+")
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a reproduction ended.
+    """The result of a run of a reproduction.
 
     Attributes:
         key: the reproduction's name.
-        word: ``"holds"``, ``"fails"``, or ``"error"`` where it could not be carried out.
-        seconds: how long it took.
-        record: what was written to its JSON file.
+        word: ``"holds"``, ``"fails"``, or ``"error"`` if it raised an error.
+        seconds: duration.
+        record: the content of its JSON file.
     """
 
     key: str
@@ -52,7 +52,7 @@ def claim_of(key: str) -> Claim:
 
 
 def matching(word: str) -> list[str]:
-    """The reproductions of a paper (``arjovsky2017principled``, or any beginning of it), or the one of that name.
+    """The reproductions of a paper (``arjovsky2017principled``, or any prefix of it), or the one with that name.
 
     Raises:
         ConfigError: there is none.
@@ -73,7 +73,7 @@ def matching(word: str) -> list[str]:
 def reproduce(chosen: Sequence[str], out: Path, quick: bool) -> Iterator[Verdict]:
     """Run reproductions one after another; each leaves ``<key>.png`` and ``<key>.json`` in ``out``.
 
-    One that raises is told as an error and does not stop the others.
+    One that raises gets the verdict ``"error"`` and does not stop the others.
 
     Raises:
         RunError: the folder cannot be written.
@@ -90,22 +90,22 @@ def _one(key: str, out: Path, quick: bool) -> Verdict:
     claim: Claim = module.CLAIM
     run: Callable[[bool], Outcome] = module.run
     begun = time.perf_counter()
-    told: dict[str, Any] = {"key": key, **asdict(claim), "quick": quick}
+    record: dict[str, Any] = {"key": key, **asdict(claim), "quick": quick}
     try:
         with own_randomness():
             reseed(0)
             outcome = run(quick)
     except (EquilibriaError, ValueError, RuntimeError, ArithmeticError) as error:
-        told |= {"verdict": "error", "error": f"{type(error).__name__}: {error}"}
+        record |= {"verdict": "error", "error": f"{type(error).__name__}: {error}"}
     else:
-        told |= {"verdict": "holds" if outcome.holds else "fails", "checks": [asdict(c) for c in outcome.checks]}
-        told["numbers"] = outcome.numbers
+        record |= {"verdict": "holds" if outcome.holds else "fails", "checks": [asdict(c) for c in outcome.checks]}
+        record["numbers"] = outcome.numbers
         write_atomically(out / f"{key}.png", rendered(outcome.figure, colors=128))
     seconds = time.perf_counter() - begun
-    told |= {"seconds": round(seconds, 1), "versions": _versions()}
-    text = json.dumps(_plain(told), indent=1, ensure_ascii=False, allow_nan=False)
+    record |= {"seconds": round(seconds, 1), "versions": _versions()}
+    text = json.dumps(_plain(record), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(out / f"{key}.json", text + "\n")
-    return Verdict(key, told["verdict"], seconds, told)
+    return Verdict(key, record["verdict"], seconds, record)
 
 
 def _versions() -> dict[str, str | None]:
@@ -118,7 +118,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no word for a number that is not finite: it becomes its name."""
+    """Plain values for JSON, which has no non-finite numbers: these become their names."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Several seeds of one game trained side by side, as one Ensemble: on a CPU it pays for small MLPs."""
+"""Several seeds of one game trained side by side, as one Ensemble; on a CPU this is faster for small MLPs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def side_by_side(
     optimizer: OptimizerSpec,
     batch: int,
 ) -> Play:
-    """A play of one game per seed, trained as one Ensemble, ready for its first round."""
+    """A play of one game per seed, as one Ensemble, at round 0."""
     game = Ensemble(lambda seed: seeded(spec, networks, data, seed), seeds)
     play = Play(game, rule, {p.name: optimizer for p in game.players}, batches_of(data, batch))
     play.prepare()
@@ -44,7 +44,7 @@ def side_by_side(
 
 @record
 class Turns:
-    """Alternating play with so many turns of each player a round; a player of no turns keeps still."""
+    """Alternating turns with a given number of turns of each player per round; a player with 0 turns does not move."""
 
     discriminator: int = 1
     generator: int = 1

@@ -1,4 +1,4 @@
-"""Bad minima: a separable GAN has one for every way to crowd generated points on data, relativistic pairing none."""
+"""Bad minima: a separable GAN has one for each assignment with several points on one data point; pairing has none."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def _bad_minima(n: int, value: Value) -> int:
 
 
 def suprema(configurations: list[Configuration], objective: Objective) -> Tensor:
-    """The largest values that the objective's discriminator reaches by descent on a free score for each place.
+    """The suprema of the objective's discriminator, by descent on one free score per place.
 
-    Places are the n data and, for each generated point, one of its own where it may lie off the data. Scores are what
-    the discriminator is free in, so nothing but the loss that trains is used.
+    Places are the n data points and, for each generated point off the data, one place of its own. The scores are the
+    only variables, so only the training loss is used.
 
     Args:
-        configurations: of one size.
-        objective: whose discriminator's loss is descended; off the data its infimum lies at infinity.
+        configurations: configurations of one size.
+        objective: its discriminator loss is minimised; off the data the infimum lies at infinity.
     """
     n = len(configurations[0])
     places = torch.tensor([[at if at != OFF else n + i for i, at in enumerate(c)] for c in configurations])
@@ -112,7 +112,7 @@ def _error_of_values(n: int, objective: Objective, value: Value) -> float:
 
 
 def _pairing_measures() -> tuple[Check, ...]:
-    """What pairing measures (T29b), on two random laws of six points."""
+    """The divergence of pairing (T29b), on two random laws of six points."""
     reseed(0)
     p, q = torch.randn(2, 6, dtype=torch.float64).softmax(1)
     forwards, backwards = torch.outer(p, q).flatten(), torch.outer(q, p).flatten()
@@ -148,7 +148,7 @@ def _draw(bad: dict[str, list[int]], collapsed: list[int]) -> Figure:
 
 
 def _path(axes: Axes) -> None:
-    """Two generated points on one datum; the second is led to the other datum."""
+    """Two generated points on one data point; the second is moved to the other data point."""
     way: tuple[Configuration, ...] = ((0, 0), (0, OFF), (0, 1))
     for (name, value), colour in zip(VALUES.items(), PALETTE, strict=False):
         heights = [value(at) for at in way]

@@ -1,4 +1,4 @@
-"""The field of a game that brings its own data, in coordinates, and any such map at the cost of its arithmetic."""
+"""The field of a game with built-in data, in coordinates, and a fast evaluation of such maps."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..theory.fields import FlatField, Map
 
 
 def flat(game: Game) -> FlatField:
-    """The field of the game's own losses at one draw; for the games of ``games.toys`` no draw differs from another."""
+    """The field of the game's losses at one draw; all draws of the games in ``games.dirac_and_bilinear`` are equal."""
     draw = clocked(game.draw({}), seed=0)
     return FlatField(lambda p: field_of(game, p, state_of(game), draw), parameters_of(game))
 
 
 def recorded(v: Map, like: Tensor) -> Callable[[Tensor], Tensor]:
-    """The map of ``(n,)`` applied to each row of ``(m, n)``, its operations recorded once and replayed.
+    """The map of ``(n,)`` applied to each row of ``(m, n)``, with its operations traced once and replayed.
 
-    The numbers are those of ``v`` to the bit; what is saved is the bookkeeping of nested transforms, about four fifths
-    of a call on two coordinates. Only for maps whose operations do not depend on the values.
+    The numbers equal those of ``v`` bit for bit. Saved is the overhead of nested transforms, about four fifths of a
+    call on two coordinates. Only for maps whose operations do not depend on the values.
 
     Args:
-        v: ``(n,)`` to ``(n,)``.
-        like: points ``(m, n)``, of the shape that will be given.
+        v: maps ``(n,)`` to ``(n,)``.
+        like: points ``(m, n)`` with the shape of later calls.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
