@@ -17,16 +17,19 @@ from .console import JsonFlag, RunArg, app, print_table, quoted, say
 
 def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
     """Print a table of metrics beside what a perfect sampler scores."""
+    levels = {"perfect sampler": "floor"}
+    if any(row.get("chance") is not None for row in measured.values()):
+        levels["chance"] = "chance"
     rows = [
         {
             "metric": name.replace("_", " "),
             "value": "not finite" if row["value"] is None else f"{row['value']:.4g}",
-            "perfect sampler": "–" if row["floor"] is None else f"{row['floor']:.4g}",
+            **{level: "–" if row.get(key) is None else f"{row[key]:.4g}" for level, key in levels.items()},
             "unit": row["unit"],
         }
         for name, row in measured.items()
     ]
-    print_table(rows, right=("value", "perfect sampler"))
+    print_table(rows, right=("value", *levels))
 
 
 def print_diagnosis(run: Path, stages: Mapping[str, Path]) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ..base.errors import ConfigError, did_you_mean
 from ..base.records import record
-from ..core.game import Batch, Game, Tensors
+from ..core.game import Batch, Game, Tensors, default
 from ..data import DataSpec
+from ..metrics.measures import Measure
 from ..networks import Head, Networks, as_logits, check_pair
 
 
@@ -74,6 +75,11 @@ class GameSpec(ABC):
         Raises:
             ShapeError: a module's output does not fit.
         """
+
+    @default
+    def measures(self) -> tuple[Measure, ...]:
+        """What is measured of a trained game of this family besides its samples: accuracy, cycle error, purity, …"""
+        return ()
 
     def build(self, networks: Networks, data: DataSpec, own: Mapping[str, nn.Module] | None = None) -> Game:
         """The game, with the user's own modules in place of the made ones where given.

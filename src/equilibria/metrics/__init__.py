@@ -10,19 +10,45 @@ from .classifier import Classifier, stacked_classes, train_classifier
 from .frechet import frechet_distance, gaussian_frechet
 from .kernel import MmdTest, gaussian, median_scale, mmd2, mmd_test, polynomial
 from .measured import Measured, table
+from .measures import (
+    MEASURES,
+    Accuracy,
+    CodePurity,
+    CycleError,
+    Diversity,
+    GradientEnergy,
+    InverseError,
+    LabelKept,
+    Measure,
+    NearestMode,
+    Purity,
+    Reconstruction,
+)
 from .modes import Modes, ModesFloor, label_modes
 from .neighbours import Birthday, Neighbours, birthday, expected_coverage, memorisation, nearest_distances
 from .suite import Suite, digit_fid, evaluate, pixel_features
 from .transport import exact_w1, line_w1, sliced_w1, two_sample_floor
 
 __all__ = [
+    "MEASURES",
+    "Accuracy",
     "Birthday",
     "Classifier",
+    "CodePurity",
+    "CycleError",
+    "Diversity",
+    "GradientEnergy",
+    "InverseError",
+    "LabelKept",
+    "Measure",
     "Measured",
     "MmdTest",
     "Modes",
     "ModesFloor",
+    "NearestMode",
     "Neighbours",
+    "Purity",
+    "Reconstruction",
     "Suite",
     "birthday",
     "digit_fid",

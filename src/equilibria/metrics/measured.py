@@ -22,6 +22,7 @@ class Measured:
         unit: unit of the number (``"nats"``, ``"share"``, ``"modes"``, ``"distance"``, …).
         n: number of generated samples behind the value.
         higher: whether higher is better.
+        chance: the same number for what ignores its input, ``None`` where there is no such thing.
 
     Examples:
         >>> print(Measured(value=0.97, floor=0.9889, spread=0.002, unit="share", n=2500, higher=True))
@@ -34,6 +35,7 @@ class Measured:
     unit: str = ""
     n: int = 0
     higher: bool = False
+    chance: float | None = None
 
     @property
     def excess(self) -> float | None:
@@ -48,13 +50,13 @@ class Measured:
         return self.floor - self.value if self.higher else self.value - self.floor
 
     def to_dict(self) -> dict[str, float | int | str | bool | None]:
-        """Plain values for JSON; numbers that are not finite become ``None``.
+        """Plain values for JSON; numbers that are not finite become ``None``, and a missing chance level is left out.
 
         Examples:
             >>> Measured(value=float("inf"), unit="nats").to_dict()["value"] is None
             True
         """
-        return {
+        told: dict[str, float | int | str | bool | None] = {
             "value": _finite(self.value),
             "floor": _finite(self.floor),
             "spread": _finite(self.spread),
@@ -62,6 +64,7 @@ class Measured:
             "n": self.n,
             "higher": self.higher,
         }
+        return told if self.chance is None else {**told, "chance": _finite(self.chance)}
 
     def __str__(self) -> str:
         """``value | floor ± spread unit``."""

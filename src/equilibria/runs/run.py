@@ -25,6 +25,7 @@ from ..training import Settings, checkpoint, checkups, disk, engine, hooks
 from ..training.pictures import held_out_rows, rows_for
 from . import folder as run_folder
 from . import procedures, samples
+from .measuring import measured
 from .rows import rows_of
 
 APPLIED = 64
@@ -152,6 +153,8 @@ class Run:
     def evaluate(self, n: int | None = None, seed: int = 0, classify: bool = True) -> dict[str, Measured]:
         """Metrics of fresh samples, each beside what a perfect sampler of that size scores; kept in evaluation.json.
 
+        The measures that the game's record lists, of its maps and codes, are added to them.
+
         With ``classify``, samples of labelled images are also judged by a classifier of the data, which is trained the
         first time (a minute for MNIST) and kept in the cache.
 
@@ -159,6 +162,7 @@ class Run:
             ConfigError: too few samples.
         """
         judged = samples.judge(self.play, self.data, n, seed, classify)
+        judged |= measured(self.play, self.data, self.recipe.game.measures(), seed, classify)
         text = json.dumps({name: value.to_dict() for name, value in judged.items()}, indent=1)
         try:
             disk.write_atomically(self.path / "evaluation.json", text)

@@ -144,25 +144,34 @@ def _judged(
     suites = [suite] + [replace(suite, repeats=1)] * (len(parts) - 1)
     arguments = content.arguments(column, data)
     each = zip(parts, suites, strict=True)
-    return _mean([metrics.evaluate(rows, against, suite=own, **arguments) for rows, own in each])
+    return mean_of([metrics.evaluate(rows, against, suite=own, **arguments) for rows, own in each])
 
 
-def classifier_of(data: Dataset) -> metrics.Classifier:
-    """The classifier of a data set's images: trained on the labelled training rows, measured on those held out."""
+Labelled = tuple[Tensor, Tensor]
+"""Images and their classes."""
+
+
+def classifier_of(data: Dataset, column: str = "x") -> metrics.Classifier:
+    """The classifier of a column of images: trained on the labelled training rows, measured on those held out."""
     assert data.size is not None
-    rows = _labelled(data.take(data.size))
-    held = _labelled(data.take(data.held_out_size, held_out=True)) if data.held_out_size else None
+    rows = labelled(data.take(data.size), column)
+    held = labelled(data.take(data.held_out_size, held_out=True), column) if data.held_out_size else None
+    return classifier(rows, held)
+
+
+def classifier(rows: Labelled, held: Labelled | None) -> metrics.Classifier:
+    """The classifier that is trained on these rows, and measured on those held out, if any."""
     return metrics.train_classifier(*rows, test=held if held is not None and len(held[0]) else None)
 
 
-def _labelled(rows: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def labelled(rows: Mapping[str, Tensor], column: str) -> Labelled:
     """Images and classes of the rows that have a label, on the CPU."""
-    x, y = rows["x"].cpu(), rows["y"].cpu()
+    x, y = rows[column].cpu(), rows["y"].cpu()
     known = y >= 0
     return (x, y) if bool(known.all()) else (x[known], y[known])
 
 
-def _mean(found: list[dict[str, Measured]]) -> dict[str, Measured]:
+def mean_of(found: list[dict[str, Measured]]) -> dict[str, Measured]:
     """The mean of each metric over the members that have it, beside the first one's floor."""
     rows = {name: [one[name] for one in found if name in one] for one in found for name in one}
     return {name: replace(own[0], value=fmean(row.value for row in own)) for name, own in rows.items()}

@@ -45,8 +45,12 @@ def rows_for(game: Game, data: Callable[[], Dataset], n: int, seed: int = 0) -> 
     return held_out_rows(game.needs, data, n, seed) if game.needs else None
 
 
-def held_out_rows(needed: tuple[str, ...], data: Callable[[], Dataset], n: int, seed: int = 0) -> dict[str, Tensor]:
+def held_out_rows(
+    needed: tuple[str, ...] | None, data: Callable[[], Dataset], n: int, seed: int = 0
+) -> dict[str, Tensor]:
     """``n`` rows of columns that batches never deal; training rows, and a warning, where nothing is held out.
+
+    ``needed`` are the columns, None for all.
 
     Raises:
         DataError: the data has no such column.
@@ -58,6 +62,8 @@ def held_out_rows(needed: tuple[str, ...], data: Callable[[], Dataset], n: int, 
             f"no rows of '{opened.name}' are held out, training rows are used (set data.held_out above 0)", stacklevel=2
         )
     rows = opened.take(n, seed, held_out=held_out)
+    if needed is None:
+        return rows
     if missing := [name for name in needed if name not in rows]:
         raise DataError(f"the data has no column '{missing[0]}', only {', '.join(rows)}", "use data that has it")
     return {name: rows[name] for name in needed}

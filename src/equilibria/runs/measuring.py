@@ -1,0 +1,107 @@
+"""What a trained game scores in the measures of its family, on held-out rows of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .. import metrics
+from ..base.errors import ConfigError
+from ..base.randomness import mix
+from ..core.play import Play
+from ..data import Dataset
+from ..data.store import PairStore
+from ..data.table import scaled
+from ..metrics import Measure, Measured
+from ..metrics.measures import Judge
+from ..training.pictures import held_out_rows, rows_for
+from .rows import column_of
+from .samples import Asked, classifier, classifier_of, drawn, labelled, mean_of
+
+ROWS = 1000
+"""Rows that a map is measured on, at most."""
+
+
+def measured(
+    play: Play, data: Dataset, measures: Sequence[Measure], seed: int = 0, classify: bool = False
+) -> dict[str, Measured]:
+    """What measures say of a play on held-out rows of its data, the mean over an ensemble's members.
+
+    With ``classify``, a classifier of the data serves as their judge; the modes of a law do without.
+
+    Raises:
+        ConfigError: two measures give a number of one name.
+    """
+    if not measures:
+        return {}
+    rows = held_out_rows(None, lambda: data, min(ROWS, data.held_out_size or data.size or ROWS), seed)
+    rows, judge = {name: column.cpu() for name, column in rows.items()}, judge_of(data, classify)
+    found: list[dict[str, Measured]] = []
+    for i in range(max(1, len(play.game.seeds))):
+        member: dict[str, Measured] = {}
+        for measure in measures:
+            for name, value in measure(_Trained(play, data, i, seed), rows, judge).items():
+                if name in member:
+                    raise ConfigError(f"two measures give a '{name}'", "give one of them another name=")
+                member[name] = value
+        found.append(member)
+    return mean_of(found)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A member of a play as measures call it."""
+
+    play: Play
+    data: Dataset
+    member: int
+    seed: int
+
+    def __call__(self, name: str, rows: Mapping[str, Tensor], seed: int = 0) -> Tensor:
+        return self._own(self.play.apply(name, rows, mix(self.seed, seed, 14)).cpu())
+
+    def sample(self, n: int, seed: int = 0, choices: Mapping[str, float] | None = None) -> Tensor:
+        rows = rows_for(self.play.game, lambda: self.data, n, seed)
+        return self._own(drawn(self.play, n, mix(self.seed, seed, 15), Asked(None, rows, choices or {})))
+
+    def _own(self, made: Tensor) -> Tensor:
+        return made[self.member] if self.play.game.seeds else made
+
+
+def judge_of(data: Dataset, classify: bool) -> Callable[[str], Judge | None]:
+    """What tells the classes of a column: the nearest mode of a law, or a classifier, where ``classify`` allows one.
+
+    A column beside the labels is judged by them; the second of two domains by labels of its own, where its source has
+    as many classes.
+    """
+    known: dict[str, Judge | None] = {}
+
+    def judge(column: str) -> Judge | None:
+        if column not in known:
+            known[column] = _judge(data, column, classify)
+        return known[column]
+
+    return judge
+
+
+def _judge(data: Dataset, column: str, classify: bool) -> Judge | None:
+    law, kind = data.law, column_of(column, data.spec)
+    if column == "x" and law is not None and law.modes is not None and len(law.modes) > 1:
+        return metrics.NearestMode(law, law.draw)
+    if not classify or kind.kind != "image" or data.spec.classes < 2 or data.size is None:
+        return None
+    if kind.stream == "":
+        return classifier_of(data, column)
+    return _of_second(data) if column == "other" else None
+
+
+def _of_second(data: Dataset) -> Judge | None:
+    """The classifier of the second of two domains, whose labels its own source holds."""
+    store = data.store.second if isinstance(data.store, PairStore) else None
+    if store is None or store.size is None or "y" not in store.take(1, 0, False):
+        return None
+    rows = labelled(scaled(store.take(store.size, 0, False)), "x")
+    held = labelled(scaled(store.take(store.held_size, 0, True)), "x") if store.held_size else None
+    return classifier(rows, held) if int(rows[1].max()) + 1 == data.spec.classes else None
