@@ -4,13 +4,16 @@ from .auto import Auto
 from .checks import as_logits, check_pair
 from .conv import ConvPair
 from .heads import Encoder, Generator, Head, Trunk
+from .image_to_image import ImageToImage
 from .init import INITS, initialise
 from .layers import Downsample, Frozen, Maxout, Reshape, Upsample, activation, one_hot
 from .mlp import MaxoutPair, MLPPair
-from .norms import BatchNorm, LayerNorm, VirtualBatchNorm, WithReference, calibrate
+from .norms import BatchNorm, InstanceNorm, LayerNorm, VirtualBatchNorm, WithReference, calibrate
 from .pairs import Networks
+from .patch import PatchDiscriminator, PatchGAN, receptive_field
 from .residual import ResidualBlock, ResPair
 from .spectral import SpectralNorm, advance_spectral_norms
+from .translators import ReflectionPad, ResNet, Translator, UNet
 
 __all__ = [
     "INITS",
@@ -22,16 +25,24 @@ __all__ = [
     "Frozen",
     "Generator",
     "Head",
+    "ImageToImage",
+    "InstanceNorm",
     "LayerNorm",
     "MLPPair",
     "Maxout",
     "MaxoutPair",
     "Networks",
+    "PatchDiscriminator",
+    "PatchGAN",
+    "ReflectionPad",
+    "ResNet",
     "ResPair",
     "Reshape",
     "ResidualBlock",
     "SpectralNorm",
+    "Translator",
     "Trunk",
+    "UNet",
     "Upsample",
     "VirtualBatchNorm",
     "WithReference",
@@ -42,4 +53,5 @@ __all__ = [
     "check_pair",
     "initialise",
     "one_hot",
+    "receptive_field",
 ]

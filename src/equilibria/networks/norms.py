@@ -114,6 +114,39 @@ class LayerNorm(nn.Module):
         return centred * scale * _per_feature(self.weight, x) + _per_feature(self.bias, x)
 
 
+class InstanceNorm(nn.Module):
+    r"""Instance normalisation (Ulyanov, Vedaldi & Lempitsky 2016, equation 3): each channel of each image by itself.
+
+    .. math:: y_{ic} = \gamma_c\,(x_{ic} - \mu_{ic})/\sqrt{s_{ic}^2 + \epsilon} + \beta_c
+
+    with the mean and the variance (dividing by the count) over the pixels of one channel of one image. It is batch
+    normalisation at batch size 1, which is how Isola et al. 2017 and Zhu et al. 2017 use it. Rows do not see each
+    other, and training and evaluation are the same function. A map of one pixel would become :math:`\beta_c`, whatever
+    it was: leave the norm out there.
+
+    Args:
+        features: ``c`` of the input ``(n, c, …)``, which the output keeps.
+        eps: what keeps the root from zero.
+
+    Examples:
+        >>> InstanceNorm(1, eps=0.0)(torch.tensor([[[1.0, 3.0]], [[10.0, 30.0]]])).tolist()
+        [[[-1.0, 1.0]], [[-1.0, 1.0]]]
+    """
+
+    def __init__(self, features: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, c, …)`` to ``(n, c, …)``."""
+        dims = list(range(2, x.ndim))
+        centred = x - x.mean(dims, keepdim=True)
+        scale = (centred.square().mean(dims, keepdim=True) + self.eps).rsqrt()
+        return centred * scale * _per_feature(self.weight, x) + _per_feature(self.bias, x)
+
+
 class VirtualBatchNorm(nn.Module):
     r"""Virtual batch normalisation (Salimans et al. 2016, section 3.5), by the example itself and a fixed batch.
 
@@ -187,11 +220,12 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda features: nn.Identity(),
     "batch": BatchNorm,
     "layer": LayerNorm,
+    "instance": InstanceNorm,
 }
 
 
 def norm_layer(name: str, features: int) -> nn.Module:
-    """The normalisation layer ``name`` (``none``, ``batch``, ``layer``) for ``features`` channels.
+    """The normalisation layer ``name`` (``none``, ``batch``, ``layer``, ``instance``) for ``features`` channels.
 
     Raises:
         ConfigError: no norm has this name.
