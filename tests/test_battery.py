@@ -13,9 +13,11 @@ from equilibria.data import load
 from equilibria.games.autoencoding import AAE, LawPrior, Petals
 from equilibria.games.coupled import CoGAN
 from equilibria.games.mixture import MGAN
+from equilibria.games.paired_translation import Pix2Pix
 from equilibria.games.spec import GameSpec, Latent
 from equilibria.games.two_discriminators import D2GAN
 from equilibria.games.two_player import TwoPlayer
+from equilibria.games.unpaired_translation import CycleGAN
 from equilibria.losses import (
     OBJECTIVES,
     R1,
@@ -27,7 +29,7 @@ from equilibria.losses import (
     RelativisticPairing,
     Wasserstein,
 )
-from equilibria.networks import ConvPair, MLPPair, Networks
+from equilibria.networks import ConvPair, ImageToImage, MLPPair, Networks, PatchGAN, ResNet, UNet
 
 SMALL = MLPPair(width=8, depth=1)
 BATCH = 16
@@ -45,7 +47,8 @@ def on(source: str, spec: GameSpec, networks: Networks = SMALL) -> battery.Make:
     return make
 
 
-RING, PAIRS = "ring8-M", "pairs:digits,digits-negative"
+RING, PAIRS, ALIGNED = "ring8-M", "pairs:digits,digits-negative", "aligned:digits,digits-edges"
+PATCHES = PatchGAN(width=2, norm="none", init="kaiming")  # norms make the rounding of images grow
 R3 = TwoPlayer(objective=RelativisticPairing(), penalties=(R1(gamma=1.0), R2(gamma=1.0)), latent=CODE)
 
 GAMES: dict[str, battery.Make] = {
@@ -73,6 +76,14 @@ GAMES: dict[str, battery.Make] = {
         PAIRS,
         CoGAN(hidden=6, tied_generators=False, tied_discriminators=False, penalties=(R1(gamma=0.5),), latent=CODE),
     ),
+    "pix2pix": on(ALIGNED, Pix2Pix(l1=10.0), ImageToImage(translator=UNet(width=2), patch=PATCHES)),
+    "pix2pix/unconditional-r1": on(ALIGNED, Pix2Pix(conditional=False, penalties=(R1(gamma=1.0),))),
+    "cyclegan": on(
+        PAIRS,
+        CycleGAN(pool=24),
+        ImageToImage(translator=ResNet(width=2, blocks=1, norm="none", init="default"), patch=PATCHES),
+    ),
+    "cyclegan/identity-r1": on(PAIRS, CycleGAN(pool=16, identity=5.0, penalties=(R1(gamma=0.5),))),
 }
 ROWS_INTERACT = {"two-player/relativistic-average", "two-player/batch-norm"}
 

@@ -25,6 +25,7 @@ from equilibria.networks import (
     receptive_field,
 )
 from equilibria.networks import image_to_image as networks_of
+from equilibria.networks.translators import Doubling
 
 # What a patch sees ---------------------------------------------------------------------------------------------------
 
@@ -147,6 +148,14 @@ def test_instance_norm_has_torchs_values() -> None:
 def test_reflected_borders_are_torchs(pad: int) -> None:
     x = torch.randn(2, 3, 5, 7)
     assert torch.equal(ReflectionPad(pad)(x), nn.functional.pad(x, (pad,) * 4, mode="reflect"))
+
+
+def test_doubling_is_torchs_padded_transposed_convolution() -> None:
+    mine = Doubling(3, 2)
+    torchs = nn.ConvTranspose2d(3, 2, 3, 2, 1, 1)
+    torchs.load_state_dict(mine.conv.state_dict())
+    x = torch.randn(2, 3, 4, 5)
+    torch.testing.assert_close(mine(x), torchs(x))
 
 
 # The U-Net -----------------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ EVERY = pytest.mark.parametrize("name", RECIPES)
 
 SMALL = {"width": 8, "discriminator_width": 8, "hidden": 8, "pieces": 2}
 IMAGES = {"r3gan", "gan-maxout"}  # rows for images whose game would take vectors too
-SOURCES = ("ring8-M", "digits", "pairs:digits,digits-negative")
+SOURCES = ("ring8-M", "digits", "pairs:digits,digits-negative", "aligned:digits,digits-edges")
 
 
 # Small instances -----------------------------------------------------------------------------------------------------

@@ -48,6 +48,15 @@ def test_bursts_are_long_at_the_start_and_now_and_then() -> None:
     assert set(turns) == {5, 100}
 
 
+@pytest.mark.parametrize(("t", "wanted"), [(0.0, 2.0), (0.25, 2.0), (0.5, 2.0), (0.6, 1.5), (0.7, 1.0), (1.0, 1.0)])
+def test_a_line_may_begin_late(t: float, wanted: float) -> None:
+    schedule = Linear(start=2.0, end=1.0, after=0.5, until=0.7)
+    assert schedule(Clock(0, t)) == pytest.approx(wanted, rel=1e-12)
+    assert float(schedule(Clock(0, torch.tensor(t, dtype=torch.float64)))) == pytest.approx(wanted, rel=1e-12)
+    with pytest.raises(ConfigError, match="after"):
+        Linear(start=2.0, end=1.0, after=0.5, until=0.5)
+
+
 def test_a_value_is_itself_or_what_its_schedule_says() -> None:
     assert value_at(0.3, None) == 0.3
     assert value_at(Linear(start=1.0, end=0.0), Clock(0, 0.25)) == 0.75

@@ -56,20 +56,32 @@ class Cosine:
 
 @record
 class Linear:
-    """From ``start`` to ``end`` in a straight line over the first ``until`` of the run, then constant.
+    """From ``start`` to ``end`` in a straight line between the shares ``after`` and ``until`` of the run.
+
+    Constant before and afterwards.
+
+    Raises:
+        ConfigError: ``after`` is not from 0 to below ``until``.
 
     Examples:
         >>> Linear(start=1.0, end=0.0, until=0.5)(Clock(0, 0.25))
         0.5
+        >>> [Linear(start=1.0, end=0.0, after=0.5)(Clock(0, time)) for time in (0.25, 0.75)]
+        [1.0, 0.5]
     """
 
     start: float
     end: float
     until: float = 1.0
+    after: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.after < self.until:
+            raise ConfigError(f"Linear after={self.after}, until={self.until}", "use 0 <= after < until")
 
     def __call__(self, clock: Any) -> Any:
-        t = clock.time / self.until
-        t = t.clamp(max=1.0) if isinstance(t, torch.Tensor) else min(t, 1.0)
+        t = (clock.time - self.after) / (self.until - self.after)
+        t = t.clamp(0.0, 1.0) if isinstance(t, torch.Tensor) else min(max(t, 0.0), 1.0)
         return self.start + (self.end - self.start) * t
 
 

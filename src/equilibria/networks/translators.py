@@ -252,6 +252,31 @@ class ReflectionPad(nn.Module):
         return f"{self.pad}"
 
 
+class Doubling(nn.Module):
+    """A transposed 3 x 3 convolution of stride 2 to exactly twice the sides.
+
+    The values of torch's ``padding=1, output_padding=1``, whose third derivative torch 2.13 cannot take.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        bias: whether a constant is added to each channel.
+
+    Examples:
+        >>> Doubling(4, 2)(torch.zeros(1, 4, 5, 6)).shape
+        torch.Size([1, 2, 10, 12])
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(inputs, outputs, 3, 2, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, inputs, h, w)`` to ``(n, outputs, 2h, 2w)``."""
+        out: Tensor = self.conv(x)[:, :, 1:, 1:]
+        return out
+
+
 class NormedResidualBlock(nn.Module):
     """Two convolutions with norms beside an identity, no activation behind the sum (Johnson et al. 2016).
 
@@ -368,14 +393,17 @@ class ResNet(Translator):
                 f"use sides of at least {least} that {2**count} divides, or fewer halvings",
             )
         blocks = self.blocks if self.blocks is not None else 9 if min(source[1:]) >= 256 else 6
-        layers: list[nn.Module] = [ReflectionPad(3), *self._after(nn.Conv2d(source[0], self.width, 7, bias=self._bias))]
+        layers: list[nn.Module] = [
+            ReflectionPad(3),
+            *self._after(nn.Conv2d(source[0], self.width, 7, bias=self._bias), self.width),
+        ]
         for level in range(count):
             inputs = self.width * 2**level
-            layers += self._after(nn.Conv2d(inputs, 2 * inputs, 3, 2, 1, bias=self._bias))
+            layers += self._after(nn.Conv2d(inputs, 2 * inputs, 3, 2, 1, bias=self._bias), 2 * inputs)
         layers += [NormedResidualBlock(self.width * 2**count, self.norm) for _ in range(blocks)]
         for level in range(count, 0, -1):
             inputs = self.width * 2**level
-            layers += self._after(nn.ConvTranspose2d(inputs, inputs // 2, 3, 2, 1, 1, bias=self._bias))
+            layers += self._after(Doubling(inputs, inputs // 2, self._bias), inputs // 2)
         layers += [ReflectionPad(3), nn.Conv2d(self.width, target[0], 7), *output_layers(self.output, target)]
         net = ResidualGenerator(_joined(*layers), source)
         initialise(net, self.init)
@@ -385,5 +413,5 @@ class ResNet(Translator):
     def _bias(self) -> bool:
         return self.norm == "none"
 
-    def _after(self, conv: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
-        return [conv, norm_layer(self.norm, conv.out_channels), activation("relu")]
+    def _after(self, conv: nn.Module, channels: int) -> list[nn.Module]:
+        return [conv, norm_layer(self.norm, channels), activation("relu")]

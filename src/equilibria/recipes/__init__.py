@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ..base.errors import ConfigError, did_you_mean
 from ..data import DataSpec
-from . import adversarial, structured
+from . import adversarial, structured, translation
 from .citations import citation
 from .row import For, Recipe
 
-RECIPES: dict[str, Recipe] = {row.name: row for row in (*adversarial.RECIPES, *structured.RECIPES)}
+RECIPES: dict[str, Recipe] = {
+    row.name: row for row in (*adversarial.RECIPES, *structured.RECIPES, *translation.RECIPES)
+}
 """Every recipe by name."""
 
 DEFAULTS = {"vector": "r3gan-small", "image": "r3gan"}
