@@ -25,7 +25,7 @@ from equilibria.networks import (
     receptive_field,
 )
 from equilibria.networks import image_to_image as networks_of
-from equilibria.networks.translators import Doubling
+from equilibria.networks.resnet import Doubling
 
 # What a patch sees ---------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,10 @@ from .norms import BatchNorm, InstanceNorm, LayerNorm, VirtualBatchNorm, WithRef
 from .pairs import Networks
 from .patch import PatchDiscriminator, PatchGAN, receptive_field
 from .residual import ResidualBlock, ResPair
+from .resnet import ReflectionPad, ResNet
 from .spectral import SpectralNorm, advance_spectral_norms
-from .translators import ReflectionPad, ResNet, Translator, UNet
+from .translators import Translator
+from .unet import UNet
 
 __all__ = [
     "INITS",

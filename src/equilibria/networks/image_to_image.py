@@ -11,7 +11,8 @@ from .heads import Encoder, Generator, Head, Trunk
 from .layers import Reshape, volume
 from .pairs import Networks, output_layers
 from .patch import PatchDiscriminator, PatchGAN
-from .translators import Translator, UNet
+from .translators import Translator
+from .unet import UNet
 
 
 @record

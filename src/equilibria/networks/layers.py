@@ -137,6 +137,18 @@ class Downsample(nn.Module):
         return F.avg_pool2d(x, 2)
 
 
+def sequence(*layers: nn.Module) -> nn.Sequential:
+    """Layers one after the other, without those that do nothing.
+
+    Examples:
+        >>> sequence(nn.Identity(), nn.ReLU())
+        Sequential(
+          (0): ReLU()
+        )
+    """
+    return nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
+
+
 class Frozen(nn.Module):
     """A copy of a network that is not trained: its parameters become buffers, and ``train()`` does nothing.
 

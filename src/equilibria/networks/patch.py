@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ..base.errors import ConfigError, ShapeError
 from ..base.records import record
 from .init import check_init, initialise
-from .layers import Downsample, activation, check_input
+from .layers import Downsample, activation, check_input, sequence
 from .norms import BatchNorm, InstanceNorm, LayerNorm, norm_layer
 from .pairs import check_choice, check_counts
 from .spectral import SpectralNorm, spectral
@@ -126,7 +126,7 @@ class PatchGAN:
             layers.append(activation("leaky_relu", self.slope))
             inputs = outputs
         layers.append(spectral(nn.Conv2d(inputs, 1, 4, 1, 1), self.spectral_norm))
-        net = PatchDiscriminator(nn.Sequential(*(x for x in layers if not isinstance(x, nn.Identity))), shape)
+        net = PatchDiscriminator(sequence(*layers), shape)
         initialise(net, self.init)
         return net
 
