@@ -155,7 +155,7 @@ def test_other_emoji_are_refused(
         fetch("emoji", folder)
     file.unlink()
     recognised(folder, monkeypatch)
-    with pytest.raises(DataError, match="have not the same names"):
+    with pytest.raises(DataError, match="have different names"):
         fetch("emoji", folder)
     with pytest.raises(DataError, match="no folder google/64"):
         fetch("emoji", folder / "twitter")

@@ -124,15 +124,18 @@ def _matched(source: str, first: Found, second: Found, options: DataOptions) -> 
     return own, other
 
 
-def _check_partners(source: str, name: str, lone: AbstractSet[str], options: DataOptions) -> None:
+def _check_partners(source: str, name: str, unmatched: AbstractSet[str], options: DataOptions) -> None:
     """Whether pictures without a partner are an error, or are left out with a warning."""
-    if lone and options.corrupt != "skip":
+    if unmatched and options.corrupt != "skip":
         raise DataError(
-            f"'{source}': {len(lone)} pictures of '{name}' have no partner of the same name, for example '{min(lone)}'",
+            f"'{source}': {len(unmatched)} pictures of '{name}' have no partner of the same name, "
+            f"for example '{min(unmatched)}'",
             f"add their partners; to leave such pictures out, {setting(corrupt='skip')}",
         )
-    if lone:
-        warnings.warn(f"{len(lone)} pictures of '{name}' have no partner in '{source}' and are left out", stacklevel=7)
+    if unmatched:
+        warnings.warn(
+            f"{len(unmatched)} pictures of '{name}' have no partner in '{source}' and are left out", stacklevel=7
+        )
 
 
 def _taken(found: Found) -> Table:

@@ -136,11 +136,11 @@ class Dataset:
             >>> load("grid25").fingerprint()["law"]
             'grid25'
         """
-        told = self.store.fingerprint()
-        labels = told.get("labels")
+        found = self.store.fingerprint()
+        labels = found.get("labels")
         if labels is not None:
-            told["labels"] = dict(zip(self.class_names, labels, strict=True))
-        return told
+            found["labels"] = dict(zip(self.class_names, labels, strict=True))
+        return found
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set on a device: the same batches, bit for bit."""

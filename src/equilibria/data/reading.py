@@ -114,11 +114,11 @@ def by_name(source: str, labels: Any, options: DataOptions, parts: int = 1) -> F
     if suffix not in VIEWS or not text or shadowed:
         return _plain(source, labels, options, parts)
     found, view = _plain(text, labels, options, parts), VIEWS[suffix]
-    told = replace(found, name=f"{found.name}-{suffix}", source=found.source and f"{found.source}-{suffix}")
+    named = replace(found, name=f"{found.name}-{suffix}", source=found.source and f"{found.source}-{suffix}")
     if view.keeps_bytes and not found.table.on_disk:
-        return replace(told, table=viewed(found.table, view, text))
+        return replace(named, table=viewed(found.table, view, text))
     view.spec(found.table.spec(), text)
-    return replace(told, views=(view,))
+    return replace(named, views=(view,))
 
 
 def _plain(source: str, labels: Any, options: DataOptions, parts: int) -> Found:

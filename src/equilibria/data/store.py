@@ -86,11 +86,11 @@ class LawStore(Store):
 
     def fingerprint(self) -> dict[str, Any]:
         parameters = self.law.parameters()
-        told = f"{type(self.law).__name__} {parameters!r}"
+        text = f"{type(self.law).__name__} {parameters!r}"
         return {
             "kind": "law",
             "law": self.law.name,
-            "sha256": hashlib.sha256(told.encode()).hexdigest(),
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
             "shape": [self.law.dim],
             "dtype": "float32",
             "count": None,

@@ -76,7 +76,7 @@ class ArrayFile(Stream):
         return self._rows(index)
 
     def _rows(self, index: Sequence[int]) -> Tensor:
-        raw = b"".join(self.told(i) for i in index)
+        raw = b"".join(self.row_bytes(i) for i in index)
         x = torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(len(index), *self.stored)
         if x.dim() == 3:
             x = x[:, None]
@@ -84,13 +84,13 @@ class ArrayFile(Stream):
             x = x.permute(0, 3, 1, 2)
         return fitted(x, self.options, self.parts).contiguous()
 
-    def told(self, index: int) -> bytes:
+    def row_bytes(self, index: int) -> bytes:
         found = os.pread(self.file, self.bytes, self.start + index * self.bytes)
         if len(found) < self.bytes:
             raise DataError(f"{self.path} has become shorter while it was read", "restore it, then resume the run")
         return found
 
-    def known(self) -> bytes:
+    def layout(self) -> bytes:
         return repr((self.shape, self.stored)).encode()
 
     def __del__(self) -> None:
@@ -156,10 +156,10 @@ class Files(Stream):
                 )
         return torch.from_numpy(x)
 
-    def told(self, index: int) -> bytes:
+    def row_bytes(self, index: int) -> bytes:
         return self.paths[index].read_bytes()
 
-    def known(self) -> bytes:
+    def layout(self) -> bytes:
         base = self.root if self.root.is_dir() else self.root.parent
         return repr([(str(p.relative_to(base)), p.stat().st_size) for p in self.paths]).encode()
 

@@ -40,18 +40,18 @@ class Stream(ABC):
         """
 
     @abstractmethod
-    def told(self, index: int) -> bytes:
-        """What identifies a row cheaply, and its stored bytes where the row is one of those probed."""
+    def row_bytes(self, index: int) -> bytes:
+        """The bytes of a row as they are stored, for the fingerprint."""
 
     @abstractmethod
-    def known(self) -> bytes:
-        """What identifies the whole without reading rows: names and sizes."""
+    def layout(self) -> bytes:
+        """Names and sizes of all that is stored, for the fingerprint."""
 
     def digest(self) -> str:
         """SHA-256 over names and sizes of all that is stored, and over the stored bytes of 1000 rows, evenly spaced."""
-        found = hashlib.sha256(self.known())
+        found = hashlib.sha256(self.layout())
         for i in np.linspace(0, len(self) - 1, min(_PROBED, len(self))).astype(int):
-            found.update(self.told(int(i)))
+            found.update(self.row_bytes(int(i)))
         return found.hexdigest()
 
 
@@ -153,25 +153,25 @@ class Table:
     def fingerprint(self, held_out: int) -> dict[str, Any]:
         """What the rows are, in plain form; ``held_out`` of them are held out."""
         y, x = self.y, self.x
-        told: dict[str, Any] = {"kind": "stream" if isinstance(x, Stream) else "array", "sha256": ""}
-        told |= {"shape": list(x.shape[1:]), "dtype": _dtype(x), "count": len(x), "held_out": held_out}
+        found: dict[str, Any] = {"kind": "stream" if isinstance(x, Stream) else "array", "sha256": ""}
+        found |= {"shape": list(x.shape[1:]), "dtype": _dtype(x), "count": len(x), "held_out": held_out}
         if isinstance(x, Tensor):
-            told["range"] = [float(x.min()), float(x.max())]
-            told["sha256"] = _digest(x, *([] if y is None else [y]))
+            found["range"] = [float(x.min()), float(x.max())]
+            found["sha256"] = _digest(x, *([] if y is None else [y]))
         else:
-            told["sha256"] = x.digest()
+            found["sha256"] = x.digest()
         if y is not None:
             known = y[y >= 0]
-            told["labels"] = torch.bincount(known, minlength=len(self.class_names)).tolist()
+            found["labels"] = torch.bincount(known, minlength=len(self.class_names)).tolist()
             if len(known) < len(y):
-                told["unlabelled"] = len(y) - len(known)
+                found["unlabelled"] = len(y) - len(known)
         others = {name: values for name, values in self.values.items() if name not in ("x", "y")}
         if others:
-            told["columns"] = {name: _told(values) for name, values in others.items()}
-        return told
+            found["columns"] = {name: _column_fingerprint(values) for name, values in others.items()}
+        return found
 
 
-def _told(values: Values) -> dict[str, Any]:
+def _column_fingerprint(values: Values) -> dict[str, Any]:
     digest = values.digest() if isinstance(values, Stream) else _digest(values)
     return {"sha256": digest, "shape": list(values.shape[1:]), "dtype": _dtype(values)}
 

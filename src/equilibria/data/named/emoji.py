@@ -42,7 +42,7 @@ class EmojiFiles(Fetch):
         found = {vendor: self._files(folder, vendor, digest) for vendor, digest in self.digests}
         (first, one), (second, other) = found.items()
         if [path.name for path in one] != [path.name for path in other]:
-            raise DataError(f"the emoji of {first} and {second} have not the same names", "download both again")
+            raise DataError(f"the emoji of {first} and {second} have different names", "download both again")
         return {"x": _pixels(one), "other": _pixels(other)}
 
     def _files(self, folder: Path, vendor: str, digest: str) -> list[Path]:
