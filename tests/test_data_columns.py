@@ -15,7 +15,7 @@ from PIL import Image
 
 import equilibria as eq
 from equilibria.base.errors import DataError
-from equilibria.data import Column, DataOptions, Dataset, load
+from equilibria.data import Column, DataOptions, Dataset, halve, load
 from equilibria.data import store as stores
 
 RNG = np.random.default_rng(0)
@@ -395,6 +395,13 @@ def test_labelled_rows_are_seen_through_the_views_of_the_data() -> None:
     few, plain = load("few:digits-halved,30"), load("few:digits,30")
     assert few.batch(8, 0, 0)["labelled"].shape == (8, 1, 4, 4)
     assert torch.equal(few.batch(8, 0, 0)["label"], plain.batch(8, 0, 0)["label"])
+
+
+def test_all_rows_come_in_the_order_of_the_source() -> None:
+    few, digits = load("few:digits,100").whole(), load("digits").whole()
+    assert torch.equal(few["x"], digits["x"]) and set(few["y"][few["y"] != digits["y"]].tolist()) == {-1}
+    assert misaligned(load(numbered(50)).whole()) == []
+    assert torch.equal(load("digits-halved").whole()["x"], halve(digits["x"]))
 
 
 def test_fewer_labels_are_some_of_more() -> None:

@@ -285,6 +285,10 @@ class LabelledStore(Store):
     def take(self, n: int, seed: int, held_out: bool) -> dict[str, Tensor]:
         return self._joined(self.rows.take(n, seed, held_out), self.labelled.take(n, mix(_LABELLED, seed), held_out))
 
+    def whole(self) -> dict[str, Tensor]:
+        """Every row of the first stream, which the second repeats."""
+        return self.rows.whole()
+
     def _joined(self, rows: dict[str, Tensor], labelled: dict[str, Tensor]) -> dict[str, Tensor]:
         return {**rows, "labelled": labelled["x"], "label": labelled["y"]}
 
