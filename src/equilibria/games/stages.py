@@ -123,13 +123,13 @@ class Procedure(ABC):
         Some stages may be missing: a run shows what it makes so far.
         """
 
+    @abstractmethod
     def settled(self, row: Row, data: Dataset) -> Procedure:
         """The procedure with everything written out that follows from the recipe, as run.json keeps it.
 
         Raises:
             EquilibriaError: the procedure cannot be carried out on these data.
         """
-        return self
 
 
 def as_sampled(play: Play) -> Game:
