@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+ELSEWHERE = {"veegan_own_file": "test_own_files.py"}  # tried there, command by command
 DOCTORS = {"dcgan_loop": 1, "cyclegan_loop": 2}  # one for each generator
 
 

@@ -18,6 +18,7 @@ _HOME = {
     "train_seeds": "runs",
     "resume_seeds": "runs",
     "open_run": "runs",
+    "use_file": "runs",
     "Run": "runs",
     "Settings": "training",
     "recipe": "recipes",
@@ -37,6 +38,12 @@ _HOME = {
     "Ensemble": "core.ensemble",
     "TwoPlayer": "games.two_player",
     "Latent": "games.spec",
+    "GameSpec": "games.spec",
+    "Map": "core.maps",
+    "Choice": "core.maps",
+    "Examined": "core.doctor_view",
+    "DataSpec": "data",
+    "record": "base.records",
     "EquilibriaError": "base.errors",
     "DataError": "base.errors",
     "ConfigError": "base.errors",
@@ -46,17 +53,22 @@ _HOME = {
 __all__ = [
     "RECIPES",
     "Average",
+    "Choice",
     "ConfigError",
     "Contest",
     "DataError",
     "DataOptions",
+    "DataSpec",
     "Dataset",
     "Draw",
     "Ensemble",
     "EquilibriaError",
+    "Examined",
     "Game",
+    "GameSpec",
     "Latent",
     "Loss",
+    "Map",
     "Play",
     "Player",
     "Recipe",
@@ -69,22 +81,27 @@ __all__ = [
     "load",
     "open_run",
     "recipe",
+    "record",
     "resume",
     "resume_seeds",
     "train",
     "train_seeds",
+    "use_file",
 ]
 
 if TYPE_CHECKING:
     from .base.errors import ConfigError, DataError, EquilibriaError, RunError, ShapeError
+    from .base.records import record
+    from .core.doctor_view import Examined
     from .core.ensemble import Ensemble
     from .core.game import Contest, Draw, Game, Loss, Player
+    from .core.maps import Choice, Map
     from .core.play import Average, Play
-    from .data import DataOptions, Dataset, law, load
-    from .games.spec import Latent
+    from .data import DataOptions, Dataset, DataSpec, law, load
+    from .games.spec import GameSpec, Latent
     from .games.two_player import TwoPlayer
     from .recipes import RECIPES, Recipe, recipe
-    from .runs import Run, open_run, resume, resume_seeds, train, train_seeds
+    from .runs import Run, open_run, resume, resume_seeds, train, train_seeds, use_file
     from .training import Settings
 
 

@@ -7,6 +7,7 @@ import warnings
 
 import typer
 
+from ..base import own_files
 from . import judging, research, training
 from .console import UNFINISHED, app, err, failed, out, tell, warn
 
@@ -18,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
+    own_files.forget()  # of an earlier command in the same process
     with warnings.catch_warnings():
         warnings.showwarning = warn
         try:
@@ -27,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         except Exception as error:
             if debug:
                 raise
-            return failed(error)
+            return failed(error, given)
     if code == 130:
         tell("stopped", "what was under way is not kept; `equilibria runs` lists what can be resumed.")
     return 130 if code == UNFINISHED else code

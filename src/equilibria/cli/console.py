@@ -47,6 +47,25 @@ RunArg = Annotated[Path, typer.Argument(help="A run's folder, as `equilibria tra
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 
 
+def _use_files(files: list[Path] | None) -> list[Path] | None:
+    if files:
+        from .. import runs
+
+        for file in files:
+            runs.use_file(file)
+    return files
+
+
+WithFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--with",
+        callback=_use_files,
+        help="A Python file of your own that defines games, networks or recipes; it is run first. Repeatable.",
+    ),
+]
+
+
 def say(text: str) -> None:
     """Print a line as it is: a bracket in a name is no markup, and a long path is not broken."""
     out.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -70,12 +89,13 @@ def quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def failed(error: Exception) -> int:
-    """Say what is wrong, and return the exit code."""
+def failed(error: Exception, words: list[str]) -> int:
+    """Say what is wrong with the command of these words, and return the exit code."""
     if isinstance(error, EquilibriaError):
         tell("error", f"{error.what}.")
+        fix = _with_files(error, words) or f"{error.fix}."
         if error.fix:
-            tell("fix", f"{error.fix}.")
+            tell("fix", fix)
         return 1
     show = getattr(error, "show", None)
     if show is not None:  # wrong usage
@@ -84,6 +104,17 @@ def failed(error: Exception) -> int:
     tell("error", f"{type(error).__name__}: {error}")
     tell("fix", "this is a defect of equilibria; run again with --debug for the traceback.")
     return 70
+
+
+def _with_files(error: EquilibriaError, words: list[str]) -> str:
+    """The same command with the files of one's own that it lacks; empty where it lacks none."""
+    import shlex
+
+    files, gone = getattr(error, "files", []), getattr(error, "gone", [])
+    if not files:
+        return ""
+    command = shlex.join(["equilibria", *words, *(word for file in files for word in ("--with", file))])
+    return command + "".join(f" ({file} is not there any more: name it where it is now)" for file in gone)
 
 
 def tell(kind: str, text: str) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from ..base.errors import ConfigError, EquilibriaError
 from ..base.records import parsed
-from .console import JsonFlag, RunArg, app, print_table, quoted, say
+from .console import JsonFlag, RunArg, WithFiles, app, print_table, quoted, say
 
 
 def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
@@ -101,6 +101,7 @@ def sample(
         list[str] | None,
         typer.Option("--set", help="code.NAME=VALUE: fix a code that the run's game offers. Repeatable."),
     ] = None,
+    own: WithFiles = None,
 ) -> None:
     """Sample from a run's generator into a picture or an array.
 
@@ -150,6 +151,7 @@ def apply(
     given: _Given = None,
     to: Annotated[Path | None, typer.Option("--out", help="A .npz or .npy of numbers, or a .png of images.")] = None,
     seed: Annotated[int, typer.Option(help="Of what is random in the map.")] = 0,
+    own: WithFiles = None,
 ) -> None:
     """Apply what a run has learned besides sampling (encode, translate, classify, invert) to rows.
 
@@ -193,6 +195,7 @@ def evaluate(
     run: RunArg,
     n: Annotated[int | None, typer.Option("-n", help="How many samples; none for the usual number.")] = None,
     seed: Annotated[int, typer.Option(help="Of the samples and of every random choice in the metrics.")] = 0,
+    own: WithFiles = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Judge a run's samples, each number beside what a perfect sampler of the same size scores.
@@ -211,7 +214,7 @@ def evaluate(
 
 
 @app.command()
-def diagnose(run: RunArg, as_json: JsonFlag = False) -> None:
+def diagnose(run: RunArg, own: WithFiles = None, as_json: JsonFlag = False) -> None:
     """Say whether a run is healthy, and if not, why, since when, on what evidence and what to change.
 
     The doctor concludes from its check-ups during training and from a look at the newest checkpoint.
@@ -230,7 +233,7 @@ def diagnose(run: RunArg, as_json: JsonFlag = False) -> None:
 
 
 @app.command()
-def recipes(as_json: JsonFlag = False) -> None:
+def recipes(own: WithFiles = None, as_json: JsonFlag = False) -> None:
     """List the recipes: name, year, paper, and what is particular about each.
 
     [dim]equilibria recipes
@@ -248,7 +251,7 @@ def recipes(as_json: JsonFlag = False) -> None:
 
 
 @app.command()
-def report(run: RunArg) -> None:
+def report(run: RunArg, own: WithFiles = None) -> None:
     """Write a run's report.html again and print its path.
 
     [dim]equilibria report runs/digits[/dim]
@@ -259,7 +262,7 @@ def report(run: RunArg) -> None:
 
 
 @app.command()
-def cite(run: RunArg) -> None:
+def cite(run: RunArg, own: WithFiles = None) -> None:
     """Print the BibTeX of what a run used.
 
     [dim]equilibria cite runs/digits >> references.bib[/dim]

@@ -11,7 +11,7 @@ import typer
 
 from ..base.errors import ConfigError
 from . import workers
-from .console import UNFINISHED, JsonFlag, app, print_table, quoted, say
+from .console import UNFINISHED, JsonFlag, WithFiles, app, print_table, quoted, say
 from .judging import kept_diagnosis, print_diagnosis, print_metrics
 
 _Setting = Annotated[
@@ -59,6 +59,7 @@ def train(
     ] = False,
     seeds: _Seeds = None,
     processes: workers.Count = None,
+    own: WithFiles = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Train a recipe on data, or continue a run.
@@ -70,6 +71,8 @@ def train(
     equilibria train cgan --data photos/ --set data.size=32
 
     equilibria train gan --data ring8-U --seeds 16
+
+    equilibria train my-gan --with my_gan.py --data digits
 
     equilibria train --resume runs/2026-11-22_digits_r3gan_seed0[/dim]
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..base.errors import ConfigError, did_you_mean
 from ..data import DataSpec
 from . import adversarial, structured, translation
-from .citations import citation
+from .citations import citation, cite_also
 from .row import For, Recipe
 
 RECIPES: dict[str, Recipe] = {
@@ -15,6 +15,25 @@ RECIPES: dict[str, Recipe] = {
 
 DEFAULTS = {"vector": "r3gan-small", "image": "r3gan"}
 """The recipe that is used when none is named, by kind of data; docs/default.md has the measurements behind it."""
+
+
+_OWNERS: dict[str, str] = {}  # of recipes that are not of this package, the module that defines them
+
+
+def register(row: Recipe, owner: str) -> None:
+    """Make a recipe known by its name, so that it can be named on the command line.
+
+    Args:
+        row: the recipe.
+        owner: the module that defines it, which may register it again when it is changed.
+
+    Raises:
+        ConfigError: another recipe has the name.
+    """
+    if RECIPES.get(row.name, row) != row and _OWNERS.get(row.name) != owner:
+        raise ConfigError(f"another recipe is called '{row.name}'", f"call yours 'own-{row.name}'")
+    if row.name not in RECIPES or row.name in _OWNERS:
+        RECIPES[row.name], _OWNERS[row.name] = row, owner
 
 
 def default_for(data: DataSpec) -> Recipe:
@@ -39,4 +58,4 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-__all__ = ["DEFAULTS", "RECIPES", "For", "Recipe", "citation", "default_for", "recipe"]
+__all__ = ["DEFAULTS", "RECIPES", "For", "Recipe", "citation", "cite_also", "default_for", "recipe", "register"]

@@ -19,6 +19,7 @@ _HOME = {
     "cite": "run",
     "train_seeds": "seeds",
     "resume_seeds": "seeds",
+    "use_file": "own_files",
 }
 __all__ = [
     "Run",
@@ -30,11 +31,13 @@ __all__ = [
     "resume_seeds",
     "train",
     "train_seeds",
+    "use_file",
     "write_report",
 ]
 
 if TYPE_CHECKING:
     from .launch import resume, train
+    from .own_files import use_file
     from .run import Run, cite, data_again, open_run, opened, write_report
     from .seeds import resume_seeds, train_seeds
 

@@ -31,6 +31,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from ..base import own_files
 from ..base.errors import ConfigError, RunError
 from ..base.records import decode, encode, parsed
 from ..data import Dataset
@@ -169,7 +170,10 @@ def part(path: Path, value: Any, kind: type[T]) -> T:
 
 
 def described(recipe: Any, data: Dataset, settings: Any, own: list[str]) -> dict[str, Any]:
-    """What run.json says of a run before its seed and rounds; ``own`` are the modules that were made in Python."""
+    """What run.json says of a run before its seed and rounds; ``own`` are the modules that were made in Python.
+
+    ``with`` lists the files of one's own that were in use (:mod:`equilibria.base.own_files`).
+    """
     return {
         "format": FORMAT,
         "recipe": encode(recipe),
@@ -181,6 +185,7 @@ def described(recipe: Any, data: Dataset, settings: Any, own: list[str]) -> dict
             "fingerprint": data.fingerprint(),
         },
         "own": own,
+        "with": [file.to_dict() for file in own_files.in_use()],
         "settings": encode(settings),
         **surroundings(),
     }

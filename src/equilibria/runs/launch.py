@@ -16,7 +16,7 @@ from ..core.game import Game
 from ..core.play import Play
 from ..data import Dataset, load
 from ..games.spec import GameSpec, OwnGame
-from ..recipes import Recipe, default_for
+from ..recipes import Recipe, citation, default_for
 from ..recipes import recipe as named
 from ..training import Settings, checkpoint, engine, progress
 from . import auto_remedy, data_parallel, procedures
@@ -95,6 +95,8 @@ def _trained(
     device = chosen.where()
     dataset = (data if isinstance(data, Dataset) else load(data)).to(device)
     row, game = _as_recipe(recipe, dataset)
+    if row.cite:
+        citation(row.cite)  # what the report cites at the end is known before anything is trained
     if game is not None and modules:
         raise ConfigError(f"{min(modules)}= beside a game made in Python", "build the game with it")
     rounds = row.steps if order.steps is None else order.steps

@@ -24,7 +24,7 @@ from ..recipes import Recipe, citation
 from ..training import Settings, checkpoint, checkups, disk, engine, hooks
 from ..training.pictures import held_out_rows, rows_for
 from . import folder as run_folder
-from . import procedures, samples
+from . import own_files, procedures, samples
 from .measuring import measured
 from .rows import rows_of
 
@@ -65,7 +65,8 @@ class Run:
             DataError: its source is gone.
         """
         if self.given is None:
-            self.given = data_again(self.path, self.info, None).to(self.play.device)
+            with own_files.explained(self.path, self.info):
+                self.given = data_again(self.path, self.info, None).to(self.play.device)
         return self.given
 
     def sample(
@@ -242,8 +243,10 @@ def cite(path: Path) -> str:
     Raises:
         RunError: no run is there.
     """
-    key = run_folder.read(path)["recipe"].get("cite")
-    return citation(key) if key else ""
+    info = run_folder.read(path)
+    key = info["recipe"].get("cite")
+    with own_files.explained(path, info):
+        return citation(key) if key else ""
 
 
 def opened(
@@ -251,6 +254,14 @@ def opened(
 ) -> tuple[Run, Settings]:
     """The run as run.json describes it, at round 0; for reading on any device, and without its data."""
     info = run_folder.read(path)
+    own_files.warn_of_changes(info)
+    with own_files.explained(path, info):
+        return _opened(path, info, data, modules, device, reading)
+
+
+def _opened(
+    path: Path, info: dict[str, Any], data: Any, modules: dict[str, Any], device: str | None, reading: bool
+) -> tuple[Run, Settings]:
     row = run_folder.part(path, info["recipe"], Recipe)
     settings = run_folder.part(path, info["settings"], Settings)
     spec = run_folder.part(path, info["data"]["spec"], DataSpec)

@@ -28,7 +28,7 @@ from ..recipes import Recipe, default_for
 from ..recipes import recipe as named
 from ..training import Settings, disk, progress
 from . import folder as run_folder
-from . import side_by_side
+from . import own_files, side_by_side
 from .lock import locked
 
 FORMAT = 1
@@ -131,6 +131,8 @@ def train_seeds(
         raise ConfigError(f"steps={rounds}", "use at least 1")
     described = run_folder.described(row, dataset, chosen, [])
     asked = {name: described[name] for name in ("recipe", "data", "settings")}
+    if described["with"]:
+        asked["with"] = described["with"]
     asked |= {"format": FORMAT, "seeds": numbers, "steps": rounds, "together": together}
     span = f"s{numbers[0]}" + (f"-{numbers[-1]}" if len(numbers) > 1 else "")
     path = Path(out) if out is not None else run_folder.default_folder(dataset.name, row.name, span)
@@ -206,7 +208,8 @@ def _make(path: Path, asked: dict[str, Any]) -> None:
 def _carry_out(path: Path, data: Dataset) -> Seeds:
     with locked(path):
         info = read(path)
-        row = run_folder.part(path, info["recipe"], Recipe)
+        with own_files.explained(path, info):
+            row = run_folder.part(path, info["recipe"], Recipe)
         settings = run_folder.part(path, info["settings"], Settings)
         dataset, steps = data.to(settings.where()), int(info["steps"])
         failed = {int(seed): str(why) for seed, why in info.get("failed", {}).items()}
