@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -125,6 +126,8 @@ def commands(at: Driver) -> None:
     told = json.loads(at.run("diagnose", run, "--json", *own))
     assert told["state"] in {"sick", "on the way", "arrived"} and told["step"] == 16
     assert "w1" in json.loads(at.run("evaluate", run, "-n", 40, "--json", *own))
+    at.run("apply", run, "reconstruct", "--given", "ring8-U", "--out", at.folder / "back.npz", *own)
+    assert np.load(at.folder / "back.npz")["x"].shape == (64, 2)
     assert at.run("report", run, *own).strip().endswith("report.html")
     assert "srivastava2017" in at.run("cite", run)
     assert "own-veegan" in at.run("recipes", *own) and "own-veegan" not in at.run("recipes")

@@ -28,9 +28,9 @@ from equilibria import cli
 from equilibria.base.errors import ConfigError, EquilibriaError, RunError
 from equilibria.core.game import Game, clocked
 from equilibria.core.play import Play
-from equilibria.data import DataSpec, load
+from equilibria.data import DataSpec
 from equilibria.games import boosting
-from equilibria.games.boosting import Boosting, Mixture, ReweightedStore
+from equilibria.games.boosting import Boosting, Mixture
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
 from equilibria.recipes import Recipe
@@ -168,6 +168,10 @@ def test_the_command_line_knows_procedures(tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     assert cli.main(["evaluate", str(out), "-n", "30", "--json"]) == 0
     assert "w1" in json.loads(capsys.readouterr().out)
+    first = str(out / "stages" / "component-01")
+    for words in (["diagnose", first, "--json"], ["evaluate", first, "-n", "30", "--json"], ["report", first]):
+        assert cli.main(words) == 0, "a stage is a run: its rows are derived again from the data of the whole"
+    capsys.readouterr()
     assert cli.main(["diagnose", str(out), "--json"]) == 0
     assert [*json.loads(capsys.readouterr().out)["stages"]] == ["component-01", "component-02"]
     assert cli.main(["runs", str(tmp_path / "runs"), "--json"]) == 0
@@ -351,25 +355,6 @@ def test_a_mixture_draws_each_row_of_a_component_at_random() -> None:
     assert float(half) == pytest.approx(1 / 3, abs=0.03), "rows are in the order of the components"
     with pytest.raises(RunError, match="no component is finished"):
         Mixture().codes(3)
-
-
-def test_reweighted_rows_follow_the_weights_and_held_out_ones_are_the_datas() -> None:
-    data = load((np.arange(40, dtype=np.float32)[:, None].repeat(2, 1), np.arange(40) % 2))
-    rows = data.batch(data.size or 0, 0, 0)
-    weights = torch.zeros(len(rows["x"]), dtype=torch.float64)
-    weights[:4] = torch.tensor([0.1, 0.2, 0.3, 0.4])
-    store = ReweightedStore(rows, weights, data)
-    dealt = store.batch(20_000, 1, 2)
-    shares = torch.stack([(dealt["x"] == rows["x"][i]).all(1).double().mean() for i in range(4)])
-    assert torch.allclose(shares, weights[:4], atol=0.012)
-    assert torch.equal(dealt["y"], dealt["x"][:, 0].long() % 2), "a label has left its row"
-    assert torch.equal(dealt["x"], store.batch(20_000, 1, 2)["x"])
-    assert not torch.equal(dealt["x"], store.batch(20_000, 1, 3)["x"])
-    assert torch.equal(store.take(4, 0, True)["x"], data.take(4, 0, held_out=True)["x"])
-    assert set(store.take(50, 0, False)["x"][:, 0].tolist()) <= set(rows["x"][:4, 0].tolist())
-    assert store.fingerprint() == ReweightedStore(rows, weights.clone(), data).fingerprint()
-    assert store.fingerprint() != ReweightedStore(rows, weights.roll(1), data).fingerprint()
-    assert torch.equal(store.to(torch.device("cpu")).batch(9, 3, 4)["x"], store.batch(9, 3, 4)["x"])
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +14,7 @@ from ..base.randomness import mix, own_randomness, reseed
 from ..base.records import record
 from ..core.game import Batch, Batches, Draw, Game, clocked
 from ..data import Dataset, DataSpec
-from ..data.store import Store
+from ..data.views import Reweighted
 from ..networks import Auto, Networks
 from .judging import need_positive
 from .stages import Finished, Procedure, Row, Step, Task, anchor
@@ -162,57 +160,6 @@ class Mixture(Game):
         return tuple(game for game in self.games if isinstance(game, Game))
 
 
-class ReweightedStore(Store):
-    """Rows dealt with replacement by weight, a function of (seed, turn); held-out rows are those of the data.
-
-    Args:
-        rows: named tensors of ``n`` rows, as the data deals them.
-        weights: ``(n,)`` non-negative.
-        data: what the rows are from.
-    """
-
-    size: int
-
-    def __init__(self, rows: Batch, weights: Tensor, data: Dataset) -> None:
-        self.columns, self.weights, self.data = rows, weights.double().cpu(), data
-        self.size, self.held_size = len(weights), data.held_out_size
-        self._deals: dict[int, Batches] = {}
-
-    def batch(self, n: int, seed: int, turn: int) -> Batch:
-        if n not in self._deals:
-            self._deals[n] = weighted_batches(torch.arange(self.size), self.weights, n)
-        chosen = self._deals[n](seed, turn)["x"]
-        return {name: column[chosen.to(column.device)] for name, column in self.columns.items()}
-
-    def take(self, n: int, seed: int, held_out: bool) -> Batch:
-        return self.data.take(n, seed, held_out=True) if held_out else self.batch(n, mix(seed, 8), 0)
-
-    def fingerprint(self) -> dict[str, Any]:
-        digest = hashlib.sha256(self.weights.numpy().data).hexdigest()
-        return {"kind": "reweighted", "of": self.data.fingerprint(), "sha256": digest}
-
-    def to(self, device: torch.device) -> ReweightedStore:
-        columns = {name: column.to(device) for name, column in self.columns.items()}
-        return ReweightedStore(columns, self.weights, self.data.to(device))
-
-
-@dataclass(frozen=True)
-class Reweighted:
-    """The view of data whose rows are dealt by weight.
-
-    Attributes:
-        weights: ``(n,)``, one of each row of :func:`weighed_rows`.
-        seed: of those rows.
-    """
-
-    weights: Tensor
-    seed: int
-
-    def __call__(self, data: Dataset) -> Dataset:
-        store = ReweightedStore(weighed_rows(data, self.seed), self.weights, data)
-        return Dataset(data.name, store, data.spec, options=data.options, class_names=data.class_names)
-
-
 def weighed_rows(data: Dataset, seed: int) -> Batch:
     """The rows that weights belong to: all training rows, in the order of one epoch; of a law 10,000 draws."""
     return data.batch(data.size or LAW_ROWS, seed, 0)
@@ -279,7 +226,7 @@ class Boosting(Procedure):
 
         size = task.data.size or LAW_ROWS
         weights = task.keep(f"weights/{_name(t)}", find, partial(_is_law, n=size))
-        view = Reweighted(weights, task.seed)
+        view = Reweighted(weights=tuple(weights.tolist()), seed=task.seed)
         return Step(_name(t), task.row, view, numbers={"weights/effective_share": _effective(weights)})
 
     def joined(self, done: tuple[Finished, ...], data: DataSpec) -> Game:

@@ -19,8 +19,9 @@ from ..core.game import Batch, Game
 from ..core.play import Play
 from ..core.updates import Alternating
 from ..data import Dataset, DataSpec
+from ..data.views import DataView
 
-__all__ = ["Finished", "Procedure", "Row", "Step", "Task", "View", "anchor", "as_sampled", "joined_play"]
+__all__ = ["Finished", "Procedure", "Row", "Step", "Task", "anchor", "as_sampled", "joined_play"]
 
 Check = Callable[[Tensor], bool]
 Keep = Callable[[str, Callable[[], Tensor], Check], Tensor]
@@ -40,12 +41,6 @@ class Row(Protocol):
         """Rounds."""
 
 
-class View(Protocol):
-    """Derives the rows of a stage from the data of the whole run; the derived rows stay aligned with the data's."""
-
-    def __call__(self, data: Dataset) -> Dataset: ...
-
-
 @dataclass(frozen=True)
 class Step:
     """The next stage: an ordinary run in ``stages/NAME/`` of the whole run's folder.
@@ -60,7 +55,7 @@ class Step:
 
     name: str
     recipe: Any
-    view: View | None = None
+    view: DataView | None = None
     start: str | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
 

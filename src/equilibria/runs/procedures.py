@@ -154,11 +154,11 @@ def diagnosed(site: Site, open_run: Callable[..., Any]) -> StageDiagnoses:
     """
     found: dict[str, Diagnosis] = {}
     missing: dict[str, str] = {}
-    for name, run in begun(site, open_run):
+    for step in begun(site, open_run):
         try:
-            found[name] = run.diagnose()
+            found[step.name] = open_run(site.folder(step.name), viewed(site.data, step)).diagnose()
         except RunError as error:
-            missing[name] = error.what
+            missing[step.name] = error.what
     if not found:
         why = next(iter(missing.values()), "no stage has a checkpoint yet")
         raise RunError(
@@ -278,18 +278,30 @@ def viewed(data: Dataset, step: Step) -> Dataset:
     return data if step.view is None else step.view(data)
 
 
-def begun(site: Site, open_run: Callable[..., Trained]) -> Iterator[tuple[str, Any]]:
-    """The stages that have a checkpoint, in order, each as its run opened on its own rows."""
+def begun(site: Site, open_run: Callable[..., Trained]) -> Iterator[Step]:
+    """The steps whose stages have begun, in order."""
     done: tuple[Finished, ...] = ()
     while (step := site.procedure.stages(done, site.task)) is not None and site.folder(step.name).is_dir():
+        yield step
         try:
-            run, again = (open_run(site.folder(step.name), viewed(site.data, step)) for _ in range(2))
+            play = open_run(site.folder(step.name)).play
         except RunError:
             return  # it has no whole checkpoint
-        yield step.name, run
-        if run.play.round < step.recipe.steps:
+        if play.round < step.recipe.steps:
             return
-        done = (*done, Finished(step.name, as_sampled(again.play).to(site.device)))
+        done = (*done, Finished(step.name, as_sampled(play).to(site.device)))
+
+
+def rows_of_stage(site: Site, name: str, open_run: Callable[..., Trained]) -> Dataset:
+    """The rows of a stage that has begun.
+
+    Raises:
+        RunError: the run has no such stage.
+    """
+    for step in begun(site, open_run):
+        if step.name == name:
+            return viewed(site.data, step)
+    raise RunError(f"{site.path} has no stage '{name}'", f"continue it: equilibria train --resume {site.path}")
 
 
 def _looked(log: Path, played: int, follows: Path | None) -> bool:

@@ -312,6 +312,8 @@ def data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
     """The data that a folder's ``info`` tells of, or the same data given again; refused where it is not the same."""
     was = info["data"]
     if given is None and was["source"] is None:
+        given = _rows_of_stage(path)
+    if given is None and was["source"] is None:
         raise RunError(f"the data of {path} was given in Python and is not kept with the run", "pass data= again")
     options = run_folder.part(path, was["options"], DataOptions)
     source = was["source"] if given is None else given
@@ -319,3 +321,13 @@ def data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
     if data.fingerprint() != was["fingerprint"]:
         raise RunError(f"the data is not what {path} was trained on (its fingerprint differs)", "give the same data")
     return data
+
+
+def _rows_of_stage(path: Path) -> Dataset | None:
+    """The rows of a stage, derived again from the data of the run that it is a stage of; None for any other run."""
+    whole = path.resolve().parent.parent
+    if path.resolve().parent.name != "stages" or not (whole / "run.json").is_file():
+        return None
+    run, _ = opened(whole, None, {}, reading=True)
+    site = procedures.Site(whole, run.recipe, run.data, int(run.info["seed"]), run.play.device)
+    return procedures.rows_of_stage(site, path.resolve().name, open_run)
