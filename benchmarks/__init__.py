@@ -1,7 +1,7 @@
-"""Ours against others, measured alternately in one run: steps per second as a ratio, with its spread.
+"""Speed of this library against others, measured alternately in one run: rounds per second as a ratio, with its spread.
 
-``python -m benchmarks`` runs the rows of :data:`BENCHMARKS`. A floor is a loop written by hand for one game; a peer is
-another project's own script, run as shipped from a folder of checkouts that the user names.
+``python -m benchmarks`` runs the rows of :data:`BENCHMARKS`. A floor is a loop written by hand for one game. A peer is
+another project's own script, run unchanged from a folder of checkouts that the user gives.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`, from the root of a checkout: ours beside others, measured alternately."""
+"""`python -m benchmarks`, from the root of a checkout: this library against others, measured alternately."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command()
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="Comparisons; none for all that can be made.")] = None,
-    seconds: Annotated[float, typer.Option(help="Of measuring, per side and pair.")] = 5.0,
-    pairs: Annotated[int, typer.Option(help="How often the sides alternate.")] = 5,
-    threads: Annotated[int, typer.Option(help="Of torch, on both sides.")] = 1,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of comparisons; none for all that are possible.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Measuring time per side and pair.")] = 5.0,
+    pairs: Annotated[int, typer.Option(help="Number of alternations of the two sides.")] = 5,
+    threads: Annotated[int, typer.Option(help="Threads of torch, on both sides.")] = 1,
     peers: Annotated[Path | None, typer.Option(help="A folder with clones of the peers.", show_default=False)] = None,
     python: Annotated[
         Path | None, typer.Option(help="The interpreter that runs the peers.", show_default=False)
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The floors only, three pairs of half a second.")] = False,
-    quality: Annotated[int, typer.Option(help="Instead, rounds after which the samples of both are judged.")] = 0,
-    seeds: Annotated[int, typer.Option(help="Of --quality.")] = 3,
+    quality: Annotated[int, typer.Option(help="Compare samples after this many rounds instead.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Seeds of --quality.")] = 3,
     folder: Annotated[Path | None, typer.Option("--out", help="A folder for bench.json and bench.png.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure rounds per second beside loops by hand and beside other projects, as ratios with their spread.
+    """Measure rounds per second against hand-written loops and other projects, as ratios with their spread.
 
     [dim]python -m benchmarks --quick
 
@@ -46,26 +48,26 @@ def bench(
     """
     plan = Plan(*((0.5, 3) if quick else (seconds, pairs)), threads, peers, python)
     torch.set_num_threads(threads)
-    told: dict[str, Any] = {"machine": surroundings(threads)}
+    results: dict[str, Any] = {"machine": surroundings(threads)}
     rows = []
     for row in matching(names or [], plan, quick):
         for found in _judged(row, plan, quality, seeds) if quality else _timed(row, plan):
             rows.append({"name": row.name, "other": row.other, **found})
             if not as_json:
                 say(_line(rows[-1]))
-    told["quality" if quality else "rows"] = rows
+    results["quality" if quality else "rows"] = rows
     if folder is not None:
-        _keep(told, folder)
+        _keep(results, folder)
     if as_json:
-        print(json.dumps(told))
+        print(json.dumps(results))
     else:
-        machine = told["machine"]
+        machine = results["machine"]
         say(f"{machine['processor']}, {machine['cores']} cores, {threads} thread(s), torch {torch.__version__}")
 
 
 def _timed(row: Any, plan: Any) -> list[dict[str, Any]]:
     with row.sides(plan) as (ours, other):
-        return [found.told() for found in measured(ours, other, plan, row.targets)]
+        return [found.to_dict() for found in measured(ours, other, plan, row.targets)]
 
 
 def _judged(row: Any, plan: Any, rounds: int, seeds: int) -> list[dict[str, Any]]:
@@ -83,16 +85,16 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['name']}, {row['setting']}: {spread} of {row['other']}{wanted} ({rates})"
 
 
-def _keep(told: dict[str, Any], folder: Path) -> None:
+def _keep(results: dict[str, Any], folder: Path) -> None:
     make_folder(folder)
-    kind = "quality" if "quality" in told else "bench"
-    write_atomically(folder / f"{kind}.json", json.dumps(told, indent=1) + "\n")
-    if told.get("rows"):
-        write_atomically(folder / "bench.png", rendered(drawn(told["rows"])))
+    kind = "quality" if "quality" in results else "bench"
+    write_atomically(folder / f"{kind}.json", json.dumps(results, indent=1) + "\n")
+    if results.get("rows"):
+        write_atomically(folder / "bench.png", rendered(drawn(results["rows"])))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 when done, 1 for a mistake in what was given, 2 for wrong usage."""
+    """Run the command; returns 0 on success, 1 for a wrong argument, 2 for wrong usage."""
     try:
         return int(app(arguments, prog_name="python -m benchmarks", standalone_mode=False) or 0)
     except Exception as error:

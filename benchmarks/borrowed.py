@@ -1,4 +1,4 @@
-"""A peer's networks for our own side of the comparison, read out of its script."""
+"""A peer's networks, read from its script, for our side of the comparison."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .mimicry_dcgan import pair
 
 
 def classes(script: Path, options: dict[str, Any], **names: Any) -> dict[str, Any]:
-    """The classes and functions that a script defines at its top, without running the script.
+    """The classes and functions that a script defines at module level, without running the script.
 
     Args:
         script: the file.
-        options: what its command line would hold under the name ``opt``.
+        options: the values of its command line, available to it as ``opt``.
         names: other globals that its classes read.
 
     Raises:
@@ -41,9 +41,9 @@ def classes(script: Path, options: dict[str, Any], **names: Any) -> dict[str, An
 
 
 def dcgan(script: Path) -> dict[str, nn.Module]:
-    """The networks of dcgan.py: the same layers in the same order, without the sigmoid, since our losses take logits.
+    """The networks of dcgan.py: the same layers in the same order, without the sigmoid, because our losses take logits.
 
-    The layers are strung together anew because the script's ``view`` does not take images stored channels last.
+    The layers are put into new ``Sequential`` containers, because the script's ``view`` refuses channels-last images.
     """
     made = classes(script, {"latent_dim": 100, "img_size": 32, "channels": 1})
     generator, discriminator = made["Generator"](), made["Discriminator"]()
@@ -57,9 +57,9 @@ def dcgan(script: Path) -> dict[str, nn.Module]:
 
 
 def mimicry_dcgan(project: Path) -> dict[str, nn.Module]:
-    """The networks that mimicry_dcgan.py trains, as they are.
+    """The networks that mimicry_dcgan.py trains, unchanged.
 
-    Only the package's networks are imported, since all of it wants TensorFlow; nothing of it stays imported.
+    Only the modules of the networks are imported, because the whole package needs TensorFlow; they are unloaded again.
 
     Raises:
         ConfigError: the project has no networks.
@@ -78,8 +78,9 @@ def mimicry_dcgan(project: Path) -> dict[str, nn.Module]:
 
 
 def pythae_aae(project: Path) -> dict[str, nn.Module]:
-    """The perceptrons that pythae makes for an adversarial autoencoder of 28x28 images by default, without a sigmoid
-    behind the discriminator; its encoder's two heads are one layer here.
+    """pythae's default perceptrons for an adversarial autoencoder of 28x28 images, without the discriminator's sigmoid.
+
+    The two heads of its encoder are one layer here.
     """
     return {
         "encoder": nn.Sequential(nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 16)),
@@ -91,7 +92,7 @@ def pythae_aae(project: Path) -> dict[str, nn.Module]:
 
 
 def wgan_gp(script: Path) -> dict[str, nn.Module]:
-    """The networks of wgan_gp.py, as they are."""
+    """The networks of wgan_gp.py, unchanged."""
     options = {"latent_dim": 100, "img_size": 28, "channels": 1}
     made = classes(script, options, img_shape=(1, 28, 28))
     return {"generator": made["Generator"](), "discriminator": made["Discriminator"]()}

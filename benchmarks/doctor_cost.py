@@ -1,13 +1,13 @@
-"""What the doctor costs: the same run with and without it, in turns, and what a check-up takes.
+"""The cost of the doctor: the same run with and without it, alternating, and the duration of a check-up.
 
     OMP_NUM_THREADS=1 python -m benchmarks.doctor_cost [--rounds 30000] [--only ring8]
 
-Both sides play the same recipe from the same seed, and log nothing; one has the doctor's hook at default settings.
-They alternate in blocks, in one process on one thread, in processor time, so that a busy machine disturbs both alike.
-Two shares are printed: the seconds spent inside the hook over the seconds of training, and the difference of the two
-sides over the same. Check-ups are dense early and sparser later, so a share is that of a number of rounds: use as many
-as the run would have. The first call admits the play (the data's space is made), the last one ends in a diagnosis with
-the costlier tests; both are in the share.
+Both sides train the same recipe from the same seed, and log nothing; one has the doctor's hook with default settings.
+They alternate in blocks, in one process on one thread, and processor time is measured, so other load on the machine
+affects both sides equally. Two shares are printed: the seconds inside the hook over the seconds of training, and the
+difference of the two sides over the same. Check-ups are frequent early and rarer later, so a share belongs to a number
+of rounds: use as many as the run would have. The first call prepares the doctor (it computes the data's feature space),
+the last one makes a diagnosis with more expensive tests; both are in the share.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from equilibria.training.checkups import Checkups, Site
 
 
 class Timed:
-    """A hook, and the processor time it takes."""
+    """A hook, with the processor time that it uses."""
 
     def __init__(self, hook: Checkups) -> None:
         self.hook, self.checkups = hook, []
@@ -59,7 +59,7 @@ class Timed:
 
 
 def measure(row: Recipe, data: Dataset, rounds: int, folder: Path, blocks: int = 40) -> dict[str, float]:
-    """Seconds of both sides, of the hook, and of single check-ups; the networks of both sides have to end the same."""
+    """Seconds of both sides, of the hook, and of single check-ups; both sides must end with the same networks."""
     alone, seen = (ours.played(row, data, horizon=rounds) for _ in range(2))
     for play in (alone, seen):
         play.advance(3)  # what torch loads and allocates at first
@@ -89,7 +89,7 @@ def measure(row: Recipe, data: Dataset, rounds: int, folder: Path, blocks: int =
 
 
 def mnist() -> Dataset:
-    """MNIST; noise in its shape where it cannot be had (the time hardly depends on the pixels)."""
+    """MNIST, or noise of the same shape if it is not available (the time hardly depends on the pixels)."""
     try:
         return load("mnist")
     except EquilibriaError as error:
@@ -108,7 +108,7 @@ GAMES: dict[str, tuple[str, Callable[[], Dataset], int]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=None, help="of each side; none for those of a whole run")
+    parser.add_argument("--rounds", type=int, default=None, help="rounds of each side; by default those of a whole run")
     parser.add_argument("--only", default="", help="measure games whose name contains this")
     chosen = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,10 +1,10 @@
-"""Runs another project's training script as it is shipped, and stops it between steps to be told how many more.
+"""Runs another project's training script unchanged, and pauses it after a requested number of steps.
 
     python driver.py SCRIPT [ARGUMENT ...]
 
-It stands alone: it runs under the peer's interpreter, which need not have ours. On standard input it is told a number
-of optimiser steps (of the optimiser that steps first); when they are done it answers with a line of JSON, and waits. A
-line ``sample N PATH`` asks for N examples of the script's ``generator``. At the end of the input it ends.
+It imports nothing of this project: it runs under the peer's interpreter. It reads from standard input a number of
+optimiser steps (of the optimiser that steps first); after these steps it prints a line of JSON and waits. A line
+``sample N PATH`` requests N examples of the script's ``generator``. It ends at the end of the input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 
 class Meter:
-    """Counts the steps of one optimiser, and holds the script at the end of each measurement."""
+    """Counts the steps of one optimiser, and pauses the script at the end of each measurement."""
 
     def __init__(self, answers: TextIO, names: dict[str, Any]) -> None:
         self.answers, self.names = answers, names
@@ -63,15 +63,15 @@ class Meter:
         np.save(path, torch.cat(made).numpy())
         self._say({"samples": path})
 
-    def _say(self, told: dict[str, Any]) -> None:
-        self.answers.write(json.dumps(told) + "\n")
+    def _say(self, answer: dict[str, Any]) -> None:
+        self.answers.write(json.dumps(answer) + "\n")
         self.answers.flush()
 
 
 def _without_extension() -> None:
-    """Let torchvision's Python part be imported where its compiled part does not fit this torch.
+    """Make torchvision's Python part importable if its compiled part does not fit this torch.
 
-    Its import declares how two operators of detection behave, which must exist for that; no script here calls them.
+    Its import registers two detection operators, which must be declared for that; no script here calls them.
     """
     if importlib.util.find_spec("torchvision") is None:
         return

@@ -3,11 +3,11 @@
     python -m benchmarks.ensemble_ring8 [--members 64] [--threads 1] [--json] [--fidelity] [--only NAME]
 
 Throughput per member: time of the members one by one over that of the ensemble, for the same rounds, alternating in one
-process; processor time on one thread, the clock on several. An ensemble saves calls and no arithmetic, so the gain
-depends on how much of a lone round is calls: two networks and batches of each recipe are measured. Fidelity: the
-largest deviation of any member's parameter from its lone run. The game itself amplifies rounding (by 10^5 and more
-within a hundred rounds of Adam), so beside it stands the deviation of a lone run from itself when it starts one
-rounding away; float64 shows what is not rounding.
+process; processor time on one thread, wall-clock time on several. An ensemble saves call overhead and no arithmetic, so
+the gain depends on the share of overhead in a round: two networks and batches of each recipe are measured. Fidelity:
+the largest deviation of any member's parameter from its separate run. The game itself amplifies rounding (by 10^5 and
+more within a hundred rounds of Adam), so for comparison the deviation of two separate runs is printed that start with a
+difference of one rounding error; float64 shows what is not rounding.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def throughput(row: Recipe, members: int, pairs: int, rounds: int) -> list[float
 
 
 def deviation(row: Recipe, members: int, rounds: int, wide: bool) -> tuple[float, float]:
-    """The largest deviation from a lone run, and that of a lone run from itself started one rounding away."""
+    """The largest deviation from separate runs, and that of two separate runs that start one rounding error apart."""
     with precision(torch.float64 if wide else torch.float32):
         game = Ensemble(lambda s: member(row, s), range(members))
         playing(row, game, 0).advance(rounds)
@@ -124,18 +124,18 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--timed", type=int, default=2, help="rounds per side and pair")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", default="", help="cases whose name has this in it")
-    parser.add_argument("--fidelity", action="store_true", help="how far members are from their lone runs as well")
-    parser.add_argument("--rounds", type=int, default=100, help="of the fidelity run")
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
+    parser.add_argument("--fidelity", action="store_true", help="also the deviation of members from separate runs")
+    parser.add_argument("--rounds", type=int, default=100, help="rounds of the fidelity run")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    told = {}
+    results = {}
     for name, row in CASES.items():
         if chosen.only not in name:
             continue
         ratios = throughput(row, chosen.members, chosen.pairs, chosen.timed)
-        told[name] = {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+        results[name] = {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
         if not chosen.json:
             print(
                 f"{name}, {chosen.members} members, {chosen.threads} threads: {statistics.median(ratios):.2f}x "
@@ -145,13 +145,13 @@ def main() -> None:
         for wide in (True, False) if chosen.fidelity else ():
             off, control = deviation(row, min(chosen.members, 8), chosen.rounds, wide)
             print(
-                f"after {chosen.rounds} rounds in float{64 if wide else 32}: members are off their lone runs by at "
-                f"most {off:.1e}; lone runs started one rounding apart are by {control:.1e}",
+                f"after {chosen.rounds} rounds in float{64 if wide else 32}: members differ from separate runs by at "
+                f"most {off:.1e}; separate runs that start one rounding error apart by {control:.1e}",
                 flush=True,
             )
     if chosen.json:
         about = {"commit": commit(), "torch": torch.__version__, "members": chosen.members, "threads": chosen.threads}
-        print(json.dumps({**about, "ratios": told}, indent=1))
+        print(json.dumps({**about, "ratios": results}, indent=1))
 
 
 if __name__ == "__main__":

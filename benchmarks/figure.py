@@ -1,4 +1,4 @@
-"""The ratios as a picture: a dot at the median, a line from the least to the most, a bar at what is wanted."""
+"""A figure of the ratios: a dot at the median, a line from the least to the most, a bar at the target."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def drawn(rows: Sequence[dict[str, Any]]) -> Figure:
     axes.set_yticks(range(len(rows)), [f"{row['name']}, {row['setting']}" for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(left=0.0)
-    label(axes, x="rounds per second, ours / other (median, least to most; bar: wanted)", title="Ours beside others")
+    label(axes, x="rounds per second, ours / other (median, least to most; bar: target)", title="Speed against others")
     return figure

@@ -1,6 +1,6 @@
-"""Games as one would write them in plain torch, each for itself alone: what the core may cost is measured by them.
+"""Hand-written training loops in plain torch, one per game: the overhead of the core is measured against them.
 
-The loops are good ones: fakes without a graph in D's turn, D frozen in G's turn, gradients set to None, each score
+The loops are efficient: fakes without a graph in D's turn, D frozen in G's turn, gradients set to None, each score
 computed once, slopes by ``autograd.grad``, fused optimisers, the moving average in one call. They log nothing.
 """
 
@@ -72,14 +72,20 @@ class Pair:
         self.averaged = _Averaged(row, list(self.G.parameters()))
         gammas = [p.gamma for p in row.game.penalties if isinstance(p, (R1, R2))]
         weights = [p.weight for p in row.game.penalties if isinstance(p, GradientPenalty)]
-        self.judge: Callable[[Tensor, Tensor, Clock], Tensor]
-        self.fool: Callable[[Tensor, Tensor], Tensor]
+        self.discriminator_loss: Callable[[Tensor, Tensor, Clock], Tensor]
+        self.generator_loss: Callable[[Tensor, Tensor], Tensor]
         if gammas:
-            self.judge, self.fool = partial(self._paired, gammas), self._fool_paired
+            self.discriminator_loss, self.generator_loss = partial(self._paired, gammas), self._generator_paired
         elif weights:
-            self.judge, self.fool = partial(self._wasserstein, weights[0]), lambda fake, real: -self.D(fake).mean()
+            self.discriminator_loss, self.generator_loss = (
+                partial(self._wasserstein, weights[0]),
+                lambda fake, real: -self.D(fake).mean(),
+            )
         else:
-            self.judge, self.fool = self._logistic, lambda fake, real: softplus(-self.D(fake)).mean()
+            self.discriminator_loss, self.generator_loss = (
+                self._logistic,
+                lambda fake, real: softplus(-self.D(fake)).mean(),
+            )
         self.units: tuple[Tensor, Tensor] | None = None
         if row.game.standardise:
             x = data.batch(row.batch, 0, 0)["x"]
@@ -113,11 +119,11 @@ class Pair:
     def _logistic(self, real: Tensor, fake: Tensor, clock: Clock) -> Tensor:
         return softplus(-self.D(real)).mean() + softplus(self.D(fake)).mean()
 
-    def _fool_paired(self, fake: Tensor, real: Tensor) -> Tensor:
+    def _generator_paired(self, fake: Tensor, real: Tensor) -> Tensor:
         return softplus(self.D(real) - self.D(fake)).mean()
 
     def advance(self, rounds: int) -> None:
-        """Play so many rounds."""
+        """Train for this number of rounds."""
         for _ in range(rounds):
             clock = Clock(self.done, self.done / HORIZON)
             rate = float(value_at(self.row.optimizer.lr, clock))
@@ -125,11 +131,11 @@ class Pair:
                 real, z = self._dealt()
                 with torch.no_grad():
                     fake = self.G(z)
-                _backward(self.judge(real, fake, clock))
+                _backward(self.discriminator_loss(real, fake, clock))
                 _moved(self.opt_d, rate)
             real, z = self._dealt()
             self.D.requires_grad_(False)
-            _backward(self.fool(self.G(z), real))
+            _backward(self.generator_loss(self.G(z), real))
             self.D.requires_grad_(True)
             _moved(self.opt_g, rate)
             self.done += 1
@@ -158,7 +164,7 @@ class Autoencoder:
         _moved(self.opts[player], self.row.optimizer_of(player).rate(clock))
 
     def advance(self, rounds: int) -> None:
-        """Play so many rounds."""
+        """Train for this number of rounds."""
         for _ in range(rounds):
             clock = Clock(self.done, self.done / HORIZON)
             x = self.data.batch(self.row.batch, 0, 3 * self.done)["x"]

@@ -119,7 +119,7 @@ def game(name: str, device: str, plan: Plan) -> dict[str, Any]:
         play.advance(10)
     [found] = measured({"graphs": side(by_graphs)}, side(eager), plan, {})
     return {
-        **found.told(),
+        **found.to_dict(),
         "turns": getattr(by_graphs.launch, "status", {}),
         "kernel_share": kernel_share(by_graphs),
         "waits": waits(by_graphs),
@@ -145,7 +145,7 @@ def ensemble(name: str, device: str, members: int, plan: Plan) -> dict[str, Any]
         for play in singles:
             play.advance(5)
         [found] = measured({"together": side(many)}, side(*singles), plan, {})
-        results[f"against {launch}"] = found.told()
+        results[f"against {launch}"] = found.to_dict()
     return results
 
 

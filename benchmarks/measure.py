@@ -1,4 +1,4 @@
-"""Sides that take turns at the clock, and what is made of their times."""
+"""Alternating time measurements of several sides, and their ratios."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Plan:
     """How to measure.
 
     Args:
-        seconds: of the other side, per pair.
-        pairs: how often the sides alternate.
-        threads: of torch, on both sides.
+        seconds: measuring time of the other side, per pair.
+        pairs: number of alternations.
+        threads: threads of torch, on both sides.
         peers: the folder of the peers' checkouts; None to measure floors only.
         python: the interpreter that runs peers; None for this one.
 
     Raises:
-        ConfigError: a number outside its rule.
+        ConfigError: a number that is not allowed.
     """
 
     seconds: float = 5.0
@@ -51,13 +51,13 @@ class Plan:
 
 
 class Side(Protocol):
-    """One of those compared: plays so many rounds and says how many seconds they took."""
+    """One side of a comparison: trains for a number of rounds and returns the seconds that they took."""
 
     def __call__(self, rounds: int) -> float: ...
 
 
 def clock(threads: int) -> Callable[[], float]:
-    """Processor time for one thread, which others on the machine disturb little; time on the wall for several."""
+    """Processor time for one thread, which other load affects little; wall-clock time for several threads."""
     return time.process_time if threads == 1 else time.perf_counter
 
 
@@ -77,14 +77,14 @@ class Here:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of one setting of ours.
+    """The measurements of one setting of ours.
 
     Attributes:
-        setting: of ours.
+        setting: name of the setting.
         ratios: rounds per second, ours / other, pair by pair.
         rate: our rounds per second, the median.
-        other_rate: the other's.
-        target: the ratio that is wanted, None where none is.
+        other_rate: rounds per second of the other side, the median.
+        target: the target ratio; None if there is none.
     """
 
     setting: str
@@ -98,11 +98,11 @@ class Figures:
         """The median over pairs."""
         return statistics.median(self.ratios)
 
-    def told(self) -> dict[str, Any]:
-        """In plain form, for JSON.
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON.
 
         Examples:
-            >>> Figures("float32", (1.0, 3.0, 2.0), 10.0, 5.0, 1.6).told()["ratio"]
+            >>> Figures("float32", (1.0, 3.0, 2.0), 10.0, 5.0, 1.6).to_dict()["ratio"]
             2.0
         """
         met = None if self.target is None else self.ratio >= self.target
@@ -114,7 +114,7 @@ class Figures:
 def measured(ours: Mapping[str, Side], other: Side, plan: Plan, targets: Mapping[str, float]) -> list[Figures]:
     """Let the sides alternate, the other first in every second pair, and compare each of ours with the other.
 
-    Every side plays about ``plan.seconds`` of its own time per pair, so a ratio is of equal measuring times.
+    Every side runs for about ``plan.seconds`` of its own time per pair, so both times of a ratio are about equal.
 
     Examples:
         >>> slow, fast = (lambda n: 0.2 * n), (lambda n: 0.1 * n)
@@ -144,7 +144,7 @@ def measured(ours: Mapping[str, Side], other: Side, plan: Plan, targets: Mapping
 
 
 def surroundings(threads: int) -> dict[str, Any]:
-    """The machine and the versions that a measurement holds for."""
+    """The machine and the versions of a measurement."""
     flags = [name for name in ("avx512_bf16", "amx_bf16", "avx512f", "avx2") if name in _processor().get("flags", "")]
     return {
         "processor": _processor().get("model name", platform.processor() or platform.machine()),

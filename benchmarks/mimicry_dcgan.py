@@ -1,10 +1,10 @@
 """mimicry's residual DCGAN for 32x32 images with its own trainer on MNIST in three channels; run by driver.py.
 
 The library ships a script for CIFAR-10 with other networks; this is that script with these networks, the digits, one
-turn of the discriminator a step and what the trainer does by default. Its default widths, 256 and 128, are made for a
-GPU: a quarter of both is taken. The package imports TensorFlow for its metrics and calls it in no other place, so an
-empty module stands in, only because and while the package imports it. Of what else it imports, two look for TensorFlow
-and do without: they are imported before. The digits are resized and normalised once, before the first step.
+turn of the discriminator per step and the trainer's defaults. Its default widths, 256 and 128, are meant for a GPU: a
+quarter of both is used. The package imports TensorFlow for its metrics only, so an empty module replaces it during that
+import. Two other imported packages look for TensorFlow and work without it: they are imported before. The digits are
+resized and normalised once, before the first step.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ STAND_IN = "tensorflow"
 
 
 def pair(dcgan: Any) -> tuple[Any, Any]:
-    """The generator and the discriminator out of ``torch_mimicry.nets.dcgan``."""
+    """The generator and the discriminator of ``torch_mimicry.nets.dcgan``."""
     return dcgan.DCGANGenerator32(ngf=64), dcgan.DCGANDiscriminator32(ndf=32)
 
 
 def digits() -> TensorDataset:
-    """The digits from -1 to 1, three equal channels of 32x32, with labels that nobody reads."""
+    """The digits in [-1, 1], three equal channels of 32x32, with labels that are not used."""
     pixels = np.frombuffer(DIGITS.read_bytes(), dtype=np.uint8, offset=16).reshape(-1, 1, 28, 28)
     x = functional.interpolate(torch.from_numpy(pixels.copy()).float() / 127.5 - 1, size=32, mode="bilinear")
     return TensorDataset(x.expand(-1, 3, -1, -1), torch.zeros(len(x), dtype=torch.long))
 
 
 def main() -> None:
-    """Train, for as long as one is let."""
+    """Train until the driver ends the process."""
     for name in ("torch.utils.tensorboard", "torchvision"):
         import_module(name)
     sys.modules[STAND_IN] = ModuleType(STAND_IN)

@@ -1,4 +1,4 @@
-"""Our sides: a recipe through the core, with networks of ours or a peer's."""
+"""Our side of a comparison: a recipe trained by the core, with our networks or a peer's."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def played(
     seed: int = 0,
     horizon: int = HORIZON,
 ) -> Play:
-    """The recipe's play as a run would make it, without a folder and with nobody looking."""
+    """The recipe's play as a run would make it, without a folder and without hooks."""
     reseed(seed)
     return play_of(row, row.game.build(row.networks, data.spec, modules()), data, settings, seed, horizon)
 
 
 def play_of(row: Recipe, built: Game, data: Dataset, settings: Settings, seed: int = 0, horizon: int = HORIZON) -> Play:
-    """The play of a game that has been built, an ensemble among them."""
+    """The play of a given game, which may be an ensemble."""
     device = settings.where()
     there = data.to(device)
     game, settled = engine.settled(built, device, settings, lambda: there.batch(row.batch, 0, 0))
@@ -55,6 +55,6 @@ def play_of(row: Recipe, built: Game, data: Dataset, settings: Settings, seed: i
 
 
 def like_digits() -> Dataset:
-    """Noise in the shape of MNIST: the time does not depend on what is in the pixels."""
+    """Noise in the shape of MNIST: the time does not depend on the pixel values."""
     generator = torch.Generator().manual_seed(0)
     return load(torch.randint(0, 256, (4096, 1, 28, 28), generator=generator, dtype=torch.uint8))

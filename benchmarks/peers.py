@@ -1,4 +1,4 @@
-"""Another project's training script as a side: run as shipped, in a process of its own, held between measurements."""
+"""Another project's training script as a side: run unchanged in its own process, paused between measurements."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Script:
 
     Args:
         project: its folder among the peers.
-        path: the script in it; one of ours, beside this file, where the peer is a library without scripts.
-        steps_a_round: steps of the optimiser that steps first in one of our rounds.
-        source: a folder of the project that is to be importable.
+        path: the script in it; a script next to this file if the peer is a library without scripts.
+        steps_a_round: steps of the optimiser that steps first, per round of ours.
+        source: a folder of the project to put on the import path.
     """
 
     project: str
@@ -46,7 +46,7 @@ class Script:
         """The script and its project's folder.
 
         Raises:
-            ConfigError: there is no folder of peers, or not this project in it.
+            ConfigError: there is no folder of peers, or the project is not in it.
         """
         if plan.peers is None:
             raise ConfigError(
@@ -60,7 +60,7 @@ class Script:
 
 
 class Peer:
-    """A script under way. It plays when called, and sleeps in between."""
+    """A running script. It trains when called, and is paused in between."""
 
     def __init__(self, script: Script, plan: Plan, folder: Path, seed: int = 0) -> None:
         self.script, self.plan = script, plan
@@ -68,8 +68,8 @@ class Peer:
         environment = {**os.environ, "OMP_NUM_THREADS": str(plan.threads), "BENCH_SEED": str(seed)}
         if script.source is not None:
             environment["PYTHONPATH"] = str(project / script.source)
-        self.told = folder / "stderr.txt"
-        with self.told.open("w", encoding="utf-8") as errors:
+        self.log = folder / "stderr.txt"
+        with self.log.open("w", encoding="utf-8") as errors:
             self.process = subprocess.Popen(
                 [str(plan.python or sys.executable), str(_DRIVER), str(path)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
@@ -77,16 +77,16 @@ class Peer:
             )  # fmt: skip
 
     def __call__(self, rounds: int) -> float:
-        """Play so many of our rounds; seconds.
+        """Train for this number of our rounds; returns the seconds.
 
         Raises:
             RunError: the script ended.
         """
-        told = self._asked(str(rounds * self.script.steps_a_round))
-        return float(told["own" if self.plan.threads == 1 else "wall"])
+        times = self._asked(str(rounds * self.script.steps_a_round))
+        return float(times["own" if self.plan.threads == 1 else "wall"])
 
     def samples(self, n: int, path: Path) -> Tensor:
-        """``n`` images of the script's generator as it trains."""
+        """``n`` images of the script's generator in its present state."""
         self._asked(f"sample {n} {path}")
         return torch.from_numpy(np.load(path, allow_pickle=False))
 
@@ -100,12 +100,12 @@ class Peer:
         except BrokenPipeError:
             pass
         if not answer:
-            last = (self.told.read_text(encoding="utf-8").strip().splitlines() or ["nothing was said"])[-1]
+            last = (self.log.read_text(encoding="utf-8").strip().splitlines() or ["no output"])[-1]
             raise RunError(
                 f"{self.script.path} of '{self.script.project}' ended: {last}", "run it by hand, see --python"
             )
-        told: dict[str, float] = json.loads(answer)
-        return told
+        times: dict[str, float] = json.loads(answer)
+        return times
 
     def close(self) -> None:
         """End the process."""
@@ -121,7 +121,7 @@ class Peer:
 
 @contextmanager
 def running(script: Script, plan: Plan, seed: int = 0) -> Iterator[Peer]:
-    """The script, started in a folder that has the digits where it looks for them."""
+    """The script, started in a folder with the digits where the script expects them."""
     script.found(plan)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "implementations" / "here"
@@ -136,19 +136,19 @@ def running(script: Script, plan: Plan, seed: int = 0) -> Iterator[Peer]:
 
 @cache
 def digits(size: int = 28, channels: int = 1) -> Dataset:
-    """MNIST at so many pixels a side, in so many equal channels."""
+    """MNIST with ``size`` pixels per side and ``channels`` equal channels."""
     data = load("mnist", options=DataOptions(size=size))
     return data if channels == 1 else load(_pixels(data, held_out=False)[0].expand(-1, channels, -1, -1))
 
 
 def _pixels(data: Dataset, held_out: bool) -> tuple[Tensor, Tensor]:
-    """All rows of one side as bytes, and their classes."""
+    """All training or held-out rows as bytes, and their classes."""
     rows = data.take(int((data.held_out_size if held_out else data.size) or 0), held_out=held_out)
     return ((rows["x"] + 1) * 127.5).round().to(torch.uint8), rows["y"].to(torch.uint8)
 
 
 def _write_digits(folder: Path) -> None:
-    """The digits as torchvision's reader wants them: our training rows as its own, our held-out rows as its test."""
+    """Write the digits in torchvision's format: our training rows as its training set, held-out rows as its test."""
     folder.mkdir(parents=True)
     for name, held_out in (("train", False), ("t10k", True)):
         x, y = (rows.numpy() for rows in _pixels(digits(), held_out))

@@ -2,8 +2,8 @@
 
     python -m benchmarks.processes [--batches 64 256] [--pairs 3] [--rounds 40] [--processes 2] [--json FILE]
 
-DCGAN on MNIST through the command line, the two sides in turn. A rate is that of the run's own clock between its first
-and its last logged round, so it holds neither imports nor the meeting of the processes.
+DCGAN on MNIST through the command line, alternating between the two sides. A rate is the run's own rate between its
+first and its last logged round, so it includes neither imports nor the start of the process group.
 """
 
 from __future__ import annotations

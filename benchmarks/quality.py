@@ -1,4 +1,4 @@
-"""Whether speed costs quality: samples of both sides after equal rounds, judged in a fixed classifier's features."""
+"""Sample quality of both sides after equal rounds, in the features of a fixed classifier."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ _JUDGE_STEPS = 600
 def judged(row: Benchmark, plan: Plan, rounds: int, seeds: int) -> list[dict[str, Any]]:
     """Fréchet distance between samples and held-out digits, by side: the mean over seeds and its standard error.
 
-    Both sides train the same networks for as many rounds on the same rows, and both are sampled as they train: batch
-    statistics, no moving average.
+    Both sides train the same networks for equally many rounds on the same rows. Both are sampled in training mode:
+    batch statistics, no moving average.
 
     Raises:
-        ConfigError: the samples of this comparison's other side cannot be had.
+        ConfigError: this comparison has no samples of the other side.
     """
     if row.quality is None:
         raise ConfigError(f"'{row.name}' has no quality to compare", "leave it out, or --quality")
     borrowed = row.quality
     data = borrowed.data()
     rows = data.take(int(data.size or 0))
-    judge = train_classifier(rows["x"], rows["y"], steps=_JUDGE_STEPS)
-    held_out = judge.features(data.take(SAMPLES, held_out=True)["x"])
+    classifier = train_classifier(rows["x"], rows["y"], steps=_JUDGE_STEPS)
+    held_out = classifier.features(data.take(SAMPLES, held_out=True)["x"])
     found: dict[str, list[float]] = {name: [] for name in (*borrowed.settings, row.other)}
     for seed in range(seeds):
         for name, settings in borrowed.settings.items():
             play = ours.played(borrowed.row, data, settings, partial(borrowed.modules, plan), seed)
             play.advance(rounds)
-            found[name].append(_distance(judge, held_out, _samples(play, seed)))
-        found[row.other].append(_distance(judge, held_out, _theirs(borrowed, plan, rounds, seed)))
+            found[name].append(_distance(classifier, held_out, _samples(play, seed)))
+        found[row.other].append(_distance(classifier, held_out, _theirs(borrowed, plan, rounds, seed)))
     return [
         {
             "who": name,
@@ -56,14 +56,14 @@ def judged(row: Benchmark, plan: Plan, rounds: int, seeds: int) -> list[dict[str
             "distance": statistics.mean(values),
             "standard_error": statistics.stdev(values) / math.sqrt(seeds) if seeds > 1 else None,
             "distances": values,
-            "judge_accuracy": judge.accuracy,
+            "judge_accuracy": classifier.accuracy,
         }
         for name, values in found.items()
     ]
 
 
-def _distance(judge: Classifier, held_out: Tensor, samples: Tensor) -> float:
-    return float(frechet_distance(held_out, judge.features(samples)))
+def _distance(classifier: Classifier, held_out: Tensor, samples: Tensor) -> float:
+    return float(frechet_distance(held_out, classifier.features(samples)))
 
 
 def _theirs(borrowed: Borrowed, plan: Plan, rounds: int, seed: int) -> Tensor:

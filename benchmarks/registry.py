@@ -1,4 +1,4 @@
-"""What is measured: one row a comparison."""
+"""The comparisons, one row each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from . import borrowed, floor, ours, peers
 from .measure import Here, Plan, Side
 
 Sides = tuple[dict[str, Side], Side]
-"""Ours by setting, and the other."""
+"""Our sides by setting, and the other side."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Benchmark:
 
     Args:
         name: kebab-case.
-        other: what ours is compared with.
-        about: the game, the networks and the data, which both sides share.
-        targets: the ratio that is wanted, by setting of ours.
-        sides: builds them; what they need goes when the context ends.
+        other: the other side of the comparison.
+        about: the game, the networks and the data, the same for both sides.
+        targets: the target ratio, by setting of ours.
+        sides: a context that builds both sides and cleans up at its end.
         quick: whether it needs no peer and takes a second or two.
-        quality: the peer's script and our row, where the samples of both can be judged.
+        quality: the peer's script and our row, if the samples of both can be compared.
     """
 
     name: str
@@ -59,10 +59,10 @@ class Borrowed:
     Args:
         script: the peer's script.
         row: our recipe.
-        networks: makes the script's networks out of the script, or out of the project if the script is ours.
-        side: pixels a side of the digits.
-        channels: equal channels of the digits.
-        settings: ours, by name.
+        networks: makes the networks from the script, or from the project if the script is ours.
+        side: pixels per side of the digits.
+        channels: number of equal channels of the digits.
+        settings: our settings, by name.
     """
 
     script: peers.Script
@@ -73,17 +73,17 @@ class Borrowed:
     settings: Mapping[str, Settings] = field(default_factory=lambda: {"float32": ours.CHOSEN, "best": ours.FASTEST})
 
     def data(self) -> Dataset:
-        """The digits, at the script's size."""
+        """The digits, in the script's size."""
         return peers.digits(self.side, self.channels)
 
     def modules(self, plan: Plan) -> dict[str, nn.Module]:
-        """The script's networks, freshly drawn."""
+        """The script's networks, newly initialised."""
         script, project = self.script.found(plan)
         return self.networks(script if self.script.source is None else project)
 
     @contextmanager
     def sides(self, plan: Plan) -> Iterator[Sides]:
-        """Ours in every setting, and the script."""
+        """Our side in every setting, and the script."""
         with peers.running(self.script, plan) as peer:
             played = {
                 name: ours.played(self.row, self.data(), settings, partial(self.modules, plan))
@@ -94,14 +94,14 @@ class Borrowed:
 
 @dataclass(frozen=True)
 class Floor:
-    """Our row beside the same game by hand, at equal settings."""
+    """Our row against the same game in a hand-written loop, with equal settings."""
 
     row: Recipe
     data: Callable[[], Dataset]
 
     @contextmanager
     def sides(self, plan: Plan) -> Iterator[Sides]:
-        """Ours and the loop by hand."""
+        """Our side and the hand-written loop."""
         data = self.data()
         by_hand = (floor.Autoencoder if isinstance(self.row.game, AAE) else floor.Pair)(self.row, data)
         mine = ours.played(self.row, data)
@@ -122,7 +122,7 @@ _theirs = Adam(lr=2e-4, betas=(0.5, 0.999))
 
 _dcgan = Borrowed(
     peers.Script("PyTorch-GAN", "implementations/dcgan/dcgan.py"),
-    replace(  # the script moves all from the same point, on the same fakes
+    replace(  # the script moves all players from the same point, on the same fakes
         RECIPES["gan"],
         update=Simultaneous(),
         game=TwoPlayer(objective=NonSaturating(), latent=Latent(size=100)),
@@ -229,7 +229,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def matching(names: list[str], plan: Plan, quick: bool = False) -> list[Benchmark]:
-    """The comparisons of these names; of none, all that can be made (peers where their folder is given).
+    """The comparisons with these names; without names all possible ones (with peers only if their folder is given).
 
     Raises:
         ConfigError: there is no such comparison.

@@ -2,9 +2,10 @@
 
     python -m benchmarks.scaling [--json docs/results/scaling.json] [--figure docs/images/scaling.png]
 
-Each point is a process of its own on one thread: its peak resident memory above that of the same process after a tiny
-run, and the median processor time of a round. The slope is that of a line through the last three points on logarithmic
-axes, with its standard error: 1 is linear. Images are streamed from a ``.npy``, so their number should cost nothing.
+Each point is measured in its own process on one thread: its peak resident memory above that of the same process after a
+tiny run, and the median processor time of a round. The slope is that of a line through the last three points on
+logarithmic axes, with its standard error: 1 is linear. Images are streamed from a ``.npy``, so their number should not
+matter.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ POINTS: dict[str, tuple[int, ...]] = {
 }
 TINY = {"examples": 100, "batch": 2, "pixels": 8 * 8, "members": 2}
 LAST = 3
-LEAST = {"seconds": 1e-6, "megabytes": 1.0}  # below it a difference says nothing
+LEAST = {"seconds": 1e-6, "megabytes": 1.0}  # smaller differences have no meaning
 
 
 def playing(what: str, size: int, folder: str) -> Play:
-    """A run of which one thing has this size, two rounds into it."""
+    """A run in which the quantity ``what`` has this size, after two rounds."""
     side = math.isqrt(size) if what == "pixels" else 28
     source: Any = "ring8-U"
     if what in {"examples", "pixels"}:
@@ -73,7 +74,7 @@ def measure(what: str, n: int) -> dict[str, float]:
     """One point, in this process."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        playing(what, TINY[what], folder)  # loads what training loads
+        playing(what, TINY[what], folder)  # so that everything that training loads is loaded
         base, play = peak(), playing(what, n, folder)
         times = []
         for _ in range(5):
@@ -84,7 +85,7 @@ def measure(what: str, n: int) -> dict[str, float]:
 
 
 def peak() -> float:
-    """The most memory that this process has held, in MB."""
+    """The peak memory of this process, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -97,20 +98,20 @@ def slope(points: list[dict[str, float]], value: str) -> tuple[float, float]:
     return float(found.slope), float(found.stderr)
 
 
-def figure(told: dict[str, Any], path: Path) -> None:
-    """Time and memory against n, an axis for each n."""
+def figure(results: dict[str, Any], path: Path) -> None:
+    """Time and memory against n, one panel per quantity."""
     from equilibria.figures.panels import PALETTE, label, legend, logarithmic, panels, rendered
 
-    drawn, axes = panels(rows=2, columns=len(told))
-    for i, (what, one) in enumerate(told.items()):
+    drawn, axes = panels(rows=2, columns=len(results))
+    for i, (what, one) in enumerate(results.items()):
         for j, (value, unit) in enumerate((("seconds", "s a round"), ("megabytes", "MB above the start"))):
-            own, points = axes[j * len(told) + i], one["points"]
+            own, points = axes[j * len(results) + i], one["points"]
             fitted, error = one["slopes"][value]
             shown = [max(p[value], LEAST[value]) for p in points]
-            told_as = f"slope {fitted:.2f} ± {error:.2f}"
-            own.plot([p["n"] for p in points], shown, "o-", color=PALETTE[j], label=told_as)
+            name = f"slope {fitted:.2f} ± {error:.2f}"
+            own.plot([p["n"] for p in points], shown, "o-", color=PALETTE[j], label=name)
             logarithmic(own, x=True, y=True)
-            middle = math.sqrt(min(shown) * max(shown))  # at least two decades: a flat line is to look flat
+            middle = math.sqrt(min(shown) * max(shown))  # at least two decades, so that a constant looks constant
             reach = max(10.0, 2 * max(shown) / middle)
             own.set_ylim(middle / reach, middle * reach)
             label(own, what, unit, f"{'memory' if j else 'time'} against {what}")
@@ -122,14 +123,14 @@ def figure(told: dict[str, Any], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--point", nargs=2, metavar=("WHAT", "N"), help="measure one point and print it")
-    parser.add_argument("--only", choices=sorted(POINTS), help="measure this anew, and keep the rest of the JSON")
+    parser.add_argument("--only", choices=sorted(POINTS), help="measure this again, and keep the rest of the JSON")
     parser.add_argument("--json", type=Path, default=Path("docs/results/scaling.json"))
     parser.add_argument("--figure", type=Path, default=Path("docs/images/scaling.png"))
     chosen = parser.parse_args()
     if chosen.point:
         print(json.dumps(measure(chosen.point[0], int(chosen.point[1]))))
         return
-    told: dict[str, Any] = json.loads(chosen.json.read_text(encoding="utf-8"))["against"] if chosen.only else {}
+    results: dict[str, Any] = json.loads(chosen.json.read_text(encoding="utf-8"))["against"] if chosen.only else {}
     for what, sizes in POINTS.items() if not chosen.only else [(chosen.only, POINTS[chosen.only])]:
         points = []
         for n in sizes:
@@ -137,10 +138,10 @@ def main() -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             points.append(json.loads(done.stdout))
             print(what, points[-1], flush=True)
-        told[what] = {"points": points, "slopes": {v: slope(points, v) for v in ("seconds", "megabytes")}}
-        print(what, {v: f"{s:.2f} ± {e:.2f}" for v, (s, e) in told[what]["slopes"].items()}, flush=True)
-    chosen.json.write_text(json.dumps({"commit": commit(), "against": told}, indent=1) + "\n", encoding="utf-8")
-    figure(told, chosen.figure)
+        results[what] = {"points": points, "slopes": {v: slope(points, v) for v in ("seconds", "megabytes")}}
+        print(what, {v: f"{s:.2f} ± {e:.2f}" for v, (s, e) in results[what]["slopes"].items()}, flush=True)
+    chosen.json.write_text(json.dumps({"commit": commit(), "against": results}, indent=1) + "\n", encoding="utf-8")
+    figure(results, chosen.figure)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,8 @@
     python examples/accelerate_loop.py
     python examples/accelerate_loop.py --precision bf16
 
-The doctor is given the bare networks (`unwrap_model`), since a check-up is made by one process for itself, and is asked
-by the main process only. Its numbers are those of the networks as Accelerate calls them, in low precision where that
-was asked for.
+The doctor gets the unwrapped networks (`unwrap_model`), because each process makes its check-ups by itself; only the
+main process asks it. Its numbers are those of the networks as Accelerate calls them, in low precision if that is set.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--precision", default="no", choices=["no", "fp16", "bf16"])
-    told = parser.parse_args()
-    accelerator = Accelerator(mixed_precision=told.precision)
+    options = parser.parse_args()
+    accelerator = Accelerator(mixed_precision=options.precision)
     set_seed(0)
     x_all = torch.from_numpy(load_digits().data).float() / 8 - 1
     x_train, x_unseen = x_all[:1500], x_all[1500:]
-    loader = DataLoader(TensorDataset(x_train), batch_size=told.batch, shuffle=True, drop_last=True)
+    loader = DataLoader(TensorDataset(x_train), batch_size=options.batch, shuffle=True, drop_last=True)
     G, D = nn.Sequential(perceptron(LATENT, 64), nn.Tanh()), perceptron(64, 1)
     opt_g = torch.optim.Adam(G.parameters(), lr=1e-3, betas=(0.5, 0.99))
     opt_d = torch.optim.Adam(D.parameters(), lr=1e-3, betas=(0.5, 0.99))
@@ -55,7 +54,7 @@ def main() -> None:
         doctor = Doctor(G_bare, D_bare, real=x_train, **known)
 
     step = 0
-    while step < told.steps:
+    while step < options.steps:
         for (x,) in loader:
             step += 1
             z = torch.randn(len(x), LATENT, device=accelerator.device)
@@ -75,8 +74,8 @@ def main() -> None:
             if doctor is not None:
                 doctor.check(step)
             if step % 100 == 0:
-                accelerator.print(f"[{step}/{told.steps}] loss_d {loss_d.item():.3f} loss_g {loss_g.item():.3f}")
-            if step == told.steps:
+                accelerator.print(f"[{step}/{options.steps}] loss_d {loss_d.item():.3f} loss_g {loss_g.item():.3f}")
+            if step == options.steps:
                 break
     if doctor is not None:
         print(doctor.diagnose())

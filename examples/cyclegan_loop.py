@@ -1,6 +1,6 @@
 """A CycleGAN-type loop in plain PyTorch with a doctor for each direction, two added lines each.
 
-They are marked, as are the import and the line that asks them at the end.
+These lines are marked, as are the import and the line at the end that prints the diagnoses.
 
     python examples/cyclegan_loop.py
     python examples/cyclegan_loop.py --steps 1000
@@ -61,7 +61,7 @@ def discriminator() -> nn.Module:
 
 
 class Pool:
-    """Up to 50 earlier images; half of what is asked for comes out of them."""
+    """Up to 50 earlier images; half of the returned images come from them."""
 
     def __init__(self, size: int = 50) -> None:
         self.size = size
@@ -86,7 +86,7 @@ def dealer(rows: Tensor) -> Callable[[int], Tensor]:
     return lambda n: rows[torch.randint(len(rows), (n,))]
 
 
-# A translator's codes are images of the other side: `latent=` may be any function that deals them.
+# The input of a translator is an image of the other domain: `latent=` may be any function that returns such images.
 digits = torch.from_numpy(load_digits().images).float()[:, None] / 8 - 1
 X, Y = digits[::2], -digits[1::2]
 G_xy, G_yx, D_x, D_y = generator(), generator(), discriminator(), discriminator()

@@ -1,6 +1,6 @@
-"""A DCGAN-type loop in plain PyTorch, as it is found everywhere, with the doctor in two added lines.
+"""A common DCGAN-type loop in plain PyTorch, with the doctor in two added lines.
 
-They are marked, as are the import and the line that asks it at the end.
+These lines are marked, as are the import and the line at the end that prints the diagnosis.
 
     python examples/dcgan_loop.py
     python examples/dcgan_loop.py --steps 3000

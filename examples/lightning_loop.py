@@ -3,8 +3,8 @@
     pip install lightning
     python examples/lightning_loop.py
 
-A callback sees the module after every batch, which is all that the doctor needs: `DoctorCallback` goes into
-`Trainer(callbacks=[…])` of any module with a generator and a discriminator; nothing in the module changes.
+A callback is called with the module after every batch, which is all that the doctor needs. Pass `DoctorCallback` in
+`Trainer(callbacks=[…])` for any module with a generator and a discriminator; the module itself does not change.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ LATENT = 16
 
 
 class DoctorCallback(lightning.Callback):
-    """Attach a doctor to `module.generator` and `module.discriminator`; `told` is what :class:`Doctor` is told."""
+    """Attach a doctor to `module.generator` and `module.discriminator`; `options` are arguments of :class:`Doctor`."""
 
-    def __init__(self, **told: Any) -> None:
-        self.told = told
+    def __init__(self, **options: Any) -> None:
+        self.options = options
         self.doctor: Doctor | None = None
         self.batches = 0
         self.diagnosis: Diagnosis | None = None
@@ -37,7 +37,7 @@ class DoctorCallback(lightning.Callback):
         if trainer.is_global_zero:
             opt_g, opt_d = trainer.optimizers  # in the order in which configure_optimizers returns them
             opts = {"generator": opt_g, "discriminator": opt_d}
-            self.doctor = Doctor(module.generator, module.discriminator, optimizers=opts, **self.told)
+            self.doctor = Doctor(module.generator, module.discriminator, optimizers=opts, **self.options)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -94,14 +94,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=64)
-    told = parser.parse_args()
+    options = parser.parse_args()
     lightning.seed_everything(0)
     x_all = torch.from_numpy(load_digits().data).float() / 8 - 1
     x_train, x_unseen = x_all[:1500], x_all[1500:]
-    loader = DataLoader(TensorDataset(x_train), batch_size=told.batch, shuffle=True, drop_last=True)
+    loader = DataLoader(TensorDataset(x_train), batch_size=options.batch, shuffle=True, drop_last=True)
     doctor = DoctorCallback(real=x_train, holdout=x_unseen, latent=LATENT, objective="nonsaturating")
     trainer = lightning.Trainer(
-        max_steps=2 * told.steps,  # two optimisers, so two steps a batch
+        max_steps=2 * options.steps,  # two optimisers, so two steps per batch
         accelerator="cpu",
         devices=1,
         logger=False,

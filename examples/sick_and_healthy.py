@@ -1,10 +1,10 @@
-"""Three GANs on a ring of 8 Gaussians. The final losses of the first two are alike, and only one of them is healthy.
+"""Three GANs on a ring of 8 Gaussians. The final losses of the first two are similar, and only one of them is healthy.
 
     python examples/sick_and_healthy.py                # a minute or less
     python examples/sick_and_healthy.py --only broken  # one of: healthy, broken, saturating
 
-`healthy` has every mode. `broken` has none: its discriminator's learning rate was left at 2e-5, so it never keeps up.
-`saturating` has one: the generator is trained on log(1 - D), at a low learning rate, from a narrow start.
+`healthy` has every mode. `broken` has none: its discriminator's learning rate is 2e-5, so it cannot follow the
+generator. `saturating` has one: the generator is trained on log(1 - D), at a low learning rate, from a narrow start.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--only", choices=[*RUNS], help="one of the three")
-    told = parser.parse_args()
-    for name in [told.only] if told.only else RUNS:
-        G, diagnosis, loss_g, loss_d = train(told.steps, told.seed, **RUNS[name])
+    options = parser.parse_args()
+    for name in [options.only] if options.only else RUNS:
+        G, diagnosis, loss_g, loss_d = train(options.steps, options.seed, **RUNS[name])
         modes, share = found(G)
         print(f"== {name}: losses of generator and discriminator {loss_g:.3f} / {loss_d:.3f}")
         print(f"   (the truth: {modes} of {MODES} modes, {share:.0%} of samples on a mode)\n")

@@ -123,7 +123,7 @@ def test_sides_take_turns_and_ratios_are_of_rates() -> None:
 
     fast, slow = side("fast", 0.01), side("slow", 0.03)
     [found] = measured({"float32": fast}, slow, Plan(seconds=3.0, pairs=4), {"float32": 2.0})  # type: ignore[dict-item, arg-type]
-    assert found.ratio == pytest.approx(3.0) and found.told()["met"] is True
+    assert found.ratio == pytest.approx(3.0) and found.to_dict()["met"] is True
     assert asked[-8:] == ["slow", "fast", "fast", "slow"] * 2
 
 
