@@ -13,10 +13,15 @@ class EquilibriaError(Exception):
         what: what is wrong, naming the value and where it was found.
         fix: what to do about it.
 
+    Attributes:
+        files: Python files of the user's that have to be named (``--with FILE.py``) for the same call to work.
+
     Examples:
         >>> str(EquilibriaError("batch 64 exceeds the 10 examples given", "use --set batch=10"))
         'batch 64 exceeds the 10 examples given. Fix: use --set batch=10'
     """
+
+    files: tuple[str, ...] = ()
 
     def __init__(self, what: str, fix: str = "") -> None:
         self.what, self.fix = what.rstrip("."), fix.rstrip(".")

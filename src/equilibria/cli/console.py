@@ -110,10 +110,10 @@ def _with_files(error: EquilibriaError, words: list[str]) -> str:
     """The same command with the files of one's own that it lacks; empty where it lacks none."""
     import shlex
 
-    files, gone = getattr(error, "files", []), getattr(error, "gone", [])
-    if not files:
+    if not error.files:
         return ""
-    command = shlex.join(["equilibria", *words, *(word for file in files for word in ("--with", file))])
+    command = shlex.join(["equilibria", *words, *(word for file in error.files for word in ("--with", file))])
+    gone = [file for file in error.files if not Path(file).is_file()]
     return command + "".join(f" ({file} is not there any more: name it where it is now)" for file in gone)
 
 

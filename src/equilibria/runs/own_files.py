@@ -14,20 +14,16 @@ from ..base.own_files import OwnFile
 from ..recipes import Recipe, cite_also, register
 
 
-class NeedsFileError(RunError):
-    """A run that was made with a file of one's own, opened without it.
-
-    Attributes:
-        files: the files to name.
-    """
-
-    def __init__(self, path: Path, entries: list[Mapping[str, Any]]) -> None:
-        self.files = [_where(entry) for entry in entries]
-        named = ", ".join(str(entry.get("file")) for entry in entries)
-        self.gone = [file for file in self.files if not Path(file).is_file()]
-        moved = f"; {self.gone[0]} is not there any more: name the file where it is now" if self.gone else ""
-        calls = "; ".join(f"equilibria.use_file({file!r})" for file in self.files)
-        super().__init__(f"{path} was made with {named}, and no file is run by itself", f"{calls}{moved}")
+def _needs_file(path: Path, entries: list[Mapping[str, Any]]) -> RunError:
+    """What is said of a run that was made with files of one's own, opened without them."""
+    named = ", ".join(str(entry.get("file")) for entry in entries)
+    files = tuple(str(entry.get("path") or entry.get("file")) for entry in entries)
+    calls = "; ".join(f"equilibria.use_file({file!r})" for file in files)
+    gone = [file for file in files if not Path(file).is_file()]
+    moved = f"; {gone[0]} is not there any more: name the file where it is now" if gone else ""
+    error = RunError(f"{path} was made with {named}, and no file is run by itself", f"{calls}{moved}")
+    error.files = files
+    return error
 
 
 def use_file(path: str | Path) -> OwnFile:
@@ -90,18 +86,12 @@ def explained(path: Path, info: Mapping[str, Any]) -> Iterator[None]:
     """What cannot be read of a run because a file of one's own is missing, is said so.
 
     Raises:
-        NeedsFileError: something inside failed, and a file that the run was made with is not in use.
+        RunError: something inside failed, and a file that the run was made with is not in use.
     """
     absent = [entry for entry in _entries(info) if _same(entry) is None]
     try:
         yield
-    except NeedsFileError:
-        raise
     except EquilibriaError as error:
-        if absent:
-            raise NeedsFileError(path, absent) from error
-        raise
-
-
-def _where(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("path") or entry.get("file"))
+        if not absent or error.files:
+            raise
+        raise _needs_file(path, absent) from error
