@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from equilibria.base.errors import RunError
-from equilibria.core.optimizers import SGD, Adam, RMSprop
+from equilibria.core.optimizers import OPTIMIZERS, SGD, Adam, RMSprop
 from equilibria.core.play import Average, Play
 from equilibria.core.updates import Alternating, Optimistic
 from equilibria.data import DataSpec
@@ -47,7 +47,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("rule", [Alternating(), Optimistic()])
-@pytest.mark.parametrize("spec", [Adam(), SGD(momentum=0.9), SGD(), RMSprop()])
+@pytest.mark.parametrize("spec", [*OPTIMIZERS.values(), SGD(momentum=0.9)], ids=lambda s: type(s).__name__)
 def test_a_play_continues_to_the_bit(tmp_path: Path, rule: Any, spec: Any) -> None:
     whole, first, second = (play_of(rule, discriminator=spec) for _ in range(3))
     whole.advance(6)

@@ -342,7 +342,7 @@ def wrong(error: type[EquilibriaError] = ConfigError, **told: Any) -> pytest.Exc
 
 def test_a_wrong_argument_is_named_with_the_rule_and_the_fix() -> None:
     one_line(wrong(objectiv="hinge"), "the doctor takes no 'objectiv'", "did you mean 'objective'?")
-    one_line(wrong(objective="hing"), "objective 'hing'", "did you mean 'hinge'?")
+    one_line(wrong(objective="hing"), "no objective 'hing'", "did you mean 'hinge'?")
     one_line(wrong(objective=3), "objective of type int")
     one_line(wrong(objective=(lambda a, b: a + b, lambda a: a.mean())), "does not return one number")
     bce = F.binary_cross_entropy_with_logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from equilibria.base.randomness import mix, reseed
 from equilibria.base.schedules import Cosine
 from equilibria.core.ensemble import Ensemble
 from equilibria.core.game import Batch, Batches, Draw, Game, Loss, Player
-from equilibria.core.optimizers import Adam, OptimizerSpec
+from equilibria.core.optimizers import OPTIMIZERS, Adam, OptimizerSpec
 from equilibria.core.play import Average, Play, Rule
 from equilibria.core.updates import Alternating, Extragradient, Simultaneous
 from equilibria.data import load
@@ -117,6 +118,28 @@ def alone(name: str, rule: Rule | None = None) -> list[Play]:
 
 def close(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", OPTIMIZERS.values(), ids=list(OPTIMIZERS))
+def test_every_optimiser_moves_each_member_as_in_its_lone_run(spec: OptimizerSpec) -> None:
+    make, batches = GAMES["state"]
+    spec = replace(spec, lr=1e-2, **({"eps": 1e-4} if hasattr(spec, "eps") else {}))  # type: ignore[type-var]
+
+    def play(game: Game, seed: int) -> Play:
+        return Play(game, Alternating(), {p.name: spec for p in game.players}, batches, seed=seed, horizon=20)
+
+    whole, lone = play(Ensemble(make, SEEDS), 0), [play(make(seed), seed) for seed in SEEDS]
+    for one in (whole, *lone):
+        one.prepare()
+        one.advance(8)
+    game = whole.game
+    assert isinstance(game, Ensemble)
+    parts = [game.member_tensors(whole.tensors(), i) for i in range(len(SEEDS))]
+    for own, one in zip(parts, lone, strict=True):
+        close(own, one.tensors())
+    again = game.stacked_tensors(parts)
+    assert again.keys() == whole.tensors().keys()
+    assert all(torch.equal(again[name], tensor) for name, tensor in whole.tensors().items())
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_a_mixture_has_equal_parts() -> None:
 
 
 def test_boosting_refuses() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'bagging'"):
+    with pytest.raises(ConfigError, match="scheme='bagging'"):
         Boosting(scheme="baging")
     with pytest.raises(ConfigError, match="components=0"):
         Boosting(components=0)

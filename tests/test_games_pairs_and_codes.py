@@ -120,7 +120,7 @@ def test_an_aae_draws_the_codes_of_a_line_to_the_prior() -> None:
 
 
 def test_aae_names_what_does_not_fit() -> None:
-    with pytest.raises(ConfigError, match="encoder 'gausian'"):
+    with pytest.raises(ConfigError, match="encoder='gausian'"):
         AAE(encoder="gausian")
     with pytest.raises(ConfigError):
         LawPrior(name="swissrol")

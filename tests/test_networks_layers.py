@@ -348,5 +348,5 @@ def test_fix_up_starts_blocks_as_the_identity_and_scales_the_others() -> None:
 
 
 def test_an_unknown_initialisation_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'kaiming'"):
+    with pytest.raises(ConfigError, match="init='kaiming'"):
         initialise(nn.Linear(2, 2), "kaimng")

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from equilibria.base.errors import ConfigError, ShapeError
-from equilibria.base.records import decode, encode, replace_at
+from equilibria.base.records import decode, encode
+from equilibria.base.settings import replace_at
 from equilibria.networks import (
     Auto,
     BatchNorm,

@@ -356,10 +356,10 @@ H = torch.zeros(3)
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
-        (lambda: Minimax(real_target=0.1, fake_target=0.2), ConfigError, "real=0.1, fake=0.2"),
-        (lambda: NonSaturating(real_target=1.2), ConfigError, "real=1.2"),
-        (lambda: LeastSquares(a=1.0, b=0.0), ConfigError, "use a < b"),
-        (lambda: FGan(divergence="hellinger"), ConfigError, "did you mean 'squared-hellinger'"),
+        (lambda: Minimax(real_target=0.1, fake_target=0.2), ConfigError, "real_target=0.1, fake_target=0.2"),
+        (lambda: NonSaturating(real_target=1.2), ConfigError, "real_target=1.2"),
+        (lambda: LeastSquares(a=1.0, b=0.0), ConfigError, "a=1.0 .*b=0.0.*a < b"),
+        (lambda: FGan(divergence="hellinger"), ConfigError, "divergence='squared-hellinger'"),
         (lambda: Wasserstein().optimal_score(H), ConfigError, "no optimal score"),
         (lambda: RelativisticAverage().optimal_score(H), ConfigError, "no optimal score"),
         (lambda: RelativisticPairing().generator(H), ConfigError, "no real scores"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from equilibria.base.errors import ConfigError, RunError
 from equilibria.base.randomness import mix
 from equilibria.base.schedules import Bursts, Linear
 from equilibria.core.game import Batch, Draw, Game, Loss, Player, clocked, gradients
-from equilibria.core.optimizers import SGD, Adam, OptimizerSpec, RMSprop
+from equilibria.core.optimizers import OPTIMIZERS, SGD, Adam, OptimizerSpec
 from equilibria.core.play import Average, Play, Rule
 from equilibria.core.updates import Alternating, Extragradient, Optimistic, Simultaneous
 from equilibria.losses import Clip
@@ -167,7 +168,9 @@ def test_a_constraint_holds_wherever_a_loss_is_read(rule: Rule, free: int) -> No
     assert min(widest[:free]) > 0.06 and max(widest[free:]) <= 0.0500001
 
 
-@pytest.mark.parametrize("spec", [SGD(lr=0.1), Adam(lr=0.1), RMSprop(lr=0.1)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "spec", [replace(spec, lr=0.1) for spec in OPTIMIZERS.values()], ids=lambda s: type(s).__name__
+)
 def test_gradients_of_other_strides_move_parameters_as_contiguous_ones_do(spec: OptimizerSpec) -> None:
     """torch's fused optimisers on the CPU read such a gradient in the wrong order, without a word."""
 
@@ -190,9 +193,8 @@ def test_gradients_of_other_strides_move_parameters_as_contiguous_ones_do(spec: 
     play.advance(2)
 
     reference = nn.Parameter(torch.zeros(3, 5))
-    optimizer = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam, "RMSprop": torch.optim.RMSprop}[type(spec).__name__]
-    options = {"Adam": {"betas": (0.5, 0.999)}}.get(type(spec).__name__, {})
-    plain = optimizer([reference], lr=0.1, foreach=False, **options)
+    options = {name: getattr(spec, name) for name in spec.__dataclass_fields__}  # type: ignore[attr-defined]
+    plain = getattr(torch.optim, type(spec).__name__)([reference], foreach=False, **options)
     for _ in range(2):
         reference.grad = torch.arange(1.0, 16.0).reshape(5, 3).t().contiguous()
         plain.step()

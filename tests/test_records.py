@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equilibria.base.errors import ConfigError
-from equilibria.base.records import decode, encode, is_record, record, replace_at
+from equilibria.base.records import decode, encode, is_record, record
+from equilibria.base.settings import replace_at
 from equilibria.training import Settings
 
 
@@ -107,7 +108,7 @@ def test_a_setting_inside_a_tuple_leaves_the_others() -> None:
 @pytest.mark.parametrize(
     ("path", "text", "said"),
     [
-        ("leaf.rtae", "1", "did you mean 'rate'"),
+        ("leaf.rtae", "1", "--set leaf.rate=1"),
         ("leaf.rate", "fast", "a value of type float is needed"),
         ("leaf.count", "1.5", "int"),
         ("leaf.rate.x", "1", "further than there are settings"),

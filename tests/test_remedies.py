@@ -158,7 +158,7 @@ def test_what_changes_code_says_so() -> None:
 
 def test_a_setting_that_is_not_there_is_named_with_those_that_are() -> None:
     planted = Remedy("planted", "", settings=(("game.penaltys", [{"type": "R1"}]),))
-    with pytest.raises(ConfigError, match=r"TwoPlayer has no setting 'penaltys'.*did you mean 'penalties'"):
+    with pytest.raises(ConfigError, match=r"TwoPlayer has no setting 'penaltys'.*penalties"):
         planted.apply(recipe("gan"))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from equilibria.base.randomness import reseed
 from equilibria.core.game import Batch, Batches, Draw, Game, Loss, Player, gradients
-from equilibria.core.optimizers import SGD, Adam, OptimizerSpec, RMSprop
+from equilibria.core.optimizers import SGD, Adam, Adamax, AdamW, NAdam, OptimizerSpec, RAdam, RMSprop
 from equilibria.core.play import Play
 from equilibria.core.updates import Alternating, unrolled_gradient
 from equilibria.games.spec import Latent
@@ -100,10 +100,14 @@ INNER: dict[str, OptimizerSpec] = {
     "momentum": SGD(lr=0.05, momentum=0.9),
     "adam": Adam(lr=0.05, betas=(0.5, 0.9), eps=1e-13),
     "rmsprop": RMSprop(lr=0.02, alpha=0.9, eps=1e-13),
+    "adamw": AdamW(lr=0.05, betas=(0.5, 0.9), eps=1e-13, weight_decay=0.5),
+    "adamax": Adamax(lr=0.05, betas=(0.5, 0.9), eps=1e-13),
+    "nadam": NAdam(lr=0.05, betas=(0.5, 0.9), eps=1e-13),
+    "radam": RAdam(lr=0.05, betas=(0.5, 0.9), eps=1e-13),
 }
 
 
-@pytest.mark.parametrize("warm", [0, 2])
+@pytest.mark.parametrize("warm", [0, 2, 9])  # after 6 steps RAdam rectifies
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("inner", INNER.values(), ids=list(INNER))
 def test_total_derivative_of_two_numbers(inner: OptimizerSpec, steps: int, warm: int) -> None:

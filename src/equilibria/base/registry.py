@@ -31,7 +31,8 @@ class Registry(Mapping[str, T], Generic[T]):
         noun: what an entry is called in messages, for example ``"objective"``.
         entries: values by canonical name, in the order in which they are listed.
         aliases: further names of entries.
-        base: the class of the entries; a record's field of this class then accepts a name (``--set``, :func:`resolve`).
+        base: the class of the entries, or several; a record's field of such a class then accepts a name, in Python and
+            after ``--set``. An entry may be a class of records instead of a record, where settings have no defaults.
 
     Examples:
         >>> ages = Registry("age", {"bronze-age": 1, "iron-age": 2}, aliases={"iron": "iron-age"})
@@ -43,7 +44,11 @@ class Registry(Mapping[str, T], Generic[T]):
     """
 
     def __init__(
-        self, noun: str, entries: Mapping[str, T], aliases: Mapping[str, str] | None = None, base: type | None = None
+        self,
+        noun: str,
+        entries: Mapping[str, T],
+        aliases: Mapping[str, str] | None = None,
+        base: type | tuple[type, ...] = (),
     ) -> None:
         self.noun = noun
         self._entries: dict[str, T] = {}
@@ -52,18 +57,23 @@ class Registry(Mapping[str, T], Generic[T]):
             self.add(name, value)
         for alias, name in (aliases or {}).items():
             self.alias(alias, name)
-        if base is not None:
-            _REGISTRIES[base] = self
+        for kind in base if isinstance(base, tuple) else (base,):
+            _REGISTRIES[kind] = self
 
-    def add(self, name: str, value: T) -> None:
-        """Add an entry.
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """The canonical name of each further name."""
+        return self._aliases
+
+    def add(self, name: str, value: T, replace: bool = False) -> None:
+        """Add an entry, or, with ``replace``, put it in the place of the one that has its name.
 
         Raises:
             ConfigError: the name is taken or not in canonical spelling.
         """
         if name != spelled(name):
             raise ConfigError(f"{self.noun} name '{name}'", f"spell it '{spelled(name)}'")
-        if name in self:
+        if name in self and not (replace and name in self._entries):
             raise ConfigError(f"two entries are called {self.noun} '{name}'", "choose another name")
         self._entries[name] = value
 
@@ -82,7 +92,7 @@ class Registry(Mapping[str, T], Generic[T]):
         try:
             return self[name]
         except KeyError:
-            near = did_you_mean(spelled(name), [*self._entries, *self._aliases])
+            near = did_you_mean(spelled(name), self._entries, self._aliases)
             raise ConfigError(f"no {self.noun} '{name}'", near) from None
 
     def name_of(self, value: T) -> str | None:
@@ -111,11 +121,16 @@ def registry_of(kind: type) -> Registry[Any] | None:
     return None
 
 
+def registries() -> Mapping[type, Registry[Any]]:
+    """All registries by the class of their entries."""
+    return _REGISTRIES
+
+
 def modules_in(package: str) -> list[ModuleType]:
     """The modules directly in a package, imported in alphabetical order: what is in the folder is found.
 
     Args:
-        package: its dotted name, usually ``__name__`` of its ``__init__``.
+        package: its dotted name. Modules called ``registry``, which call this, are left out.
 
     Examples:
         >>> names = [module.__name__ for module in modules_in("equilibria.base")]
@@ -123,4 +138,24 @@ def modules_in(package: str) -> list[ModuleType]:
         (True, True)
     """
     path = importlib.import_module(package).__path__
-    return [importlib.import_module(f"{package}.{name}") for name in sorted(m.name for m in pkgutil.iter_modules(path))]
+    names = sorted(module.name for module in pkgutil.iter_modules(path) if module.name != "registry")
+    return [importlib.import_module(f"{package}.{name}") for name in names]
+
+
+def gathered(noun: str, package: str, attribute: str, base: type) -> Registry[Any]:
+    """A registry of what the modules of a package list under an attribute, and of their ``ALIASES``.
+
+    Args:
+        noun: what an entry is called.
+        package: whose modules are read, in alphabetical order.
+        attribute: of a module: entries by name. A module without it lists none.
+        base: the class of the entries.
+    """
+    found: Registry[Any] = Registry(noun, {}, base=base)
+    for module in modules_in(package):
+        for name, entry in getattr(module, attribute, {}).items():
+            found.add(name, entry)
+        for alias, name in getattr(module, "ALIASES", {}).items():
+            if name in found:
+                found.alias(alias, name)
+    return found

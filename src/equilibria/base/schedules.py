@@ -13,6 +13,7 @@ import torch
 
 from .errors import ConfigError
 from .records import record
+from .registry import Registry
 
 
 class Clock(NamedTuple):
@@ -105,7 +106,8 @@ class Decay:
 
     def __post_init__(self) -> None:
         if min(self.start, self.end) <= 0:
-            raise ConfigError(f"Decay from {self.start} to {self.end}", "both ends must be positive")
+            what = f"start={self.start}, end={self.end}: both ends of a Decay are positive"
+            raise ConfigError(what, settings={"start": 1.0, "end": 0.01})
 
     def __call__(self, clock: Any) -> Any:
         t = clock.time / self.until
@@ -137,3 +139,9 @@ class Bursts:
 def value_at(value: Any, clock: Any) -> Any:
     """``value`` itself, or, if it is a schedule, its value at this time."""
     return value(clock) if callable(value) else value
+
+
+SCHEDULES: Registry[Any] = Registry(
+    "schedule", {"cosine": Cosine, "linear": Linear, "decay": Decay, "bursts": Bursts}, base=Schedule
+)
+"""Schedules by name: classes, whose settings are given with the name (``cosine(start=2e-3,end=1e-4)``)."""

@@ -93,7 +93,7 @@ def failed(error: Exception, words: list[str]) -> int:
     """Say what is wrong with the command of these words, and return the exit code."""
     if isinstance(error, EquilibriaError):
         tell("error", f"{error.what}.")
-        fix = _with_files(error, words) or f"{error.fix}."
+        fix = _with_files(error, words) or error.fix  # no full stop: it is pasted
         if error.fix:
             tell("fix", fix)
         return 1

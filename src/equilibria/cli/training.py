@@ -13,13 +13,15 @@ from ..base.errors import ConfigError
 from . import workers
 from .console import UNFINISHED, JsonFlag, WithFiles, app, print_table, quoted, say
 from .judging import kept_diagnosis, print_diagnosis, print_metrics
+from .settings import applied, from_options, grouped, refuse_misplaced
 
 _Setting = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="key=value: a setting of the recipe (batch=128, optimizer.lr=1e-4), of the data (data.size=32) or of "
-        "the run (run.checkpoint_every=500, run.doctor=false, run.trackers=tensorboard). Repeatable.",
+        help="key=value: a setting of the recipe (batch=128, optimizer.lr=1e-4, game.objective=hinge, "
+        "game.penalties=r1,r2), of the data (data.size=32) or of the run (run.checkpoint_every=500, run.doctor=false, "
+        "run.trackers=tensorboard). Repeatable; applied in order.",
     ),
 ]
 _Seeds = Annotated[
@@ -131,34 +133,17 @@ def _start(
     if folder is not None and count is None:
         run_folder.refuse_existing(folder)
     row = named(recipe) if recipe else None
-    groups = _grouped(setting)
-    settings = _set(Settings(), {**base, **groups["run"]})
-    dataset = load(data, options=_set(DataOptions(), groups["data"]))
-    chosen = (row or default_for(dataset.spec)).with_settings(groups["recipe"])
+    groups = grouped(setting)
+    settings = applied(from_options(Settings(), base), groups["run"], "run.")
+    options = applied(DataOptions(), groups["data"], "data.")
+    dataset = load(data, options=options)
+    chosen = row or default_for(dataset.spec)
+    refuse_misplaced(chosen, groups["recipe"], {"data": options, "run": settings})
+    chosen = chosen.with_settings(groups["recipe"])
     if count is None:
         return runs.train(chosen, dataset, out=folder, settings=settings, **how)
     numbers = range(how["seed"], how["seed"] + count)
     return seeds.train_seeds(chosen, dataset, seeds=numbers, steps=how["steps"], out=folder, settings=settings)
-
-
-def _grouped(pairs: list[str]) -> dict[str, dict[str, str]]:
-    groups: dict[str, dict[str, str]] = {"recipe": {}, "data": {}, "run": {}}
-    for pair in pairs:
-        path, equals, text = pair.partition("=")
-        if not equals or not path:
-            raise ConfigError(f"--set {pair}", "write key=value, for example --set batch=128")
-        head, _, rest = path.partition(".")
-        group = head if head in {"data", "run"} and rest else "recipe"
-        groups[group][rest if group != "recipe" else path] = text
-    return groups
-
-
-def _set(value: Any, changes: dict[str, str]) -> Any:
-    from ..base.records import replace_at
-
-    for path, text in changes.items():
-        value = replace_at(value, path, text)
-    return value
 
 
 def _after_seeds(done: Any, as_json: bool) -> None:

@@ -101,9 +101,9 @@ class Ensemble(Game):
         return whole
 
     def _common(self, name: str) -> bool:
-        """Whether all members share one tensor of a play: a frozen network's, or an optimiser's step counter."""
+        """Whether all members share one tensor of a play: a frozen network's, or what an optimiser counts."""
         shared = name.removeprefix("game/").removeprefix("stack.") in self._shared
-        return shared or (name.startswith("opt/") and name.endswith("/step"))
+        return shared or (name.startswith("opt/") and name.endswith(("/step", "/mu_product")))
 
     def own(self, draw: Draw, i: int) -> Draw:
         """The ``i``-th member's part of a draw of this ensemble."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..base.errors import ConfigError
-from ..base.records import decode, encode, replace_at
+from ..base.records import decode, encode
+from ..base.settings import replace_at
 
 
 def changed(recipe: Any, path: str, change: Any) -> Any:

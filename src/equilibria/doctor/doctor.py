@@ -54,8 +54,8 @@ class Doctor:
 
     Keyword Arguments:
         latent: the size of standard normal codes, or ``fn(n) -> codes``.
-        objective: ``"nonsaturating"``, ``"saturating"``, ``"wasserstein"``, ``"hinge"``, ``"least-squares"``,
-            ``"relativistic"``, ``"relativistic-average"``, ``"maximum-likelihood"``, or two callables
+        objective: a name of :data:`~equilibria.losses.OBJECTIVES` (``"nonsaturating"``, ``"minimax"``,
+            ``"wasserstein"``, ``"hinge"``, ``"least-squares"``, ``"relativistic"``, …), or two callables
             ``(loss_d(real, fake), loss_g(fake))`` on the discriminator's outputs.
         holdout: real rows that no network is trained on.
         labels: of the real rows, ``(n,)`` or one-hot ``(n, k)``; both networks are then called with labels.

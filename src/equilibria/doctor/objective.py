@@ -9,29 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..base.errors import ConfigError, did_you_mean
-from ..losses import (
-    Hinge,
-    LeastSquares,
-    MaximumLikelihood,
-    Minimax,
-    NonSaturating,
-    Objective,
-    RelativisticAverage,
-    RelativisticPairing,
-    Wasserstein,
-)
+from ..base.errors import ConfigError
+from ..losses import OBJECTIVES, MaximumLikelihood, Minimax, NonSaturating, Objective, Wasserstein
 
-NAMED: dict[str, Objective] = {
-    "nonsaturating": NonSaturating(),
-    "saturating": Minimax(),
-    "maximum-likelihood": MaximumLikelihood(),
-    "least-squares": LeastSquares(),
-    "hinge": Hinge(),
-    "wasserstein": Wasserstein(),
-    "relativistic": RelativisticPairing(),
-    "relativistic-average": RelativisticAverage(),
-}
 _UNBOUNDED = (Wasserstein,)
 _PROBABILISTIC = (NonSaturating, Minimax, MaximumLikelihood)
 
@@ -85,7 +65,7 @@ class Declared:
 
 
 def declared(given: Any) -> Declared:
-    """What was declared: a name, an :class:`~equilibria.losses.Objective`, two callables, or None.
+    """What was declared: a name of :data:`~equilibria.losses.OBJECTIVES`, an objective, two callables, or None.
 
     Raises:
         ConfigError: an unknown name, or callables that do not return one number.
@@ -99,9 +79,7 @@ def declared(given: Any) -> Declared:
     if isinstance(given, Objective):
         return Declared(given)
     if isinstance(given, str):
-        if given not in NAMED:
-            raise ConfigError(f"objective '{given}'", did_you_mean(given, NAMED))
-        return Declared(NAMED[given])
+        return Declared(OBJECTIVES.find(given))
     if isinstance(given, (tuple, list)) and len(given) == 2 and all(callable(f) for f in given):
         loss_d, loss_g = given
         half = torch.full((4,), 0.5)

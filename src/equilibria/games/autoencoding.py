@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from ..base.errors import ConfigError, ShapeError, did_you_mean
+from ..base.errors import ShapeError, not_known
 from ..base.records import record
+from ..base.registry import Registry
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec, law
 from ..losses import NonSaturating, Objective, Penalty
@@ -98,6 +99,15 @@ class LawPrior:
         return law(self.name).sample(n, torch.Generator(device).manual_seed(seed))
 
 
+PRIORS: Registry[Prior] = Registry(
+    "prior",
+    {"normal": Latent(), "uniform": Latent(law="uniform"), "petals": Petals(), "law": LawPrior()},
+    aliases={"gaussian": "normal"},
+    base=Prior,
+)
+"""Laws that the codes of an autoencoder may follow, by name."""
+
+
 @record
 class AAE(GameSpec):
     r"""Adversarial autoencoder without labels (Makhzani et al. 2015, section 2).
@@ -135,7 +145,7 @@ class AAE(GameSpec):
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
-            raise ConfigError(f"encoder '{self.encoder}'", did_you_mean(self.encoder, ENCODERS))
+            raise not_known("encoder", self.encoder, ENCODERS)
 
     @property
     def outputs(self) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ..base.errors import ConfigError, DataError, RunError, did_you_mean
+from ..base.errors import ConfigError, DataError, RunError, not_known
 from ..base.randomness import mix, own_randomness, reseed
 from ..base.records import record
 from ..core.game import Batch, Batches, Draw, Game, clocked
@@ -52,7 +52,7 @@ def boosting_weights(ratios: Tensor, beta: float) -> Tensor:
         [0.25, 0.25, 0.25, 0.25]
     """
     if not 0 < beta <= 1:
-        raise ConfigError(f"beta={beta}", "use a share in (0, 1]")
+        raise ConfigError(f"beta={beta} is not a share in (0, 1]", settings={"beta": 0.5})
     if ratios.dim() != 1 or not len(ratios) or not bool((ratios.isfinite() & (ratios >= 0)).all()):
         raise DataError(f"density ratios of shape {tuple(ratios.shape)}", "give one finite number >= 0 per data row")
     # λ and h enter by their difference only: measured from the smallest h, large ratios lose no digits.
@@ -203,7 +203,7 @@ class Boosting(Procedure):
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
-            raise ConfigError(f"scheme '{self.scheme}'", did_you_mean(self.scheme, SCHEMES))
+            raise not_known("scheme", self.scheme, SCHEMES)
         need_positive(components=self.components, rounds=self.rounds, batch=self.batch, judge_steps=self.judge_steps)
 
     def plan(self, row: Row, data: DataSpec) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError, DataError, did_you_mean
+from ..base.errors import ConfigError, DataError, not_known
 from ..base.records import record
 from ..base.schedules import Schedule
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
@@ -133,9 +133,10 @@ class CoGAN(GameSpec):
         counts = {"hidden": self.hidden, "stem_layers": self.stem_layers, "maps": self.maps}
         if min(counts.values()) < 1:
             told = ", ".join(f"{name}={count}" for name, count in counts.items())
-            raise ConfigError(told, "use at least 1 of each")
+            small = {name: 1 for name, count in counts.items() if count < 1}
+            raise ConfigError(f"{told}: each is at least 1", settings=small)
         if self.heads not in HEADS:
-            raise ConfigError(f"heads '{self.heads}'", did_you_mean(self.heads, HEADS))
+            raise not_known("heads", self.heads, HEADS)
 
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         if not data.paired:
@@ -148,7 +149,8 @@ class CoGAN(GameSpec):
                 "name two, as in --data pairs:digits,digits-negative; for one shape add --set data.size=32",
             )
         if self.heads == "local" and len(data.shape) != 3:
-            raise DataError(f"local heads draw images, and the points have shape {data.shape}", "use heads='linear'")
+            what = f"local heads draw images, and the points have shape {data.shape}"
+            raise DataError(what, settings={"heads": "linear"})
         trunks: list[nn.Module] = [networks.trunk(data.shape) for _ in DOMAINS]
         heads = [self._head(networks, data.shape) for _ in DOMAINS]
         stems = [self._stem(data.shape) for _ in range(1 if self.tied_generators else 2)]

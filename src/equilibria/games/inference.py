@@ -83,7 +83,7 @@ class Category:
     def __post_init__(self) -> None:
         _check(self.name, self.weight)
         if self.classes < 2:
-            raise ConfigError(f"code '{self.name}' of {self.classes} classes", "use 2 classes or more")
+            raise ConfigError(f"classes={self.classes} of code '{self.name}' is below 2", settings={"classes": 2})
 
     @property
     def width(self) -> int:
@@ -180,9 +180,10 @@ class Number:
 
 def _check(name: str, weight: float) -> None:
     if not name.isidentifier() or name in {"real", "latent"}:
-        raise ConfigError(f"a code called '{name}'", "use a name such as c1")
+        raise ConfigError(f"name='{name}' is not the name of a code (c1, c2, …)", settings={"name": "c1"})
     if not weight >= 0:
-        raise ConfigError(f"weight={weight} of code '{name}'", "use weight=1.0, or 0 to read it without learning it")
+        what = f"weight={weight} of code '{name}' is below 0 (0: read without learning it)"
+        raise ConfigError(what, settings={"weight": 1.0})
 
 
 class ReadingDiscriminator(nn.Module):
@@ -278,7 +279,7 @@ class InfoGAN(GameSpec):
         if not names or len(set(names)) < len(names):
             raise ConfigError(f"codes {names}", "give each code a name of its own: c1, c2, …")
         if self.hidden < 1:
-            raise ConfigError(f"hidden={self.hidden}", "use hidden=128")
+            raise ConfigError(f"hidden={self.hidden} is below 1", settings={"hidden": 128})
 
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         inputs = self.latent.size + sum(code.width for code in self.codes)

@@ -40,7 +40,8 @@ def need_single(objective: Objective, game: str) -> None:
     """
     if objective.pairs:
         raise ConfigError(
-            f"{game} with {type(objective).__name__}, which pairs real with generated rows", "use NonSaturating()"
+            f"{game} with {type(objective).__name__}, which pairs real with generated rows",
+            settings={"objective": "nonsaturating"},
         )
 
 
@@ -52,7 +53,7 @@ def need_positive(**values: float) -> None:
     """
     for name, value in values.items():
         if not value > 0:
-            raise ConfigError(f"{name}={value!r}", f"use a positive {name}")
+            raise ConfigError(f"{name}={value!r} is not positive", settings={name: 1})
 
 
 def need_shape(given: Tensor, wanted: tuple[int, ...], who: str) -> None:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from ..base.errors import ConfigError
 from ..base.records import record
+from ..base.registry import Registry
 from ..core.game import Batch, Tensors
+from .spec import Latent
 
 
 @runtime_checkable
@@ -101,9 +103,10 @@ class Embedded:
 
     def __post_init__(self) -> None:
         if self.points < 2 or self.subsets < 1:
-            raise ConfigError(f"points={self.points}, subsets={self.subsets}", "use points=1000, subsets=5")
+            what = f"points={self.points}, subsets={self.subsets}: at least 2 points and 1 subset are needed"
+            raise ConfigError(what, settings={"points": 1000, "subsets": 5})
         if not self.spread > 0:
-            raise ConfigError(f"spread={self.spread}", "use a positive spread, for example spread=0.01")
+            raise ConfigError(f"spread={self.spread} is not positive", settings={"spread": 0.01})
 
     @property
     def size(self) -> int:
@@ -150,3 +153,12 @@ class Embedded:
 def _distances(rows: Tensor) -> Tensor:
     """Euclidean distances of all pairs, ``(n, n)``, exactly 0 on the diagonal."""
     return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+LATENT_LAWS: Registry[LatentLaw] = Registry(
+    "latent law",
+    {"normal": Latent(), "uniform": Latent(law="uniform"), "embedded": Embedded()},
+    aliases={"gaussian": "normal", "bourgain": "embedded"},
+    base=(LatentLaw, Latent),
+)
+"""Laws of latent codes by name, with their default sizes."""

@@ -129,9 +129,10 @@ class MGAN(GameSpec):
 
     def __post_init__(self) -> None:
         if self.generators < 2:
-            raise ConfigError(f"generators={self.generators}", "use two or more, or the two-player game")
+            raise ConfigError(f"generators={self.generators} is below 2", settings={"generators": 2})
         if self.beta < 0 or self.hidden < 1:
-            raise ConfigError(f"beta={self.beta}, hidden={self.hidden}", "use beta >= 0 and hidden >= 1")
+            what = f"beta={self.beta}, hidden={self.hidden}: beta is at least 0 and hidden at least 1"
+            raise ConfigError(what, settings={"beta": max(self.beta, 0.0), "hidden": max(self.hidden, 1)})
         need_single(self.objective, "MGAN")
 
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError, did_you_mean
+from ..base.errors import ConfigError, did_you_mean, not_known
 from ..base.records import record
 from ..core.game import Batch, Game, Tensors, default
 from ..data import DataSpec
@@ -33,9 +33,9 @@ class Latent:
 
     def __post_init__(self) -> None:
         if self.law not in {"normal", "uniform"}:
-            raise ConfigError(f"latent law '{self.law}'", did_you_mean(self.law, ["normal", "uniform"]))
+            raise not_known("law", self.law, ["normal", "uniform"])
         if self.size < 1:
-            raise ConfigError(f"latent size {self.size}", "use at least 1")
+            raise ConfigError(f"size={self.size} of the latent codes is below 1", settings={"size": 64})
 
     def codes(self, n: int, like: Tensor | None = None) -> Tensor:
         """``(n, size)`` codes from the global generator, on the device of ``like``."""

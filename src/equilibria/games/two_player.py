@@ -66,9 +66,8 @@ class TwoPlayer(GameSpec):
 
     def __post_init__(self) -> None:
         if not self.generator_weight >= 0:
-            raise ConfigError(
-                f"generator_weight={self.generator_weight}", "use generator_weight=1, or 0 to leave it out"
-            )
+            what = f"generator_weight={self.generator_weight} is below 0"
+            raise ConfigError(what, settings={"generator_weight": 1.0})
 
     def _classes(self, data: DataSpec) -> int:
         return data.labels_for("a conditional game") if self.conditional else 0

@@ -11,12 +11,16 @@ and places of a patch map), and are computed in float32 or wider. A factor 1/2 i
 from .base import Objective
 from .f_gan import FGan
 from .logistic import Exponential, MaximumLikelihood, Minimax, NonSaturating
-from .margin import Hinge, LeastSquares, Wasserstein
-from .penalties import R1, R2, Clip, Dragan, DriftPenalty, GradientPenalty, InstanceNoise, JSRegulariser, Penalty
-from .registry import (
+from .margin import (
     LEAST_SQUARES_BINARY,
     LEAST_SQUARES_PEARSON,
     LEAST_SQUARES_SIGNED,
+    Hinge,
+    LeastSquares,
+    Wasserstein,
+)
+from .penalties import R1, R2, Clip, Dragan, DriftPenalty, GradientPenalty, InstanceNoise, JSRegulariser, Penalty
+from .registry import (
     OBJECTIVES,
     PENALTIES,
     TERMS,

@@ -66,4 +66,5 @@ def cross_entropy(h: Tensor, target: float) -> Tensor:
 def check_targets(real: float, fake: float) -> None:
     """Refuse label-smoothing targets outside ``0 <= fake < real <= 1`` with ConfigError."""
     if not 0 <= fake < real <= 1:
-        raise ConfigError(f"targets real={real}, fake={fake}", "use 0 <= fake_target < real_target <= 1")
+        what = f"real_target={real}, fake_target={fake}: the rule is 0 <= fake_target < real_target <= 1"
+        raise ConfigError(what, settings={"real_target": 1.0, "fake_target": 0.0})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..base.errors import ConfigError, did_you_mean
+from ..base.errors import not_known
 from ..base.records import record
 from ..theory.divergences import F_DIVERGENCES, FDivergence
 from .base import Objective, wide
@@ -23,6 +23,7 @@ class FGan(Objective):
     without the trick is pushed the wrong way.
 
     Examples:
+        >>> import torch
         >>> FGan(divergence="gan").discriminator(torch.zeros(4), torch.zeros(4))
         tensor(1.3863)
     """
@@ -32,7 +33,7 @@ class FGan(Objective):
 
     def __post_init__(self) -> None:
         if self.divergence not in F_DIVERGENCES:
-            raise ConfigError(f"no f-divergence '{self.divergence}'", did_you_mean(self.divergence, F_DIVERGENCES))
+            raise not_known("divergence", self.divergence, F_DIVERGENCES)
 
     @property
     def row(self) -> FDivergence:
@@ -48,3 +49,6 @@ class FGan(Objective):
 
     def optimal_score(self, log_ratio: Tensor) -> Tensor:
         return self.row.optimal_score(log_ratio)
+
+
+OBJECTIVES: dict[str, Objective] = {f"f-gan-{name}": FGan(divergence=name) for name in F_DIVERGENCES}

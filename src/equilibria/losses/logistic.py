@@ -23,6 +23,7 @@ class Minimax(Objective):
     :math:`\min L_D = \log 4 - 2\,JSD(p, q)`.
 
     Examples:
+        >>> import torch
         >>> h = torch.zeros(4)
         >>> Minimax().discriminator(h, h), Minimax().generator(h)
         (tensor(1.3863), tensor(-0.6931))
@@ -54,6 +55,7 @@ class NonSaturating(Objective):
     :math:`KL(q\|p) - 2\,JSD(q, p)` (Arjovsky & Bottou 2017, Theorem 2.5). The generator's labels are not smoothed.
 
     Examples:
+        >>> import torch
         >>> NonSaturating(real_target=0.9).generator(torch.zeros(4))
         tensor(0.6931)
     """
@@ -83,6 +85,7 @@ class MaximumLikelihood(Objective):
     (Goodfellow 2016, sec. 3.2.4, without its factor 1/2.) Overflows where ``exp(h)`` does.
 
     Examples:
+        >>> import torch
         >>> MaximumLikelihood().generator(torch.zeros(4))
         tensor(-1.)
     """
@@ -107,6 +110,7 @@ class Exponential(Objective):
     = \tfrac12 \int (\sqrt p - \sqrt q)^2` (Reid & Williamson 2011). Overflows where ``exp(|h|)`` does.
 
     Examples:
+        >>> import torch
         >>> h = torch.zeros(4)
         >>> Exponential().discriminator(h, h), Exponential().generator(h)
         (tensor(2.), tensor(1.))
@@ -122,3 +126,19 @@ class Exponential(Objective):
 
     def optimal_score(self, log_ratio: Tensor) -> Tensor:
         return log_ratio / 2
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "minimax": Minimax(),
+    "nonsaturating": NonSaturating(),
+    "maximum-likelihood": MaximumLikelihood(),
+    "exponential": Exponential(),
+}
+ALIASES = {
+    "saturating": "minimax",
+    "gan": "nonsaturating",
+    "vanilla": "nonsaturating",
+    "non-saturating": "nonsaturating",
+    "logistic": "nonsaturating",
+    "mle": "maximum-likelihood",
+}

@@ -32,7 +32,8 @@ class LeastSquares(Objective):
 
     def __post_init__(self) -> None:
         if not self.a < self.b:
-            raise ConfigError(f"codes a={self.a} (fake), b={self.b} (real)", "use a < b: higher scores are more real")
+            what = f"a={self.a} (fake), b={self.b} (real): the rule is a < b, as higher scores are more real"
+            raise ConfigError(what, settings={"a": 0.0, "b": 1.0})
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return (wide(real) - self.b).square().mean() / 2 + (wide(fake) - self.a).square().mean() / 2
@@ -93,3 +94,19 @@ class Wasserstein(Objective):
             "Wasserstein has no optimal score at a point: a Kantorovich potential depends on both laws as a whole",
             "use theory.divergences.wasserstein_1d for the value on the line",
         )
+
+
+# Mao et al. 2017: eq. 9 (the 0-1 code), eq. 8 (the generator minimises a Pearson divergence), and the 0-1 code in
+# signs, which is the same game for scores shifted and doubled.
+LEAST_SQUARES_BINARY = LeastSquares(a=0.0, b=1.0, c=1.0)
+LEAST_SQUARES_PEARSON = LeastSquares(a=-1.0, b=1.0, c=0.0)
+LEAST_SQUARES_SIGNED = LeastSquares(a=-1.0, b=1.0, c=1.0)
+
+OBJECTIVES: dict[str, Objective] = {
+    "least-squares": LEAST_SQUARES_BINARY,
+    "least-squares-pearson": LEAST_SQUARES_PEARSON,
+    "least-squares-signed": LEAST_SQUARES_SIGNED,
+    "hinge": Hinge(),
+    "wasserstein": Wasserstein(),
+}
+ALIASES = {"lsgan": "least-squares", "wgan": "wasserstein"}

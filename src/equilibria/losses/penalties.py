@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, cast
 import torch
 from torch import Tensor
 
-from ..base.errors import ConfigError, ShapeError
+from ..base.errors import ConfigError, ShapeError, not_known
 from ..base.records import record
 from ..base.schedules import Schedule, value_at
 
@@ -116,7 +116,7 @@ def _weighted(weight: Weight, draw: Moment, value: Tensor) -> Tensor:
 
 def _check(name: str, value: Weight) -> None:
     if isinstance(value, (int, float)) and not value >= 0:
-        raise ConfigError(f"{name}={value}", f"use {name} >= 0")
+        raise ConfigError(f"{name}={value} is below 0", settings={name: 1.0})
 
 
 @record
@@ -186,7 +186,7 @@ class GradientPenalty(Penalty):
     def __post_init__(self) -> None:
         _check("weight", self.weight)
         if self.at not in ("interpolates", "real", "fake"):
-            raise ConfigError(f"at='{self.at}'", "use interpolates, real or fake")
+            raise not_known("at", self.at, ("interpolates", "real", "fake"))
 
     def noise(self, real: Tensor) -> dict[str, Tensor]:
         return {"gradient_penalty_mix": _per_row(real)} if self.at == "interpolates" else {}
@@ -294,7 +294,7 @@ class Clip:
 
     def __post_init__(self) -> None:
         if not self.value > 0:
-            raise ConfigError(f"value={self.value}", "use value > 0")
+            raise ConfigError(f"value={self.value} is not positive", settings={"value": 0.01})
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
         return tensor.clamp(-self.value, self.value)
@@ -325,3 +325,15 @@ class InstanceNoise:
     def __call__(self, x: Tensor, eps: Tensor, clock: Any) -> Tensor:
         """``x`` noised by ``eps`` at the standard deviation of this time."""
         return x + _weighted(self.std, clock, eps)
+
+
+PENALTIES: dict[str, Penalty] = {
+    "r1": R1(),
+    "r2": R2(),
+    "gradient-penalty": GradientPenalty(),
+    "gradient-penalty-one-sided": GradientPenalty(one_sided=True),
+    "dragan": Dragan(),
+    "js-regulariser": JSRegulariser(),
+    "drift": DriftPenalty(),
+}
+ALIASES = {"wgan-gp": "gradient-penalty", "gp": "gradient-penalty", "roth": "js-regulariser"}

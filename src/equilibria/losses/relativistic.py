@@ -24,6 +24,7 @@ class RelativisticPairing(Objective):
     no origin, and none of them is a probability.
 
     Examples:
+        >>> import torch
         >>> h = torch.zeros(4)
         >>> RelativisticPairing().discriminator(h, h), RelativisticPairing().generator(h, h)
         (tensor(0.6931), tensor(0.6931))
@@ -55,6 +56,7 @@ class RelativisticAverage(Objective):
     to the whole. No factor 1/2 (the author's code has one).
 
     Examples:
+        >>> import torch
         >>> h = torch.zeros(4)
         >>> RelativisticAverage().discriminator(h, h)
         tensor(1.3863)
@@ -75,3 +77,15 @@ class RelativisticAverage(Objective):
             "RelativisticAverage has no optimal score at a point: its means couple all points",
             "use RelativisticPairing, whose optimum is log(p/q) plus a constant",
         )
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "relativistic-pairing": RelativisticPairing(),
+    "relativistic-pairing-saturating": RelativisticPairing(saturating=True),
+    "relativistic-average": RelativisticAverage(),
+}
+ALIASES = {
+    "relativistic": "relativistic-pairing",
+    "rpgan": "relativistic-pairing",
+    "ragan": "relativistic-average",
+}

@@ -150,3 +150,11 @@ def _log_distances(points: Tensor) -> Tensor:
     """The logarithm of the distance of each row to the one before it, ``(n,)``; finite where they are equal."""
     rows = _wide(points).flatten(1)
     return ((rows - rows.roll(1, 0)).square().sum(1) + _TINY).log() / 2
+
+
+TERMS: dict[str, Term] = {
+    "feature-matching": FeatureMatching(),
+    "pull-away": PullAway(),
+    "preserved-distances": PreservedDistances(),
+}
+ALIASES = {"repelling": "pull-away"}

@@ -11,6 +11,7 @@ from .mlp import MaxoutPair, MLPPair
 from .norms import BatchNorm, InstanceNorm, LayerNorm, VirtualBatchNorm, WithReference, calibrate
 from .pairs import Networks
 from .patch import PatchDiscriminator, PatchGAN, receptive_field
+from .registry import NETWORKS
 from .residual import ResidualBlock, ResPair
 from .resnet import ReflectionPad, ResNet
 from .spectral import SpectralNorm, advance_spectral_norms
@@ -19,6 +20,7 @@ from .unet import UNet
 
 __all__ = [
     "INITS",
+    "NETWORKS",
     "Auto",
     "BatchNorm",
     "ConvPair",

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError, did_you_mean
+from ..base.errors import not_known
 from .spectral import WARM_UP, advance_spectral_norms
 
 _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -66,7 +66,7 @@ def check_init(name: str) -> None:
         ConfigError: no initialisation has this name.
     """
     if name not in INITS:
-        raise ConfigError(f"unknown initialisation '{name}'", did_you_mean(name, INITS))
+        raise not_known("init", name, INITS)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError, ShapeError, did_you_mean
+from ..base.errors import ConfigError, ShapeError, not_known
 
 _ACTIVATIONS: dict[str, Callable[[float], nn.Module]] = {
     "relu": lambda slope: nn.ReLU(),
@@ -34,7 +34,7 @@ def activation(name: str, slope: float = 0.2) -> nn.Module:
         tensor([-0.1000,  2.0000])
     """
     if name not in _ACTIVATIONS:
-        raise ConfigError(f"unknown activation '{name}'", did_you_mean(name, _ACTIVATIONS))
+        raise not_known("activation", name, _ACTIVATIONS)
     return _ACTIVATIONS[name](slope)
 
 

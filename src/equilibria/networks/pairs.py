@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from torch import nn
 
-from ..base.errors import ConfigError, did_you_mean
+from ..base.errors import ConfigError, not_known
 from .heads import Encoder, Generator, Head, Trunk
 
 _MOST = 1_000_000
@@ -44,9 +44,7 @@ def check_choice(owner: object, field: str, known: Collection[str | int]) -> Non
     """
     value = getattr(owner, field)
     if value not in known:
-        raise ConfigError(
-            f"{type(owner).__name__}: {field}={value!r} is not known", did_you_mean(str(value), map(str, known))
-        )
+        raise not_known(field, value, map(str, known))
 
 
 def check_counts(owner: object, least: int, *fields: str) -> None:
@@ -58,7 +56,8 @@ def check_counts(owner: object, least: int, *fields: str) -> None:
     for field in fields:
         value = getattr(owner, field)
         if value is not None and (not isinstance(value, int) or not least <= value <= _MOST):
-            raise ConfigError(f"{type(owner).__name__}: {field}={value!r}", f"use an integer of {least} to {_MOST:,}")
+            what = f"{type(owner).__name__}: {field}={value!r} is not a whole number of {least} to {_MOST:,}"
+            raise ConfigError(what, settings={field: type(owner).__dataclass_fields__[field].default})  # type: ignore[attr-defined]
 
 
 def check_share(owner: object, *fields: str) -> None:
@@ -70,7 +69,8 @@ def check_share(owner: object, *fields: str) -> None:
     for field in fields:
         value = getattr(owner, field)
         if not 0.0 <= value < 1.0:
-            raise ConfigError(f"{type(owner).__name__}: {field}={value!r}", "use a share in [0, 1)")
+            what = f"{type(owner).__name__}: {field}={value!r} is not a share in [0, 1)"
+            raise ConfigError(what, settings={field: type(owner).__dataclass_fields__[field].default})  # type: ignore[attr-defined]
 
 
 def check_sizes(latent: int, classes: int) -> None:
@@ -80,9 +80,9 @@ def check_sizes(latent: int, classes: int) -> None:
         ConfigError: the latent size is not positive, or the number of classes is 1 or negative.
     """
     if latent < 1:
-        raise ConfigError(f"latent={latent}", "use a latent size of 1 or more")
+        raise ConfigError(f"latent={latent} is below 1", "latent=64")
     if classes < 0 or classes == 1:
-        raise ConfigError(f"classes={classes}", "use 0 for unconditional networks, or 2 or more")
+        raise ConfigError(f"classes={classes} (0 for unconditional networks, else 2 or more)", "classes=0")
 
 
 def output_layers(output: str, shape: tuple[int, ...]) -> list[nn.Module]:

@@ -1,17 +1,20 @@
-"""Recipes: named, cited, complete configurations, one frozen row each; a family a file."""
+"""Recipes: named, cited, complete configurations, one frozen row each; a family a file.
+
+Each module of this folder lists its rows as ``RECIPES``; the modules are found by listing the folder.
+"""
 
 from __future__ import annotations
 
-from ..base.errors import ConfigError, did_you_mean
+from ..base.errors import ConfigError
+from ..base.registry import Registry, modules_in
 from ..data import DataSpec
-from . import adversarial, structured, translation
 from .citations import citation, cite_also
 from .row import For, Recipe
 
-RECIPES: dict[str, Recipe] = {
-    row.name: row for row in (*adversarial.RECIPES, *structured.RECIPES, *translation.RECIPES)
-}
-"""Every recipe by name."""
+RECIPES: Registry[Recipe] = Registry(
+    "recipe", {row.name: row for module in modules_in(__name__) for row in getattr(module, "RECIPES", ())}
+)
+"""Every recipe by name, family by family in alphabetical order."""
 
 DEFAULTS = {"vector": "r3gan-small", "image": "r3gan"}
 """The recipe that is used when none is named, by kind of data; docs/default.md has the measurements behind it."""
@@ -33,7 +36,8 @@ def register(row: Recipe, owner: str) -> None:
     if RECIPES.get(row.name, row) != row and _OWNERS.get(row.name) != owner:
         raise ConfigError(f"another recipe is called '{row.name}'", f"call yours 'own-{row.name}'")
     if row.name not in RECIPES or row.name in _OWNERS:
-        RECIPES[row.name], _OWNERS[row.name] = row, owner
+        RECIPES.add(row.name, row, replace=True)
+        _OWNERS[row.name] = owner
 
 
 def default_for(data: DataSpec) -> Recipe:
@@ -42,20 +46,20 @@ def default_for(data: DataSpec) -> Recipe:
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """The recipe of that name; case and the choice of ``_`` or ``-`` do not matter.
 
     Raises:
         ConfigError: there is none; the message has the nearest name.
 
     Examples:
+        >>> recipe("WGAN_GP").name
+        'wgan-gp'
         >>> recipe("wgan-pg")
         Traceback (most recent call last):
         ...
-        equilibria.base.errors.ConfigError: unknown recipe 'wgan-pg'. Fix: did you mean 'wgan-gp'?
+        equilibria.base.errors.ConfigError: no recipe 'wgan-pg'. Fix: did you mean 'wgan-gp'?
     """
-    if name not in RECIPES:
-        raise ConfigError(f"unknown recipe '{name}'", did_you_mean(name, RECIPES))
-    return RECIPES[name]
+    return RECIPES.find(name)
 
 
 __all__ = ["DEFAULTS", "RECIPES", "For", "Recipe", "citation", "cite_also", "default_for", "recipe", "register"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import nn
 
-from ..base.errors import ConfigError
+from ..base.errors import ConfigError, EquilibriaError
 from ..base.randomness import mix, own_randomness, reseed
-from ..base.records import record, replace_at
+from ..base.records import record
+from ..base.settings import option, placed, replace_at
+from ..core import registry  # noqa: F401  (the names of update rules)
 from ..core.game import Batches, Game
 from ..core.optimizers import Adam, OptimizerSpec
 from ..core.play import Average, Play, Rule
@@ -86,7 +88,10 @@ class Recipe:
         """
         with own_randomness():
             reseed(mix(seed, 5))
-            return self.game.build(self.networks, data, own)
+            try:
+                return self.game.build(self.networks, data, own)
+            except EquilibriaError as error:
+                raise placed(error, "game.") from error
 
     def play(
         self,
@@ -119,8 +124,8 @@ class Recipe:
             launch=engine.launched(next(game.parameters()).device, chosen),
         )
 
-    def with_settings(self, settings: dict[str, str]) -> Recipe:
-        """The recipe with settings by dotted path, as ``--set key=value`` gives them.
+    def with_settings(self, settings: Mapping[str, str] | Iterable[tuple[str, str]]) -> Recipe:
+        """The recipe with settings by dotted path, as ``--set key=value`` gives them, applied in their order.
 
         Raises:
             ConfigError: no such setting, or a value that does not fit it.
@@ -131,11 +136,12 @@ class Recipe:
             32
         """
         changed: Recipe = self
-        for path, text in settings.items():
+        for path, text in settings.items() if isinstance(settings, Mapping) else settings:
             if path.split(".")[0] in {"name", "year", "cite", "source", "about"}:
-                raise ConfigError(f"'{path}' says where a recipe comes from", "set what it does, for example batch=32")
+                what = f"'{path}' says where a recipe comes from; settings change what it does"
+                raise ConfigError(what, option({"batch": self.batch}))
             if path in {"procedure.rounds", "procedure.batch"}:
                 own = "steps" if path.endswith("rounds") else "batch"
-                raise ConfigError(f"'{path}' follows the recipe's {own}", f"set {own}")
+                raise ConfigError(f"'{path}' follows the recipe's {own}", option({own: text}))
             changed = replace_at(changed, path, text)
         return changed

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from ..base.errors import ConfigError
+from ..base.errors import ConfigError, not_known
 from ..base.records import record
+
+_WORDS = {
+    "precision": ("float32", "bfloat16"),
+    "memory_format": ("auto", "contiguous", "channels_last"),
+    "launch": ("auto", "graphs", "eager", "kernels"),
+}
 
 
 @record
@@ -54,18 +60,15 @@ class Settings:
     trackers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.precision not in {"float32", "bfloat16"}:
-            raise ConfigError(f"precision '{self.precision}'", "use float32 or bfloat16")
-        if self.memory_format not in {"auto", "contiguous", "channels_last"}:
-            raise ConfigError(f"memory_format '{self.memory_format}'", "use auto, contiguous or channels_last")
-        if self.launch not in {"auto", "graphs", "eager", "kernels"}:
-            raise ConfigError(f"launch '{self.launch}'", "use auto, graphs or eager")
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                raise not_known(name, getattr(self, name), words)
         if self.auto_remedy and not self.doctor:
-            raise ConfigError("auto_remedy=True needs the doctor's findings", "leave doctor=False out")
+            raise ConfigError("auto_remedy=True needs the doctor's findings", settings={"doctor": True})
         for name in ("log_every", "sample_every", "checkpoint_every", "keep"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ConfigError(f"{name}={value}", "use at least 1")
+                raise ConfigError(f"{name}={value} is below 1", settings={name: 1})
 
     def where(self) -> torch.device:
         """The device.

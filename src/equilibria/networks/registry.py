@@ -1,0 +1,26 @@
+"""The pairs of architectures by name."""
+
+from __future__ import annotations
+
+from ..base.registry import Registry
+from .auto import Auto
+from .conv import ConvPair
+from .image_to_image import ImageToImage
+from .mlp import MaxoutPair, MLPPair
+from .pairs import Networks
+from .residual import ResPair
+
+NETWORKS: Registry[Networks] = Registry(
+    "network",
+    {
+        "auto": Auto(),
+        "mlp": MLPPair(),
+        "maxout": MaxoutPair(),
+        "conv": ConvPair(),
+        "residual": ResPair(),
+        "image-to-image": ImageToImage(),
+    },
+    aliases={"perceptron": "mlp", "convolutional": "conv", "res": "residual"},
+    base=Networks,
+)
+"""Pairs of architectures by name, with their default sizes."""
