@@ -56,22 +56,22 @@ QUIET = eq.Settings(device="cpu", progress=False, evaluate=False, doctor=False)
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
     """Files named in a test, and what they define, are unknown to the next one."""
-    rows, known = dict(RECIPES), dict(records._KNOWN)
+    rows, known = dict(RECIPES), dict(records.KNOWN)
     yield
     own_files.forget()
     own_files._RUN.clear()
     for name in set(RECIPES) - set(rows):
-        del RECIPES[name]
-    for name in set(records._KNOWN) - set(known):
-        del records._KNOWN[name]
+        RECIPES.remove(name)
+    for name in set(records.KNOWN) - set(known):
+        del records.KNOWN[name]
 
 
 def unknown(n: int) -> None:
     """As in a new process: the file is not named, and what it defines is not known."""
     own_files.forget()
     own_files._RUN.clear()
-    records._KNOWN.pop(f"Own{n}", None)
-    RECIPES.pop(f"mine-{n}", None)
+    records.KNOWN.pop(f"Own{n}", None)
+    RECIPES.remove(f"mine-{n}")
 
 
 def written(folder: Path, n: int, cite: str = "", name: str = "own.py") -> Path:

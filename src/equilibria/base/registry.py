@@ -77,6 +77,11 @@ class Registry(Mapping[str, T], Generic[T]):
             raise ConfigError(f"two entries are called {self.noun} '{name}'", "choose another name")
         self._entries[name] = value
 
+    def remove(self, name: str) -> None:
+        """Take an entry out, with its aliases; nothing where there is none."""
+        self._entries.pop(name, None)
+        self._aliases = {alias: entry for alias, entry in self._aliases.items() if entry != name}
+
     def alias(self, alias: str, name: str) -> None:
         """Add another name of an entry."""
         if spelled(alias) in self._entries or name not in self._entries:
