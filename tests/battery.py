@@ -20,10 +20,10 @@ from equilibria.core.game import (
     Batches,
     Draw,
     Game,
-    clocked,
     evaluate,
     field_of,
     gradients,
+    make_draw,
     parameters_of,
     pure,
     state_of,
@@ -314,7 +314,7 @@ def check_up(play: Play) -> dict[str, Any]:
     with torch.random.fork_rng():
         game, found = play.game, {}
         with torch.no_grad():
-            draw = clocked(game.deal(play.batches, 10**6, 0, 0), 1, *play.clock)
+            draw = make_draw(game.deal(play.batches, 10**6, 0, 0), 1, *play.clock)
         reseed(draw.seed)
         for name, contest in game.contests(draw).items():
             for side in ("real", "fake"):

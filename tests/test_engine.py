@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from equilibria import resume, train
 from equilibria.base.errors import ConfigError
-from equilibria.core.game import Game, clocked, evaluate
+from equilibria.core.game import Game, evaluate, make_draw
 from equilibria.core.optimizers import SGD
 from equilibria.core.play import Play
 from equilibria.core.updates import Simultaneous
@@ -95,7 +95,7 @@ def test_a_format_changes_rounding_only() -> None:
             nn.init.normal_(p, std=0.05)
         game = engine.placed(game, torch.device("cpu"), Settings(memory_format=form))
         torch.manual_seed(2)
-        draw = clocked(game.draw(pictures().batch(8, 0, 0)), 0)
+        draw = make_draw(game.draw(pictures().batch(8, 0, 0)), 0)
         own = list(game.moved("discriminator").values())
         found.append(torch.autograd.grad(evaluate(game, "discriminator", draw).total, own, materialize_grads=True))
     for plain, last in zip(*found, strict=True):

@@ -13,7 +13,7 @@ from scipy.stats import chi2, entropy, norm
 from torch import Tensor
 
 import battery
-from equilibria.core.game import clocked, field_of, parameters_of, state_of
+from equilibria.core.game import field_of, make_draw, parameters_of, state_of
 from equilibria.losses import Minimax
 from equilibria.theory import nash
 from equilibria.theory.divergences import F_DIVERGENCES, f_divergence, js, kl
@@ -230,7 +230,7 @@ def test_the_f_of_the_2014_game_is_not_normalised() -> None:
 def test_the_adversary_of_an_autoencoder_ascends_the_value() -> None:
     """E22: its block of the field is +∇V, and a step along it raises V = E log D(z) + E log(1 - D(e(x)))."""
     play = battery.started(GAMES["aae"])
-    game, draw = play.game, clocked(play.deal().tensors, seed=0)
+    game, draw = play.game, make_draw(play.deal().tensors, seed=0)
     mine = game.moved("discriminator")
 
     def total() -> Tensor:

@@ -18,11 +18,11 @@ from equilibria.core.game import (
     Game,
     Loss,
     Player,
-    clocked,
     evaluate,
     field_of,
     gradients,
     live,
+    make_draw,
     parameters_of,
     pure,
     state_of,
@@ -63,14 +63,14 @@ def batches(seed: int, turn: int) -> Batch:
 def toy() -> tuple[Toy, Draw]:
     torch.manual_seed(0)
     game = Toy()
-    return game, clocked(game.deal(batches, 0, 0, 0), seed=4)
+    return game, make_draw(game.deal(batches, 0, 0, 0), seed=4)
 
 
 # Draws ---------------------------------------------------------------------------------------------------------------
 
 
 def test_parts_of_a_draw_are_its_rows_in_order() -> None:
-    draw = clocked({"x": torch.arange(6.0), "table": torch.arange(5.0)}, seed=3, step=7, time=0.25)
+    draw = make_draw({"x": torch.arange(6.0), "table": torch.arange(5.0)}, seed=3, step=7, time=0.25)
     parts = [draw.part(i, 3, whole=("table",)) for i in range(3)]
     assert torch.equal(torch.cat([p["x"] for p in parts]), draw["x"])
     assert all(p["table"] is draw["table"] and p.seed == 3 and p.step is draw.step for p in parts)
@@ -79,7 +79,7 @@ def test_parts_of_a_draw_are_its_rows_in_order() -> None:
 
 
 def test_a_draw_names_what_it_lacks() -> None:
-    draw = clocked({"latent": torch.zeros(2)}, seed=0)
+    draw = make_draw({"latent": torch.zeros(2)}, seed=0)
     assert "latent" in draw and "label" not in draw
     with pytest.raises(ConfigError, match="did you mean 'latent'"):
         draw["latnet"]
@@ -87,7 +87,7 @@ def test_a_draw_names_what_it_lacks() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_time_has_the_type_of_the_draw(dtype: torch.dtype) -> None:
-    draw = clocked({"label": torch.zeros(2, dtype=torch.int64), "x": torch.zeros(2, dtype=dtype)}, 0, 3, 0.5)
+    draw = make_draw({"label": torch.zeros(2, dtype=torch.int64), "x": torch.zeros(2, dtype=dtype)}, 0, 3, 0.5)
     assert draw.step.dtype == draw.time.dtype == dtype and (float(draw.step), float(draw.time)) == (3.0, 0.5)
     assert draw.step.dim() == draw.time.dim() == 0
 
@@ -319,7 +319,7 @@ def test_a_replaced_buffer_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("method", "arguments"),
-    [("draw", ({},)), ("contests", (None,)), ("sample", (None,)), ("codes", (1,)), ("lone", (0,))],
+    [("draw", ({},)), ("contests", (None,)), ("sample", (None,)), ("codes", (1,)), ("member_view", (0,))],
 )
 def test_an_abstract_game_plays_nothing(method: str, arguments: tuple[Any, ...]) -> None:
     with pytest.raises(NotImplementedError):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from equilibria.base.errors import ConfigError, ShapeError
 from equilibria.base.records import decode, encode
-from equilibria.core.game import Game, clocked, evaluate, gradients
+from equilibria.core.game import Game, evaluate, gradients, make_draw
 from equilibria.data import DataSpec
 from equilibria.games.mixture import MGAN, MixtureGenerator
 from equilibria.games.spec import Latent
@@ -64,7 +64,7 @@ def test_d2gan_value_and_optimum_on_a_discrete_law(alpha: float, beta: float, jo
     spec = D2GAN(alpha=alpha, beta=beta, joint=joint, latent=Latent(size=SYMBOLS))
     modules = {"generator": nn.Identity(), "first": table(), "second": table()}
     game = spec.assemble(modules, SPEC).double()
-    draw = clocked({"real": rows([1, 2, 3, 4]), "latent": rows([4, 4, 1, 1])}, seed=0)
+    draw = make_draw({"real": rows([1, 2, 3, 4]), "latent": rows([4, 4, 1, 1])}, seed=0)
     names = [p.name for p in game.players if p.name != "generator"]
     value = -sum(optimise(game, name, lambda who=name: evaluate(game, who, draw).total) for name in names)
     constants = sum(w * (math.log(w) - 1) for w in (alpha, beta))
@@ -80,7 +80,7 @@ def test_d2gan_value_and_optimum_on_a_discrete_law(alpha: float, beta: float, jo
 def test_d2gan_generator_is_paid_by_the_terms_it_enters() -> None:
     """L_G is V without E_p log D1 and E_p D2; with the joint player's loss it adds up to V."""
     game = D2GAN(alpha=0.4, beta=0.9, latent=Latent(size=SYMBOLS)).build(MLPPair(width=8, depth=1), SPEC).double()
-    draw = clocked({"real": torch.randn(6, 4).double(), "latent": torch.randn(5, 4).double()}, seed=0)
+    draw = make_draw({"real": torch.randn(6, 4).double(), "latent": torch.randn(5, 4).double()}, seed=0)
     fake = game.sample(draw)
     d1, d2 = (nn.functional.softplus(game.get_submodule(n)(fake)) for n in ("first", "second"))
     r1, r2 = (nn.functional.softplus(game.get_submodule(n)(draw["real"])) for n in ("first", "second"))
@@ -115,7 +115,7 @@ def test_d2gan_losses_are_finite_where_they_are(scale: float) -> None:
     for name in ("first", "second"):
         for weight in game.get_submodule(name).parameters():
             nn.init.constant_(weight, scale)
-    draw = clocked({"real": rows([1, 1, 1, 1]).float(), "latent": rows([2, 1, 1, 0]).float()}, seed=0)
+    draw = make_draw({"real": rows([1, 1, 1, 1]).float(), "latent": rows([2, 1, 1, 0]).float()}, seed=0)
     for player in game.players:
         grads, loss = gradients(game, player.name, draw)
         assert bool(loss.total.isfinite()) and all(bool(g.isfinite().all()) for g in grads.values())
@@ -155,7 +155,7 @@ def test_mgan_value_on_a_discrete_law() -> None:
     beta = 0.7
     spec = MGAN(generators=2, beta=beta, objective=Minimax(), latent=Latent(size=3))
     game = spec.assemble({"generator": Fixed(plan), "discriminator": TellingDiscriminator(trunk(), 2)}, SPEC).double()
-    draw = clocked({"real": rows([1, 2, 3, 4]), "latent": torch.zeros(5, 3).double()}, seed=0)
+    draw = make_draw({"real": rows([1, 2, 3, 4]), "latent": torch.zeros(5, 3).double()}, seed=0)
     optimise(game, "discriminator", lambda: evaluate(game, "discriminator", draw).total)
     real = -nn.functional.softplus(-game.get_submodule("discriminator")(draw["real"])).mean()
     value = float((real + evaluate(game, "generator", draw).total).detach())
@@ -183,8 +183,8 @@ def test_mgan_samples_are_the_mixture_and_say_who_made_them() -> None:
     codes = game.codes(3000)
     share = codes["index"].bincount(minlength=3) / 3000
     assert share.sub(1 / 3).abs().max() < 0.05
-    made = game.sample(clocked(codes, 0))
-    first = game.sample(clocked({"latent": codes["latent"], "index": torch.zeros_like(codes["index"])}, 0))
+    made = game.sample(make_draw(codes, 0))
+    first = game.sample(make_draw({"latent": codes["latent"], "index": torch.zeros_like(codes["index"])}, 0))
     mine = codes["index"] == 0
     torch.testing.assert_close(made[mine], first[mine])
     assert not torch.allclose(made[~mine], first[~mine])
@@ -193,7 +193,7 @@ def test_mgan_samples_are_the_mixture_and_say_who_made_them() -> None:
 def test_mgan_without_beta_pays_generators_nothing_for_being_told_apart() -> None:
     spec = MGAN(generators=4, beta=0.0, hidden=4, latent=Latent(size=2))
     game = spec.build(MLPPair(width=4, depth=1), SPEC)
-    draw = clocked(game.draw({"x": torch.randn(8, SYMBOLS)}), 0)
+    draw = make_draw(game.draw({"x": torch.randn(8, SYMBOLS)}), 0)
     assert len(draw["latent"]) == 2 and len(game.sample(draw)) == 8
     grads, _ = gradients(game, "generator", draw)
     with torch.no_grad():

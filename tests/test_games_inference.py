@@ -15,7 +15,7 @@ import battery
 from equilibria.base.errors import ConfigError, ShapeError
 from equilibria.base.randomness import reseed
 from equilibria.base.records import decode, encode
-from equilibria.core.game import Batches, Game, clocked, detached, evaluate, gradients
+from equilibria.core.game import Batches, Game, detached, evaluate, gradients, make_draw
 from equilibria.data import DataSpec, load
 from equilibria.games.inference import NARROWEST, Category, Code, InfoGAN, Number
 from equilibria.games.spec import Latent
@@ -88,7 +88,7 @@ def test_codes_follow_the_laws_that_their_entropies_are_of() -> None:
 
 def test_the_losses_are_those_of_the_paper() -> None:
     game = small()
-    draw = clocked(game.draw({"x": torch.randn(6, 2)}), 0)
+    draw = make_draw(game.draw({"x": torch.randn(6, 2)}), 0)
     made = game.get_submodule("generator")(torch.cat([draw["latent"], draw["c1"], draw["c2"]], 1))
     judge, softplus = game.get_submodule("discriminator"), nn.functional.softplus
     read = judge.read(made)  # type: ignore[operator]
@@ -106,7 +106,7 @@ def test_the_losses_are_those_of_the_paper() -> None:
 
 def test_q_is_moved_in_the_generators_turn_and_the_trunk_in_the_discriminators() -> None:
     game = small()
-    draw = clocked(game.draw({"x": torch.randn(6, 2)}), 0)
+    draw = make_draw(game.draw({"x": torch.randn(6, 2)}), 0)
     first, second = (gradients(game, who, draw)[0] for who in ("discriminator", "generator"))
     assert {name.rsplit(".", 1)[0].split(".")[1] for name in first} == {"trunk", "logit"}
     assert any(name.startswith("discriminator.reader") for name in second)
@@ -117,7 +117,7 @@ def test_q_is_moved_in_the_generators_turn_and_the_trunk_in_the_discriminators()
 def test_without_their_weight_codes_are_read_and_not_learned() -> None:
     spec = InfoGAN(codes=(Category(name="c1", classes=5, weight=0.0),), latent=Latent(size=3))
     game = small(spec=spec)
-    grads, loss = gradients(game, "generator", clocked(game.draw({"x": torch.randn(6, 2)}), 0))
+    grads, loss = gradients(game, "generator", make_draw(game.draw({"x": torch.randn(6, 2)}), 0))
     assert "information/c1" in loss.parts
     assert all(float(g.abs().max()) == 0 for name, g in grads.items() if "reader" in name)
     assert any(float(g.abs().max()) > 0 for name, g in grads.items() if "reader" not in name)
@@ -126,7 +126,7 @@ def test_without_their_weight_codes_are_read_and_not_learned() -> None:
 def test_relativistic_objectives_see_the_real_rows() -> None:
     spec = InfoGAN(codes=SPEC.codes, objective=RelativisticPairing(), latent=Latent(size=3))
     game = small(spec=spec)
-    draw = clocked(game.draw({"x": torch.randn(6, 2)}), 0)
+    draw = make_draw(game.draw({"x": torch.randn(6, 2)}), 0)
     contest = game.contests(draw)["data"]
     loss = detached(evaluate(game, "generator", draw))
     margin = contest.scores("real") - contest.scores("fake")
@@ -139,7 +139,7 @@ def test_a_chosen_code_is_the_code_of_every_sample() -> None:
     chosen = game.chosen(4, {"c1": 3, "c2": -0.5})
     draw = {**game.codes(4), **chosen}
     assert draw["c1"].argmax(1).tolist() == [3] * 4 and draw["c2"].flatten().tolist() == [-0.5] * 4
-    assert game.sample(clocked(draw, 0)).shape == (4, 2)
+    assert game.sample(make_draw(draw, 0)).shape == (4, 2)
     assert {name: (c.classes, c.low, c.high) for name, c in game.choices.items()} == {
         "c1": (5, -1, 1),
         "c2": (0, -1, 1),

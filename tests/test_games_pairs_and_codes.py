@@ -12,7 +12,7 @@ from torch import nn
 
 from equilibria.base.errors import ConfigError, DataError, ShapeError
 from equilibria.base.records import decode, encode
-from equilibria.core.game import clocked, evaluate, gradients
+from equilibria.core.game import evaluate, gradients, make_draw
 from equilibria.core.optimizers import Adam
 from equilibria.core.play import Play
 from equilibria.core.updates import Alternating
@@ -56,7 +56,7 @@ def test_a_law_is_a_prior() -> None:
 
 def test_aae_losses_are_the_three_of_the_paper() -> None:
     game = AAE(prior=Latent(size=3)).build(SMALL, IMAGE)
-    draw = clocked(game.draw({"x": torch.randn(6, 1, 4, 4)}), 0)
+    draw = make_draw(game.draw({"x": torch.randn(6, 1, 4, 4)}), 0)
     code = game.get_submodule("encoder")(draw["real"])
     judge, softplus = game.get_submodule("discriminator"), nn.functional.softplus
     wanted = {
@@ -72,7 +72,7 @@ def test_aae_losses_are_the_three_of_the_paper() -> None:
 def test_a_gaussian_encoder_has_the_mean_and_deviation_it_says() -> None:
     game = AAE(prior=Latent(size=2), encoder="gaussian").build(SMALL, IMAGE)
     one = torch.randn(1, 1, 4, 4)
-    draw = clocked(game.draw({"x": one.expand(20_000, 1, 4, 4)}), 0)
+    draw = make_draw(game.draw({"x": one.expand(20_000, 1, 4, 4)}), 0)
     code = game.encode(draw).detach()  # type: ignore[operator]
     mean, log_deviation = game.get_submodule("encoder")(one).detach().chunk(2, dim=1)
     for axis in range(2):
@@ -139,7 +139,7 @@ def test_aae_names_what_does_not_fit() -> None:
 def test_cogan_ties_the_first_layers_of_g_and_the_last_of_d(tied: bool) -> None:
     spec = CoGAN(hidden=6, tied_generators=tied, tied_discriminators=tied, latent=Latent(size=3))
     game = spec.build(SMALL, PAIR)
-    draw = clocked(game.draw({"x": torch.randn(5, 1, 4, 4), "other": torch.randn(5, 1, 4, 4)}), 0)
+    draw = make_draw(game.draw({"x": torch.randn(5, 1, 4, 4), "other": torch.randn(5, 1, 4, 4)}), 0)
     names = {d: set() for d in ("first", "second")}
     for domain in names:
         for part in ("generator", "discriminator"):
@@ -155,7 +155,7 @@ def test_cogan_ties_the_first_layers_of_g_and_the_last_of_d(tied: bool) -> None:
 def test_cogan_is_two_gans_that_add_up() -> None:
     game = CoGAN(hidden=6, penalties=(R1(gamma=0.5),), latent=Latent(size=3)).build(SMALL, PAIR)
     x, other = torch.randn(5, 1, 4, 4), torch.randn(5, 1, 4, 4)
-    draw = clocked(game.draw({"x": x, "other": other}), 0)
+    draw = make_draw(game.draw({"x": x, "other": other}), 0)
     judges, softplus = game.get_submodule("discriminator"), nn.functional.softplus
     total, fooled = torch.zeros(()), torch.zeros(())
     for judge, real, fake in zip(
@@ -173,7 +173,7 @@ def test_cogan_is_two_gans_that_add_up() -> None:
 @pytest.mark.parametrize(("shape", "wanted"), [((1, 4, 4), (7, 1, 4, 8)), ((3,), (7, 6))])
 def test_cogan_samples_pairs_side_by_side(shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
     game = CoGAN(hidden=6, latent=Latent(size=3)).build(SMALL, DataSpec(kind="any", shape=shape, paired=True))
-    draw = clocked(game.codes(7), 0)
+    draw = make_draw(game.codes(7), 0)
     made = game.sample(draw)
     assert made.shape == wanted
     first, second = game.get_submodule("generator")(draw["latent"])
@@ -197,7 +197,7 @@ def test_specs_go_to_json_and_back(spec: object) -> None:
 
 def test_local_heads_draw_the_same_maps_in_two_ways() -> None:
     game = CoGAN(hidden=6, heads="local", maps=3, latent=Latent(size=3)).build(SMALL, PAIR)
-    draw = clocked(game.draw({"x": torch.randn(5, 1, 4, 4), "other": torch.randn(5, 1, 4, 4)}), 0)
+    draw = make_draw(game.draw({"x": torch.randn(5, 1, 4, 4), "other": torch.randn(5, 1, 4, 4)}), 0)
     assert game.sample(draw).shape == (5, 1, 4, 8)
     assert all(grad.isfinite().all() for grad in gradients(game, "generators", draw)[0].values())
     with pytest.raises(DataError, match="image"):

@@ -13,7 +13,7 @@ import battery
 from equilibria.base.errors import ConfigError, DataError, ShapeError
 from equilibria.base.randomness import reseed
 from equilibria.base.records import decode, encode
-from equilibria.core.game import Batch, Batches, Draw, Game, clocked, detached, evaluate, gradients
+from equilibria.core.game import Batch, Batches, Draw, Game, detached, evaluate, gradients, make_draw
 from equilibria.core.optimizers import Adam
 from equilibria.core.play import Play
 from equilibria.core.updates import Alternating
@@ -46,7 +46,7 @@ def built(data: DataSpec = IMAGE, spec: SemiSupervisedAAE = SPEC) -> Game:
 
 def dealt(game: Game, y: list[int]) -> Draw:
     torch.manual_seed(1)
-    return clocked(game.draw({"x": torch.randn(len(y), 1, 4, 4), "y": torch.tensor(y)}), 0)
+    return make_draw(game.draw({"x": torch.randn(len(y), 1, 4, 4), "y": torch.tensor(y)}), 0)
 
 
 # The three phases ----------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_rows_without_a_label_have_no_part_in_the_classification() -> None:
 def test_labelled_rows_of_their_own_stream_are_classified_in_place_of_the_batchs() -> None:
     game, x = built(STREAM), torch.randn(5, 1, 4, 4)
     batch = {"x": torch.randn(5, 1, 4, 4), "y": torch.full((5,), -1), "labelled": x, "label": torch.arange(5) % 3}
-    draw = clocked(game.draw(batch), 0)
+    draw = make_draw(game.draw(batch), 0)
     out = game.get_submodule("encoder")(x)[:, :3]
     wanted = nn.functional.cross_entropy(out, torch.arange(5) % 3)
     torch.testing.assert_close(evaluate(game, "classifier", draw).total, wanted)
@@ -134,7 +134,7 @@ def test_samples_have_the_class_that_was_asked_for() -> None:
     game = built()
     assert game.codes(4, torch.tensor([2, 0, 1, 2]))["category"].argmax(1).tolist() == [2, 0, 1, 2]
     assert game.codes(4)["category"].argmax(1).tolist() == [0, 1, 2, 0]
-    draw = clocked({**game.codes(4), **game.chosen(4, {"y": 1})}, 0)
+    draw = make_draw({**game.codes(4), **game.chosen(4, {"y": 1})}, 0)
     wanted = game.get_submodule("decoder")(torch.cat([torch.eye(3)[[1] * 4], draw["latent"]], 1))
     torch.testing.assert_close(game.sample(draw), wanted)
     assert game.choices["y"].classes == game.classes == 3 and game.chosen(4, {}) == {}

@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from equilibria.base.errors import ConfigError, ShapeError
-from equilibria.core.game import Game, clocked, field_of, parameters_of, state_of
+from equilibria.core.game import Game, field_of, make_draw, parameters_of, state_of
 from equilibria.core.optimizers import SGD
 from equilibria.core.play import Play, Rule
 from equilibria.core.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous
@@ -37,7 +37,7 @@ Plane = Callable[[float, float], tuple[float, float]]
 
 
 def flat(game: Game) -> FlatField:
-    draw = clocked(game.draw({}), seed=0)
+    draw = make_draw(game.draw({}), seed=0)
     return FlatField(lambda p: field_of(game, p, state_of(game), draw), parameters_of(game))
 
 

@@ -17,7 +17,7 @@ from equilibria.base.distributed import Ranks
 from equilibria.base.errors import ConfigError, DataError, EquilibriaError, ShapeError
 from equilibria.base.randomness import reseed
 from equilibria.base.records import decode, encode
-from equilibria.core.game import Batches, Draw, Game, clocked, evaluate, gradients
+from equilibria.core.game import Batches, Draw, Game, evaluate, gradients, make_draw
 from equilibria.core.optimizers import Adam
 from equilibria.core.play import Play
 from equilibria.core.updates import Alternating
@@ -65,7 +65,7 @@ def play_of(game: Game, data: DataSpec, n: int = 4) -> Play:
 
 def drawn(game: Game, batch: Mapping[str, Tensor]) -> Draw:
     reseed(5)
-    return clocked(game.draw(dict(batch)), seed=7)
+    return make_draw(game.draw(dict(batch)), seed=7)
 
 
 # The pool ------------------------------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def test_shared_losses_are_the_losses() -> None:
 def test_views_translate_there_and_back() -> None:
     game = game_of(CycleGAN(), TWO_DOMAINS, RESNETS)
     batch = rows(TWO_DOMAINS, 3)
-    shown = game.views(clocked({**game.codes(3), **game.given(batch)}, seed=0))
+    shown = game.views(make_draw({**game.codes(3), **game.given(batch)}, seed=0))
     assert list(shown) == ["x", "to_other", "x_again", "other", "to_x", "other_again"]
     again = game.to_x_net(game.to_other_net(batch["x"]))  # type: ignore[attr-defined]
     torch.testing.assert_close(shown["x_again"], again)
@@ -306,9 +306,9 @@ def test_dropout_is_the_only_noise_and_is_there_in_evaluation() -> None:
 def test_views_show_the_target_where_there_is_one() -> None:
     game = game_of(Pix2Pix(), GRAY_TO_TWO)
     batch = rows(GRAY_TO_TWO, 3)
-    whole = game.views(clocked({**game.codes(3), **game.given(batch)}, seed=0))
+    whole = game.views(make_draw({**game.codes(3), **game.given(batch)}, seed=0))
     assert list(whole) == ["input", "output", "target"] and torch.equal(whole["target"], batch["other"])
-    alone = game.views(clocked({**game.codes(3), **game.given({"x": batch["x"]})}, seed=0))
+    alone = game.views(make_draw({**game.codes(3), **game.given({"x": batch["x"]})}, seed=0))
     assert list(alone) == ["input", "output"]
     assert game.judged == {"output": "other"} and game.needs == ("x",)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from equilibria.base.errors import ConfigError, RunError
 from equilibria.base.randomness import mix
 from equilibria.base.schedules import Bursts, Linear
-from equilibria.core.game import Batch, Draw, Game, Loss, Player, clocked, gradients
+from equilibria.core.game import Batch, Draw, Game, Loss, Player, gradients, make_draw
 from equilibria.core.optimizers import OPTIMIZERS, SGD, Adam, OptimizerSpec
 from equilibria.core.play import Average, Play, Rule
 from equilibria.core.updates import Alternating, Extragradient, Optimistic, Simultaneous
@@ -243,7 +243,7 @@ def test_what_is_moved_aside_is_put_back(spec: OptimizerSpec, rounds: int) -> No
     play.advance(rounds)
     before = copied(play)
     with pytest.raises(RuntimeError, match="inside"), play.aside():
-        draw = clocked(game_of(play).draw(rows(9, 9)), 1)
+        draw = make_draw(game_of(play).draw(rows(9, 9)), 1)
         for player in ("judge", "maker"):
             play.move(player, gradients(play.game, player, draw)[0])
         play.game.turns.add_(5)  # type: ignore[operator]

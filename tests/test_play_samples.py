@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from equilibria.base.errors import ConfigError, DataError, ShapeError
 from equilibria.base.randomness import mix, own_randomness, reseed
 from equilibria.core.ensemble import Ensemble
-from equilibria.core.game import Batch, Draw, Game, Loss, Player, clocked
+from equilibria.core.game import Batch, Draw, Game, Loss, Player, make_draw
 from equilibria.core.maps import Choice, Map
 from equilibria.core.optimizers import Adam
 from equilibria.core.play import Average, Play
@@ -247,7 +247,7 @@ def test_a_game_without_norms_is_sampled_as_ever() -> None:
     x = points(6)
     with own_randomness(), torch.no_grad():
         reseed(mix(4, 3))
-        draw = clocked({**play.game.codes(6), "from": x}, mix(4, 4), *play.clock)
+        draw = make_draw({**play.game.codes(6), "from": x}, mix(4, 4), *play.clock)
         play.game.eval()
         reseed(draw.seed)
         expected = torch.func.functional_call(play.game, play.averaged["generator"], ("sample", draw))

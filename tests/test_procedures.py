@@ -26,7 +26,7 @@ from torch import Tensor
 import equilibria as eq
 from equilibria import cli
 from equilibria.base.errors import ConfigError, EquilibriaError, RunError
-from equilibria.core.game import Game, clocked
+from equilibria.core.game import Game, make_draw
 from equilibria.core.play import Play
 from equilibria.data import DataSpec
 from equilibria.games import boosting
@@ -348,7 +348,7 @@ class Constant(Game):
 def test_a_mixture_draws_each_row_of_a_component_at_random() -> None:
     torch.manual_seed(0)
     game = Mixture((Constant(1.0), Constant(2.0), Constant(4.0)))
-    made = game.sample(clocked(game.codes(6000), 0)).squeeze(1)
+    made = game.sample(make_draw(game.codes(6000), 0)).squeeze(1)
     shares = torch.stack([(made == v).double().mean() for v in (1, 2, 4)])
     assert torch.allclose(shares, torch.full((3,), 1 / 3).double(), atol=0.02)  # three standard deviations: .018
     half = (made[:3000] == 1).double().mean()
@@ -386,7 +386,7 @@ def test_the_shipped_row_builds_for_points_and_pictures() -> None:
     row = eq.recipe("adagan")
     for spec in (DataSpec(kind="vector", shape=(2,)), DataSpec(kind="image", shape=(1, 8, 8))):
         game = row.game.build(row.networks, spec)
-        assert game.sample(clocked(game.codes(3), 0)).shape == (3, *spec.shape)
+        assert game.sample(make_draw(game.codes(3), 0)).shape == (3, *spec.shape)
 
 
 if __name__ == "__main__":

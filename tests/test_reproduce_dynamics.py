@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from equilibria.core.game import clocked
+from equilibria.core.game import make_draw
 from equilibria.core.optimizers import SGD
 from equilibria.core.play import Play
 from equilibria.core.updates import Alternating, Extragradient, Optimistic, Simultaneous
@@ -148,7 +148,7 @@ def test_proximal_training_side_by_side_is_that_of_lone_games() -> None:
     play.game.players = (play.game.player("generator"),)
     lone = [seeded(m.SPEC, m.NETWORKS, data, seed).double() for seed in (0, 1)]
     play.game.double()
-    draw = clocked({name: rows.double() for name, rows in play.deal().tensors.items()}, 0)
+    draw = make_draw({name: rows.double() for name, rows in play.deal().tensors.items()}, 0)
     own, _ = m.ProximalTraining()._of_generator(play, draw)
     for i, game in enumerate(lone):
         real, latent = draw["real"][i], draw["latent"][i]
@@ -166,7 +166,7 @@ def _proximal_slope(
     d, g = networks
     at = real.clone().requires_grad_()
     (held,) = torch.autograd.grad(d(at).sum(), at)
-    draw = clocked(tensors, 0)
+    draw = make_draw(tensors, 0)
     optimizer = torch.optim.Adam(d.parameters(), lr=m.RATE)
     for _ in range(m.ANSWER_STEPS):
         (now,) = torch.autograd.grad(d(at).sum(), at, create_graph=True)

@@ -11,7 +11,7 @@ import torch
 from equilibria.base.errors import ConfigError
 from equilibria.base.records import decode, encode
 from equilibria.base.schedules import Bursts, Clock, Cosine, Decay, Linear, value_at
-from equilibria.core.game import clocked
+from equilibria.core.game import make_draw
 
 TIMES = [0.0, 0.1, 0.25, 0.5, 0.8, 1.0]
 
@@ -36,7 +36,7 @@ def test_a_schedule_is_its_formula_for_numbers_and_tensors(t: float, kind: Any, 
     schedule = kind(start=2.0, end=0.5, until=until)
     wanted = formula(t, 2.0, 0.5, until)
     assert schedule(Clock(0, t)) == pytest.approx(wanted, rel=1e-12)
-    draw = clocked({"x": torch.zeros(1, dtype=torch.float64)}, seed=0, step=3, time=t)
+    draw = make_draw({"x": torch.zeros(1, dtype=torch.float64)}, seed=0, step=3, time=t)
     found = schedule(draw)
     assert isinstance(found, torch.Tensor) and found.dim() == 0
     assert float(found) == pytest.approx(wanted, rel=1e-12)

@@ -16,7 +16,7 @@ from equilibria.base.errors import ConfigError, DataError
 from equilibria.base.randomness import reseed
 from equilibria.base.records import decode, encode, record
 from equilibria.core.ensemble import Ensemble
-from equilibria.core.game import Batches, Contest, Game, clocked, detached, evaluate, gradients
+from equilibria.core.game import Batches, Contest, Game, detached, evaluate, gradients, make_draw
 from equilibria.core.optimizers import Adam
 from equilibria.core.play import Play
 from equilibria.core.updates import Alternating
@@ -76,7 +76,7 @@ def test_features_that_vanish_have_a_finite_gradient() -> None:
 
 def test_preserved_distances_vanish_where_the_map_is_a_scaling() -> None:
     codes = torch.randn(8, 3)
-    draw = clocked({"latent": codes, "latent_scale": torch.full((8,), 2.5)}, 0)
+    draw = make_draw({"latent": codes, "latent_scale": torch.full((8,), 2.5)}, 0)
     scaled, other = contest_of(codes, 2.5 * codes), contest_of(codes, codes)
     assert float(PreservedDistances(weight=1.0)(scaled, draw)) == pytest.approx(0, abs=1e-10)
     assert float(PreservedDistances(weight=1.0)(other, draw)) == pytest.approx(math.log(2.5) ** 2, rel=1e-4)
@@ -94,7 +94,7 @@ def test_a_term_goes_to_json_and_back(term: Term) -> None:
 
 def test_terms_are_added_to_the_loss_of_their_player_alone() -> None:
     game, plain = with_terms(FeatureMatching(weight=2.0), PullAway()), with_terms()
-    draw = clocked(game.draw({"x": torch.randn(6, 2)}), 0)
+    draw = make_draw(game.draw({"x": torch.randn(6, 2)}), 0)
     loss, bare = detached(evaluate(game, "generator", draw)), evaluate(plain, "generator", draw)
     trunk = game.get_submodule("discriminator.trunk")
     real, fake = (trunk(x).detach().numpy() for x in (draw["real"], game.sample(draw)))
@@ -109,7 +109,7 @@ def test_terms_are_added_to_the_loss_of_their_player_alone() -> None:
 
 def test_without_its_weight_the_adversarial_loss_moves_nothing() -> None:
     game = with_terms(generator_weight=0.0)
-    grads, _ = gradients(game, "generator", clocked(game.draw({"x": torch.randn(6, 2)}), 0))
+    grads, _ = gradients(game, "generator", make_draw(game.draw({"x": torch.randn(6, 2)}), 0))
     assert all(float(g.abs().max()) == 0 for g in grads.values())
 
 
@@ -126,7 +126,7 @@ def test_a_term_of_the_discriminator_is_a_term_of_the_discriminator() -> None:
             return value
 
     game = with_terms(PlantedDrift())
-    draw = clocked(game.draw({"x": torch.randn(6, 2)}), 0)
+    draw = make_draw(game.draw({"x": torch.randn(6, 2)}), 0)
     assert "term/PlantedDrift" in evaluate(game, "discriminator", draw).parts
     assert "term/PlantedDrift" not in evaluate(game, "generator", draw).parts
 
@@ -156,7 +156,7 @@ def test_a_discriminator_of_ones_own_may_have_features() -> None:
 
     own = Own()
     game = TwoPlayer(terms=(FeatureMatching(),)).build(SMALL, PLANE, {"discriminator": own})
-    draw = clocked(game.draw({"x": torch.randn(6, 2)}), 0)
+    draw = make_draw(game.draw({"x": torch.randn(6, 2)}), 0)
     wanted = (own.features(draw["real"]).mean(0) - own.features(game.sample(draw)).mean(0)).square().sum()
     torch.testing.assert_close(evaluate(game, "generator", draw).parts["term/FeatureMatching"], wanted)
 

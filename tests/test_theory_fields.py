@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from torch import Tensor
 
 import battery
-from equilibria.core.game import Draw, Game, clocked, field_of, parameters_of, pure, state_of
+from equilibria.core.game import Draw, Game, field_of, make_draw, parameters_of, pure, state_of
 from equilibria.games.dirac_and_bilinear import BilinearGame, DiracGAN, UniformGAN
 from equilibria.losses import R1, Minimax, NonSaturating, Objective, Wasserstein
 from equilibria.theory import fields
@@ -22,7 +22,7 @@ from test_battery import GAMES
 
 
 def flat(game: Game) -> FlatField:
-    draw = clocked(game.draw({}), seed=0)
+    draw = make_draw(game.draw({}), seed=0)
     return FlatField(lambda p: field_of(game, p, state_of(game), draw), parameters_of(game))
 
 
@@ -78,7 +78,7 @@ def test_bilinear_games_turn() -> None:
 @pytest.mark.parametrize("w", [-1.5, -0.5, 0.0, 0.4, 2.0])
 def test_the_value_is_concave_in_the_generator_too(w: float, a: float) -> None:
     game = UniformGAN()
-    draw = clocked(game.draw({}), seed=0)
+    draw = make_draw(game.draw({}), seed=0)
 
     def value(own: Tensor) -> Tensor:
         inner: Tensor = torch.func.functional_call(game, {"w": own[0], "a": own[1]}, ("loss", "generator", draw)).total
@@ -139,7 +139,7 @@ def test_every_game_has_a_field_a_spectrum_and_a_gap(name: str) -> None:
     play = battery.started(GAMES[name])
     play.game.double()
     deal = {n: t.double() if t.is_floating_point() else t for n, t in play.deal().tensors.items()}
-    game, draw = play.game, clocked(deal, seed=0)
+    game, draw = play.game, make_draw(deal, seed=0)
     v = FlatField(lambda p: field_of(game, p, state_of(game), draw), parameters_of(game))
     near = fields.linearise(v, v.start)
     u = torch.randn(v.size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

@@ -15,7 +15,7 @@ from scipy.sparse.linalg import LinearOperator, eigs
 from torch import Tensor
 
 from equilibria.base.randomness import reseed
-from equilibria.core.game import Draw, Game, clocked, evaluate, field_of, parameters_of, pure, state_of
+from equilibria.core.game import Draw, Game, evaluate, field_of, make_draw, parameters_of, pure, state_of
 from equilibria.data import DataSpec
 from equilibria.games.spec import GameSpec, Latent
 from equilibria.losses import OBJECTIVES
@@ -59,7 +59,7 @@ def dealt(spec: GameSpec, width: int = 3, depth: int = 1, rows: int = 6) -> tupl
     with torch.no_grad():
         game.prepare(batch)
         drawn = game.draw(batch)
-    return game.double(), clocked({n: t.double() if t.is_floating_point() else t for n, t in drawn.items()}, seed=0)
+    return game.double(), make_draw({n: t.double() if t.is_floating_point() else t for n, t in drawn.items()}, seed=0)
 
 
 def flat(game: Game, draw: Draw) -> FlatField:

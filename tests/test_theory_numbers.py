@@ -10,7 +10,7 @@ import torch
 from scipy.stats import chi2, ncx2
 from torch import Tensor
 
-from equilibria.core.game import Game, clocked, field_of, parameters_of, state_of
+from equilibria.core.game import Game, field_of, make_draw, parameters_of, state_of
 from equilibria.games.dirac_and_bilinear import DiracGAN
 from equilibria.losses import (
     LEAST_SQUARES_BINARY,
@@ -91,7 +91,7 @@ def test_the_distance_to_the_nearest_of_a_thousand(d: int, printed: float, digit
 
 
 def flat(game: Game) -> FlatField:
-    draw = clocked(game.draw({}), seed=0)
+    draw = make_draw(game.draw({}), seed=0)
     return FlatField(lambda p: field_of(game, p, state_of(game), draw), parameters_of(game))
 
 

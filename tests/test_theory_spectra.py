@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from equilibria.base.randomness import reseed
-from equilibria.core.game import Game, clocked, field_of, parameters_of, state_of
+from equilibria.core.game import Game, field_of, make_draw, parameters_of, state_of
 from equilibria.data import load
 from equilibria.games.dirac_and_bilinear import DiracGAN, UniformGAN
 from equilibria.games.spec import Latent
@@ -25,7 +25,7 @@ ORIGIN = torch.zeros(2, dtype=torch.float64)
 
 
 def flat(game: Game) -> FlatField:
-    draw = clocked(game.draw({}), seed=0)
+    draw = make_draw(game.draw({}), seed=0)
     return FlatField(lambda p: field_of(game, p, state_of(game), draw), parameters_of(game))
 
 
@@ -39,7 +39,7 @@ def network_field(width: int, depth: int, batch: int, double: bool = True) -> Fl
     if double:
         game.double()
         tensors = {n: t.double() for n, t in tensors.items()}
-    draw = clocked(tensors, seed=0)
+    draw = make_draw(tensors, seed=0)
     return FlatField(lambda p: field_of(game, p, state_of(game), draw), parameters_of(game))
 
 

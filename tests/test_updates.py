@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from equilibria.base.errors import ConfigError
-from equilibria.core.game import Batch, Draw, Game, Loss, Player, clocked, field_of, parameters_of
+from equilibria.core.game import Batch, Draw, Game, Loss, Player, field_of, make_draw, parameters_of
 from equilibria.core.optimizers import SGD, Adam, OptimizerSpec, RMSprop
 from equilibria.core.play import Play, Rule
 from equilibria.core.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
@@ -238,7 +238,7 @@ def dirac(theta: float = 0.0, psi: float = 0.0, **options: Any) -> Game:
 def origin(game: Game) -> Draw:
     """A draw with the data at 0, in float64."""
     tensors = {n: t.double() for n, t in game.draw({"x": torch.zeros(3, 1)}).items()}
-    return clocked(tensors, seed=0)
+    return make_draw(tensors, seed=0)
 
 
 def field_at(game: Game, point: Tensor) -> Tensor:

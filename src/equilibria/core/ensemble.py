@@ -74,7 +74,7 @@ class Ensemble(Game):
             _set(game, name, buffer.clone() if name in self._shared else buffer[i].clone())
         return game
 
-    def lone(self, i: int) -> Game:
+    def member_view(self, i: int) -> Game:
         skeleton: Game = self.__dict__["_skeleton"]
         for name, value in self.stack.named_buffers():
             _set(skeleton, name, value if name in self._shared else value[i])
@@ -122,7 +122,7 @@ class Ensemble(Game):
         each = []
         for i in range(len(self.seeds)):
             with own_randomness():  # the same codes for every member
-                each.append(entries(self.lone(i)))
+                each.append(entries(self.member_view(i)))
         return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
     def loss(self, player: str, draw: Draw) -> Loss:

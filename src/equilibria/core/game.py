@@ -10,7 +10,7 @@ The rules a game keeps (docs/architecture.md says what breaks without each):
 2. State is the game's buffers; ``after`` is their only writer, ``prepare`` fills what depends on the data.
 3. All randomness is in the draw.
 4. The time is in the draw.
-5. ``contests`` say who tells what from what.
+5. ``contests`` name the discrimination tasks: real inputs, fake inputs, and the score.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Loss(NamedTuple):
 
 
 class Contest:
-    """Who tells what from what: real points, fake points, and a score that is higher for more real.
+    """A discrimination task: real points, fake points, and a score that is higher for more real.
 
     ``real`` and ``fake`` are tuples of tensors that ``score`` takes as its arguments; slopes are with respect to the
     first. Each score and each slope is computed once, on demand; a slope leaves its score behind.
@@ -193,7 +193,7 @@ class Game(nn.Module):
         players: in the order in which an alternating round moves them.
         whole: entries of the draw that are not one row per example.
         exact: False where a loss uses a gradient estimator, so that the game's Jacobian is not that of its field.
-        seeds: of the members where the game is an ensemble; empty for a lone game, which takes its run's seed.
+        seeds: of the members where the game is an ensemble; empty otherwise: such a game takes the seed of its run.
         prepared_on: rows that ``prepare`` is given; 0 for those of one batch.
         classes: classes of the data that samples can be asked for; 0 where they cannot. Codes that a game finds
             without labels are no classes but ``choices``.
@@ -239,7 +239,7 @@ class Game(nn.Module):
         raise NotImplementedError
 
     def contests(self, draw: Draw) -> dict[str, Contest]:
-        """Who tells what from what, by name."""
+        """The game's discrimination tasks, by name."""
         raise NotImplementedError
 
     def loss(self, player: str, draw: Draw) -> Loss:
@@ -279,7 +279,7 @@ class Game(nn.Module):
         """Call a method by name: ``torch.func.functional_call`` reaches every method through it."""
         return getattr(self, method)(*args)
 
-    def lone(self, i: int) -> Game:
+    def member_view(self, i: int) -> Game:
         """Member ``i`` of an ensemble, to prepare and to draw with: its buffers are live, its parameters are not."""
         raise NotImplementedError
 
@@ -316,7 +316,7 @@ class Game(nn.Module):
         if not self.seeds:
             yield self, seed
         for i, own in enumerate(self.seeds):
-            yield self.lone(i), own
+            yield self.member_view(i), own
 
     def player(self, name: str) -> Player:
         """The player of that name.
@@ -364,7 +364,7 @@ def state_of(game: Game) -> Tensors:
     return dict(game.named_buffers())
 
 
-def clocked(tensors: Tensors, seed: int, step: int = 0, time: float = 0.0) -> Draw:
+def make_draw(tensors: Tensors, seed: int, step: int = 0, time: float = 0.0) -> Draw:
     """A draw from tensors and the time; the time takes their device and floating type."""
     like = next((t for t in tensors.values() if t.is_floating_point()), None)
     device, dtype = (like.device, like.dtype) if like is not None else (None, None)
@@ -389,7 +389,7 @@ def _others(game: Game, players: tuple[str, ...]) -> list[nn.Parameter]:
 def live(game: Game, *players: str) -> Iterator[None]:
     """Only the parameters of these players need gradients inside; afterwards all do again.
 
-    Toggling costs microseconds and saves the memory of the others' graphs (CORE: freeze by toggling).
+    Setting ``requires_grad`` costs microseconds and saves the memory of the others' graphs.
     """
     others = [p for p in _others(game, players) if p.requires_grad]
     for p in others:

@@ -16,7 +16,7 @@ from ..base.randomness import mix, own_randomness
 from ..base.records import record
 from ..base.schedules import Clock, Schedule, value_at
 from .cuda_graphs import Eager, Launch, Turn
-from .game import Batches, Draw, Game, Loss, clocked
+from .game import Batches, Draw, Game, Loss, make_draw
 from .optimizers import OptimizerSpec
 from .sampling import Sampler
 
@@ -109,7 +109,7 @@ class Play:
         if not here.is_first:
             seed = mix(seed, here.rank)  # one mask of dropout for the rows of all would not be that of independent rows
         self.turn += 1
-        return clocked(tensors, seed, *self.clock).part(here.rank, here.count, self.game.whole)
+        return make_draw(tensors, seed, *self.clock).part(here.rank, here.count, self.game.whole)
 
     def take(self, name: str, turn: Turn, draw: Draw) -> dict[str, Loss]:
         """Take a turn on a draw; ``name`` stands for the same turn in every round."""

@@ -16,7 +16,7 @@ from ..base.randomness import mix, own_randomness, reseed
 from ..base.schedules import Clock
 from . import calibration
 from .ensemble import Ensemble
-from .game import Batch, Batches, Draw, Game, Tensors, clocked
+from .game import Batch, Batches, Draw, Game, Tensors, make_draw
 
 PIECE = 500
 """Rows of one call of a map: what is asked for may be more than the memory holds at once."""
@@ -76,7 +76,7 @@ class Sampler:
                     tensors |= game.given(rows)
                 if choices:
                     tensors |= game.chosen(n, dict(choices))
-                return clocked(tensors, mix(seed, 4), *self.play.clock)
+                return make_draw(tensors, mix(seed, 4), *self.play.clock)
 
     def shown(self, method: str, draw: Draw, averaged: bool = True) -> Any:
         """What ``sample`` or ``views`` makes of a draw."""

@@ -17,7 +17,7 @@ from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec, law
 from ..losses import NonSaturating, Objective, Penalty
 from ..networks import Networks, advance_spectral_norms
-from .judging import fool, judge, need_positive, need_shape
+from .judging import discriminator_loss, generator_loss, need_positive, need_shape
 from .spec import GameSpec, Latent, logits
 
 ENCODERS = ("deterministic", "gaussian")
@@ -226,8 +226,8 @@ class AAEGame(Game):
             error = mse_loss(self.decoder(contest.fake[0]), draw["real"])
             return Loss(error, {"reconstruction": error})
         if player == "encoder":
-            return Loss(fool(contest, self.spec.objective))
-        return judge(contest, self.spec.objective, self.spec.penalties, draw)
+            return Loss(generator_loss(contest, self.spec.objective))
+        return discriminator_loss(contest, self.spec.objective, self.spec.penalties, draw)
 
     def sample(self, draw: Draw) -> Tensor:
         made: Tensor = self.decoder(draw["latent"])

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 from ..base.errors import ConfigError, DataError, RunError, not_known
 from ..base.randomness import mix, own_randomness, reseed
 from ..base.records import record
-from ..core.game import Batch, Batches, Draw, Game, clocked
+from ..core.game import Batch, Batches, Draw, Game, make_draw
 from ..data import Dataset, DataSpec
 from ..data.views import Reweighted
 from ..networks import Auto, Networks
@@ -100,7 +100,7 @@ def mixture_sample(games: tuple[Game, ...], n: int, seed: int = 0) -> Tensor:
             if count:
                 reseed(mix(seed, i, 1))
                 with torch.device(next(games[i].parameters()).device):
-                    draw = clocked(games[i].codes(count), mix(seed, i, 2), time=1.0)
+                    draw = make_draw(games[i].codes(count), mix(seed, i, 2), time=1.0)
                     pieces = torch.split(torch.arange(count), _PIECE)
                 parts += [games[i].sample(rows_at(draw, piece, games[i].whole)) for piece in pieces]
     return torch.cat(parts)

@@ -17,7 +17,7 @@ from ..losses import NonSaturating, Objective, Penalty
 from ..networks import Networks, Reshape, activation, advance_spectral_norms
 from ..networks.layers import volume
 from ..networks.pairs import output_layers
-from .judging import features_of, fool, judge, need_shape
+from .judging import discriminator_loss, features_of, generator_loss, need_shape
 from .spec import GameSpec, Latent
 
 DOMAINS = ("first", "second")
@@ -221,8 +221,11 @@ class CoGANGame(Game):
     def loss(self, player: str, draw: Draw) -> Loss:
         contests, objective = self.contests(draw), self.spec.objective
         if player == "generators":
-            return Loss(fool(contests["first"], objective) + fool(contests["second"], objective))
-        each = [judge(contest, objective, self.spec.penalties, draw, name) for name, contest in contests.items()]
+            return Loss(generator_loss(contests["first"], objective) + generator_loss(contests["second"], objective))
+        each = [
+            discriminator_loss(contest, objective, self.spec.penalties, draw, name)
+            for name, contest in contests.items()
+        ]
         return Loss(each[0].total + each[1].total, {**each[0].parts, **each[1].parts})
 
     def sample(self, draw: Draw) -> Tensor:

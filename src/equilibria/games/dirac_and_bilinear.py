@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..base.errors import ConfigError, ShapeError
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player
 from ..losses import Clip, Minimax, Objective, Penalty, RelativisticAverage, Wasserstein
-from .judging import fool, judge
+from .judging import discriminator_loss, generator_loss
 
 Score = Callable[[Tensor], Tensor]
 
@@ -49,9 +49,9 @@ class DiracGAN(Game):
     Examples:
         The field at (1, 1) of the game of Goodfellow et al. 2014: :math:`(\psi\,\sigma(1), -\theta\,\sigma(1))`.
 
-        >>> from equilibria.core.game import clocked, field_of, parameters_of
+        >>> from equilibria.core.game import make_draw, field_of, parameters_of
         >>> game = DiracGAN()
-        >>> v = field_of(game, parameters_of(game), {}, clocked(game.draw({}), seed=0))
+        >>> v = field_of(game, parameters_of(game), {}, make_draw(game.draw({}), seed=0))
         >>> round(v["generator"]["theta"].item(), 4), round(v["discriminator"]["psi"].item(), 4)
         (0.7311, -0.7311)
     """
@@ -120,9 +120,9 @@ class UniformGAN(Game):
     Examples:
         The Wasserstein value at (w, a): w/3 (1 - a²).
 
-        >>> from equilibria.core.game import clocked
+        >>> from equilibria.core.game import make_draw
         >>> game = UniformGAN(Wasserstein(), start=(3.0, 2.0))
-        >>> round(-game.loss("discriminator", clocked(game.draw({}), seed=0)).total.item(), 9)
+        >>> round(-game.loss("discriminator", make_draw(game.draw({}), seed=0)).total.item(), 9)
         -3.0
     """
 
@@ -185,9 +185,9 @@ class BilinearGame(Game):
         ShapeError: the matrix or the start has another shape.
 
     Examples:
-        >>> from equilibria.core.game import clocked, field_of, parameters_of
+        >>> from equilibria.core.game import make_draw, field_of, parameters_of
         >>> game = BilinearGame(torch.tensor([[2.0]]))
-        >>> v = field_of(game, parameters_of(game), dict(game.named_buffers()), clocked(game.draw({}), seed=0))
+        >>> v = field_of(game, parameters_of(game), dict(game.named_buffers()), make_draw(game.draw({}), seed=0))
         >>> v["generator"]["theta"].tolist(), v["discriminator"]["psi"].tolist()
         ([2.0], [-2.0])
     """
@@ -262,8 +262,8 @@ def _nothing_but_noise(penalties: Sequence[Penalty], codes: Batch) -> Batch:
 
 def _played(player: str, contest: Contest, objective: Objective, penalties: Sequence[Penalty], draw: Draw) -> Loss:
     if player == "generator":
-        return Loss(fool(contest, objective))
-    return judge(contest, objective, penalties, draw)
+        return Loss(generator_loss(contest, objective))
+    return discriminator_loss(contest, objective, penalties, draw)
 
 
 def _expected(

@@ -19,7 +19,7 @@ from ..data import DataSpec
 from ..losses import NonSaturating, Objective, Penalty
 from ..losses.base import wide
 from ..networks import Networks, advance_spectral_norms, one_hot
-from .judging import features_of, judge, need_shape
+from .judging import discriminator_loss, features_of, need_shape
 from .spec import GameSpec, Latent
 
 NARROWEST = 0.05  # the smallest deviation that Q may state: without it log Q has no upper bound
@@ -341,7 +341,7 @@ class InfoGANGame(Game):
     def loss(self, player: str, draw: Draw) -> Loss:
         contest = self.contests(draw)["data"]
         if player == "discriminator":
-            return judge(contest, self.spec.objective, self.spec.penalties, draw)
+            return discriminator_loss(contest, self.spec.objective, self.spec.penalties, draw)
         score, read = self.discriminator.both(contest.fake[0])  # type: ignore[operator]
         real = contest.scores("real") if self.spec.objective.pairs else None
         total, parts = self.spec.objective.generator(score, real), {}

@@ -11,7 +11,9 @@ from ..core.game import Contest, Draw, Loss
 from ..losses import Objective, Penalty
 
 
-def judge(contest: Contest, objective: Objective, penalties: Sequence[Penalty], draw: Draw, name: str = "") -> Loss:
+def discriminator_loss(
+    contest: Contest, objective: Objective, penalties: Sequence[Penalty], draw: Draw, name: str = ""
+) -> Loss:
     r"""The discriminator's loss in one contest, :math:`L_D(h(x), h(\tilde x)) + \sum_i R_i`.
 
     Penalties come first: a slope leaves its score behind, so that no forward is done twice. The parts are named
@@ -26,8 +28,8 @@ def judge(contest: Contest, objective: Objective, penalties: Sequence[Penalty], 
     return Loss(total, {f"{prefix}score/real": real.mean(), f"{prefix}score/fake": fake.mean(), **found})
 
 
-def fool(contest: Contest, objective: Objective) -> Tensor:
-    """The loss of whoever makes the fakes of a contest."""
+def generator_loss(contest: Contest, objective: Objective) -> Tensor:
+    """The loss of the player that makes the fakes of a contest."""
     real = contest.scores("real") if objective.pairs else None
     return objective.generator(contest.scores("fake"), real)
 

@@ -16,7 +16,7 @@ from ..data import Column, DataSpec
 from ..losses import NonSaturating, Objective, Penalty
 from ..networks import Networks, advance_spectral_norms
 from ..networks import image_to_image as networks_of
-from .judging import fool, judge, need_shape
+from .judging import discriminator_loss, generator_loss, need_shape
 from .spec import GameSpec
 
 
@@ -158,12 +158,12 @@ class Pix2PixGame(Game):
     def _loss(self, player: str, contest: Contest, draw: Draw) -> Loss:
         spec = self.spec
         if player == "discriminator":
-            found = judge(contest, spec.objective, spec.penalties, draw)
+            found = discriminator_loss(contest, spec.objective, spec.penalties, draw)
             return Loss(spec.discriminator_weight * found.total, found.parts)
         distance = l1_loss(contest.fake[0], draw["other"])
         total = spec.l1 * distance
         if spec.adversarial:
-            total = total + spec.adversarial * fool(contest, spec.objective)
+            total = total + spec.adversarial * generator_loss(contest, spec.objective)
         return Loss(total, {"l1": distance})
 
     def sample(self, draw: Draw) -> Tensor:

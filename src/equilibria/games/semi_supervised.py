@@ -17,7 +17,7 @@ from ..data import DataSpec
 from ..losses import NonSaturating, Objective, Penalty
 from ..losses.base import wide
 from ..networks import Networks, advance_spectral_norms, one_hot
-from .judging import fool, judge, need_shape
+from .judging import discriminator_loss, generator_loss, need_shape
 from .spec import GameSpec, Latent, logits
 
 CONTESTS = ("style", "category")
@@ -164,10 +164,12 @@ class SemiSupervisedAAEGame(Game):
             error = mse_loss(self._decoded(contests), draw["real"])
             return Loss(error, {"reconstruction": error})
         if player == "encoder":
-            each = {f"{name}/fooled": fool(contest, self.spec.objective) for name, contest in contests.items()}
+            each = {
+                f"{name}/fooled": generator_loss(contest, self.spec.objective) for name, contest in contests.items()
+            }
             return Loss(torch.stack(list(each.values())).sum(), each)
         losses = [
-            judge(contest, self.spec.objective, self.spec.penalties, _own(draw, name), name)
+            discriminator_loss(contest, self.spec.objective, self.spec.penalties, _own(draw, name), name)
             for name, contest in contests.items()
         ]
         total = torch.stack([loss.total for loss in losses]).sum()

@@ -17,7 +17,7 @@ from ..losses import LeastSquares, Objective, Penalty
 from ..networks import Networks, advance_spectral_norms
 from ..networks import image_to_image as networks_of
 from .image_pool import ImagePool
-from .judging import fool, judge, need_shape
+from .judging import discriminator_loss, generator_loss, need_shape
 from .spec import GameSpec
 
 MAPS = {
@@ -162,14 +162,14 @@ class CycleGANGame(Game):
             return self._translation(draw, fake_x, fake_other)
         contests = self._contests(draw, self._seen(draw, "x", fake_x), self._seen(draw, "other", fake_other))
         objective, penalties = self.spec.objective, self.spec.penalties
-        x = judge(contests["first"], objective, penalties, _own(draw, "x"), "first")
-        other = judge(contests["second"], objective, penalties, _own(draw, "other"), "second")
+        x = discriminator_loss(contests["first"], objective, penalties, _own(draw, "x"), "first")
+        other = discriminator_loss(contests["second"], objective, penalties, _own(draw, "other"), "second")
         return Loss(x.total + other.total, {**x.parts, **other.parts}, {"x": fake_x, "other": fake_other})
 
     def _translation(self, draw: Draw, fake_x: Tensor, fake_other: Tensor) -> Loss:
         spec, x, other = self.spec, draw["x"], draw["other"]
         contests = self._contests(draw, fake_x, fake_other)
-        fooling = fool(contests["first"], spec.objective) + fool(contests["second"], spec.objective)
+        fooling = generator_loss(contests["first"], spec.objective) + generator_loss(contests["second"], spec.objective)
         total, parts = spec.adversarial * fooling, dict[str, Tensor]()
         if spec.cycle:
             parts["cycle"] = l1_loss(self.to_x_net(fake_other), x) + l1_loss(self.to_other_net(fake_x), other)

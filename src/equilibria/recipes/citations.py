@@ -1,4 +1,4 @@
-"""BibTeX by key, from the one bibliography of the house."""
+"""BibTeX by key, from the bibliography of the package."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..base.randomness import mix, reseed
 from ..core.ensemble import Ensemble
-from ..core.game import Batch, Contest, Game, clocked, gradients
+from ..core.game import Batch, Contest, Game, gradients, make_draw
 from ..core.optimizers import Adam
 from ..data import DataSpec
 from ..data import law as law_named
@@ -122,7 +122,7 @@ def _measured(game: Game) -> tuple[float, float]:
     """On evenly spaced points of both lines: E f(real) - E f(fake), and the norm of the generator's gradient."""
     along = torch.linspace(-1, 1, 201)[:, None]
     real = torch.cat([torch.zeros_like(along), (along + 1) / 2], 1)
-    draw = clocked({"real": real, "latent": along}, seed=0)
+    draw = make_draw({"real": real, "latent": along}, seed=0)
     contest: Contest = game.contests(draw)["data"]
     with torch.no_grad():
         apart = float(contest.scores("real").mean() - contest.scores("fake").mean())

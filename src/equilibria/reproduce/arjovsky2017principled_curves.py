@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..base.randomness import mix, own_randomness, reseed
 from ..core.ensemble import Ensemble
-from ..core.game import Batch, Batches, Draw, Game, clocked
+from ..core.game import Batch, Batches, Draw, Game, make_draw
 from ..core.optimizers import Adam
 from ..core.play import Play
 from ..core.updates import Alternating
@@ -116,7 +116,7 @@ def _retrained(digits: Dataset, spec: TwoPlayer, made: Sequence[nn.Module], mark
         reseed(mix(0, 8))
         with torch.no_grad():
             tensors = game.draw(fixed)
-        return _measured(game, clocked(tensors, seed=0))
+        return _measured(game, make_draw(tensors, seed=0))
 
     def build(i: int) -> Game:
         return _fresh(digits, spec, 100 + i, {"generator": made[i]})

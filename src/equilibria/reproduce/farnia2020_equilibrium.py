@@ -17,7 +17,7 @@ from torch.func import functional_call
 from ..base.records import record
 from ..base.schedules import value_at
 from ..core.ensemble import Ensemble
-from ..core.game import Draw, Loss, clocked, gradients, parameters_of, pure, state_of
+from ..core.game import Draw, Loss, gradients, make_draw, parameters_of, pure, state_of
 from ..core.optimizers import Adam
 from ..core.play import Play, Rule
 from ..core.updates import Alternating
@@ -78,7 +78,7 @@ class ProximalTraining:
         assert isinstance(game, Ensemble)
         d = {name: p for name, p in everything.items() if name.startswith("stack.discriminator.")}
         g = {name: p for name, p in everything.items() if name.startswith("stack.generator.")}
-        network = game.lone(0).get_submodule("discriminator")
+        network = game.member_view(0).get_submodule("discriminator")
 
         def value(own: dict[str, Tensor], made: dict[str, Tensor]) -> Tensor:
             return -pure(game, {**everything, **own, **made}, state, "discriminator", draw).total
@@ -167,7 +167,7 @@ def _losses(play: Play) -> Tensor:
     """Each member's generator loss on fresh draws, which are the same at every measurement."""
     with torch.no_grad():
         draws = [play.game.deal(play.batches, 0, turn, turn) for turn in range(10_000, 10_008)]
-        each = [play.game.loss("generator", clocked(tensors, 0)).parts["each"] for tensors in draws]
+        each = [play.game.loss("generator", make_draw(tensors, 0)).parts["each"] for tensors in draws]
     return torch.stack(each).mean(0)
 
 

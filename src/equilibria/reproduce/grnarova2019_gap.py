@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..base.randomness import own_randomness, reseed
 from ..core.ensemble import Ensemble
-from ..core.game import Draw, Game, clocked, parameters_of, pure, state_of
+from ..core.game import Draw, Game, make_draw, parameters_of, pure, state_of
 from ..core.optimizers import Adam
 from ..core.play import Play
 from ..core.updates import Alternating
@@ -133,7 +133,7 @@ def _gap(game: Game, data: Dataset) -> float:
     def drawn(seed: int) -> Draw:
         with own_randomness():
             reseed(seed)
-            return clocked(game.draw(data.batch(ROWS, seed, 0)), seed)
+            return make_draw(game.draw(data.batch(ROWS, seed, 0)), seed)
 
     fitted, held_out = (
         {p.name: _loss_of(game, params, state, p.name, draw) for p in game.players} for draw in (drawn(101), drawn(102))

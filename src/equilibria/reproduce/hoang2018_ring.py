@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..base.randomness import reseed
 from ..core.ensemble import Ensemble
-from ..core.game import clocked
+from ..core.game import make_draw
 from ..core.optimizers import Adam
 from ..core.updates import Alternating
 from ..data import Dataset, load
@@ -100,7 +100,7 @@ def _look(game: Ensemble, i: int, seed: int, law: Law) -> Look:
     reseed(seed)
     codes = {"latent": torch.randn(SAMPLES, 16), "index": index}
     with torch.no_grad():
-        made = game.member(i).sample(clocked(codes, 0))
+        made = game.member(i).sample(make_draw(codes, 0))
     nearest = torch.cdist(made.double(), law.modes.double()).argmin(1)
     shared = information(index, nearest, GENERATORS, len(law.modes))
     return Look(modes(made, law), shared / math.log(GENERATORS), made)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..base.randomness import reseed
 from ..core.ensemble import Ensemble
-from ..core.game import Game, clocked
+from ..core.game import Game, make_draw
 from ..core.optimizers import Adam
 from ..core.play import Play
 from ..core.updates import Alternating
@@ -106,7 +106,7 @@ def _match(game: Game, data: Dataset, prior: Prior) -> Match:
     reseed(1)
     real = data.take(HELD_OUT, held_out=True)["x"]
     with torch.no_grad():
-        codes: Tensor = game.encode(clocked(game.draw({"x": real}), 0))  # type: ignore[operator]
+        codes: Tensor = game.encode(make_draw(game.draw({"x": real}), 0))  # type: ignore[operator]
         made = game.get_submodule("decoder")(codes)
     fresh = prior.codes(len(codes))
     test = mmd_test(codes, fresh, gaussian(median_scale(torch.cat([codes, fresh]))), permutations=500)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..base.randomness import own_randomness, reseed
 from ..core.ensemble import Ensemble
-from ..core.game import Game, clocked, field_of, parameters_of, state_of
+from ..core.game import Game, field_of, make_draw, parameters_of, state_of
 from ..core.optimizers import RMSprop
 from ..core.play import Play, Rule
 from ..core.updates import Consensus, Simultaneous
@@ -99,7 +99,7 @@ def spectra(game: Game, data: Dataset, seed: int = 99) -> Spectra:
     with own_randomness():
         reseed(seed)
         tensors = game.draw({name: rows.double() for name, rows in data.batch(BATCH, seed, 0).items()})
-    draw = clocked({name: tensor.double() for name, tensor in tensors.items()}, seed)
+    draw = make_draw({name: tensor.double() for name, tensor in tensors.items()}, seed)
     v = FlatField(lambda p: field_of(game, p, state_of(game), draw), parameters_of(game))
     j = fields.jacobian(v, v.start, chunk=50)
     return Spectra(eigenvalues(j), eigenvalues(j - GAMMA * j.mT @ j), float(v(v.start).norm()))

@@ -8,7 +8,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..core.game import clocked
+from ..core.game import make_draw
 from ..figures.images import INK
 from ..figures.panels import BLUE, FONT, PALETTE, label, legend, logarithmic, panels
 from ..games.dirac_and_bilinear import UniformGAN
@@ -71,7 +71,7 @@ def _game(objective: Objective) -> UniformGAN:
 def curvatures(points: int = 61) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``w`` on [-2, 2], ``a`` on [0, 2], and the value's second derivatives in each on the grid, rows of one ``w``."""
     game = _game(Minimax())
-    draw = clocked(game.draw({}), seed=0)
+    draw = make_draw(game.draw({}), seed=0)
 
     def value(x: Tensor) -> Tensor:
         lost: Tensor = torch.func.functional_call(game, {"w": x[0], "a": x[1]}, ("loss", "discriminator", draw)).total

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..core.game import Game, clocked, field_of, parameters_of, state_of
+from ..core.game import Game, field_of, make_draw, parameters_of, state_of
 from ..theory.fields import FlatField, Map
 
 
 def flat(game: Game) -> FlatField:
     """The field of the game's losses at one draw; all draws of the games in ``games.dirac_and_bilinear`` are equal."""
-    draw = clocked(game.draw({}), seed=0)
+    draw = make_draw(game.draw({}), seed=0)
     return FlatField(lambda p: field_of(game, p, state_of(game), draw), parameters_of(game))
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..base import distributed
 from ..base.errors import ConfigError, RunError
 from ..base.randomness import mix, own_randomness, reseed
-from ..core.game import Draw, Game, Loss, clocked, gradients
+from ..core.game import Draw, Game, Loss, gradients, make_draw
 from ..core.play import Play
 from ..recipes import Recipe
 from ..training import Settings, checkups, disk, fit, hooks
@@ -180,7 +180,7 @@ def _few(play: Play, count: int) -> Draw:
     wide = {n: t.double() if t.is_floating_point() else t for n, t in tensors.items()}
     rows = math.gcd(*(len(t) for name, t in wide.items() if name not in play.game.whole))
     each = next((n for n in (2 * count, count) if rows % n == 0), 1)
-    draw = clocked(wide, mix(play.seed, 0, 4), step=play.horizon // 2, time=0.5)
+    draw = make_draw(wide, mix(play.seed, 0, 4), step=play.horizon // 2, time=0.5)
     return draw.part(0, rows // each, play.game.whole)
 
 

@@ -13,7 +13,7 @@ from ..base.errors import ConfigError
 from ..base.randomness import mix, own_randomness, reseed
 from ..core.doctor_view import Examined
 from ..core.ensemble import Ensemble
-from ..core.game import Batch, Contest, Draw, Game, clocked
+from ..core.game import Batch, Contest, Draw, Game, make_draw
 from ..core.play import Play
 from ..data import Dataset
 from ..doctor import Doctor, NotAssessed
@@ -213,7 +213,7 @@ class _Dealt:
         return self.drawn(tensors)
 
     def drawn(self, tensors: Mapping[str, Tensor]) -> Draw:
-        return clocked(dict(tensors), 0, *self.clock())
+        return make_draw(dict(tensors), 0, *self.clock())
 
     def pack(self, n: int) -> Tensor:
         draw = self(n)

@@ -13,7 +13,7 @@ from ..base import distributed
 from ..base.errors import ConfigError
 from ..base.randomness import own_randomness
 from ..core.cuda_graphs import CudaGraphs, Eager, Launch, Replay
-from ..core.game import Batch, Game, clocked, evaluate
+from ..core.game import Batch, Game, evaluate, make_draw
 from ..networks.folding import UpsampledConv2d, fold_upsampling
 from .settings import Settings
 
@@ -95,7 +95,7 @@ def _runs(game: Game, batch: Callable[[], Batch]) -> bool:
     """Whether every player's loss can be computed in channels last: ``view`` in a user's network may refuse it."""
     placed(game, next(game.parameters()).device, Settings(memory_format="channels_last"))
     with own_randomness(), torch.random.fork_rng(devices=[]):
-        draw = clocked(game.draw(batch()), 0)
+        draw = make_draw(game.draw(batch()), 0)
         try:
             for player in game.players:
                 evaluate(game, player.name, draw)
