@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -313,6 +313,14 @@ def test_views_show_the_target_where_there_is_one() -> None:
     assert game.judged == {"output": "other"} and game.needs == ("x",)
 
 
+def test_a_play_shows_the_target_where_its_rows_have_one() -> None:
+    game = game_of(Pix2Pix(), GRAY_TO_TWO)
+    play, batch = play_of(game, GRAY_TO_TWO), rows(GRAY_TO_TWO, 3, seed=9)
+    assert torch.equal(play.views(3, given=batch)["target"], batch["other"])
+    assert list(play.views(3, given={"x": batch["x"]})) == ["input", "output"]
+    assert list(play.views(3)) == ["input", "output", "target"]  # of training rows
+
+
 def test_samples_of_a_play_are_translations_of_given_rows() -> None:
     for spec, data, networks in ((Pix2Pix(), GRAY_TO_TWO, UNETS), (CycleGAN(), TWO_DOMAINS, RESNETS)):
         game = game_of(spec, data, networks)
@@ -324,6 +332,71 @@ def test_samples_of_a_play_are_translations_of_given_rows() -> None:
 
 def _made(spec: GameSpec, data: DataSpec, networks: ImageToImage, seed: int) -> tuple[Game, Batches]:
     return game_of(spec, data, networks, seed), lambda own, turn: rows(data, 4, 1000 * own + turn)
+
+
+# Measures ------------------------------------------------------------------------------------------------------------
+
+
+class Mapped:
+    """A trained game whose maps are given."""
+
+    def __init__(self, **maps: Callable[[Mapping[str, Tensor], int], Tensor]) -> None:
+        self.maps = maps
+
+    def __call__(self, name: str, rows: Mapping[str, Tensor], seed: int = 0) -> Tensor:
+        return self.maps[name](rows, seed)
+
+    def sample(self, n: int, seed: int = 0, choices: Mapping[str, float] | None = None) -> Tensor:
+        raise NotImplementedError
+
+
+def test_cyclegans_measures_are_those_of_its_maps() -> None:
+    """Exact inverses lose nothing and keep the class; a way back that forgets loses all."""
+
+    class Sign:
+        accuracy = 1.0
+
+        def predict(self, x: Tensor) -> Tensor:
+            return (x.flatten(1).mean(1) > 0).long()
+
+    x = torch.randn(40, 1, 4, 4)
+    batch = {"x": x, "other": -2 * x.flip(0), "y": Sign().predict(-2 * x)}
+    good = Mapped(to_other=lambda rows, _: -2 * rows["x"], to_x=lambda rows, _: rows["other"] / -2)
+    bad = Mapped(to_other=lambda rows, _: 2 * rows["x"], to_x=lambda rows, _: rows["other"] * 0 + x.mean(0))
+
+    def scores(maps: Mapped) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for measure in CycleGAN().measures():
+            found |= {name: m.value for name, m in measure(maps, batch, lambda column: Sign()).items()}
+        return found
+
+    assert scores(good) == {"cycle_error": 0.0, "cycle_error/other": 0.0, "label_kept": 1.0}
+    worse = scores(bad)
+    assert (
+        worse["cycle_error"] == pytest.approx(1.0) and worse["label_kept"] == 0.0 and worse["cycle_error/other"] > 1.0
+    )
+
+
+def test_pix2pixs_measures_tell_blur_and_noise() -> None:
+    x = torch.randn(30, 1, 8, 8)
+    batch = {"x": x, "other": -x}
+
+    def noisy(rows: Mapping[str, Tensor], seed: int) -> Tensor:
+        return -rows["x"] + torch.randn(30, 1, 8, 8, generator=torch.Generator().manual_seed(seed + 1000))
+
+    def blurred(rows: Mapping[str, Tensor], seed: int) -> Tensor:
+        return F.avg_pool2d(F.pad(-rows["x"], (1, 1, 1, 1)), 3, 1)
+
+    def scores(translate: Callable[[Mapping[str, Tensor], int], Tensor]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for measure in Pix2Pix().measures():
+            found |= {n: m.value for n, m in measure(Mapped(translate=translate), batch, lambda column: None).items()}
+        return found
+
+    exact, soft, loud = scores(lambda rows, _: -rows["x"]), scores(blurred), scores(noisy)
+    assert exact == {"gradient_energy": pytest.approx(1.0), "target_error": 0.0, "diversity": 0.0}
+    assert soft["gradient_energy"] < 0.3 and soft["diversity"] == 0.0
+    assert loud["diversity"] == pytest.approx(0.5, abs=0.05)  # as much noise as signal
 
 
 # What cannot be built, and what can ----------------------------------------------------------------------------------

@@ -199,6 +199,7 @@ class Game(nn.Module):
             without labels are no classes but ``choices``.
         needs: columns of real rows that ``sample`` reads (the image that is translated, the caption); where the user
             gives none, they come from held-out rows.
+        shows: further columns that ``views`` shows beside (the target of a translation), where they are at hand.
         choices: codes that a user may fix, by name.
         maps: trained functions of rows, by name.
         judged: each view that is compared with the data, and the column that it is compared with.
@@ -211,6 +212,7 @@ class Game(nn.Module):
     classes: int = 0
     prepared_on: int = 0
     needs: tuple[str, ...] = ()
+    shows: tuple[str, ...] = ()
     choices: Mapping[str, Choice] = {}
     maps: Mapping[str, Map] = {}
     judged: Mapping[str, str] = {"samples": "x"}

@@ -150,11 +150,12 @@ class Sampler:
         return self.codes(rows, seed, labels)
 
     def _rows(self, n: int, seed: int, given: Mapping[str, Tensor] | None) -> Batch:
-        needs, device = self.play.game.needs, self.play.device
+        game, device = self.play.game, self.play.device
         if given is None:
             dealt = self._real(n, seed)
             given = {name: column[:n] for name, column in dealt.items()}
-        count, rows = needed_rows(given, needs, "a sample")
+        shown = tuple(name for name in game.shows if name in given)
+        count, rows = needed_rows(given, (*game.needs, *shown), "a sample")
         if count != n:
             raise ConfigError(f"{n} samples from {count} rows", f"give {n} rows")
         return {name: column.to(device) for name, column in rows.items()}

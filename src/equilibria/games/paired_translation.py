@@ -14,6 +14,7 @@ from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..core.maps import Map
 from ..data import Column, DataSpec
 from ..losses import NonSaturating, Objective, Penalty
+from ..metrics.measures import Diversity, GradientEnergy, Measure, Reconstruction
 from ..networks import Networks, advance_spectral_norms
 from ..networks import image_to_image as networks_of
 from .judging import discriminator_loss, generator_loss, need_shape
@@ -69,6 +70,11 @@ class Pix2Pix(GameSpec):
             "discriminator": networks_of.discriminator(networks, judged),
         }
 
+    def measures(self) -> tuple[Measure, ...]:
+        """How sharp translations are, how far from their targets, and how much of them is due to the noise."""
+        target = Reconstruction(map="translate", column="other", name="target_error")
+        return (GradientEnergy(map="translate"), target, Diversity(map="translate"))
+
     def assemble(self, modules: Mapping[str, nn.Module], data: DataSpec) -> Game:
         return Pix2PixGame(self, modules["generator"], modules["discriminator"], data)
 
@@ -104,6 +110,7 @@ class Pix2PixGame(Game):
     """The game that :class:`Pix2Pix` describes."""
 
     needs = ("x",)
+    shows = ("other",)
 
     def __init__(self, spec: Pix2Pix, generator: nn.Module, discriminator: nn.Module, data: DataSpec) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..core.maps import Map
 from ..data import DataSpec
 from ..losses import LeastSquares, Objective, Penalty
+from ..metrics.measures import CycleError, LabelKept, Measure
 from ..networks import Networks, advance_spectral_norms
 from ..networks import image_to_image as networks_of
 from .image_pool import ImagePool
@@ -86,6 +87,14 @@ class CycleGAN(GameSpec):
             "discriminator_x": networks_of.discriminator(networks, x),
             "discriminator_other": networks_of.discriminator(networks, other),
         }
+
+    def measures(self) -> tuple[Measure, ...]:
+        """What is lost on both ways there and back, and whether the class of a row survives its translation."""
+        return (
+            CycleError(there="to_other", back="to_x"),
+            CycleError(there="to_x", back="to_other", column="other", through="x", name="cycle_error/other"),
+            LabelKept(map="to_other", gives="other"),
+        )
 
     def assemble(self, modules: Mapping[str, nn.Module], data: DataSpec) -> Game:
         return CycleGANGame(self, modules, data)

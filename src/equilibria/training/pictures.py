@@ -42,15 +42,19 @@ def labels_for(play: Play, n: int) -> Tensor | None:
 
 def rows_for(game: Game, data: Callable[[], Dataset], n: int, seed: int = 0) -> dict[str, Tensor] | None:
     """Rows for a game that samples from rows; None for one that samples from codes alone (the data is not opened)."""
-    return held_out_rows(game.needs, data, n, seed) if game.needs else None
+    return held_out_rows(game.needs, data, n, seed, game.shows) if game.needs else None
 
 
 def held_out_rows(
-    needed: tuple[str, ...] | None, data: Callable[[], Dataset], n: int, seed: int = 0
+    needed: tuple[str, ...] | None,
+    data: Callable[[], Dataset],
+    n: int,
+    seed: int = 0,
+    besides: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
     """``n`` rows of columns that batches never deal; training rows, and a warning, where nothing is held out.
 
-    ``needed`` are the columns, None for all.
+    ``needed`` are the columns, None for all; ``besides`` are columns that are given where the data has them.
 
     Raises:
         DataError: the data has no such column.
@@ -66,7 +70,7 @@ def held_out_rows(
         return rows
     if missing := [name for name in needed if name not in rows]:
         raise DataError(f"the data has no column '{missing[0]}', only {', '.join(rows)}", "use data that has it")
-    return {name: rows[name] for name in needed}
+    return {name: rows[name] for name in (*needed, *(name for name in besides if name in rows))}
 
 
 def sample_hook(folder: Path, data: Dataset, every: int, log: Log) -> Samples:
