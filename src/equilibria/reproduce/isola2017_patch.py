@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..base.randomness import reseed
-from ..figures.panels import FONT, INK, label, panels
+from ..figures.images import INK
+from ..figures.panels import FONT, label, panels
 from ..networks import PatchDiscriminator, PatchGAN, receptive_field
 from .claim import Claim, Outcome, close
 
