@@ -2,9 +2,10 @@
 
     python scripts/try_systems.py [--only cyclegan infogan] [--out FOLDER] [--json FILE]
 
-For each recipe: train; train again and kill -9 once a checkpoint is there, resume, and compare the last checkpoint and the
-logged metrics byte for byte; then sample, apply (every map), evaluate, report, diagnose, two seeds, and two processes. A
-command that is refused counts as such if it ends with one line of reason and exit code 1; anything else is a failure.
+For each recipe: train; train again and kill -9 once a checkpoint is there, resume, and compare the last checkpoint and
+the logged metrics byte for byte; then sample, apply (every map), evaluate, report, diagnose, two seeds, and two
+processes. A command that is refused counts as such if it ends with one line of reason and exit code 1; anything else is
+a failure.
 """
 
 from __future__ import annotations

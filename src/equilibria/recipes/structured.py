@@ -10,6 +10,7 @@ from ..games.boosting import Boosting
 from ..games.coupled import CoGAN
 from ..games.inference import InfoGAN
 from ..games.mixture import MGAN
+from ..games.pyramids import LaplacianPyramid
 from ..games.semi_supervised import SemiSupervisedAAE
 from ..games.spec import Latent
 from ..games.two_discriminators import D2GAN
@@ -150,6 +151,20 @@ PROCEDURES = (
         optimizer=Adam(lr=1e-3, betas=(0.5, 0.999)),
         steps=2000,
         procedure=Boosting(components=10, judge_steps=500),
+    ),
+    Recipe(
+        name="lapgan",
+        year=2015,
+        cite="denton2015",
+        source="section 3, equation 4; three-layer convolutional generators of section 4, our convolutional "
+        "discriminators and Adam",
+        about="from coarse to fine: a GAN of small images and one of the band that each doubling adds",
+        game=TwoPlayer(objective=NonSaturating(), latent=Latent(size=64)),
+        networks=Auto(image=ConvPair(width=32)),
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
+        batch=64,
+        steps=4000,
+        procedure=LaplacianPyramid(levels=2),
     ),
 )
 
