@@ -31,7 +31,8 @@ from equilibria.core.cuda_graphs import Replay
 from equilibria.core.game import Batches, Game, gradients
 from equilibria.core.optimizers import RMSprop
 from equilibria.core.play import Play
-from equilibria.data import Dataset, load
+from equilibria.data import Dataset, DataSpec, load
+from equilibria.games.boosting import Boosting
 from equilibria.networks import Networks
 from equilibria.recipes import DEFAULTS, RECIPES, Recipe, citation, default_for, recipe
 from taping import Tape
@@ -192,9 +193,16 @@ def test_players_named_by_a_row_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, row in RECIPES.items() if row.procedure is not None])
-def test_a_procedure_has_several_components_and_counts_as_its_row_does(name: str) -> None:
+def test_a_procedure_has_several_stages_and_each_counts_as_its_row_does(name: str) -> None:
     row = RECIPES[name]
-    assert row.procedure is not None and row.procedure.components > 1
+    assert row.procedure is not None
+    plan = row.procedure.plan(row, DataSpec(kind="image", shape=(1, 32, 32)))
+    assert len(plan) > 1 and set(plan.values()) == {row.steps}
+
+
+def test_rounds_and_batch_of_boosting_follow_the_recipe() -> None:
+    row = RECIPES["adagan"]
+    assert isinstance(row.procedure, Boosting)
     assert (row.procedure.rounds, row.procedure.batch) == (row.steps, row.batch)
     for path in ("procedure.rounds", "procedure.batch"):
         with pytest.raises(ConfigError, match=rf"'{path}' follows the recipe's"):

@@ -12,10 +12,11 @@ from ..base.errors import ConfigError, DataError, RunError
 from ..base.records import record
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import Dataset, DataSpec
+from ..data.store import Store
 from ..data.views import Halved, Residual, enlarge
 from ..losses import NonSaturating, Objective, Penalty
 from ..networks import Networks, activation, advance_spectral_norms
-from .judging import fool, judge, need_positive, need_shape
+from .judging import discriminator_loss, generator_loss, need_positive, need_shape
 from .spec import GameSpec, logits
 from .stages import Finished, Procedure, Row, Step, Task, anchor
 
@@ -37,11 +38,15 @@ class Level:
     halvings: int = 0
     band: bool = False
 
-    def __call__(self, data: Dataset) -> Dataset:
-        """The derived data set, aligned with ``data``."""
+    def __call__(self, dataset: Dataset) -> Dataset:
+        """The derived data set, aligned with ``dataset``."""
         for _ in range(self.halvings):
-            data = Halved()(data)
-        return Residual()(data) if self.band else data
+            dataset = Halved()(dataset)
+        return Residual()(dataset) if self.band else dataset
+
+    def store(self, dataset: Dataset) -> Store:
+        """Where the derived rows come from."""
+        return self(dataset).store
 
 
 class BandGenerator(nn.Module):
@@ -144,8 +149,8 @@ class BandGame(Game):
     def loss(self, player: str, draw: Draw) -> Loss:
         contest = self.contests(draw)["band"]
         if player == "generator":
-            return Loss(fool(contest, self.spec.objective))
-        return judge(contest, self.spec.objective, self.spec.penalties, draw)
+            return Loss(generator_loss(contest, self.spec.objective))
+        return discriminator_loss(contest, self.spec.objective, self.spec.penalties, draw)
 
     def sample(self, draw: Draw) -> Tensor:
         """Bands for the coarse images in the draw."""
@@ -250,11 +255,14 @@ class LaplacianPyramid(Procedure):
         parts = 2**self.levels
         if height % parts or width % parts or min(height, width) // parts < SMALLEST:
             raise ConfigError(
-                f"images of {width} x {height} in a pyramid of {self.levels} doublings: their sides must divide by {parts} "
-                f"and be at least {SMALLEST * parts}",
+                f"images of {width} x {height} in a pyramid of {self.levels} doublings: their sides must divide by "
+                f"{parts} and be at least {SMALLEST * parts}",
                 f"--set data.size={SMALLEST * parts}",
             )
         return {_name(data, halvings): row.steps for halvings in range(self.levels, -1, -1)}
+
+    def settled(self, row: Row, data: Dataset) -> LaplacianPyramid:
+        return self
 
     def stages(self, done: tuple[Finished, ...], task: Task) -> Step | None:
         halvings = self.levels - len(done)
