@@ -55,6 +55,14 @@ def train(
         Path | None,
         typer.Option(help="Continue this run; --steps may ask for more rounds, --device for another one."),
     ] = None,
+    begin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            help="A finished run to start from: its weights, or the run that the recipe needs (inverse-gan). Recipe "
+            "and data are those of that run if none are named. NAME=RUN for one of several sources.",
+        ),
+    ] = None,
     setting: _Setting = None,
     auto_remedy: Annotated[
         bool, typer.Option("--auto-remedy", help="At a critical finding of the doctor, go back and on with its remedy.")
@@ -76,6 +84,8 @@ def train(
 
     equilibria train my-gan --with my_gan.py --data digits
 
+    equilibria train --from runs/digits --data photos/
+
     equilibria train --resume runs/2026-11-22_digits_r3gan_seed0[/dim]
     """
     workers.spread(context, processes)
@@ -84,12 +94,19 @@ def train(
     if resume is not None:
         fixed = {"RECIPE": recipe, "--data": data, "--seed": seed, "--out": folder, "--precision": precision}
         _refuse_beside_resume(
-            {**fixed, "--set": setting or None, "--auto-remedy": auto_remedy or None, "--seeds": seeds}
+            {
+                **fixed,
+                "--from": begin or None,
+                "--set": setting or None,
+                "--auto-remedy": auto_remedy or None,
+                "--seeds": seeds,
+            }
         )
         run = _continued(resume, steps=steps, device=device)
     else:
         base = {"device": device or "auto", "precision": precision or "float32", "auto_remedy": str(auto_remedy)}
-        run = _start(recipe, data, setting or [], folder, base, steps=steps, seed=seed or 0, count=seeds)
+        how = {"steps": steps, "seed": seed or 0, "count": seeds, "begin": begin or []}
+        run = _start(recipe, data, setting or [], folder, base, **how)
     if hasattr(run, "in_turn"):
         _after_seeds(run, as_json)
     elif distributed.from_environment().is_first:
@@ -122,12 +139,12 @@ def _start(
     from ..recipes import default_for
     from ..recipes import recipe as named
     from ..runs import folder as run_folder
-    from ..runs import seeds
+    from ..runs import seeds, sources
     from ..training import Settings
 
-    if data is None:
+    count, begin = how.pop("count"), how.pop("begin")
+    if data is None and not begin:
         raise ConfigError("no data was named", "add --data, for example --data digits")
-    count = how.pop("count")
     if count is not None and count < 1:
         raise ConfigError(f"--seeds {count}", "use at least 1")
     if folder is not None and count is None:
@@ -135,15 +152,38 @@ def _start(
     row = named(recipe) if recipe else None
     groups = grouped(setting)
     settings = applied(from_options(Settings(), base), groups["run"], "run.")
-    options = applied(DataOptions(), groups["data"], "data.")
-    dataset = load(data, options=options)
-    chosen = row or default_for(dataset.spec)
+    start = _start_from(begin, row)
+    first = Path(next(iter(start.values())) if isinstance(start, dict) else start) if start else None
+    info = run_folder.read(first) if first is not None else None
+    options = run_folder.part(first, info["data"]["options"], DataOptions) if first and info else DataOptions()
+    options = applied(options, groups["data"], "data.")
+    if data is None and first is not None and info is not None and not groups["data"]:
+        dataset = runs.data_again(first, info, None)
+    else:
+        dataset = load(data or (info or {})["data"]["source"], options=options)
+    if row is None:
+        row = sources.recipe_of(first, info) if first is not None and info is not None else default_for(dataset.spec)
+    chosen = sources.named(row, start)
     refuse_misplaced(chosen, groups["recipe"], {"data": options, "run": settings})
     chosen = chosen.with_settings(groups["recipe"])
     if count is None:
         return runs.train(chosen, dataset, out=folder, settings=settings, **how)
     numbers = range(how["seed"], how["seed"] + count)
     return seeds.train_seeds(chosen, dataset, seeds=numbers, steps=how["steps"], out=folder, settings=settings)
+
+
+def _start_from(begin: list[str], row: Any) -> str | dict[str, str] | None:
+    """What ``--from`` says: a run, or runs by the names of the recipe's sources."""
+    known = {source.name for source in row.sources} | {"start"} if row is not None else {"start"}
+    named = dict(word.split("=", 1) for word in begin if word.partition("=")[0] in known and "=" in word)
+    if not named and len(begin) <= 1:
+        return begin[0] if begin else None
+    if len(named) != len(begin):
+        raise ConfigError(
+            f"--from {' --from '.join(begin)}",
+            f"name each: --from NAME=RUN, with NAME one of {', '.join(sorted(known))}",
+        )
+    return named
 
 
 def _after_seeds(done: Any, as_json: bool) -> None:

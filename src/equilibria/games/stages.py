@@ -128,8 +128,12 @@ class Procedure(ABC):
 
 
 def as_sampled(play: Play) -> Game:
-    """The game of a play with its averages in place, in evaluation mode: what its samples are drawn from."""
+    """The game of a play as it is sampled: averages and calibrated norms in place, in evaluation mode."""
+    statistics = play.statistics("sample")
     with torch.no_grad():
+        buffers = dict(play.game.named_buffers())
+        for name, tensor in statistics.items():
+            buffers[name].copy_(tensor)
         parameters = dict(play.game.named_parameters())
         for own in play.averaged.values():
             for name, tensor in own.items():

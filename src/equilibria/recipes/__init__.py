@@ -9,7 +9,7 @@ from ..base.errors import ConfigError
 from ..base.registry import Registry, modules_in
 from ..data import DataSpec
 from .citations import citation, cite_also
-from .row import For, Recipe
+from .row import START, For, Recipe, Source
 
 RECIPES: Registry[Recipe] = Registry(
     "recipe", {row.name: row for module in modules_in(__name__) for row in getattr(module, "RECIPES", ())}
@@ -62,4 +62,16 @@ def recipe(name: str) -> Recipe:
     return RECIPES.find(name)
 
 
-__all__ = ["DEFAULTS", "RECIPES", "For", "Recipe", "citation", "cite_also", "default_for", "recipe", "register"]
+__all__ = [
+    "DEFAULTS",
+    "RECIPES",
+    "START",
+    "For",
+    "Recipe",
+    "Source",
+    "citation",
+    "cite_also",
+    "default_for",
+    "recipe",
+    "register",
+]

@@ -30,6 +30,27 @@ class For:
     optimizer: OptimizerSpec
 
 
+START = "start"
+"""The source whose parameters, buffers and averages training begins with."""
+
+
+@record
+class Source:
+    """A finished run that another run starts from; its weights are copied into the new run's folder.
+
+    Args:
+        name: the module of the game that the source becomes, frozen; or ``"start"``: training begins with its weights.
+        run: its folder; empty in a recipe that needs a run and leaves it to the user which (``--from RUN``).
+        sha256: of its weights; empty for whatever they are when training begins. A run's own record has it.
+        partial: with ``"start"``, whether what does not fit is left as it was initialised, instead of being refused.
+    """
+
+    name: str
+    run: str = ""
+    sha256: str = ""
+    partial: bool = False
+
+
 @record
 class Recipe:
     """A named, cited, complete configuration. Two rows side by side differ only in what their papers differ in.
@@ -49,6 +70,7 @@ class Recipe:
         batch: real examples per turn.
         steps: rounds that the row takes by default; of each stage where there is a procedure.
         procedure: trains several games one after another, in stages; None for the game alone.
+        sources: finished runs that it starts from.
 
     Examples:
         >>> from equilibria.recipes import recipe
@@ -70,6 +92,7 @@ class Recipe:
     batch: int = 64
     steps: int = 20_000
     procedure: Procedure | None = None
+    sources: tuple[Source, ...] = ()
 
     def optimizer_of(self, player: str) -> OptimizerSpec:
         """The optimiser of a player."""
@@ -84,7 +107,7 @@ class Recipe:
         Args:
             data: what rows of the data are.
             seed: of the run.
-            own: modules in place of the recipe's, by their names in the game.
+            own: modules in place of the recipe's, by their names in the game; those of its sources among them.
         """
         with own_randomness():
             reseed(mix(seed, 5))

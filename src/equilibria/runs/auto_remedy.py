@@ -137,7 +137,7 @@ def apply_remedy(run: Any, chosen: ChosenRemedy) -> checkpoint.Saved | None:
             checkpoint.drop(folder, -1)
             saved = None
     if saved is None:
-        play.prepare()
+        run.begin(play)
     row = {
         "step": chosen.step,
         "rolled_back_to": play.round,

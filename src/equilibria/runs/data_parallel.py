@@ -11,7 +11,7 @@ import json
 import math
 import shlex
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -79,8 +79,10 @@ def begin(play: Play, path: Path, info: dict[str, Any], row: Recipe, settings: S
 
 
 @contextmanager
-def held(path: Path, info: dict[str, Any] | None = None) -> Iterator[None]:
+def held(path: Path, info: dict[str, Any] | None = None, fill: Callable[[Path], None] | None = None) -> Iterator[None]:
     """Lock a run's folder for writing; if ``info`` is given, make it first. The first process does it, the others wait.
+
+    ``fill`` puts further files into a folder that is made, before it has its name.
 
     All processes leave together, after the first one has written the last file.
 
@@ -94,7 +96,7 @@ def held(path: Path, info: dict[str, Any] | None = None) -> Iterator[None]:
         if info is None:
             run_folder.read(path)
         else:
-            run_folder.create(path, info)
+            run_folder.create(path, info, fill)
         lock.__enter__()
 
     distributed.run_on_first(take)

@@ -5,6 +5,7 @@ RUN/run.json        recipe, data and its fingerprint, seed, settings, versions, 
 RUN/metrics.jsonl   one line per logged round
 RUN/checkups.jsonl  one line per check-up of the doctor
 RUN/checkpoints/    step-00012000/ …
+RUN/sources/        what the run started from, as far as opening it needs (sources.py)
 RUN/stages/         component-01/ …: runs of their own, in a run of several (procedures.py), without checkpoints
 RUN/samples/        step-00001000.npz and .png
 RUN/diagnosis.json  what the doctor makes of them
@@ -23,6 +24,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -83,8 +85,8 @@ def refuse_existing(path: Path) -> None:
         raise RunError(f"the folder {path} exists already", f"choose another --out{resume}")
 
 
-def create(path: Path, info: dict[str, Any]) -> None:
-    """Make the folder with its run.json, whole or not at all.
+def create(path: Path, info: dict[str, Any], fill: Callable[[Path], None] | None = None) -> None:
+    """Make the folder with its run.json and with what ``fill`` puts there, whole or not at all.
 
     Raises:
         RunError: the folder exists, or cannot be written.
@@ -94,6 +96,8 @@ def create(path: Path, info: dict[str, Any]) -> None:
     made = [p for p in (temporary, *path.parents) if not p.exists()]
     try:
         disk.make_folder(temporary)
+        if fill is not None:
+            fill(temporary)
         disk.write_atomically(temporary / "run.json", json.dumps(info, indent=1))
         temporary.rename(path)
         disk.sync(path.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,12 @@ from ..core.game import Game
 from ..core.play import Play
 from ..data import Dataset, load
 from ..games.spec import GameSpec, OwnGame
-from ..recipes import Recipe, citation, default_for
+from ..recipes import START, Recipe, Source, citation, default_for
 from ..recipes import recipe as named
 from ..training import Settings, checkpoint, engine, progress
-from . import auto_remedy, data_parallel, procedures
+from . import auto_remedy, data_parallel, procedures, sources
 from . import folder as run_folder
-from .run import Run, open_run, opened, restored
+from .run import Run, data_again, open_run, opened, restored
 from .session import Session
 
 
@@ -34,18 +35,23 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     settings: Settings | None = None,
+    start: sources.Start | None = None,
     **modules: nn.Module,
 ) -> Run:
     """Train a recipe, or a game of your own, on data.
 
     Args:
         recipe: a name, a :class:`Recipe`, a game's record, or a :class:`~equilibria.core.game.Game`;
-            None for the default.
-        data: anything :func:`equilibria.data.load` takes, or a :class:`~equilibria.data.Dataset`.
+            None for the default, or for that of the run to start from.
+        data: anything :func:`equilibria.data.load` takes, or a :class:`~equilibria.data.Dataset`; None for that of the
+            run to start from.
         steps: rounds to play; None for what the recipe says.
         seed: all randomness of the run is a function of it.
         out: a folder that does not exist yet; None for one under ``runs/``.
         settings: device, precision, how often to log, sample and checkpoint.
+        start: the folder of a finished run: the source that the recipe needs, or else the run whose parameters, buffers
+            and averages training begins with (fine-tuning). Folders by name for a recipe with several sources.
+            The weights are copied into the new run.
         modules: your own networks in place of the recipe's, by their names in the game (``generator=…``).
 
     Returns:
@@ -61,7 +67,7 @@ def train(
         >>> run.sample(3).shape
         torch.Size([3, 2])
     """
-    return _trained(recipe, data, modules, Order(steps, seed, out, settings or Settings()))
+    return _trained(recipe, data, modules, Order(steps, seed, out, settings or Settings(), start))
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class Order:
         seed: of the run.
         out: the folder; None for one under ``runs/``.
         settings: of the run.
+        start: the run, or the runs by name, to start from.
         report: whether a report is written at the end.
     """
 
@@ -80,21 +87,20 @@ class Order:
     seed: int
     out: str | Path | None
     settings: Settings
+    start: sources.Start | None = None
     report: bool = True
 
 
 def _trained(
     recipe: str | Recipe | GameSpec | Game | None, data: Any, modules: dict[str, nn.Module], order: Order
 ) -> Run:
-    if data is None:
-        raise ConfigError("no data was given", "pass data=, for example data='digits'")
     if order.out is not None:
         run_folder.refuse_existing(Path(order.out))
-    chosen, seed = order.settings, order.seed
+    chosen = order.settings
     progress.trackers_named(chosen.trackers)
     device = chosen.where()
-    dataset = (data if isinstance(data, Dataset) else load(data)).to(device)
-    row, game = _as_recipe(recipe, dataset)
+    dataset = _data_of(data, order.start).to(device)
+    row, game = _as_recipe(recipe, dataset, order.start)
     if row.cite:
         citation(row.cite)  # what the report cites at the end is known before anything is trained
     if game is not None and modules:
@@ -102,20 +108,50 @@ def _trained(
     rounds = row.steps if order.steps is None else order.steps
     if rounds < 1:
         raise ConfigError(f"steps={rounds}", "use at least 1")
+    with sources.taken(sources.named(row, order.start)) as taken:
+        run, chosen = _begun(taken.row, game, dataset, (modules, taken, rounds), order)
+        run.path = data_parallel.begin(run.play, run.path, run.info, run.recipe, chosen)
+        with data_parallel.held(run.path, run.info, taken.write):
+            return _carry_out(run, chosen, None, order.report)
+
+
+def _begun(
+    row: Recipe,
+    game: Game | None,
+    data: Dataset,
+    given: tuple[dict[str, nn.Module], sources.Taken, int],
+    order: Order,
+) -> tuple[Run, Settings]:
+    """The run at round 0, and the settings with what was chosen for its networks; nothing is written yet."""
+    modules, taken, rounds = given
+    chosen, seed, device = order.settings, order.seed, order.settings.where()
+    frozen = sources.modules(row, taken.folder, open_run)
     if row.procedure is not None:
-        row, rounds = procedures.settled(row, rounds, dataset, seed, modules)
-        play = procedures.joined(row, dataset.spec, (), seed, 0, device)
+        row, rounds = procedures.settled(row, rounds, data, seed, modules, frozen)
+        play = procedures.joined(row, data.spec, (), seed, 0, device)
     else:
-        batches, game = dataset.batches(row.batch), game or row.build(dataset.spec, seed, modules)
+        batches, game = data.batches(row.batch), game or row.build(data.spec, seed, {**modules, **frozen})
         game, chosen = engine.settled(game, device, chosen, partial(batches, seed, 0))
         play = row.play(game, batches, seed=seed, horizon=rounds, settings=chosen)
         play.prepare()
+        sources.begin(play, row, taken.folder)
     own = sorted(modules) or (["game"] if isinstance(row.game, OwnGame) else [])
-    info = run_folder.described(row, dataset, chosen, own) | {"seed": seed, "steps": rounds, "horizon": rounds}
-    path = Path(order.out or run_folder.default_folder(dataset.name, row.name, seed))
-    path = data_parallel.begin(play, path, info, row, chosen)
-    with data_parallel.held(path, info):
-        return _carry_out(Run(path, info, row, play, dataset), chosen, None, order.report)
+    info = run_folder.described(row, data, chosen, own) | {"seed": seed, "steps": rounds, "horizon": rounds}
+    path = Path(order.out or run_folder.default_folder(data.name, row.name, seed))
+    return Run(path, info, row, play, data), chosen
+
+
+def _data_of(data: Any, start: sources.Start | None) -> Dataset:
+    """The data that were given, or else those of the run to start from.
+
+    Raises:
+        ConfigError: no data, and no single run to take them from.
+    """
+    if data is not None:
+        return data if isinstance(data, Dataset) else load(data)
+    if start is None or isinstance(start, Mapping):
+        raise ConfigError("no data was given", "pass data=, for example data='digits'")
+    return data_again(Path(start), run_folder.read(Path(start)), None)
 
 
 @distributed.joined()
@@ -152,13 +188,17 @@ def _resumed(
         if saved is None and run.recipe.procedure is None:
             if checkpoint.listed(folder / "checkpoints"):
                 warnings.warn(f"no checkpoint of {folder} is whole: it starts again from round 0", stacklevel=2)
-            run.play.prepare()
+            run.begin(run.play)
         data_parallel.begin(run.play, folder, run.info, run.recipe, settings)
         data_parallel.rewind(folder, run.info, run.play.round)
         return _carry_out(run, settings, saved, report)
 
 
-def _as_recipe(given: str | Recipe | GameSpec | Game | None, data: Dataset) -> tuple[Recipe, Game | None]:
+def _as_recipe(
+    given: str | Recipe | GameSpec | Game | None, data: Dataset, start: sources.Start | None
+) -> tuple[Recipe, Game | None]:
+    if given is None and isinstance(start, (str, Path)):
+        return sources.recipe_of(Path(start), run_folder.read(Path(start))), None
     if given is None:
         return default_for(data.spec), None
     if isinstance(given, str):
@@ -184,7 +224,8 @@ def _played_with(run: Run, row: Recipe, settings: Settings) -> Play:
     """
     seed, game = int(run.info["seed"]), run.play.game
     if not run.info["own"]:
-        game = engine.placed(row.build(run.spec, seed), run.play.device, settings)
+        frozen = sources.modules(row, run.path / "sources", open_run)
+        game = engine.placed(row.build(run.spec, seed, frozen), run.play.device, settings)
     elif (row.game, row.networks) != (run.recipe.game, run.recipe.networks):
         raise ConfigError("a game made in Python is not made again", "change it yourself")
     horizon = int(run.info["horizon"])
@@ -216,6 +257,8 @@ def _carry_out_stages(run: Run, settings: Settings) -> None:
     here = replace(settings, device=str(run.play.device), evaluate=False)
 
     def train_stage(row: Recipe, data: Dataset, *, seed: int, out: Path, start: Path | None) -> Run:
+        if start is not None:  # of the stage before, what fits: this one may be wider or finer
+            row = replace(row, sources=(*row.sources, Source(name=START, run=str(start), partial=True)))
         return _trained(row, data, {}, Order(None, seed, out, here, report=False))
 
     def resume_stage(folder: Path, data: Dataset, *, device: str) -> Run:

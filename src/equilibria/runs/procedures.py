@@ -94,8 +94,10 @@ class Site:
 
     @property
     def task(self) -> Task:
-        """What the procedure is asked about; arrays are kept in the run's folder."""
-        return Task(replace(self.row, procedure=None), self.data, self.seed, partial(_keep, self.path))
+        """What the procedure is asked about; arrays are kept in the run's folder, and so is what it starts from."""
+        kept = tuple(replace(s, run=str(self.path / "sources" / s.name)) for s in self.row.sources)
+        row = replace(self.row, procedure=None, sources=kept)
+        return Task(row, self.data, self.seed, partial(_keep, self.path))
 
     def folder(self, name: str) -> Path:
         """The folder of a stage."""
@@ -179,7 +181,9 @@ def stages_of(path: Path, row: Recipe, spec: DataSpec) -> dict[str, Path]:
     return {name: folder for name, folder in found.items() if (folder / "run.json").is_file()}
 
 
-def settled(row: Recipe, rounds: int, data: Dataset, seed: int, modules: dict[str, nn.Module]) -> tuple[Recipe, int]:
+def settled(
+    row: Recipe, rounds: int, data: Dataset, seed: int, modules: dict[str, nn.Module], frozen: dict[str, nn.Module]
+) -> tuple[Recipe, int]:
     """The row with the rounds of a stage and all that follows written out, and the rounds of all stages.
 
     The first stage's game is built and prepared as a trial, so that what does not fit is refused before anything is
@@ -203,7 +207,7 @@ def settled(row: Recipe, rounds: int, data: Dataset, seed: int, modules: dict[st
     if step is None:
         raise ConfigError(f"the procedure of {row.name} has no stage for '{data.name}'", "use other data")
     own = data if step.view is None else step.view(data)
-    step.recipe.play(step.recipe.build(own.spec, seed), own.batches(step.recipe.batch), seed=seed).prepare()
+    step.recipe.play(step.recipe.build(own.spec, seed, frozen), own.batches(step.recipe.batch), seed=seed).prepare()
     return row, total
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..base.errors import ConfigError, EquilibriaError, RunError
 from ..core.game import Game
@@ -24,7 +24,7 @@ from ..recipes import Recipe, citation
 from ..training import Settings, checkpoint, checkups, disk, engine, hooks
 from ..training.pictures import held_out_rows, rows_for
 from . import folder as run_folder
-from . import own_files, procedures, samples
+from . import own_files, procedures, samples, sources
 from .measuring import measured
 from .rows import rows_of
 
@@ -171,6 +171,11 @@ class Run:
             warnings.warn(f"the evaluation is not kept with the run: {error.what}", stacklevel=2)
         return judged
 
+    def begin(self, play: Play) -> None:
+        """Prepare a play of the run's recipe at round 0: what depends on the data, and the weights to start from."""
+        play.prepare()
+        sources.begin(play, self.recipe, self.path / "sources")
+
     @property
     def stages(self) -> dict[str, Path]:
         """The folders of the stages that have begun, by name, in order; empty for a run without a procedure."""
@@ -272,7 +277,8 @@ def _opened(
         _own_modules(path, info, modules)
         play = procedures.reopened(path, row, spec, seed, where, open_run)
         return Run(path, info, row, play, given), settings
-    game = engine.placed(_game_again(path, info, row, spec, modules), where, settings)
+    frozen = sources.modules(row, path / "sources", open_run)
+    game = engine.placed(_game_again(path, info, row, spec, modules, frozen), where, settings)
     play = row.play(
         game, lambda own, turn: run.data.batch(row.batch, own, turn), seed=seed, horizon=horizon, settings=settings
     )
@@ -289,10 +295,12 @@ def _own_modules(path: Path, info: dict[str, Any], modules: dict[str, Any]) -> N
         raise RunError(f"{path} was trained without a {unknown[0]} of yours", "leave it out")
 
 
-def _game_again(path: Path, info: dict[str, Any], row: Recipe, spec: DataSpec, modules: dict[str, Any]) -> Game:
+def _game_again(
+    path: Path, info: dict[str, Any], row: Recipe, spec: DataSpec, modules: dict[str, Any], frozen: dict[str, nn.Module]
+) -> Game:
     _own_modules(path, info, modules)
     if "game" not in info["own"]:
-        return row.build(spec, int(info["seed"]), modules)
+        return row.build(spec, int(info["seed"]), {**modules, **frozen})
     game, kind = modules["game"], getattr(row.game, "kind", "Game")
     if not isinstance(game, Game) or type(game).__name__ != kind:
         raise RunError(f"{path} plays a {kind}, not a {type(game).__name__}", "build it as before")

@@ -47,6 +47,8 @@ def why_not(row: Recipe, data: Dataset, settings: Settings) -> str:
     """
     if row.procedure is not None:
         return f"'{row.name}' trains several games one after another"
+    if row.sources:
+        return f"'{row.name}' starts from another run"
     if settings.trackers:
         return "trackers follow one run at a time"
     if settings.precision != "float32":

@@ -69,7 +69,7 @@ def save(
         temporary.mkdir()
         for leave in beside:
             leave(temporary)
-        _write(play, temporary, seconds)
+        _write(play.tensors(), temporary, (play.round, play.turn), seconds)
         if final.exists():
             _discard(final)
         temporary.rename(final)
@@ -157,16 +157,33 @@ def round_of(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def _write(play: Play, folder: Path, seconds: float) -> None:
+def write_weights(saved: Saved, folder: Path) -> Path:
+    """Write the parameters, buffers and averages of a checkpoint into ``folder``, without optimisers and rule memory.
+
+    Raises:
+        RunError: the disk is full or cannot be written.
+    """
+    final = folder / f"step-{saved.round:08d}"
+    weights = {name: tensor for name, tensor in saved.tensors.items() if name.startswith(("game/", "ema/"))}
+    try:
+        disk.make_folder(final)
+        _write(weights, final, (saved.round, saved.turn), saved.seconds)
+    except (OSError, SafetensorError) as error:
+        raise disk.disk_error(_as_os_error(error), final) from error
+    return final
+
+
+def _write(tensors: dict[str, Tensor], folder: Path, at: tuple[int, int], seconds: float) -> None:
+    """Write named tensors with the round and the turn that they are of."""
     file = folder / "state.safetensors"
-    save_file(_unshared(play.tensors()), file)
+    save_file(_unshared(tensors), file)
     disk.sync(file)
     state = {
         "format": FORMAT,
-        "round": play.round,
-        "turn": play.turn,
+        "round": at[0],
+        "turn": at[1],
         "seconds": round(seconds, 3),
-        "sha256": _digest(file, play.round, play.turn),
+        "sha256": _digest(file, *at),
     }
     disk.write_atomically(folder / "state.json", json.dumps(state, indent=1))
     disk.sync(folder)
