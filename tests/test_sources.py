@@ -63,10 +63,10 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def records_stay_as_they_are() -> Iterator[None]:
-    known = dict(records._KNOWN)
+    known = dict(records.KNOWN)
     yield
-    for name in set(records._KNOWN) - set(known):
-        del records._KNOWN[name]
+    for name in set(records.KNOWN) - set(known):
+        del records.KNOWN[name]
 
 
 # Fine-tuning ---------------------------------------------------------------------------------------------------------

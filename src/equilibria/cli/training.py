@@ -157,7 +157,7 @@ def _start(
     info = run_folder.read(first) if first is not None else None
     options = run_folder.part(first, info["data"]["options"], DataOptions) if first and info else DataOptions()
     options = applied(options, groups["data"], "data.")
-    if data is None and first is not None and info is not None and not groups["data"]:
+    if data is None and first is not None and info is not None and not (groups["data"] and info["data"]["source"]):
         dataset = runs.data_again(first, info, None)
     else:
         dataset = load(data or (info or {})["data"]["source"], options=options)

@@ -31,6 +31,7 @@ from ..networks import Frozen
 from ..recipes import START, Recipe, Source
 from ..training import checkpoint, disk
 from . import folder as run_folder
+from . import own_files
 
 Start = str | Path | Mapping[str, "str | Path"]
 _SHOWN = 8
@@ -82,7 +83,8 @@ def named(row: Recipe, start: Start | None) -> Recipe:
 
 def recipe_of(path: Path, info: dict[str, Any]) -> Recipe:
     """The recipe of a run that is to be fine-tuned; what it started from itself is taken from its own copies."""
-    row = run_folder.part(path, info["recipe"], Recipe)
+    with own_files.explained(path, info):
+        row = run_folder.part(path, info["recipe"], Recipe)
     kept = [replace(s, run=str(path / "sources" / s.name)) for s in row.sources if s.name != START]
     return replace(row, sources=tuple(kept))
 
