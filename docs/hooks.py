@@ -44,7 +44,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point links to code at the pages that were made of it."""
+    """The doctor's tables as the code has them now; links to code point at the pages that were made of it."""
+    if page.file.src_uri == "doctor.md":
+        markdown = _script("render_doctor").rendered(markdown)
     up = "../" * page.file.src_uri.count("/")
     return _CODE.sub(lambda m: f"[`{m[1]}`]({up}{_page_of(m[2])}#{_anchor(m[1])})", markdown)
 
@@ -68,6 +70,15 @@ def on_page_content(content: str, page: Any, **_: Any) -> str:
 
     content = _TEST_NAME.sub(lambda m: m[0].replace("_", "_<wbr>"), content)  # long names break between their words
     return _FORMULA.sub(formula, _FIGURE.sub(figure, content))
+
+
+def _script(name: str) -> Any:
+    """A program of scripts/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _verdict(key: str) -> str:
