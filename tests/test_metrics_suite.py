@@ -59,12 +59,17 @@ def near_floor(m: Measured, sds: float = 5.0) -> bool:
     return m.floor is not None and abs(m.value - m.floor) <= sds * m.spread + 1e-12
 
 
+IMAGES = "frechet mmd2 mmd_p precision recall density coverage memorisation classes class_kl digit_fid agreement"
+TABLED = {*IMAGES.split(), "w1", "sliced_w1", "modes", "high_quality", "reverse_kl"}
+"""The metrics whose data these tests know; one that is added appears beside them, and has to sit on its floor too."""
+
+
 @pytest.mark.parametrize("name", ["ring8-U", "grid25", "swissroll", "moons", "dirac"])
 def test_a_perfect_sampler_sits_on_the_floor_of_every_law(name: str) -> None:
     target = law(name)
     found = evaluate(target.sample(600, draws(99)), target, suite=QUICK)
     mixture = {"modes", "high_quality", "reverse_kl"} if name in ("ring8-U", "grid25") else set()
-    assert set(found) == mixture | {"w1", "sliced_w1"}
+    assert set(found) & TABLED == mixture | {"w1", "sliced_w1"}
     assert all(near_floor(m, 8.0) for m in found.values()), table(found)
 
 
@@ -83,14 +88,13 @@ def test_a_law_and_its_data_set_and_its_rows_agree() -> None:
     target = law("grid25")
     x = target.sample(200, draws(1))
     assert evaluate(x, load("grid25"), suite=QUICK) == evaluate(x, target, suite=QUICK)
-    assert set(evaluate(x, target.sample(400, draws(2)), suite=QUICK)) == {"w1", "sliced_w1"}
+    assert set(evaluate(x, target.sample(400, draws(2)), suite=QUICK)) & TABLED == {"w1", "sliced_w1"}
 
 
 def test_held_out_digits_pass_and_noise_fails(digits: Dataset, judge: Classifier) -> None:
     rows = digits.take(180, held_out=True)
     real = evaluate(rows["x"], digits, labels=rows["y"], classifier=judge, suite=QUICK)
-    names = "frechet mmd2 mmd_p precision recall density coverage memorisation classes class_kl digit_fid agreement"
-    assert set(real) == set(names.split())
+    assert set(real) & TABLED == set(IMAGES.split())
     assert all(near_floor(m, 6.0) for name, m in real.items() if name != "memorisation"), table(real)
     noise = evaluate(torch.rand(180, 1, 8, 8, generator=draws(0)) * 2 - 1, digits, classifier=judge, suite=QUICK)
     for name in ("frechet", "mmd2", "digit_fid", "recall", "coverage"):

@@ -26,7 +26,8 @@ from .measures import (
 )
 from .modes import Modes, ModesFloor, label_modes
 from .neighbours import Birthday, Neighbours, birthday, expected_coverage, memorisation, nearest_distances
-from .suite import Suite, digit_fid, evaluate, pixel_features
+from .scoring import Score, Suite, compared
+from .suite import digit_fid, evaluate, pixel_features
 from .transport import exact_w1, line_w1, sliced_w1, two_sample_floor
 
 __all__ = [
@@ -49,8 +50,10 @@ __all__ = [
     "Neighbours",
     "Purity",
     "Reconstruction",
+    "Score",
     "Suite",
     "birthday",
+    "compared",
     "digit_fid",
     "evaluate",
     "exact_w1",

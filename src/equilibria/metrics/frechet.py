@@ -7,6 +7,8 @@ from torch import Tensor
 
 from ..base.errors import ShapeError
 from .checks import pair
+from .measured import Measured
+from .scoring import Score, Suite, compared
 
 
 def gaussian_frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:
@@ -71,3 +73,13 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
 def _covariance(x: Tensor) -> Tensor:
     centred = x - x.mean(0)
     return centred.T @ centred / (len(x) - 1)
+
+
+def _frechet(fake: Tensor, pool: Tensor, suite: Suite) -> dict[str, Measured]:
+    def score(a: Tensor, b: Tensor) -> list[float]:
+        return [frechet_distance(a, b)]
+
+    return compared(["frechet"], score, fake, pool, suite, suite.linear, unit="distance²")
+
+
+SCORES = (Score("features", _frechet),)

@@ -10,6 +10,8 @@ from torch import Tensor
 from ..base.errors import ConfigError, ShapeError
 from ..base.records import record
 from .checks import generator, pair, points
+from .measured import Measured
+from .scoring import Score, Suite
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
 
@@ -170,3 +172,16 @@ def _statistics(gram: Tensor, n: int, sides: Tensor) -> Tensor:
     within_x = (sides * ours).sum(0) / (n * (n - 1))
     within_y = ((1 - sides) * theirs).sum(0) / (m * (m - 1))
     return within_x + within_y - 2 * (sides * theirs).sum(0) / (n * m)
+
+
+def _mmd(fake: Tensor, pool: Tensor, suite: Suite) -> dict[str, Measured]:
+    n = min(len(fake), len(pool) // 2, suite.quadratic)
+    test = mmd_test(fake[:n], pool[:n], permutations=suite.permutations, seed=suite.seed)
+    return {
+        "mmd2": Measured(value=test.value, floor=0.0, spread=test.null_sd, unit="mmd²", n=n),
+        # Under equal laws p is uniform on (0, 1].
+        "mmd_p": Measured(value=test.p, floor=0.5, spread=12**-0.5, unit="p-value", n=n, higher=True),
+    }
+
+
+SCORES = (Score("features", _mmd),)

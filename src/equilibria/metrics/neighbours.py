@@ -12,6 +12,8 @@ from torch import Tensor
 from ..base.errors import ConfigError, ShapeError
 from ..base.records import record
 from .checks import generator, pair, points
+from .measured import Measured
+from .scoring import Score, Suite, compared
 
 _ROWS = 1024
 
@@ -222,3 +224,16 @@ def _distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     for start in range(0, len(x), _ROWS):
         rows = slice(start, min(start + _ROWS, len(x)))
         yield rows, torch.cdist(x[rows], y)
+
+
+def _neighbourhoods(fake: Tensor, pool: Tensor, suite: Suite) -> dict[str, Measured]:
+    names = ["precision", "recall", "density", "coverage"]
+
+    def score(a: Tensor, b: Tensor) -> list[float]:
+        found = neighbours(a, b, suite.k)
+        return [getattr(found, name) for name in names]
+
+    return compared(names, score, fake, pool, suite, suite.quadratic, unit="share", higher=True)
+
+
+SCORES = (Score("features", _neighbourhoods),)

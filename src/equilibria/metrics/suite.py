@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -10,18 +10,16 @@ import torch
 from torch import Tensor
 
 from ..base.errors import ShapeError
-from ..base.records import record
+from ..base.registry import modules_in
 from .checks import LawLike, generator, points
 from .classifier import Classifier, stacked_classes
 from .frechet import frechet_distance
-from .kernel import mmd_test
 from .measured import Measured
 from .modes import label_modes, modes
-from .neighbours import memorisation, neighbours
-from .transport import exact_w1, halves, sliced_w1
+from .neighbours import memorisation
+from .scoring import Suite, compared, halves
 
 Features = Callable[[Tensor], Tensor]
-Scores = Callable[[Tensor, Tensor], Sequence[float]]
 _FITTED = 5000
 
 
@@ -36,35 +34,6 @@ class DatasetLike(Protocol):
     def held_out_size(self) -> int | None: ...
 
     def take(self, n: int, seed: int = 0, held_out: bool = False) -> dict[str, Tensor]: ...
-
-
-@record
-class Suite:
-    """Sizes and conventions of :func:`evaluate`; compare only tables of the same suite.
-
-    Args:
-        exact: largest number of samples for W1 by assignment, whose time grows with the cube.
-        quadratic: largest number of samples for the kernel and neighbour metrics.
-        linear: largest number of samples for the other metrics.
-        projections: number of directions of sliced W1.
-        k: number of neighbours of precision, recall, density and coverage.
-        repeats: number of splits of the real data for a floor.
-        permutations: number of permutations of the kernel test.
-        components: number of principal components of the pixels, if no features are given.
-        threshold: standard deviations within which a sample is of high quality.
-        seed: seed of every random choice.
-    """
-
-    exact: int = 1000
-    quadratic: int = 2000
-    linear: int = 10_000
-    projections: int = 128
-    k: int = 5
-    repeats: int = 5
-    permutations: int = 200
-    components: int = 64
-    threshold: float = 3.0
-    seed: int = 0
 
 
 def evaluate(
@@ -103,8 +72,8 @@ def evaluate(
     Examples:
         >>> real = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
         >>> scores = evaluate(real[:200] + 1, real)
-        >>> sorted(scores), scores["w1"].excess > 0.9
-        (['sliced_w1', 'w1'], True)
+        >>> {"sliced_w1", "w1"} <= scores.keys(), scores["w1"].excess > 0.9
+        (True, True)
     """
     suite = suite if suite is not None else Suite()
     if samples.dim() < 2 or not len(samples):
@@ -127,7 +96,7 @@ def evaluate(
             "evaluate against the generator's training data",
         )
     if features is None and pool.dim() == 2:
-        found.update(_vectors(kept, pool, suite))
+        found.update(_listed("vectors", kept, pool, suite))
     else:
         # Every stride-th row: both halves of the pool have the same weight in the components.
         fitted = features or pixel_features(pool[:: 1 + len(pool) // _FITTED], suite.components)
@@ -211,46 +180,21 @@ def _pool(against: DatasetLike | LawLike | Tensor, law: LawLike | None, n: int, 
     return data.take(min(2 * n, data.size or 2 * n), seed)["x"]
 
 
-def _compare(fake: Tensor, pool: Tensor, most: int, scores: Scores, suite: Suite) -> tuple[int, Any, Any, Any]:
-    """Sample size, values, floors and their spreads of several scores at once."""
-    n = min(len(fake), len(pool) // 2, most)
-    values = np.asarray(scores(fake[:n], pool[:n]))
-    floors = np.asarray([scores(a, b) for a, b in halves(pool[: 2 * n], suite.repeats, suite.seed)])
-    return n, values, floors.mean(0), floors.std(0, ddof=1) if len(floors) > 1 else np.zeros_like(values)
-
-
-def _rows(names: Sequence[str], compared: tuple[int, Any, Any, Any], unit: str, higher: bool) -> dict[str, Measured]:
-    n, *columns = compared
-    return {
-        name: Measured(value=float(value), floor=float(floor), spread=float(spread), unit=unit, n=n, higher=higher)
-        for name, value, floor, spread in zip(names, *columns, strict=True)
-    }
-
-
-def _vectors(fake: Tensor, pool: Tensor, suite: Suite) -> dict[str, Measured]:
-    exact = _compare(fake, pool, suite.exact, lambda a, b: [exact_w1(a, b)], suite)
-    sliced = _compare(fake, pool, suite.linear, lambda a, b: [sliced_w1(a, b, suite.projections, suite.seed)], suite)
-    return {**_rows(["w1"], exact, "distance", False), **_rows(["sliced_w1"], sliced, "distance", False)}
+def _listed(on: str, fake: Tensor, pool: Tensor, suite: Suite) -> dict[str, Measured]:
+    """The scores that the modules of this folder list."""
+    package = __name__.rpartition(".")[0]
+    found: dict[str, Measured] = {}
+    for score in (score for module in modules_in(package) for score in getattr(module, "SCORES", ())):
+        if score.on == on:
+            found.update(score.measured(fake, pool, suite))
+    return found
 
 
 def _featured(
     fake: Tensor, pool: Tensor, against: DatasetLike | LawLike | Tensor, features: Features, suite: Suite
 ) -> dict[str, Measured]:
     ours, real = points(features(fake[: suite.linear])), points(features(pool))
-    moments = _compare(ours, real, suite.linear, lambda a, b: [frechet_distance(a, b)], suite)
-    found = _rows(["frechet"], moments, "distance²", False)
-    n = min(len(ours), len(real) // 2, suite.quadratic)
-    test = mmd_test(ours[:n], real[:n], permutations=suite.permutations, seed=suite.seed)
-    found["mmd2"] = Measured(value=test.value, floor=0.0, spread=test.null_sd, unit="mmd²", n=n)
-    # Under equal laws p is uniform on (0, 1].
-    found["mmd_p"] = Measured(value=test.p, floor=0.5, spread=12**-0.5, unit="p-value", n=n, higher=True)
-
-    def near(a: Tensor, b: Tensor) -> list[float]:
-        found = neighbours(a, b, suite.k)
-        return [found.precision, found.recall, found.density, found.coverage]
-
-    names = ["precision", "recall", "density", "coverage"]
-    found.update(_rows(names, _compare(ours, real, suite.quadratic, near, suite), "share", True))
+    found = _listed("features", ours, real, suite)
     unseen = 0 if isinstance(against, Tensor) else getattr(against, "held_out_size", None) or 0
     if unseen >= 4:
         rows = cast("DatasetLike", against).take(min(unseen, suite.quadratic), suite.seed, held_out=True)["x"]
@@ -283,8 +227,11 @@ def _classes(
     found = {"classes": counted["modes"], "class_kl": counted["reverse_kl"]}
     if not stacked:
         ours, real = classifier.features(fake[: suite.linear]), classifier.features(pool)
-        compared = _compare(ours, real, suite.linear, lambda a, b: [frechet_distance(a, b)], suite)
-        found.update(_rows(["digit_fid"], compared, "distance²", False))
+
+        def score(a: Tensor, b: Tensor) -> list[float]:
+            return [frechet_distance(a, b)]
+
+        found.update(compared(["digit_fid"], score, ours, real, suite, suite.linear, unit="distance²"))
     if labels is not None:
         n, most = len(predicted), classifier.accuracy ** (fake.shape[1] if stacked else 1)
         right = float((predicted == labels.to(predicted.device)).double().mean())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ..base.errors import ConfigError, ShapeError
 from .checks import generator, pair
+from .measured import Measured
+from .scoring import Score, Suite, compared, halves
 
 Distance = Callable[[Tensor, Tensor], float]
 _MOST = 5000
@@ -130,25 +132,6 @@ def two_sample_floor(pool: Tensor, distance: Distance, repeats: int = 5, seed: i
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def halves(pool: Tensor, repeats: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Disjoint halves of ``pool``, drawn at random ``repeats`` times.
-
-    Raises:
-        ShapeError: fewer than two rows.
-
-    Examples:
-        >>> [(len(a), len(b)) for a, b in halves(torch.zeros(9), repeats=2, seed=0)]
-        [(4, 4), (4, 4)]
-    """
-    half = len(pool) // 2
-    if half < 1:
-        raise ShapeError(f"{len(pool)} real rows cannot be split in two", "pass at least two")
-    draws = generator(seed)
-    for _ in range(repeats):
-        order = torch.randperm(len(pool), generator=draws).to(pool.device)
-        yield pool[order[:half]], pool[order[half : 2 * half]]
-
-
 def _along_columns(a: Tensor, b: Tensor) -> Tensor:
     """W1 of each column of ``a (n, p)`` and ``b (m, p)``: the quantile functions are constant between joint cuts."""
     a, b = a.sort(0).values, b.sort(0).values
@@ -160,3 +143,17 @@ def _along_columns(a: Tensor, b: Tensor) -> Tensor:
     cuts = torch.cat([torch.arange(n) * (lcm // n), torch.arange(m) * (lcm // m)]).sort().values
     widths = torch.diff(cuts, append=torch.tensor([lcm])).double() / lcm
     return widths @ (a[cuts // (lcm // n)] - b[cuts // (lcm // m)]).abs()
+
+
+def _exact(fake: Tensor, pool: Tensor, suite: Suite) -> dict[str, Measured]:
+    return compared(["w1"], lambda a, b: [exact_w1(a, b)], fake, pool, suite, suite.exact, unit="distance")
+
+
+def _sliced(fake: Tensor, pool: Tensor, suite: Suite) -> dict[str, Measured]:
+    def score(a: Tensor, b: Tensor) -> list[float]:
+        return [sliced_w1(a, b, suite.projections, suite.seed)]
+
+    return compared(["sliced_w1"], score, fake, pool, suite, suite.linear, unit="distance")
+
+
+SCORES = (Score("vectors", _exact), Score("vectors", _sliced))
