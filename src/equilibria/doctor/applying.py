@@ -56,19 +56,11 @@ def _scaled(recipe: Any, factors: dict[str, float]) -> Any:
         own = tuple(replace(o, optimizer=_slower(o.optimizer, common, limit)) for o in recipe.optimizers)
         recipe = replace(recipe, optimizer=_slower(recipe.optimizer, common, limit), optimizers=own)
     for side, factor in factors.items():
-        for player in () if side in {"all", "at most"} else _players(recipe.game, side):
+        for player in () if side in {"all", "at most"} else recipe.game.sides().get(side, ()):
             spec = _slower(recipe.optimizer_of(player), factor, limit)
             row = decode({"type": "For", "player": player, "optimizer": encode(spec)})
             recipe = replace(recipe, optimizers=(*(o for o in recipe.optimizers if o.player != player), row))
     return recipe
-
-
-def _players(game: Any, side: str) -> tuple[str, ...]:
-    """The names under which a side plays: games with two discriminators have others."""
-    if hasattr(game, "joint"):
-        two = ("discriminators",) if game.joint else ("first", "second")
-        return two if side == "discriminator" else (side,)
-    return (f"{side}s",) if hasattr(game, "tied_discriminators") else (side,)
 
 
 def _slower(spec: Any, factor: float, limit: float | None) -> Any:
@@ -104,13 +96,17 @@ def _grown(recipe: Any, player: str) -> Any:
     def larger(pair: Any) -> Any:
         if hasattr(pair, "vector"):
             return replace(pair, vector=larger(pair.vector), image=larger(pair.image))
+        if hasattr(pair, "translator"):  # one network a field, in place of a pair that shares its sizes
+            name = "patch" if player == "discriminator" else "translator"
+            own = getattr(pair, name)
+            return replace(pair, **{name: replace(own, width=2 * own.width)})
         if not hasattr(pair, "width"):
-            raise ConfigError(f"{type(pair).__name__} has no width", "enlarge your own networks yourself")
+            raise ConfigError(f"{type(pair).__name__} has no setting 'width'", "give larger networks by networks=")
         sizes = {name: getattr(pair, name) for name in ("width", "depth", "blocks") if hasattr(pair, name)}
         if hasattr(pair, "discriminator_width"):  # else both networks share their sizes, and grow together
-            judge = {f"discriminator_{n}": getattr(pair, f"discriminator_{n}") or sizes[n] for n in ("width", "depth")}
-            sizes = judge if player == "discriminator" else sizes
-            kept = {} if player == "discriminator" else judge
+            own = {f"discriminator_{n}": getattr(pair, f"discriminator_{n}") or sizes[n] for n in ("width", "depth")}
+            sizes = own if player == "discriminator" else sizes
+            kept = {} if player == "discriminator" else own
         else:
             kept = {}
         return replace(pair, **kept, **{n: 2 * v if n.endswith("width") else v + 1 for n, v in sizes.items()})

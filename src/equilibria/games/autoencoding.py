@@ -152,6 +152,9 @@ class AAE(GameSpec):
         """How many numbers the encoder gives per point: a code, or a mean and a log-deviation."""
         return self.prior.size * (2 if self.encoder == "gaussian" else 1)
 
+    def sides(self) -> Mapping[str, tuple[str, ...]]:
+        return {"generator": ("encoder",), "discriminator": ("discriminator",)}
+
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         return {
             "encoder": networks.encoder(data.shape, self.outputs),

@@ -138,6 +138,9 @@ class CoGAN(GameSpec):
         if self.heads not in HEADS:
             raise not_known("heads", self.heads, HEADS)
 
+    def sides(self) -> Mapping[str, tuple[str, ...]]:
+        return {"generator": ("generators",), "discriminator": ("discriminators",)}
+
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         if not data.paired:
             other = data.column("other")

@@ -68,6 +68,9 @@ class SemiSupervisedAAE(GameSpec):
         if not self.noise >= 0:
             raise ConfigError(f"noise={self.noise}", "use noise=0, or a positive standard deviation")
 
+    def sides(self) -> Mapping[str, tuple[str, ...]]:
+        return {"generator": ("encoder",), "discriminator": ("discriminators",)}
+
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         if not data.classes:
             raise DataError(

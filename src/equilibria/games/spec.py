@@ -81,6 +81,11 @@ class GameSpec(ABC):
         """What is measured of a trained game of this family besides its samples: accuracy, cycle error, purity, …"""
         return ()
 
+    @default
+    def sides(self) -> Mapping[str, tuple[str, ...]]:
+        """The players on the generator's and on the discriminator's side of the adversarial losses, by their names."""
+        return {"generator": ("generator",), "discriminator": ("discriminator",)}
+
     def build(self, networks: Networks, data: DataSpec, own: Mapping[str, nn.Module] | None = None) -> Game:
         """The game, with the user's own modules in place of the made ones where given.
 

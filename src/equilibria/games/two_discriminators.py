@@ -81,6 +81,12 @@ class D2GAN(GameSpec):
     def __post_init__(self) -> None:
         need_positive(alpha=self.alpha, beta=self.beta)
 
+    def sides(self) -> Mapping[str, tuple[str, ...]]:
+        return {
+            "generator": ("generator",),
+            "discriminator": ("discriminators",) if self.joint else ("first", "second"),
+        }
+
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         return {
             "generator": networks.generator(self.latent.size, data.shape),

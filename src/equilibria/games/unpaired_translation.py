@@ -75,6 +75,9 @@ class CycleGAN(GameSpec):
     objective: Objective = LeastSquares()
     penalties: tuple[Penalty, ...] = ()
 
+    def sides(self) -> Mapping[str, tuple[str, ...]]:
+        return {"generator": ("generators",), "discriminator": ("discriminators",)}
+
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         x, other = data.shape, _other(data)
         if self.identity and x != other:
