@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError
+from ..base.errors import ConfigError, EquilibriaError
 from ..base.randomness import mix, own_randomness, reseed
 from ..core.doctor_view import Examined
 from ..core.ensemble import Ensemble
@@ -183,6 +183,9 @@ def first_contest(game: Game, data: Dataset, clock: Callable[[], Any]) -> Examin
     if not used and not conditions:
         raise ConfigError(f"what the contest '{name}' judges depends on nothing random")
     view.codes, view.conditions = _Packed.of(tensors, used), _Packed.of(tensors, conditions)
+    view.entry = next((n for n, t in tensors.items() if t is contest.real[0]), None)
+    view.sampled = view.is_sample(tensors)
+    view.fewest = view.fewest_rows()
     from_rows = [n for n in view.from_rows(size) if n in used] or list(game.needs)
     unseen = {f"the contest '{o}'": f"only the first, '{name}', is looked at" for o in others}
     if tuple(contest.real[0].shape[1:]) != data.spec.shape:
@@ -239,6 +242,9 @@ class _ContestView:
     contest: str = ""
     codes: _Packed = field(default_factory=_Packed)
     conditions: _Packed = field(default_factory=_Packed)
+    entry: str | None = None  # of the draw, where it is what the contest takes as real
+    sampled: bool = False  # whether the contest's generated points are the game's samples
+    fewest: int = _TRIED  # rows of a draw whose contest is needed for its score alone
 
     def __call__(self, n: int) -> Draw:
         x = self.rows["x"]
@@ -267,17 +273,16 @@ class _ContestView:
         tensors |= self.codes.unpack(z)
         if y is not None:
             tensors |= self.conditions.unpack(y)
-        made: Tensor = self._contest(self.drawn(tensors)).fake[0]
-        return made
+        return self._made(tensors)
 
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         with torch.no_grad():
-            contest = self._contest(self(_TRIED))
+            contest = self._contest(self(self.fewest))
         return contest.score(x, *([] if y is None else self.conditions.unpack(y).values()))
 
     def real(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         draw = self.of(batch)
-        real = self._contest(draw).real[0]
+        real = self._contest(draw).real[0] if self.entry is None else draw[self.entry]
         return real, self.conditions.pack(draw.tensors, len(real), flat=False) if self.conditions.entries else None
 
     def changing(self, tensors: Mapping[str, Tensor]) -> list[str]:
@@ -287,7 +292,7 @@ class _ContestView:
         def made(changes: Mapping[str, Tensor]) -> Tensor:
             reseed(0)  # the networks' own noise is the same in each call
             with torch.no_grad():
-                return self._contest(self.drawn({**tensors, **changes})).fake[0]
+                return self._made({**tensors, **changes})
 
         first, found = made({}), []
         for name, values in kinds.items():
@@ -295,6 +300,26 @@ class _ContestView:
             if any(not torch.equal(made({name: other}), first) for other in others):
                 found.append(name)
         return found
+
+    def fewest_rows(self) -> int:
+        """Two rows where the game can deal as few, which costs less."""
+        try:
+            with torch.no_grad():
+                self._contest(self(2))
+        except (EquilibriaError, RuntimeError, ValueError, IndexError):
+            return _TRIED
+        return 2
+
+    def is_sample(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Whether the game's samples are the generated points; they cost less than all contests of the game."""
+        with torch.no_grad():
+            reseed(0)
+            fake = self._made(tensors)
+            reseed(0)
+            try:
+                return torch.equal(self.game.sample(self.drawn(tensors)), fake)
+            except (NotImplementedError, EquilibriaError):
+                return False
 
     def from_rows(self, n: int) -> list[str]:
         """The entries of the draw that come from real rows: those that differ for other rows and the same noise."""
@@ -304,6 +329,11 @@ class _ContestView:
             reseed(0)
             draws.append(self.of(batch))
         return [name for name, tensor in draws[0].tensors.items() if not torch.equal(tensor, draws[1][name])]
+
+    def _made(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        draw = self.drawn(tensors)
+        made: Tensor = self.game.sample(draw) if self.sampled else self._contest(draw).fake[0]
+        return made
 
     def _contest(self, draw: Draw) -> Contest:
         return self.game.contests(draw)[self.contest]
