@@ -28,7 +28,7 @@ from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MaxoutPair, MLPPair
 from equilibria.reports import render
 from equilibria.training import checkpoint, checkups
-from equilibria.training.doctor_adapter import ward_of
+from equilibria.training.doctor_adapter import adapter_of
 
 QUIET = eq.Settings(
     device="cpu", progress=False, evaluate=False, log_every=1, sample_every=50, checkpoint_every=5, keep=2
@@ -280,7 +280,7 @@ def test_a_damaged_diagnosis_is_left_out_of_the_report(tmp_path: Path) -> None:
 
 def test_a_short_run_calls_no_doctor_and_one_can_do_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "equilibria.training.doctor_adapter.Ward.admit", lambda self: pytest.fail("a doctor was called")
+        "equilibria.training.doctor_adapter.DoctorAdapter.doctor", lambda self: pytest.fail("a doctor was called")
     )
     row = tiny("gan")
     eq.train(row, POINTS, steps=8, out=tmp_path / "a", settings=QUIET)
@@ -340,13 +340,13 @@ def played(game: Game, data: Any = POINTS) -> tuple[eq.Play, eq.Dataset]:
 
 def test_a_game_of_ones_own_is_seen_through_its_contest() -> None:
     game = Line()
-    ward = ward_of(*played(game))
-    assert ward.networks == {"generator": game.maker, "discriminator": game.judge}
-    doctor = ward.admit()
+    adapter = adapter_of(*played(game))
+    assert adapter.networks == {"generator": game.maker, "discriminator": game.judge}
+    doctor = adapter.doctor()
     assert doctor.look(0).vitals["latent/dependence"] > 0.1 and set(doctor.optimizers) == {"generator", "discriminator"}
     assert doctor.subject.deal(5)[0].shape == (5, 1)
     with pytest.raises(ConfigError, match="not those of modules of its own"):
-        ward_of(*played(Line(bare=True)))
+        adapter_of(*played(Line(bare=True)))
 
 
 def test_two_players_are_seen_in_the_units_of_their_game() -> None:
@@ -354,7 +354,7 @@ def test_two_players_are_seen_in_the_units_of_their_game() -> None:
     data = load(POINTS * 50 + 1000)
     game = row.game.build(row.networks, data.spec)
     play, _ = played(game, POINTS * 50 + 1000)
-    doctor = ward_of(play, data).admit()
+    doctor = adapter_of(play, data).doctor()
     assert abs(float(doctor.subject.real.mean())) < 0.3 and 0.7 < float(doctor.subject.real.std()) < 1.4
     assert doctor.subject.holdout is not None and doctor.chart.facts["latent/size"] == 2
     assert doctor.chart.objective.pair == row.game.objective and "labels" not in {
@@ -365,11 +365,11 @@ def test_two_players_are_seen_in_the_units_of_their_game() -> None:
 def test_labels_are_one_hot_and_noise_is_seen() -> None:
     row = tiny("cgan")
     play, data = played(row.game.build(row.networks, load("digits").spec), "digits")
-    labels = ward_of(play, data).admit().subject.labels
+    labels = adapter_of(play, data).doctor().subject.labels
     assert labels is not None and labels.shape == (1617, 10) and bool((labels.sum(1) == 1).all())
     row = tiny("instance-noise")
     play, data = played(row.game.build(row.networks, load(POINTS).spec))
-    subject = ward_of(play, data).admit().subject
+    subject = adapter_of(play, data).doctor().subject
     x = torch.zeros(400, 2)
     assert float(subject.score(x).detach().std()) > 0
     play.round = play.horizon  # the noise is gone at the end
@@ -377,14 +377,14 @@ def test_labels_are_one_hot_and_noise_is_seen() -> None:
 
 
 def test_what_a_contest_is_not_is_said() -> None:
-    found = ward_of(*played(tiny("d2gan").game.build(SMALL, load(POINTS).spec))).admit()
+    found = adapter_of(*played(tiny("d2gan").game.build(SMALL, load(POINTS).spec))).doctor()
     said = {one.what: one.reason for one in found.chart.not_assessed}
     assert said["the contest 'second'"] == "only the first, 'first', is looked at"
-    three = ward_of(*played(ensemble()))
+    three = adapter_of(*played(ensemble()))
     assert "only member 0" in three.pair.unseen["members 1 to 2 of the ensemble"]
-    assert three.admit().optimizers == {}
+    assert three.doctor().optimizers == {}
     data = DataSpec(kind="vector", shape=(2,))
-    code = ward_of(*played(eq.recipe("aae").game.build(SMALL, data))).admit()
+    code = adapter_of(*played(eq.recipe("aae").game.build(SMALL, data))).doctor()
     assert "the samples" in {one.what for one in code.chart.not_assessed} and code.subject.real.shape[1] != 2
 
 

@@ -57,6 +57,16 @@ def test_the_only_column_needed_may_be_called_x() -> None:
     assert caption.dtype == torch.int64
 
 
+def test_some_of_the_columns_will_do_and_those_beside_are_kept() -> None:
+    x = torch.rand(3, 1, 4, 6)
+    some = rows_of({"x": x, "y": torch.zeros(9), "more": x}, ("x", "other"), GRAY, PLAIN, ())
+    assert list(some) == ["x"]
+    beside = rows_of({"x": x, "other": -x[:2], "more": x}, ("x",), GRAY, PLAIN, ("other",))
+    assert {name: len(column) for name, column in beside.items()} == {"x": 3, "other": 2}
+    with pytest.raises(DataError, match="'x'"):
+        rows_of({"more": x}, ("x", "other"), GRAY, PLAIN, ())
+
+
 @pytest.mark.parametrize(
     ("given", "needed", "error", "said"),
     [

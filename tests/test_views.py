@@ -286,6 +286,25 @@ def test_rows_that_are_not_given_are_held_out(moved: tuple[Any, Path]) -> None:
     assert torch.equal(run.sample(6, seed=3), views["moved"]) and not torch.equal(run.sample(6), views["moved"])
 
 
+def test_columns_beside_those_needed_are_there_for_views(moved: tuple[Any, Path]) -> None:
+    run = moved[0]
+
+    class Watching(Mover):
+        shows = ("other",)
+
+        def views(self, draw: Draw) -> dict[str, Tensor]:
+            return {**Mover.views(self, draw), "target": draw["other"]} if "other" in draw else Mover.views(self, draw)
+
+    game = Watching()
+    for made in (game, Ensemble(lambda seed: Watching(), (0, 1))):
+        play = eq.Play(made, run.play.rule, run.play.specs, run.data.batches(8))
+        rows = run.data.take(5, held_out=True)
+        shown = play.views(5, given=rows)
+        assert torch.equal(shown["target"].reshape(-1, 5, 2)[-1], rows["other"])
+        assert "target" not in play.views(5, given={"x": rows["x"]})
+        assert torch.equal(play.sample(5, given=rows), play.sample(5, given={"x": rows["x"]}))
+
+
 def test_a_run_applies_its_maps(moved: tuple[Any, Path]) -> None:
     run, folder = moved
     x = np.load(folder / "a.npy")

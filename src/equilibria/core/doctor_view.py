@@ -26,6 +26,8 @@ class Examined:
         call: other calling conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
         latent: the dimension of the latent codes; 0 if they are not vectors of independent numbers.
         unseen: what the doctor cannot examine, each with the reason.
+        from_rows: what of the real rows generated ones are made from, where real rows serve as codes: the latent space
+            is then not assessed.
     """
 
     generator: nn.Module
@@ -36,3 +38,4 @@ class Examined:
     call: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     latent: int = 0
     unseen: Mapping[str, str] = field(default_factory=dict)
+    from_rows: tuple[str, ...] = ()

@@ -58,7 +58,8 @@ class Doctor:
             ``"wasserstein"``, ``"hinge"``, ``"least-squares"``, ``"relativistic"``, …), or two callables
             ``(loss_d(real, fake), loss_g(fake))`` on the discriminator's outputs.
         holdout: real rows that no network is trained on.
-        labels: of the real rows, ``(n,)`` or one-hot ``(n, k)``; both networks are then called with labels.
+        labels: of the real rows, ``(n,)`` or one-hot ``(n, k)``, or any other condition ``(n, …)``; both networks are
+            then called with labels.
         sampler: ``fn(n) -> samples`` where samples are not ``generator(codes)`` (an averaged copy, a transform).
         optimizers: ``{"generator": …, "discriminator": …}``.
         call: other conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
@@ -298,6 +299,8 @@ def _missing(subject: Subject, told: Told) -> list[NotAssessed]:
         found.append(NotAssessed("a double sigmoid", "objective", why))
     if subject.labels is None and _takes_labels(subject):
         found.append(NotAssessed("whether labels are obeyed", "labels", "one a real row, for a conditional pair"))
+    if subject.labels is not None and subject.classes is None:
+        found.append(NotAssessed("whether conditions are obeyed", reason="they are no classes"))
     if subject.codes is None:
         what = "the generator's gradient and its use of the codes"
         found.append(NotAssessed(what, "latent", "the size of the codes, or fn(n) -> codes"))

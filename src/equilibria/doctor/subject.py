@@ -38,13 +38,14 @@ class Subject:
         generator: called ``generator(z)``, or ``generator(z, y)`` where there are labels.
         discriminator: called ``discriminator(x)``, or ``discriminator(x, y)``.
         real: ``(n, …)`` training rows.
-        labels: ``(n,)`` of the training rows, or None.
+        labels: of the training rows, ``(n,)``, one-hot, or any other condition ``(n, …)``; or None.
         holdout: rows that no network is trained on, or None.
         codes: ``n -> (n, latent)`` codes.
         sampler: ``n -> (n, …)`` where samples are not ``generator(codes)``.
         calls: other calling conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
         probabilities: whether the discriminator ends in a sigmoid (found by :meth:`inspect`).
         broken: share of the real rows that held a number that is not finite; they are left out here.
+        codes_are_rows: whether codes are real rows, as where one image is made from another; they have no latent space.
     """
 
     generator: nn.Module
@@ -58,6 +59,16 @@ class Subject:
     calls: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     probabilities: bool = False
     broken: float = 0.0
+    codes_are_rows: bool = False
+
+    @property
+    def classes(self) -> Tensor | None:
+        """The labels where they are classes, ``(n,)`` or one-hot; None for conditions of another kind."""
+        y = self.labels
+        if y is None or y.dim() == 1:
+            return y
+        one_hot = y.dim() == 2 and bool(((y == 0) | (y == 1)).all()) and bool((y.sum(1) == 1).all())
+        return y if one_hot else None
 
     @property
     def device(self) -> torch.device:

@@ -18,7 +18,13 @@ LAW_ROWS = 64
 """Rows that are drawn of a law, which has no last one."""
 
 
-def rows_of(given: Any, needed: tuple[str, ...], spec: DataSpec, options: DataOptions) -> dict[str, Tensor]:
+def rows_of(
+    given: Any,
+    needed: tuple[str, ...],
+    spec: DataSpec,
+    options: DataOptions,
+    besides: tuple[str, ...] | None = None,
+) -> dict[str, Tensor]:
     """The columns that are needed, from whatever was given.
 
     Args:
@@ -34,6 +40,8 @@ def rows_of(given: Any, needed: tuple[str, ...], spec: DataSpec, options: DataOp
         needed: columns by name.
         spec: what the run's data is.
         options: how the run's data was read.
+        besides: further columns, taken where they were given; some of those needed will then do. None holds to all that
+            are needed, as many rows of each.
 
     Raises:
         DataError: a column is missing, or its values are none of the data's.
@@ -55,9 +63,13 @@ def rows_of(given: Any, needed: tuple[str, ...], spec: DataSpec, options: DataOp
         )
     if len(needed) == 1 and needed[0] not in rows and "x" in rows:
         rows = {needed[0]: rows["x"]}
-    if missing := [name for name in needed if name not in rows]:
+    missing = [name for name in needed if name not in rows]
+    if missing and (besides is None or len(missing) == len(needed)):
         raise DataError(f"no column '{missing[0]}' among {', '.join(rows) or 'none'}", f"give it as {missing[0]}=…")
-    found = {name: checked(rows[name], column_of(name, spec)) for name in needed}
+    wanted = (*needed, *(besides or ()))
+    found = {name: checked(rows[name], column_of(name, spec)) for name in wanted if name in rows}
+    if besides is not None:
+        return found
     counts = {name: len(values) for name, values in found.items()}
     if len(set(counts.values())) > 1:
         raise ShapeError(f"columns of {counts} rows", "give as many rows of each")

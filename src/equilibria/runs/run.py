@@ -84,8 +84,8 @@ class Run:
             labels: ``n`` classes, for a conditional game.
             seed: of all that is random in them.
             given: rows that a translating game starts from: a source by name or path, a ``Dataset``, tensors by column
-                (:func:`~equilibria.runs.rows.rows_of`); they come again where there are fewer than ``n``. None for
-                rows that are held out of the run's data.
+                (:func:`~equilibria.runs.rows.rows_of`); they come again where there are fewer than ``n``. What is not
+                given comes from rows that are held out of the run's data.
             choices: values of codes that the game offers to fix, for example ``{"c1": 3}``.
 
         Raises:
@@ -129,9 +129,16 @@ class Run:
         found = held_out_rows(takes, lambda: self.data, APPLIED) if rows is None else self._rows(rows, takes)
         return self.play.apply(name, found, seed).cpu()
 
-    def _rows(self, given: Any, needed: tuple[str, ...]) -> dict[str, Tensor]:
+    def _rows(self, given: Any, needed: tuple[str, ...], besides: tuple[str, ...] | None = None) -> dict[str, Tensor]:
         options = run_folder.part(self.path, self.info["data"]["options"], DataOptions)
-        return rows_of(given, needed, self.spec, options)
+        return rows_of(given, needed, self.spec, options, besides)
+
+    def _given(self, game: Game, given: Any, n: int, seed: int) -> dict[str, Tensor]:
+        """``n`` rows of what was given, and held-out rows of what the game needs besides."""
+        found = self._rows(given, game.needs, game.shows)
+        rows = {name: values[torch.arange(n) % len(values)] for name, values in found.items()}
+        missing = tuple(name for name in game.needs if name not in rows)
+        return {**rows, **(held_out_rows(missing, lambda: self.data, n, seed) if missing else {})}
 
     def _asked(self, n: int, labels: Any, seed: int, given: Any, choices: Mapping[str, float] | None) -> samples.Asked:
         game, rows = self.play.game, None
@@ -144,11 +151,7 @@ class Run:
         if given is not None and not game.needs:
             raise ConfigError("rows were given and this run's game samples from codes alone", "leave them out")
         if game.needs and n > 0:
-            if given is None:
-                rows = rows_for(game, lambda: self.data, n, seed)
-            else:
-                found = self._rows(given, game.needs)
-                rows = {name: values[torch.arange(n) % len(values)] for name, values in found.items()}
+            rows = rows_for(game, lambda: self.data, n, seed) if given is None else self._given(game, given, n, seed)
         return samples.Asked(asked, rows, dict(choices or {}))
 
     def evaluate(self, n: int | None = None, seed: int = 0, classify: bool = True) -> dict[str, Measured]:

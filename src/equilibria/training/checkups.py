@@ -22,7 +22,7 @@ from ..doctor import Diagnosis, Doctor, Severity
 from ..doctor.chart import Checkup, Memory
 from ..doctor.schedule import Schedule
 from . import disk
-from .doctor_adapter import Ward, ward_of
+from .doctor_adapter import DoctorAdapter, adapter_of
 from .hooks import Log, read_rows
 
 ROWS, VERDICT = "checkups.jsonl", "diagnosis.json"
@@ -69,7 +69,7 @@ class Checkups:
         self._rows = Log(site.path / ROWS, 1)
         self._schedule, self._memory, self._kept = Schedule(), Memory(), -1
         self._history: list[Checkup] = []
-        self._ward: Ward | None = None
+        self._adapter: DoctorAdapter | None = None
         self._doctor: Doctor | None = None
         self._guarded(lambda: self._begin(play), play.round)
 
@@ -85,7 +85,7 @@ class Checkups:
 
     def due(self, step: int) -> bool:
         # A round early as well: some vitals compare two rounds in a row.
-        return self._ward is not None and (self._schedule.due(step + 1) or self._last(step))
+        return self._adapter is not None and (self._schedule.due(step + 1) or self._last(step))
 
     def look(self, play: Play, losses: dict[str, Loss]) -> None:
         before = self.diagnosis
@@ -94,7 +94,7 @@ class Checkups:
             self.alarm(self.diagnosis)
 
     def close(self, play: Play) -> None:
-        if self._ward is not None and play.round != self._kept and not _finite(self.site.log.latest):
+        if self._adapter is not None and play.round != self._kept and not _finite(self.site.log.latest):
             self._guarded(lambda: self._examine(play.round), play.round)
         self._write()
 
@@ -104,22 +104,22 @@ class Checkups:
 
     def beside(self, checkpoint: Path) -> None:
         """Leave with a checkpoint what the run's next session goes on from, and what is to be said so far."""
-        if self._ward is not None:
+        if self._adapter is not None:
             file = checkpoint / _MEMORY
             save_file(self._memory.tensors(), file)
             disk.sync(file)
         self._write()
 
     def _begin(self, play: Play) -> None:
-        ward = ward_of(play, self.site.data)
-        self._memory = ward.memory()
+        adapter = adapter_of(play, self.site.data)
+        self._memory = adapter.memory()
         if play.round:
             self._memory = remembered(self.site.resumed, self._memory, play.round)
             self._history = history(self.site.path, play.round)
         if self._history:
             self._schedule.took(self._history[-1].step)
             self._kept = self._history[-1].step
-        self._ward = ward
+        self._adapter = adapter
 
     def _last(self, step: int) -> bool:
         return step == self.site.steps and step >= self._schedule.first and step != self._kept
@@ -136,10 +136,10 @@ class Checkups:
         self._keep(self._at_hand().look(step))
 
     def _at_hand(self) -> Doctor:
-        assert self._ward is not None
-        self._ward.refresh()
+        assert self._adapter is not None
+        self._adapter.refresh()
         if self._doctor is None:
-            self._doctor = self._ward.admit()
+            self._doctor = self._adapter.doctor()
             self._doctor.recall(self._history, self._memory)
         return self._doctor
 
@@ -166,7 +166,7 @@ class Checkups:
     def _leaves(self, reason: str, step: int, expected: bool) -> None:
         line = " ".join(reason.split())
         self.note = f"no doctor: {line}" if expected else f"the doctor was sent away at round {step}: {line}"
-        self._ward = self._doctor = None
+        self._adapter = self._doctor = None
         if not expected:
             warnings.warn(f"{self.note}; the run goes on without one", stacklevel=2)
 
@@ -228,9 +228,9 @@ def diagnosed(path: Path, play: Play, data: Dataset, checkpoint: Path | None) ->
     """
     try:
         with own_randomness():
-            ward = ward_of(play, data)
-            memory = ward.memory()
-            doctor = ward.admit()
+            adapter = adapter_of(play, data)
+            memory = adapter.memory()
+            doctor = adapter.doctor()
             if play.round:
                 doctor.recall(history(path, play.round), remembered(checkpoint, memory, play.round))
             if not doctor.chart.checkups or doctor.chart.last.step != play.round:

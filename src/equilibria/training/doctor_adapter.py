@@ -1,4 +1,4 @@
-"""From a play to a patient: which two networks of a game a doctor looks at, and how it may call them."""
+"""Adapts a running game to the pair of networks that the doctor examines, and to how it may call them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError
+from ..base.errors import ConfigError, EquilibriaError
 from ..base.randomness import mix, own_randomness, reseed
 from ..core.doctor_view import Examined
 from ..core.ensemble import Ensemble
@@ -21,16 +21,16 @@ from ..doctor.chart import Memory
 from ..losses import Objective
 
 _ROWS, _NUMBERS = 4096, 1 << 24  # real rows that a doctor is shown, and the most numbers that they may hold
-_FEWEST = 16  # rows below which nothing is told apart
+_FEWEST = 16  # rows below which no distance between samples and data is measured
 _TRIED = 32
 
 
 @dataclass(frozen=True)
-class Ward:
-    """A play as a doctor sees it.
+class DoctorAdapter:
+    """A play as the doctor takes it.
 
     Attributes:
-        pair: who is looked at.
+        pair: the two networks that are examined.
         play: whose they are.
         data: what they are trained on.
         refresh: brings the pair up to date where it is a copy of what is trained (a member of an ensemble).
@@ -51,7 +51,7 @@ class Ward:
         self.refresh()
         return Memory.of(self.networks)
 
-    def admit(self) -> Doctor:
+    def doctor(self) -> Doctor:
         """A doctor for the pair.
 
         Raises:
@@ -59,25 +59,34 @@ class Ward:
         """
         self.refresh()
         real, labels = self._rows(held_out=False)
-        told: dict[str, Any] = {"latent": self.pair.codes, "seed": self.play.seed}
+        options: dict[str, Any] = {"latent": self.pair.codes, "seed": self.play.seed}
         if labels is not None:
-            told["labels"] = labels
+            options["labels"] = labels
         held = self.data.held_out_size
         if held is None or held >= _FEWEST:
-            told["holdout"] = self._rows(held_out=True)[0]
+            options["holdout"] = self._rows(held_out=True)[0]
         if self.pair.objective is not None:
-            told["objective"] = self.pair.objective
+            options["objective"] = self.pair.objective
         if self.pair.call:
-            told["call"] = self.pair.call
+            options["call"] = self.pair.call
         if optimizers := self._optimizers():
-            told["optimizers"] = optimizers
-        doctor = Doctor(self.pair.generator, self.pair.discriminator, real=real, **told)
-        if self.pair.latent:
-            doctor.subject.latent = self.pair.latent
-            doctor.chart.facts["latent/size"] = float(self.pair.latent)
-        own = [NotAssessed(what, reason=why) for what, why in self.pair.unseen.items()]
-        doctor.chart.not_assessed = [*_of_a_run(doctor.chart.not_assessed), *own]
+            options["optimizers"] = optimizers
+        doctor = Doctor(self.pair.generator, self.pair.discriminator, real=real, **options)
+        subject, facts = doctor.subject, doctor.chart.facts
+        if self.pair.latent or self.pair.from_rows:
+            subject.latent = self.pair.latent
+            facts["latent/size"] = float(self.pair.latent)
+        subject.codes_are_rows = bool(self.pair.from_rows)
+        doctor.chart.not_assessed = [*_of_a_run(doctor.chart.not_assessed), *self._not_assessed()]
         return doctor
+
+    def _not_assessed(self) -> list[NotAssessed]:
+        found = [NotAssessed(what, reason=why) for what, why in self.pair.unseen.items()]
+        if self.pair.from_rows:
+            rows = ", ".join(self.pair.from_rows)
+            why = f"generated rows are made from real ones ({rows}), which serve as codes"
+            found.append(NotAssessed("the latent space: its use, its rank and its size", reason=why))
+        return found
 
     def _rows(self, held_out: bool) -> tuple[Tensor, Tensor | None]:
         size = self.data.held_out_size if held_out else self.data.size
@@ -87,7 +96,7 @@ class Ward:
             return self.pair.real(self.data.take(count, held_out=held_out))
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Each network's optimiser: that of the player who moves all of it and the least besides."""
+        """Each network's optimiser: that of the player who moves all of it and the fewest other parameters."""
         found = {}
         for role, net in self.networks.items():
             own = {id(p) for p in net.parameters()}
@@ -102,7 +111,7 @@ class Ward:
 _WHY = {
     "objective": "the losses of this game are no pair that the doctor knows",
     "holdout": "no rows of the data are held out: train with --set data.held_out=0.1",
-    "optimizers": "the networks looked at have no optimiser of their own",
+    "optimizers": "the networks examined have no optimiser of their own",
 }
 
 
@@ -112,18 +121,18 @@ def _of_a_run(missing: Iterable[NotAssessed]) -> list[NotAssessed]:
     return [replace(one, argument="", reason=_WHY[one.argument]) if one.argument in _WHY else one for one in kept]
 
 
-def ward_of(play: Play, data: Dataset) -> Ward:
-    """Where a doctor finds what it may look at in a play.
+def adapter_of(play: Play, data: Dataset) -> DoctorAdapter:
+    """The pair of networks of a play that the doctor examines.
 
     A game says it itself (:meth:`~equilibria.core.game.Game.examined`), or it is its first contest; of an
     ensemble it is the first member.
 
     Raises:
-        EquilibriaError: there is nothing that a doctor could look at; the message says why.
+        EquilibriaError: there is no such pair; the message says why.
     """
     game = play.game
     if not isinstance(game, Ensemble):
-        return Ward(_examined(game, play, data), play, data)
+        return DoctorAdapter(_examined(game, play, data), play, data)
     member = game.member(0)
 
     def refresh() -> None:
@@ -131,7 +140,8 @@ def ward_of(play: Play, data: Dataset) -> Ward:
 
     rest = {f"members 1 to {len(game.seeds) - 1} of the ensemble": "only member 0 is looked at"}
     pair = _examined(member, play, data)
-    return Ward(replace(pair, unseen={**pair.unseen, **(rest if len(game.seeds) > 1 else {})}), play, data, refresh)
+    pair = replace(pair, unseen={**pair.unseen, **(rest if len(game.seeds) > 1 else {})})
+    return DoctorAdapter(pair, play, data, refresh)
 
 
 def _examined(game: Game, play: Play, data: Dataset) -> Examined:
@@ -146,60 +156,100 @@ def _examined(game: Game, play: Play, data: Dataset) -> Examined:
 
 
 def first_contest(game: Game, data: Dataset, clock: Callable[[], Any]) -> Examined:
-    """The pair of a game's first contest: whoever makes its fakes, and whoever scores it.
+    """The pair of a game's first contest: the network that makes its generated points, and the one that scores them.
 
-    The codes are the entries of the draw that the fakes depend on, side by side.
+    Points may be tuples. Entries that are the same on both sides (a label, the image that is translated) are
+    conditions and take the place of labels. The codes are the other entries of the draw that the generated points
+    change with, side by side; where those are made from real rows, real rows serve as codes.
 
     Raises:
-        ConfigError: the contest is no contest of one network against another over single points.
+        ConfigError: the contest is none of one network against another over points of one kind.
     """
     size = _TRIED if data.size is None else min(_TRIED, data.size)
-    dealt = _Dealt(game, data.take(min(data.size or _ROWS, _ROWS)), clock)
-    tensors = {n: t.detach().clone() for n, t in dealt(size).tensors.items()}
+    view = _ContestView(game, data.take(min(data.size or _ROWS, _ROWS)), clock)
+    tensors = {n: t.detach().clone() for n, t in view(size).tensors.items()}
     inside = {n: t.requires_grad_() for n, t in tensors.items() if t.is_floating_point() and n not in game.whole}
-    draw = dealt.drawn(tensors)
-    name, contest, others = _first(game, draw)
-    fake, real = contest.fake[0], contest.real[0]
+    name, contest, others = _first(game, view.drawn(tensors))
+    fake = contest.fake[0]
     if len(fake) != size:
         raise ConfigError(f"the contest '{name}' has {len(fake)} generated rows for a batch of {size}")
+    view.contest, conditions = name, _conditions(name, contest, tensors)
     makers = _names(game, fake)
-    judges = _names(game, contest.score(fake.detach()))
+    judges = _names(game, contest.score(fake.detach(), *contest.fake[1:]))
     if makers & judges:
         raise ConfigError(f"both sides of the contest '{name}' share parameters ({min(makers & judges)})")
-    used = _used(fake, inside) + [n for n, t in tensors.items() if not t.is_floating_point() and n not in game.whole]
-    if not used:
+    used = [n for n in _used(fake, inside) if n not in conditions]
+    used += [n for n in view.changing(tensors) if n not in conditions]
+    if not used and not conditions:
         raise ConfigError(f"what the contest '{name}' judges depends on nothing random")
-    dealt.contest, dealt.codes = name, {n: (tuple(tensors[n].shape[1:]), tensors[n].dtype) for n in used}
-    spec = getattr(game, "spec", None)
-    objective = getattr(spec, "objective", None)
+    view.codes, view.conditions = _Packed.of(tensors, used), _Packed.of(tensors, conditions)
+    view.entry = next((n for n, t in tensors.items() if t is contest.real[0]), None)
+    view.sampled = view.is_sample(tensors)
+    view.fewest = view.fewest_rows()
+    from_rows = [n for n in view.from_rows(size) if n in used] or list(game.needs)
     unseen = {f"the contest '{o}'": f"only the first, '{name}', is looked at" for o in others}
-    if tuple(real.shape[1:]) != data.spec.shape:
+    if tuple(contest.real[0].shape[1:]) != data.spec.shape:
         unseen["the samples"] = f"what the contest '{name}' judges is something else"
+    objective = getattr(getattr(game, "spec", None), "objective", None)
     return Examined(
         _cover(game, makers),
         _cover(game, judges),
-        dealt.pack,
-        dealt.real,
+        view.pack,
+        view.real,
         objective if isinstance(objective, Objective) else None,
-        {"generator": dealt.make, "discriminator": dealt.score},
+        {"generator": view.make, "discriminator": view.score},
         unseen=unseen,
+        from_rows=tuple(from_rows),
     )
 
 
+@dataclass(frozen=True)
+class _Packed:
+    """Entries of a draw as one tensor: one entry as it is, several side by side as rows of floats."""
+
+    entries: Mapping[str, tuple[tuple[int, ...], torch.dtype]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(tensors: Mapping[str, Tensor], names: Sequence[str]) -> _Packed:
+        return _Packed({n: (tuple(tensors[n].shape[1:]), tensors[n].dtype) for n in names})
+
+    def pack(self, tensors: Mapping[str, Tensor], n: int, flat: bool) -> Tensor:
+        if len(self.entries) == 1 and not flat:
+            return tensors[next(iter(self.entries))]
+        like = next(iter(tensors.values()))
+        rows = [tensors[name].reshape(n, -1).float() for name in self.entries]
+        return torch.cat(rows, 1) if rows else torch.zeros(n, 0, device=like.device)
+
+    def unpack(self, packed: Tensor) -> dict[str, Tensor]:
+        if len(self.entries) == 1:
+            ((name, (shape, kind)),) = self.entries.items()
+            return {name: packed.reshape(len(packed), *shape).to(kind)}
+        found, start = {}, 0
+        for name, (shape, kind) in self.entries.items():
+            width = int(torch.Size(shape).numel())
+            found[name] = packed[:, start : start + width].reshape(len(packed), *shape).to(kind)
+            start += width
+        return found
+
+
 @dataclass
-class _Dealt:
-    """Draws of a game from real rows, with the entries that its fakes depend on packed as codes."""
+class _ContestView:
+    """A game's contest as two networks: codes in, points out; points and conditions in, scores out."""
 
     game: Game
     rows: Batch
     clock: Callable[[], Any]
     contest: str = ""
-    codes: Mapping[str, tuple[tuple[int, ...], torch.dtype]] = field(default_factory=dict)
+    codes: _Packed = field(default_factory=_Packed)
+    conditions: _Packed = field(default_factory=_Packed)
+    entry: str | None = None  # of the draw, where it is what the contest takes as real
+    sampled: bool = False  # whether the contest's generated points are the game's samples
+    fewest: int = _TRIED  # rows of a draw whose contest is needed for its score alone
 
     def __call__(self, n: int) -> Draw:
         x = self.rows["x"]
         chosen = torch.randint(len(x), (n,)).to(x.device)
-        return self.of({name: column[chosen] for name, column in self.rows.items()})
+        return self.of({name: column[chosen % len(column)] for name, column in self.rows.items()})
 
     def of(self, batch: Batch) -> Draw:
         """The draw of these rows."""
@@ -216,26 +266,74 @@ class _Dealt:
         return make_draw(dict(tensors), 0, *self.clock())
 
     def pack(self, n: int) -> Tensor:
-        draw = self(n)
-        return torch.cat([draw[name].reshape(n, -1).float() for name in self.codes], 1)
+        return self.codes.pack(self(n).tensors, n, flat=True)
 
     def make(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        draw, start = self(max(len(z), _TRIED)), 0  # what the codes do not replace may need more rows than one
-        tensors = dict(draw.tensors)
-        for name, (shape, kind) in self.codes.items():
-            width = int(torch.Size(shape).numel())
-            tensors[name] = z[:, start : start + width].reshape(len(z), *shape).to(kind)
-            start += width
-        made: Tensor = self._contest(self.drawn(tensors)).fake[0]
-        return made
+        tensors = dict(self(max(len(z), _TRIED)).tensors)  # what codes do not replace may need more rows than one
+        tensors |= self.codes.unpack(z)
+        if y is not None:
+            tensors |= self.conditions.unpack(y)
+        return self._made(tensors)
 
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         with torch.no_grad():
-            contest = self._contest(self(_TRIED))
-        return contest.score(x)
+            contest = self._contest(self(self.fewest))
+        return contest.score(x, *([] if y is None else self.conditions.unpack(y).values()))
 
-    def real(self, batch: Batch) -> tuple[Tensor, None]:
-        return self._contest(self.of(batch)).real[0], None
+    def real(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        draw = self.of(batch)
+        real = self._contest(draw).real[0] if self.entry is None else draw[self.entry]
+        return real, self.conditions.pack(draw.tensors, len(real), flat=False) if self.conditions.entries else None
+
+    def changing(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """The entries of whole numbers that the generated points change with when their rows are exchanged."""
+        kinds = {n: t for n, t in tensors.items() if not t.is_floating_point() and n not in self.game.whole}
+
+        def made(changes: Mapping[str, Tensor]) -> Tensor:
+            reseed(0)  # the networks' own noise is the same in each call
+            with torch.no_grad():
+                return self._made({**tensors, **changes})
+
+        first, found = made({}), []
+        for name, values in kinds.items():
+            others = [values.roll(shift, 0) for shift in (1, 2, 3)]
+            if any(not torch.equal(made({name: other}), first) for other in others):
+                found.append(name)
+        return found
+
+    def fewest_rows(self) -> int:
+        """Two rows where the game can deal as few, which costs less."""
+        try:
+            with torch.no_grad():
+                self._contest(self(2))
+        except (EquilibriaError, RuntimeError, ValueError, IndexError):
+            return _TRIED
+        return 2
+
+    def is_sample(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Whether the game's samples are the generated points; they cost less than all contests of the game."""
+        with torch.no_grad():
+            reseed(0)
+            fake = self._made(tensors)
+            reseed(0)
+            try:
+                return torch.equal(self.game.sample(self.drawn(tensors)), fake)
+            except (NotImplementedError, EquilibriaError):
+                return False
+
+    def from_rows(self, n: int) -> list[str]:
+        """The entries of the draw that come from real rows: those that differ for other rows and the same noise."""
+        draws = []
+        for shift in (0, 1):
+            batch = {name: column.roll(shift, 0)[torch.arange(n) % len(column)] for name, column in self.rows.items()}
+            reseed(0)
+            draws.append(self.of(batch))
+        return [name for name, tensor in draws[0].tensors.items() if not torch.equal(tensor, draws[1][name])]
+
+    def _made(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        draw = self.drawn(tensors)
+        made: Tensor = self.game.sample(draw) if self.sampled else self._contest(draw).fake[0]
+        return made
 
     def _contest(self, draw: Draw) -> Contest:
         return self.game.contests(draw)[self.contest]
@@ -249,9 +347,21 @@ def _first(game: Game, draw: Draw) -> tuple[str, Contest, list[str]]:
     if not contests:
         raise ConfigError(f"a {type(game).__name__} has no contest of real with generated points")
     name, *others = contests
-    if len(contests[name].real) != 1:
-        raise ConfigError(f"the contest '{name}' judges several things together")
     return name, contests[name], others
+
+
+def _conditions(name: str, contest: Contest, tensors: Mapping[str, Tensor]) -> list[str]:
+    """The entries of the draw that both sides of a contest are scored with, in the order of the score's arguments."""
+    found = []
+    for real, fake in zip(contest.real[1:], contest.fake[1:], strict=True):
+        if real is not fake and (real.shape != fake.shape or not torch.equal(real, fake)):
+            raise ConfigError(f"the contest '{name}' judges several things together")
+        same = [n for n, t in tensors.items() if t is real]
+        same += [n for n, t in tensors.items() if t.shape == real.shape and torch.equal(t, real)]
+        if not same:
+            raise ConfigError(f"a condition of the contest '{name}' is no entry of the draw")
+        found.append(same[0])
+    return found
 
 
 def _names(game: Game, out: Tensor) -> set[str]:
@@ -264,6 +374,8 @@ def _names(game: Game, out: Tensor) -> set[str]:
 
 
 def _used(out: Tensor, inside: Mapping[str, Tensor]) -> list[str]:
+    if not inside or not out.requires_grad:
+        return []
     found = torch.autograd.grad(out.sum(), list(inside.values()), allow_unused=True)
     return [n for n, g in zip(inside, found, strict=True) if g is not None]
 

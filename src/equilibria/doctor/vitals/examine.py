@@ -37,7 +37,7 @@ def facts_of(subject: Subject, space: Space) -> dict[str, float]:
     gaps = torch.cdist(a, a) + 1e9 * torch.eye(len(a))
     facts["real/nearest"] = float(gaps.min(1).values.median())
     facts["real/spread"] = samples.spread(a)
-    facts["real/spread-within"] = samples.spread_within(z, subject.labels)
+    facts["real/spread-within"] = samples.spread_within(z, subject.classes)
     facts["floor/distance"] = space.sliced(a, b)
     if len(b) > 8:
         perfect = neighbours(b, a, 5)

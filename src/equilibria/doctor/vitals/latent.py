@@ -29,7 +29,7 @@ def stretch(subject: Subject, chart: Chart) -> Values:
     Raises:
         ConfigError: codes are not known, are no vectors, or have more than 256 dimensions.
     """
-    if subject.codes is None:
+    if subject.codes is None or subject.codes_are_rows:
         raise ConfigError("the generator's codes are not known", "pass latent=")
     subject.mode(training=False)  # in train mode a batch norm would tie the codes together
     z, y = subject.deal(_POINTS)

@@ -119,7 +119,7 @@ def copied(subject: Subject, fake: Tensor, space: Space) -> Values:
 
 def dependence(subject: Subject, space: Space, real_spread: float) -> Values:
     """How much samples depend on the code and on the label, everything else held fixed."""
-    if subject.codes is None:
+    if subject.codes is None or subject.codes_are_rows:
         return {}
     n = 128
     z, y = subject.deal(n)
@@ -138,7 +138,7 @@ def dependence(subject: Subject, space: Space, real_spread: float) -> Values:
         shaken = _shift(space, first, subject.make((z, y)))
     size = max(real_spread, 1e-12)
     values = {"latent/dependence": moved / size, "latent/own-noise": shaken / size}
-    if subject.labels is not None and y is not None:
+    if subject.classes is not None and y is not None:
         values |= _agreement(subject, space, first, y)
     return values
 
@@ -151,9 +151,9 @@ def _shift(space: Space, a: Tensor, b: Tensor) -> float:
 
 def _agreement(subject: Subject, space: Space, made: Tensor, y: Tensor) -> Values:
     """Share of samples whose nearest real rows have the label that was asked for."""
-    assert subject.labels is not None
+    assert subject.classes is not None
     x = space(subject.real[:2048])
-    known = _classes(subject.labels[: len(x)].cpu())
+    known = _classes(subject.classes[: len(x)].cpu())
     asked = _classes(y.cpu())
     z = space(made)
     if len(z) != len(asked) or len(x) != len(known):
