@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..base.randomness import reseed
 from ..core.ensemble import Ensemble
-from ..core.game import clocked
+from ..core.game import make_draw
 from ..core.optimizers import Adam
 from ..core.updates import Alternating
 from ..data import Dataset, load
@@ -106,7 +106,7 @@ def _look(games: Ensemble, i: int, seed: int, law: Law) -> Look:
     assert law.modes is not None
     game, code = games.member(i), Category(name="c1", classes=CLASSES)
     reseed(seed)
-    draw = clocked(game.codes(SAMPLES), 0)
+    draw = make_draw(game.codes(SAMPLES), 0)
     category = draw["c1"].argmax(1)
     with torch.no_grad():
         made = game.sample(draw)
