@@ -119,6 +119,17 @@ def test_an_aae_draws_the_codes_of_a_line_to_the_prior() -> None:
     assert distance() < 0.25 < 0.5 < before
 
 
+def test_aae_rows_are_encoded_and_reconstructed() -> None:
+    game, x = AAE(prior=Latent(size=3)).build(SMALL, IMAGE), torch.randn(5, 1, 4, 4)
+    code = game.get_submodule("encoder")(x)
+    torch.testing.assert_close(game.encode_rows({"x": x}), code)  # type: ignore[operator]
+    torch.testing.assert_close(game.reconstruct({"x": x}), game.get_submodule("decoder")(code))  # type: ignore[operator]
+    noisy = AAE(prior=Latent(size=3), encoder="gaussian").build(SMALL, IMAGE)
+    first, second = (noisy.encode_rows({"x": x}) for _ in range(2))  # type: ignore[operator]
+    assert not torch.equal(first, second)
+    assert {name: row.gives for name, row in game.maps.items()} == {"encode": "codes", "reconstruct": "x"}
+
+
 def test_aae_names_what_does_not_fit() -> None:
     with pytest.raises(ConfigError, match="encoder='gausian'"):
         AAE(encoder="gausian")

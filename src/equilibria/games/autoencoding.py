@@ -14,8 +14,10 @@ from ..base.errors import ShapeError, not_known
 from ..base.records import record
 from ..base.registry import Registry
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
+from ..core.maps import Map
 from ..data import DataSpec, law
 from ..losses import NonSaturating, Objective, Penalty
+from ..metrics.measures import Measure, Reconstruction
 from ..networks import Networks, advance_spectral_norms
 from .judging import discriminator_loss, generator_loss, need_positive, need_shape
 from .spec import GameSpec, Latent, logits
@@ -162,6 +164,10 @@ class AAE(GameSpec):
             "discriminator": networks.discriminator((self.prior.size,)),
         }
 
+    def measures(self) -> tuple[Measure, ...]:
+        """The error of the reconstruction of held-out rows."""
+        return (Reconstruction(),)
+
     def assemble(self, modules: Mapping[str, nn.Module], data: DataSpec) -> Game:
         return AAEGame(self, modules, data)
 
@@ -179,6 +185,10 @@ class AAEGame(Game):
             Player("discriminator", ("discriminator",)),
             Player("encoder", ("encoder",)),
         )
+        self.maps = {
+            "encode": Map("encode_rows", gives="codes", about="the codes of rows"),
+            "reconstruct": Map("reconstruct", gives="x", about="rows decoded from their codes"),
+        }
         self._fit(data)
 
     def _fit(self, data: DataSpec) -> None:
@@ -208,11 +218,25 @@ class AAEGame(Game):
 
     def encode(self, draw: Draw) -> Tensor:
         """The codes of the draw's real rows, ``(n, size)``."""
-        told: Tensor = self.encoder(draw["real"])
+        return self._encoded(draw["real"], draw.tensors.get("noise"))
+
+    def _encoded(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        given: Tensor = self.encoder(x)
         if self.spec.encoder == "deterministic":
-            return told
-        mean, log_deviation = told.chunk(2, dim=1)
-        return mean + log_deviation.exp() * draw["noise"]
+            return given
+        mean, log_deviation = given.chunk(2, dim=1)
+        assert noise is not None
+        return mean + log_deviation.exp() * noise
+
+    def encode_rows(self, rows: Batch) -> Tensor:
+        """The codes of rows ``x``, ``(n, size)``; of a Gaussian encoder, with fresh noise."""
+        x = rows["x"]
+        return self._encoded(x, torch.randn(len(x), self.spec.prior.size, device=x.device))
+
+    def reconstruct(self, rows: Batch) -> Tensor:
+        """Rows ``x`` decoded from their codes."""
+        made: Tensor = self.decoder(self.encode_rows(rows))
+        return made
 
     def contests(self, draw: Draw) -> dict[str, Contest]:
         return {"codes": Contest((draw["latent"],), (self.encode(draw),), self.discriminator)}

@@ -18,6 +18,7 @@ from ..core.maps import Choice, Map
 from ..data import DataSpec
 from ..losses import NonSaturating, Objective, Penalty
 from ..losses.base import wide
+from ..metrics.measures import CodePurity, Measure, Purity
 from ..networks import Networks, advance_spectral_norms, one_hot
 from .judging import discriminator_loss, features_of, need_shape
 from .spec import GameSpec, Latent
@@ -288,6 +289,15 @@ class InfoGAN(GameSpec):
             "generator": networks.generator(inputs, data.shape),
             "discriminator": ReadingDiscriminator(networks.trunk(data.shape), outputs, self.hidden),
         }
+
+    def measures(self) -> tuple[Measure, ...]:
+        """Whether the samples of a value of each category are of one class, and whether rows of one class share it."""
+        categories = [code for code in self.codes if code.choice.classes]
+        of_samples = tuple(
+            CodePurity(code=code.name, values=code.choice.classes, name=f"code_purity/{code.name}")
+            for code in categories
+        )
+        return (*of_samples, *(Purity(map="classify") for _ in categories[:1]))
 
     def assemble(self, modules: Mapping[str, nn.Module], data: DataSpec) -> Game:
         return InfoGANGame(self, modules["generator"], modules["discriminator"], data)

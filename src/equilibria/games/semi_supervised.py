@@ -16,6 +16,7 @@ from ..core.maps import Choice, Map
 from ..data import DataSpec
 from ..losses import NonSaturating, Objective, Penalty
 from ..losses.base import wide
+from ..metrics.measures import Accuracy, Measure, Reconstruction
 from ..networks import Networks, advance_spectral_norms, one_hot
 from .judging import discriminator_loss, generator_loss, need_shape
 from .spec import GameSpec, Latent, logits
@@ -83,6 +84,10 @@ class SemiSupervisedAAE(GameSpec):
             "style_discriminator": networks.discriminator((self.prior.size,)),
             "category_discriminator": networks.discriminator((data.classes,)),
         }
+
+    def measures(self) -> tuple[Measure, ...]:
+        """The share of held-out rows in their class, and the error of their reconstruction."""
+        return (Accuracy(), Reconstruction())
 
     def assemble(self, modules: Mapping[str, nn.Module], data: DataSpec) -> Game:
         return SemiSupervisedAAEGame(self, modules, data)
