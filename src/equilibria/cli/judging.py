@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from ..base.errors import ConfigError, EquilibriaError
-from ..base.records import parsed
 from .console import JsonFlag, RunArg, WithFiles, app, print_table, quoted, say
 
 
@@ -54,12 +53,14 @@ def print_diagnosis(run: Path, stages: Mapping[str, Path]) -> None:
 
 def kept_diagnosis(run: Path) -> dict[str, Any]:
     """The ``diagnosis.json`` of a run; empty where there is none, or it is damaged."""
+    from ..runs.folder import RunFolder
+
+    told = RunFolder.open(run, strict=False).diagnosis
     try:
-        told = parsed((run / "diagnosis.json").read_bytes())
         brief(told)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return {}
-    return dict(told)
+    return told
 
 
 def brief(told: dict[str, Any]) -> list[str]:
@@ -286,27 +287,20 @@ def runs(
 
     equilibria runs experiments/ --json[/dim]
     """
-    rows = []
-    for path in sorted(folder.glob("*/run.json"), key=_changed, reverse=True):
+    from ..runs.folder import RunFolder, runs_in
+
+    rows: list[dict[str, Any]] = []
+    for path in runs_in(folder):
         try:
-            rows.append(_row(path.parent))
+            found = RunFolder.open(path)
         except EquilibriaError as error:
             warnings.warn(error.what, stacklevel=2)  # the others are still to be listed
+            continue
+        row = {"run": str(path), "recipe": found.info["recipe"].get("name", ""), "data": found.info["data"]["name"]}
+        rows.append({**row, "seed": found.info["seed"], "step": found.played, "steps": found.info["steps"]})
     if as_json:
         print(json.dumps(rows))
     elif rows:
         print_table([{key: str(value) for key, value in row.items()} for row in rows], right=("seed", "step", "steps"))
     else:
         say(f"no runs in {folder}; make one with: equilibria train --data digits")
-
-
-def _changed(path: Path) -> float:
-    return path.stat().st_mtime
-
-
-def _row(path: Path) -> dict[str, Any]:
-    from ..runs import folder as run_folder
-
-    info = run_folder.read(path)
-    told = {"recipe": info["recipe"].get("name", ""), "data": info["data"]["name"], "seed": info["seed"]}
-    return {"run": str(path), **told, "step": run_folder.played(path), "steps": info["steps"]}

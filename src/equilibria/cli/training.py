@@ -154,8 +154,9 @@ def _start(
     settings = applied(from_options(Settings(), base), groups["run"], "run.")
     start = _start_from(begin, row)
     first = Path(next(iter(start.values())) if isinstance(start, dict) else start) if start else None
-    info = run_folder.read(first) if first is not None else None
-    options = run_folder.part(first, info["data"]["options"], DataOptions) if first and info else DataOptions()
+    found = run_folder.RunFolder.open(first) if first is not None else None
+    info = found.info if found is not None else None
+    options = found.options if found is not None else DataOptions()
     options = applied(options, groups["data"], "data.")
     if data is None and first is not None and info is not None and not (groups["data"] and info["data"]["source"]):
         dataset = runs.data_again(first, info, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from ..base.errors import DataError
 from ..figures import curves, is_number, png, series
 from ..figures.images import Numbers, array_of
 from ..training import disk
+from .content import Content, Facts
 from .diagnosis import verdict
-from .folder import Folder, read
 from .page import escape, heading, number, page, picture, section, tree, words
 from .samples import frames, show
 
@@ -37,40 +36,40 @@ _FLOOR = (
 
 
 def render(
-    run_folder: str | os.PathLike[str],
+    content: Content,
     *,
     bibtex: str = "",
     real: Numbers | None = None,
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write ``report.html`` into a run folder: one file with everything in it, for offline, phone, light and dark.
+    """Write ``report.html`` into a run's folder: one file with everything in it, for offline, phone, light and dark.
 
-    Only ``run.json`` is needed; other pieces are shown as far as they exist, and what is missing or damaged is said
-    under "Notes". The file is replaced in one step: a reader sees the old report or the new one. The same folder and
-    arguments give the same bytes.
+    Pieces are shown as far as they exist, and what is missing or damaged is said under "Notes". The file is replaced in
+    one step: a reader sees the old report or the new one. The same content and arguments give the same bytes.
 
     Args:
-        run_folder: the folder that holds ``run.json``.
+        content: the run; :class:`equilibria.runs.folder.RunFolder`, opened leniently, is one.
         bibtex: the entries that the run's methods and data should be cited by.
-        real: real points (n, d), drawn behind samples of vector data; without it, ``samples/real.npz`` (key ``x``) if
-            it is there, else the pictures that the run has stored.
+        real: real points (n, d), drawn behind samples of vector data; without it, those stored with the run, if any,
+            else the pictures that the run has stored.
         notes: further sentences for the end of the page.
 
     Returns:
         The path of the report.
 
     Raises:
-        RunError: there is no run in the folder, or the report cannot be written.
+        RunError: the report cannot be written.
 
     Examples:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> _ = (folder / "run.json").write_text('{"format": 1, "recipe": {"name": "gan"}, "data": {"name": "grid25"}}')
-        >>> render(folder).name
+        >>> import tempfile, types
+        >>> info = {"format": 1, "recipe": {"name": "gan"}, "data": {"name": "grid25"}}
+        >>> run = types.SimpleNamespace(path=Path(tempfile.mkdtemp()), info=info, rows=(), evaluation={}, diagnosis={})
+        >>> run.snapshots, run.notes, run.points = (), (), lambda: None
+        >>> render(run).name
         'report.html'
     """
-    folder = read(Path(run_folder))
-    made, missing = frames(folder, None if real is None else array_of(real))
+    folder = Facts.of(content)
+    made, missing = frames(folder.snapshots, content.points() if real is None else array_of(real))
     said = [*folder.notes, *missing, *_gaps(folder, bool(made)), *notes]
     body = "\n".join(
         part
@@ -90,7 +89,7 @@ def render(
         )
         if part
     )
-    return _write(folder.path / "report.html", page(f"{_recipe(folder)} on {_data_name(folder)}", body))
+    return _write(content.path / "report.html", page(f"{_recipe(folder)} on {_data_name(folder)}", body))
 
 
 def _write(target: Path, text: str) -> Path:
@@ -98,11 +97,11 @@ def _write(target: Path, text: str) -> Path:
     return target
 
 
-def _recipe(folder: Folder) -> str:
+def _recipe(folder: Facts) -> str:
     return str(folder.part("recipe").get("name") or "a recipe without a name")
 
 
-def _data_name(folder: Folder) -> str:
+def _data_name(folder: Facts) -> str:
     return str(folder.part("data").get("name") or "unnamed data")
 
 
@@ -110,7 +109,7 @@ def _version(versions: Mapping[str, Any]) -> str:
     return f" {versions['equilibria']}" if versions.get("equilibria") else ""
 
 
-def _header(folder: Folder) -> str:
+def _header(folder: Facts) -> str:
     info, recipe = folder.info, folder.part("recipe")
     facts = [f"seed {info['seed']}"] if "seed" in info else []
     if "steps" in info:
@@ -134,7 +133,7 @@ def _header(folder: Folder) -> str:
     )
 
 
-def _progress(folder: Folder) -> str:
+def _progress(folder: Facts) -> str:
     planned, played = folder.info.get("steps"), folder.played
     if played is None:
         return "has not logged a round yet" if planned is None else f"is to play {number(planned)} rounds"
@@ -143,7 +142,7 @@ def _progress(folder: Folder) -> str:
     return f"played {number(planned or played)} rounds"
 
 
-def _final(folder: Folder) -> tuple[dict[str, dict[str, Any]], int | None]:
+def _final(folder: Facts) -> tuple[dict[str, dict[str, Any]], int | None]:
     """The final metrics: those of the evaluation, else the last ones logged and their round."""
     if folder.evaluation:
         found = {k: v if isinstance(v, dict) else {"value": v} for k, v in folder.evaluation.items()}
@@ -170,7 +169,7 @@ def _mark(name: str, entry: Mapping[str, Any]) -> str:
     return f"<div><dt>{escape(heading(name))}</dt><dd>{escape(number(entry.get('value')))}{unit}{floor}</dd></div>"
 
 
-def _evaluation(folder: Folder) -> str:
+def _evaluation(folder: Facts) -> str:
     final, at = _final(folder)
     if not final:
         return ""
@@ -188,7 +187,7 @@ def _evaluation(folder: Folder) -> str:
     )
 
 
-def _charts(folder: Folder) -> str:
+def _charts(folder: Facts) -> str:
     groups: dict[str, list[str]] = {}
     for key in {key: None for row in folder.rows for key, value in row.items() if is_number(value)}:
         if key.split("/")[0] not in _UNPLOTTED:
@@ -202,7 +201,7 @@ def _charts(folder: Folder) -> str:
     return f'<div class="charts">{"".join(charts)}</div>\n<p class="hint">{escape(_LOSSES_SAY_LITTLE + band)}</p>'
 
 
-def _chart(folder: Folder, group: str, keys: list[str]) -> str:
+def _chart(folder: Facts, group: str, keys: list[str]) -> str:
     title, ylabel = _GROUPS.get(group, (heading(group), words(group)))
     entry = folder.evaluation.get(group)
     floor = entry.get("floor") if isinstance(entry, dict) else None
@@ -218,7 +217,7 @@ def _chart(folder: Folder, group: str, keys: list[str]) -> str:
     return f"<figure><h3>{escape(title)}</h3>{image}</figure>"
 
 
-def _configuration(folder: Folder) -> str:
+def _configuration(folder: Facts) -> str:
     told = {"type", "name", "year", "cite", "source"}
     table = tree({key: value for key, value in folder.part("recipe").items() if key not in told})
     raw = escape(json.dumps(folder.info, indent=2, ensure_ascii=False))
@@ -231,7 +230,7 @@ def _data(data: Mapping[str, Any]) -> dict[str, Any]:
     return shown if "source" not in data or data["source"] else {**shown, "source": "an array in memory"}
 
 
-def _reproduce(folder: Folder) -> str:
+def _reproduce(folder: Facts) -> str:
     command = folder.info.get("command")
     # A phone breaks the line between words of the command, never inside an option.
     tokens = " ".join(f"<span>{escape(token)}</span>" for token in str(command or "").split(" "))
@@ -244,14 +243,14 @@ def _reproduce(folder: Folder) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _cite(folder: Folder, bibtex: str) -> str:
+def _cite(folder: Facts, bibtex: str) -> str:
     if bibtex.strip():
         return f"<pre><code>{escape(bibtex.strip())}</code></pre>"
     key = folder.part("recipe").get("cite")
     return f"<p>Reference <code>{escape(key)}</code>.</p>" if key else ""
 
 
-def _gaps(folder: Folder, any_samples: bool) -> list[str]:
+def _gaps(folder: Facts, any_samples: bool) -> list[str]:
     said = []
     if not folder.rows:
         said.append("No round has been logged yet.")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..base.errors import DataError, ShapeError
-from ..data.files import stored as stored_arrays
+from ..base.errors import ShapeError
 from ..figures import Bounds, Plane, bounds_of, image_grid, plane_of, png, scatter, thumbnail
 from ..training.pictures import side_by_side
-from .folder import Folder, Snapshot, load_array, load_picture
+from .content import Snapshot
 from .page import escape, number, picture
 
 _FRAMES, _THUMBS = 16, 8
@@ -44,12 +43,10 @@ class View:
     bounds: Bounds | None
 
 
-def frames(folder: Folder, real: NDArray[Any] | None) -> tuple[list[Frame], list[str]]:
+def frames(stored: Sequence[Snapshot], real: NDArray[Any] | None) -> tuple[list[Frame], list[str]]:
     """At most 16 evenly spaced frames, the first and the last among them, and notes on those that cannot be shown."""
-    if real is None:
-        real = load_array(folder.path / "samples" / "real.npz")
-    snapshots = _spread(folder.snapshots, _FRAMES)
-    arrays = [load_array(snapshot.arrays) for snapshot in snapshots]
+    snapshots = _spread(stored, _FRAMES)
+    arrays = [snapshot.array() for snapshot in snapshots]
     view = _view(real, next((a for a in reversed(arrays) if a is not None and a.ndim == 2), None))
     made, notes = [], []
     for snapshot, array in zip(snapshots, arrays, strict=True):
@@ -91,14 +88,14 @@ def show(made: list[Frame]) -> str:
 def _frame(snapshot: Snapshot, array: NDArray[Any] | None, view: View) -> Frame | None:
     if array is not None and array.ndim == 4 and array.shape[1] in (1, 3):
         return _images(snapshot.step, array)
-    views = {} if array is not None else load_views(snapshot.arrays)
+    views = {} if array is not None else snapshot.views()
     if views and all(view.ndim == 4 and view.shape[1] in (1, 3) for view in views.values()):
         try:
             wide = side_by_side({name: torch.from_numpy(view).float() for name, view in views.items()})
             return _images(snapshot.step, wide.numpy(), f"each {', '.join(views)}, ")
         except ShapeError:
             pass
-    stored = load_picture(snapshot.picture)
+    stored = snapshot.picture()
     # A picture drawn while the run had its data at hand shows them; it is better than samples alone.
     if array is not None and array.ndim == 2 and (view.real is not None or stored is None):
         try:
@@ -108,16 +105,6 @@ def _frame(snapshot: Snapshot, array: NDArray[Any] | None, view: View) -> Frame 
     if stored is None:
         return None
     return _stored(snapshot.step, stored, f": {', '.join(views)}" if views else "")
-
-
-def load_views(file: Path | None) -> dict[str, NDArray[Any]]:
-    """The arrays in the ``.npz`` of a game with several views, by view; empty where they are damaged or only one."""
-    try:
-        found = {} if file is None else stored_arrays(file)
-    except DataError:
-        return {}
-    usable = {name: view for name, view in found.items() if view.size and view.dtype.kind in "fui"}
-    return {} if "x" in found else usable
 
 
 def _images(step: int, array: NDArray[Any], each: str = "") -> Frame:
