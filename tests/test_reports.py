@@ -74,7 +74,8 @@ INFO: dict[str, Any] = {
                "game": {"type": "TwoPlayer", "penalties": [{"type": "R1", "weight": 0.25}]}, "batch": 256},
     "data": {"name": "digits", "source": None, "options": {}, "fingerprint": {"sha256": "ab12"},
              "spec": {"kind": "image"}},
-    "seed": 3, "steps": 12000, "horizon": 12000, "own": [], "settings": {}, "versions": {"equilibria": "0.1.0"}, "hardware": {"device": "cpu"},
+    "seed": 3, "steps": 12000, "horizon": 12000, "own": [], "settings": {},
+    "versions": {"equilibria": "0.1.0"}, "hardware": {"device": "cpu"},
     "command": "equilibria train r3gan --data digits", "created": "2026-11-22T21:30:00+00:00",
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
             "metric": name.replace("_", " "),
             "value": "not finite" if row["value"] is None else f"{row['value']:.4g}",
             **{level: "–" if row.get(key) is None else f"{row[key]:.4g}" for level, key in levels.items()},
-            "unit": row["unit"],
+            "unit": row.get("unit", ""),
         }
         for name, row in measured.items()
     ]

@@ -221,6 +221,8 @@ def _active(told: dict[str, Any]) -> list[str]:
 
 
 def _after(run: Any, as_json: bool) -> None:
+    from ..runs.folder import RunFolder
+
     if as_json:
         done = {
             "run": str(run.path),
@@ -241,9 +243,8 @@ def _after(run: Any, as_json: bool) -> None:
         return
     rate = f", {run.play.round / run.seconds:.1f} rounds/s" if run.seconds > 0 else ""
     say(f"{run.recipe.name} on {run.info['data']['name']}: {run.play.round} rounds in {run.seconds:.0f} s{rate}")
-    evaluation = run.path / "evaluation.json"
-    if evaluation.exists():
-        print_metrics(json.loads(evaluation.read_text(encoding="utf-8")))
+    if measured := RunFolder.open(run.path, strict=False).evaluation:
+        print_metrics(measured)
     print_diagnosis(run.path, run.stages)
     say(f"Report:  {(run.path / 'report.html').resolve()}")
     say(f"Samples: equilibria sample {quoted(run.path)} -n 64 --out samples.png")
