@@ -346,7 +346,7 @@ def _info(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         why = "it has no run.json" if folder.is_dir() else "there is no such folder"
         near = runs_in(folder) or runs_in(folder.parent) or runs_in(Path("runs"))
-        fix = f"give a run, for example {near[0]}" if near else "train one: equilibria train --data digits"
+        fix = f"give a run, for example {near[0]}" if near else "list those that there are: equilibria runs"
         raise RunError(f"{folder} is not a run: {why}", fix)
     try:
         info = parsed(file.read_bytes())
