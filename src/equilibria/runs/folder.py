@@ -379,7 +379,9 @@ def _is_measured(row: object) -> bool:
     """Whether this is a metric: a value and a floor that are numbers or missing, and a unit in words."""
     if not isinstance(row, dict) or "value" not in row:
         return False
-    numbers = all(isinstance(row.get(key), (int, float, type(None))) for key in ("value", "floor", "n", "spread"))
+    numbers = all(
+        isinstance(row.get(key), (int, float, type(None))) for key in ("value", "floor", "chance", "n", "spread")
+    )
     return numbers and isinstance(row.get("unit", ""), str)
 
 
