@@ -21,7 +21,7 @@ import equilibria as eq
 from equilibria import reports
 from equilibria.base.errors import EquilibriaError
 from equilibria.base.records import decode, encode
-from equilibria.cli.judging import brief, kept_diagnosis
+from equilibria.cli.judging import kept_diagnosis
 from equilibria.recipes import RECIPES
 from equilibria.runs import cite
 from equilibria.runs import folder as run_folder
@@ -48,7 +48,7 @@ def quick() -> Iterator[None]:
     """Drawing a figure is no reading, and takes a second; in a long session it is done as well."""
     with pytest.MonkeyPatch.context() as patch:
         if not CASES:
-            patch.setattr(reports.report, "png", lambda *_, **__: b"")
+            patch.setattr(reports.charts, "png", lambda *_, **__: b"")
             patch.setattr(reports.samples, "png", lambda *_, **__: b"")
         yield
 
@@ -95,7 +95,7 @@ def test_what_the_run_said(run: Path, whole: dict[str, bytes], data: st.DataObje
         for part in ("rows", "checkups", "diagnosis", "evaluation", "snapshots"):
             found = read(partial(getattr, strict, part))
             assert found is None or found == getattr(lenient, part)
-        assert isinstance(brief(kept_diagnosis(run)), list)
+        assert isinstance(kept_diagnosis(run).brief(), list) and isinstance(str(kept_diagnosis(run)), str)
         if name.endswith("l"):
             hooks.cut_rows(run / name, 12)
             assert {json.loads(line)["step"] for line in (run / name).read_text().splitlines()} >= {10}

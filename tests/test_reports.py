@@ -20,7 +20,7 @@ from equilibria.base.errors import RunError
 from equilibria.figures import write_png
 from equilibria.reports import render as render_content
 from equilibria.reports.content import by_round
-from equilibria.reports.page import number, tree
+from equilibria.reports.text import number, tree
 from equilibria.runs.folder import RunFolder
 
 VOID = {"meta", "img", "input", "br", "link", "hr"}
@@ -130,7 +130,11 @@ def test_report_needs_nothing_else(run: Path) -> None:
     assert not any(mark in seen.text("style") + seen.text("script") for mark in ("url(", "@import", "fetch", "http"))
     policy = next(a["content"] for a in seen.all("meta") if "http-equiv" in a)
     digest = base64.b64encode(hashlib.sha256(seen.text("script").encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+    style = base64.b64encode(hashlib.sha256(seen.text("style").encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy and f"style-src 'sha256-{style}'" in policy
+    for rule in ("default-src 'none'", "img-src data:", "form-action 'none'", "base-uri 'none'"):
+        assert rule in policy
+    assert not any("style" in a or any(name.startswith("on") for name in a) for _, a in seen.elements)
     assert all("alt" in a for a in seen.all("img")) and len(seen.text("script").strip().splitlines()) <= 16
     assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
 
@@ -236,5 +240,6 @@ def test_numbers_and_settings_read_well() -> None:
     assert [number(v) for v in (12345, 0.5, float("inf"), 10**20, True)] == [
         "12\u202f345", "0.5", "not finite", "1e+20", "True"
     ]  # fmt: skip
-    rows = Page(tree({"a": {"type": "Adam", "betas": (0.0, 0.99), "on": True, "more": [], "x": 1e-8}})).texts["td"]
-    assert rows == ["Adam", "0, 0.99", "yes", "none", "1e-08"]
+    rows = tree({"a": {"type": "Adam", "betas": (0.0, 0.99), "on": True, "more": [], "x": 1e-8}})
+    assert [row.text for row in rows] == ["Adam", "0, 0.99", "yes", "none", "1e-08"]
+    assert [row.path for row in rows] == ["a", "a.betas", "a.on", "a.more", "a.x"]

@@ -6,12 +6,15 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..base.errors import ConfigError, EquilibriaError
 from .console import JsonFlag, RunArg, WithFiles, app, print_table, quoted, say
+
+if TYPE_CHECKING:
+    from ..doctor import DiagnosisText
 
 
 def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
@@ -40,45 +43,23 @@ def print_diagnosis(run: Path, stages: Mapping[str, Path]) -> None:
     """
     found = False
     for name, folder in (stages or {"": run}).items():
-        told = kept_diagnosis(folder)
-        lines = brief(told)
+        diagnosis = kept_diagnosis(folder)
+        lines = diagnosis.brief()
         if name and lines:
             say(f"Stage {name}")
         for line in lines:
             say(line)
-        found = found or bool(told.get("findings"))
+        found = found or bool(diagnosis.findings)
     if found:
         say(f"More:    equilibria diagnose {quoted(run)}")
 
 
-def kept_diagnosis(run: Path) -> dict[str, Any]:
-    """The ``diagnosis.json`` of a run; empty where there is none, or it is damaged."""
+def kept_diagnosis(run: Path) -> DiagnosisText:
+    """The ``diagnosis.json`` of a run in words; empty where there is none, or it is damaged."""
+    from ..doctor import DiagnosisText
     from ..runs.folder import RunFolder
 
-    told = RunFolder.open(run, strict=False).diagnosis
-    try:
-        brief(told)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return {}
-    return told
-
-
-def brief(told: dict[str, Any]) -> list[str]:
-    """A diagnosis in a few lines.
-
-    Examples:
-        >>> brief({"state": "on the way", "step": 40, "findings": []})
-        ['Doctor:  on the way at round 40, nothing found']
-    """
-    if told.get("state") is None:
-        return [f"Doctor:  {told['note']}"] if told.get("note") else []
-    active = [f for f in told["findings"] if f["status"] == "active" and f["severity"] != "info"]
-    head = f"Doctor:  {told['state']} at round {told['step']}"
-    lines = [head + (f" ({told['note']})" if told.get("note") else "") + ("" if active else ", nothing found")]
-    for finding in active:
-        what = finding["remedies"][0]["what"] if finding["remedies"] else "see the report"
-        lines.append(f"  {finding['severity']}: {finding['condition']} since round {finding['onset']}. Do: {what}")
-    return lines
+    return DiagnosisText(RunFolder.open(run, strict=False).diagnosis)
 
 
 _Given = Annotated[

@@ -215,9 +215,10 @@ def _after_seeds(done: Any, as_json: bool) -> None:
         print_table(rows, right=("mean", "standard error", "seeds", "perfect sampler"))
 
 
-def _active(told: dict[str, Any]) -> list[str]:
-    """The conditions that a kept diagnosis says are there now."""
-    return [finding["condition"] for finding in told.get("findings", []) if finding["status"] == "active"]
+def _state_of(folder: Path) -> dict[str, Any]:
+    """The state of a run and the conditions that hold now, as its kept diagnosis has them."""
+    diagnosis = kept_diagnosis(folder)
+    return {"state": diagnosis.state or None, "findings": [finding.condition for finding in diagnosis.active]}
 
 
 def _after(run: Any, as_json: bool) -> None:
@@ -230,11 +231,9 @@ def _after(run: Any, as_json: bool) -> None:
             "finished": run.finished,
             "seconds": round(run.seconds, 3),
         }
-        said = kept_diagnosis(run.path)
-        done |= {"state": said.get("state"), "findings": _active(said)}
+        done |= _state_of(run.path)
         if run.stages:
-            told = {name: kept_diagnosis(folder) for name, folder in run.stages.items()}
-            done["stages"] = {n: {"state": one.get("state"), "findings": _active(one)} for n, one in told.items()}
+            done["stages"] = {name: _state_of(folder) for name, folder in run.stages.items()}
         print(json.dumps({**done, "report": str(run.path / "report.html")}))
         return
     if not run.finished:

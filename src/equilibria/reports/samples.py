@@ -1,4 +1,4 @@
-"""The section that shows samples: the last ones large, the earlier ones behind a slider and in a strip."""
+"""The pictures of samples: the last ones large, the earlier ones behind a slider and in a strip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ..base.errors import ShapeError
 from ..figures import Bounds, Plane, bounds_of, image_grid, plane_of, png, scatter, thumbnail
 from ..training.pictures import side_by_side
 from .content import Snapshot
-from .page import escape, number, picture
+from .page import Picture
+from .text import number
 
 _FRAMES, _THUMBS = 16, 8
 _WIDTH = 704  # of the column of text, in CSS pixels
@@ -25,12 +26,18 @@ _PIXELS = 256 * 256  # of one frame before enlargement: keeps the page of a larg
 
 @dataclass(frozen=True)
 class Frame:
-    """One moment of the run as it goes into the page."""
+    """One moment of the run as it goes into the page.
+
+    Attributes:
+        step: the round.
+        large: the picture.
+        small: the same in small.
+        says: what it shows.
+    """
 
     step: int
-    large: bytes
-    small: bytes
-    kind: str
+    large: Picture
+    small: Picture
     says: str
 
 
@@ -58,31 +65,13 @@ def frames(stored: Sequence[Snapshot], real: NDArray[Any] | None) -> tuple[list[
     return made, notes
 
 
-def show(made: list[Frame]) -> str:
-    """The frames as HTML; without scripts the last one is seen, with the strip below it."""
-    if not made:
-        return ""
-    last = len(made) - 1
-    large = "\n".join(
-        f'<div class="frame" data-round="{number(f.step)}"{"" if i == last else " hidden"}>'
-        f"{picture(f.large, f'{f.says} at round {f.step}', f.kind)}</div>"
-        for i, f in enumerate(made)
-    )
-    caption = f"<figcaption>{escape(made[-1].says)}.</figcaption>"
-    if not last:
-        return f"<figure>{large}{caption}</figure>"
-    slider = (
-        '<div class="scrubber" hidden>'
-        f'<input id="round" type="range" min="0" max="{last}" value="{last}" step="1" aria-label="Samples at round">'
-        f'<output id="said" for="round">round {number(made[-1].step)}</output></div>'
-    )
-    chosen = _spread(list(range(last + 1)), _THUMBS)
-    strip = "\n".join(
-        f'<button class="thumb" type="button" data-frame="{i}">{picture(made[i].small, "", made[i].kind)}'
-        f"{number(made[i].step)}</button>"
-        for i in chosen
-    )
-    return f'<figure>{large}{slider}{caption}</figure>\n<div class="strip" aria-label="Samples by round">{strip}</div>'
+def thumbs(made: list[Frame]) -> list[int]:
+    """Which of the frames are in the strip: at most 8, evenly spaced, the first and the last among them."""
+    return _spread(list(range(len(made))), _THUMBS)
+
+
+def _made(step: int, large: bytes, small: bytes, kind: str, says: str) -> Frame:
+    return Frame(step, Picture(large, f"{says} at round {step}", kind), Picture(small, "", kind), says)
 
 
 def _frame(snapshot: Snapshot, array: NDArray[Any] | None, view: View) -> Frame | None:
@@ -120,7 +109,7 @@ def _images(step: int, array: NDArray[Any], each: str = "") -> Frame:
     small = image_grid(shown[:9], min(len(shown), 3), tile=32, background=None)
     small = thumbnail(small, 192) if small.height > 192 else small
     kind = "pixels" if longest <= 64 else "photos"
-    return Frame(step, png(large), png(small), kind, f"{len(shown)} samples, {each}neither sorted nor selected")
+    return _made(step, png(large), png(small), kind, f"{len(shown)} samples, {each}neither sorted nor selected")
 
 
 def _points(step: int, array: NDArray[Any], view: View) -> Frame:
@@ -129,14 +118,14 @@ def _points(step: int, array: NDArray[Any], view: View) -> Frame:
     over = "" if view.real is None else f" over {number(len(view.real))} real points"
     where = "" if view.plane is None else f", on the first two principal axes of {view.plane.of}"
     says = f"{number(len(array))} samples{over}{where}"
-    return Frame(step, png(large, colors=64), png(small, colors=32), "plot wide", says)
+    return _made(step, png(large, colors=64), png(small, colors=32), "plot wide", says)
 
 
 def _stored(step: int, drawn: Image.Image, views: str) -> Frame:
     # Charts turn over in the dark, photographs do not: a chart is mostly white.
     chart = float(np.mean(np.asarray(drawn.convert("L")) > 250)) > 0.5
     small = thumbnail(drawn, min(drawn.height, 240))
-    return Frame(
+    return _made(
         step, png(drawn), png(small), "plot wide" if chart else "pixels wide", f"Samples as drawn by the run{views}"
     )
 

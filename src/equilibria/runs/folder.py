@@ -39,6 +39,7 @@ from ..base import own_files
 from ..base.errors import ConfigError, RunError
 from ..base.records import decode, encode, parsed
 from ..data import DataOptions, Dataset, DataSpec
+from ..doctor import DiagnosisText
 from ..doctor.chart import Checkup
 from ..recipes import Recipe
 from ..training import Settings, checkpoint, checkups, disk, hooks
@@ -239,7 +240,11 @@ class RunFolder:
         Raises:
             RunError: in strict mode, it is damaged.
         """
-        return self._object(checkups.VERDICT, f"delete it: rm {self._quoted(checkups.VERDICT)}")
+        delete = f"delete it: rm {self._quoted(checkups.VERDICT)}"
+        found = self._object(checkups.VERDICT, delete)
+        if problems := DiagnosisText(found).problems:
+            self._damaged(f"parts of {checkups.VERDICT} are damaged ({problems[0]})", delete)
+        return found
 
     @cached_property
     def evaluation(self) -> dict[str, dict[str, Any]]:
