@@ -34,8 +34,8 @@ from equilibria.games.boosting import Boosting, Mixture
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
 from equilibria.recipes import Recipe
-from equilibria.runs.folder import RunFolder
 from equilibria.runs import procedures
+from equilibria.runs.folder import RunFolder
 from equilibria.runs.procedures import StageDiagnoses
 from equilibria.training import checkpoint
 

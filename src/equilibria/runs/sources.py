@@ -236,10 +236,10 @@ def _copy(run: Path, target: Path) -> None:
     """Copy what opening a run needs: run.json, the weights of the newest whole checkpoint, stages and sources."""
     info = RunFolder.open(run).info
     disk.make_folder(target)
-    parts = [part for kind in ("stages", "sources") for part in sorted((run / kind).glob("*"))]
-    for part in parts:
-        if (part / "run.json").is_file():
-            _copy(part, target / part.relative_to(run))
+    inner = [stage for kind in ("stages", "sources") for stage in sorted((run / kind).glob("*"))]
+    for stage in inner:
+        if (stage / "run.json").is_file():
+            _copy(stage, target / stage.relative_to(run))
     saved = checkpoint.newest(run / "checkpoints")
     if saved is not None:
         checkpoint.write_weights(saved, target / "checkpoints")
