@@ -138,7 +138,8 @@ def test_a_folder_that_is_no_run_says_where_one_is(run: Path, tmp_path: Path) ->
         for strict in (True, False):
             with pytest.raises(RunError, match="is not a run") as refused:
                 RunFolder.open(nowhere, strict=strict)
-            assert str(run) in refused.value.fix or "deeper" in str(nowhere)
+            command = shlex.split(refused.value.fix.split(": ", 1)[1])
+            assert command == ["equilibria", "runs", *([str(tmp_path)] if "deeper" not in str(nowhere) else [])]
 
 
 def test_a_report_is_written_of_a_damaged_run(run: Path) -> None:

@@ -350,9 +350,9 @@ def _info(folder: Path) -> dict[str, Any]:
     file = folder / "run.json"
     if not file.is_file():
         why = "it has no run.json" if folder.is_dir() else "there is no such folder"
-        near = runs_in(folder) or runs_in(folder.parent) or runs_in(Path("runs"))
-        fix = f"give a run, for example {near[0]}" if near else "list those that there are: equilibria runs"
-        raise RunError(f"{folder} is not a run: {why}", fix)
+        near = next((place for place in (folder, folder.parent) if runs_in(place)), Path("runs"))
+        listing = "equilibria runs" + ("" if near == Path("runs") else f" {shlex.quote(str(near))}")
+        raise RunError(f"{folder} is not a run: {why}", f"choose one of those that this lists: {listing}")
     try:
         info = parsed(file.read_bytes())
     except PermissionError as error:
