@@ -378,7 +378,7 @@ def test_what_a_procedure_was_made_for_is_kept(done: Path) -> None:
         eq.resume(done, POINTS, steps=20)
     with pytest.raises(RunError, match="without a generator of yours"):
         eq.open_run(done, generator=torch.nn.Linear(2, 2))
-    with pytest.raises(RunError, match="pass data= again"):
+    with pytest.raises(RunError, match="is not kept with the run"):
         eq.resume(done)
 
 

@@ -91,8 +91,9 @@ def refuse_existing(path: Path) -> None:
         RunError: says so, and how to continue where it is a run.
     """
     if os.path.lexists(path):
-        resume = f", or continue it: equilibria train --resume {path}" if (path / "run.json").exists() else ""
-        raise RunError(f"the folder {path} exists already", f"choose another --out{resume}")
+        again = f", or continue it: equilibria train --resume {shlex.quote(str(path))}"
+        fix = f"choose another --out{again if (path / 'run.json').exists() else ''}"
+        raise RunError(f"the folder {path} exists already", fix)
 
 
 def create(path: Path, info: dict[str, Any], fill: Callable[[Path], None] | None = None) -> None:

@@ -24,6 +24,7 @@ from ..recipes import Recipe, citation
 from ..training import Settings, checkpoint, checkups, disk, engine
 from ..training.pictures import held_out_rows, rows_for
 from . import own_files, procedures, samples, sources
+from .calls import call_again, continue_again
 from .folder import RunFolder, part
 from .measuring import measured
 from .rows import rows_of
@@ -224,7 +225,7 @@ def open_run(path: str | Path, data: Any = None, **modules: Any) -> Run:
     folder = Path(path)
     run, _ = opened(folder, data, modules, reading=True)
     if restored(run) is None and not run.play.round:
-        raise RunError(f"{folder} has no whole checkpoint", f"train it: equilibria train --resume {folder}")
+        raise RunError(f"{folder} has no whole checkpoint", f"train it: {continue_again(folder, run.info)}")
     return run
 
 
@@ -282,13 +283,15 @@ def _opened(
 ) -> tuple[Run, Settings]:
     path, info, row, settings, spec = folder.path, folder.info, folder.recipe, folder.settings, folder.spec
     where = replace(settings, device="auto" if reading else device or settings.device).where()
-    given = None if reading and data is None else data_again(path, info, data).to(where)
+    call = "open_run" if reading else "resume"
+    given = None if reading and data is None else data_again(path, info, data, call).to(where)
     horizon, seed = int(info["horizon"]), int(info["seed"])
     if row.procedure is not None:
-        _own_modules(path, info, modules)
+        _own_modules(path, info, modules, call)
         play = procedures.reopened(path, row, spec, seed, where, open_run)
         return Run(path, info, row, play, given), settings
     frozen = sources.modules(row, path / "sources", open_run)
+    _own_modules(path, info, modules, call)
     game = engine.placed(_game_again(path, info, row, spec, modules, frozen), where, settings)
     play = row.play(
         game, lambda own, turn: run.data.batch(row.batch, own, turn), seed=seed, horizon=horizon, settings=settings
@@ -297,11 +300,11 @@ def _opened(
     return run, settings
 
 
-def _own_modules(path: Path, info: dict[str, Any], modules: dict[str, Any]) -> None:
+def _own_modules(path: Path, info: dict[str, Any], modules: dict[str, Any], call: str) -> None:
     """Refuse modules of the user's that are missing, or that the run was not trained with."""
-    own, again = info["own"], "pass them again, built as before"
+    own, again = info["own"], call_again(path, info, call)
     if missing := [name for name in own if name not in modules]:
-        raise RunError(f"{path} was trained with your own {', '.join(missing)}", f"{again}: resume(…, {missing[0]}=…)")
+        raise RunError(f"{path} was trained with your own {', '.join(missing)}", f"build them as before: {again}")
     if unknown := [name for name in modules if name not in own]:
         raise RunError(f"{path} was trained without a {unknown[0]} of yours", "leave it out")
 
@@ -309,7 +312,6 @@ def _own_modules(path: Path, info: dict[str, Any], modules: dict[str, Any]) -> N
 def _game_again(
     path: Path, info: dict[str, Any], row: Recipe, spec: DataSpec, modules: dict[str, Any], frozen: dict[str, nn.Module]
 ) -> Game:
-    _own_modules(path, info, modules)
     if "game" not in info["own"]:
         return row.build(spec, int(info["seed"]), {**modules, **frozen})
     game, kind = modules["game"], getattr(row.game, "kind", "Game")
@@ -327,13 +329,25 @@ def restored(run: Run) -> checkpoint.Saved | None:
     return saved
 
 
-def data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
-    """The data that a folder's ``info`` tells of, or the same data given again; refused where it is not the same."""
+def data_again(path: Path, info: dict[str, Any], given: Any, call: str = "open_run") -> Dataset:
+    """The data that a folder's ``info`` describes, or the same data given again; refused where it is not the same.
+
+    Args:
+        path: the folder.
+        info: its ``run.json``, or the ``seeds.json`` of several seeds.
+        given: the data given again, or None.
+        call: the function that is named to give it to.
+
+    Raises:
+        RunError: the data is not kept with the run, or is not the same.
+        DataError: its source cannot be read.
+    """
     was = info["data"]
     if given is None and was["source"] is None:
         given = _rows_of_stage(path)
     if given is None and was["source"] is None:
-        raise RunError(f"the data of {path} was given in Python and is not kept with the run", "pass data= again")
+        what = f"the data of {path} was given in Python and is not kept with the run"
+        raise RunError(what, f"pass it again: {call_again(path, info, call)}")
     options = part(path / "run.json", was["options"], DataOptions)
     source = was["source"] if given is None else given
     data = source if isinstance(source, Dataset) else load(source, options=options)

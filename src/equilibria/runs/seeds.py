@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -153,7 +154,7 @@ def resume_seeds(path: str | Path, data: Any = None) -> Seeds:
         RunError: there is no such folder, it is damaged, or the data has changed.
     """
     folder = Path(path)
-    return _carry_out(folder, runs.data_again(folder, read(folder), data))
+    return _carry_out(folder, runs.data_again(folder, read(folder), data, "resume_seeds"))
 
 
 def holds_seeds(path: Path) -> bool:
@@ -197,9 +198,8 @@ def _make(path: Path, asked: dict[str, Any]) -> None:
         was = read(path)
         for name, value in asked.items():
             if was.get(name) != json.loads(json.dumps(value)):
-                raise RunError(
-                    f"{path} holds seeds trained with other {name}", f"choose another --out, or: --resume {path}"
-                )
+                fix = f"choose another --out, or continue those: equilibria train --resume {shlex.quote(str(path))}"
+                raise RunError(f"{path} holds seeds trained with other {name}", fix)
         return
     if not path.is_dir() or any(path.iterdir()):
         run_folder.refuse_existing(path)
