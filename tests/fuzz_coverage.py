@@ -25,7 +25,8 @@ from PIL import Image
 with atheris.instrument_imports(include=["equilibria", "numpy.lib", "zipfile", "safetensors"]):
     import equilibria as eq
     from equilibria import reports
-    from equilibria.training import checkpoint, checkups, hooks
+    from equilibria.runs.folder import RunFolder
+    from equilibria.training import checkpoint
 
 from fuzzing import read
 
@@ -69,16 +70,17 @@ def of_run(name: str) -> Target:
     def made(folder: Path) -> Callable[[bytes], None]:
         run = run_in(folder)
         # Drawing is no reading, and takes a second.
-        reports.report.png = reports.samples.png = lambda *_, **__: b""  # type: ignore[attr-defined]
+        reports.charts.png = reports.samples.png = lambda *_, **__: b""  # type: ignore[attr-defined]
         whole = (run / name).read_bytes()
 
         def one(raw: bytes) -> None:
             (run / name).write_bytes(raw)
             try:
                 read(lambda: eq.open_run(run, PLANE))
-                read(lambda: reports.render(run))
-                hooks.read_rows(run / "metrics.jsonl")
-                checkups.history(run, 12)
+                folder = read(lambda: RunFolder.open(run, strict=False))
+                if folder is not None:
+                    read(lambda: reports.render(folder))
+                    assert isinstance(folder.checkups, tuple)
             finally:
                 (run / name).write_bytes(whole)
 

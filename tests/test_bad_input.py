@@ -146,7 +146,7 @@ BAD: dict[str, Case] = {
         "leave --seed out",
     ),
     **{
-        f"{name} nothing": (lambda t, name=name: [name, str(t)], "is not a run", "training run made")
+        f"{name} nothing": (lambda t, name=name: [name, str(t)], "is not a run", "equilibria runs")
         for name in ("sample", "report", "cite", "evaluate")
     },
 }
@@ -207,9 +207,9 @@ def edit(path: Path, **changes: Any) -> None:
 
 
 RUN_JSON: dict[str, tuple[Callable[[Path], Any], str, str]] = {
-    "truncated": (lambda f: f.write_text(f.read_text()[:99]), r"run\.json is damaged", "restore it from a copy"),
-    "binary": (lambda f: f.write_bytes(b"\xff\x00\x81"), r"run\.json is damaged", "restore it from a copy"),
-    "a list": (lambda f: f.write_text("[1]"), r"run\.json is not the record of a run", "restore"),
+    "truncated": (lambda f: f.write_text(f.read_text()[:99]), r"run\.json is damaged", "restore run.json"),
+    "binary": (lambda f: f.write_bytes(b"\xff\x00\x81"), r"run\.json is damaged", "restore run.json"),
+    "a list": (lambda f: f.write_text("[1]"), r"run\.json is damaged: it is not a JSON object", "restore"),
     "newer": (lambda f: edit(f, format=99), r"written by a newer version \(format 99", "upgrade equilibria"),
     "no seed": (lambda f: edit(f, seed=None), "'seed' is missing or of the wrong kind", "restore"),
     "data": (lambda f: edit(f, data={"name": "x"}), "'source' is missing or of the wrong kind", "restore"),
@@ -257,7 +257,7 @@ def test_the_second_of_two_is_refused(run: Path, capsys: pytest.CaptureFixture[s
     kept = (run / "metrics.jsonl").read_bytes()
     with locked(run):
         assert cli.main(["train", "--resume", str(run), "--steps", "9"]) == 1
-    complaint(capsys, "another process is training in", "kill")
+    complaint(capsys, "another process is training in", f"kill {os.getpid()}")
     assert (run / "metrics.jsonl").read_bytes() == kept
 
 

@@ -25,7 +25,8 @@ from equilibria.games.spec import Latent
 from equilibria.games.two_player import TwoPlayer
 from equilibria.losses import Minimax, NonSaturating
 from equilibria.reports import render
-from equilibria.training import checkpoint, checkups, disk
+from equilibria.runs.folder import RunFolder
+from equilibria.training import checkpoint, disk
 from test_doctor_runs import POINTS, QUIET, SMALL, collapse, left, planted, same, tiny
 
 AUTO = replace(QUIET, auto_remedy=True)
@@ -66,7 +67,7 @@ def test_back_to_before_the_onset_and_on_with_the_remedy(tmp_path: Path, plant: 
     assert run.finished and run.recipe.game.objective == NonSaturating() and eq.open_run(run.path, POINTS).finished
     info = json.loads((run.path / "run.json").read_text())
     assert info["recipe"] == encode(run.recipe) and info["recipe_at_start"] == encode(SATURATING)
-    assert [c.step for c in checkups.history(run.path, 99)] == [10, 20, 30, 40, 42]
+    assert [c.step for c in RunFolder.open(run.path, strict=False).checkups] == [10, 20, 30, 40, 42]
     assert [r["step"] for r in run.rows() if "loss/generator" in r] == list(range(1, 43))
     assert "Back to round 15; train the generator on" in (run.path / "report.html").read_text()
 
@@ -223,6 +224,6 @@ def test_the_command(tmp_path: Path, plant: Any, capsys: pytest.CaptureFixture[s
     said = capsys.readouterr()
     assert "warning: mode-collapse since round 10, found at round 10: back to round 9" in said.err
     assert "Doctor:  on the way at round 12, nothing found" in said.out
-    assert "Remedies given on the way" in render(tmp_path / "a").read_text()
+    assert "Remedies given on the way" in render(RunFolder.open(tmp_path / "a", strict=False)).read_text()
     assert cli.main(["train", "--resume", str(tmp_path / "a"), "--auto-remedy"]) == 1
     assert "--auto-remedy beside --resume" in capsys.readouterr().err

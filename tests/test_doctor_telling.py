@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,16 +15,24 @@ from torch import Tensor, nn
 
 from equilibria.doctor import Doctor, NotAssessed
 from equilibria.doctor.conclude import dated
+from equilibria.doctor.diagnosis_text import DiagnosisText
 from equilibria.doctor.evidence import Comparison, Evidence, Limit
 from equilibria.doctor.findings import Diagnosis, Finding, Severity, State
 from equilibria.doctor.remedies import REMEDIES
-from equilibria.reports.diagnosis import verdict
+from equilibria.reports import render
 
 
 def finding(condition: str, onset: int, **fields: Any) -> Finding:
     fields.setdefault("evidence", (Evidence("scores/auc", 0.3, "~", "probe/auc", "it should keep up"),))
     fields.setdefault("remedies", (REMEDIES["slope-penalty"],))
     return Finding(condition, Severity.CRITICAL, onset, cause="why", source="paper", **fields)
+
+
+def page(diagnosis: dict[str, Any], folder: Path) -> str:
+    """The report of a run that has nothing but a diagnosis."""
+    run = SimpleNamespace(path=folder, info={}, rows=(), evaluation={}, diagnosis=diagnosis, snapshots=(), notes=())
+    run.points = lambda: None
+    return render(run).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +72,7 @@ def test_evidence_goes_to_json_and_back() -> None:
     assert NotAssessed.read(json.loads(json.dumps([missing.to_dict(), 3]))) == (missing,)
 
 
-def test_a_diagnosis_of_an_earlier_version_is_still_read() -> None:
+def test_a_diagnosis_of_an_earlier_version_is_still_read(tmp_path: Path) -> None:
     """Evidence was a rule in words, and what was not assessed a mapping of words."""
     old = {
         "condition": "mode-collapse",
@@ -79,9 +90,13 @@ def test_a_diagnosis_of_an_earlier_version_is_still_read() -> None:
         "findings": [old],
         "not_assessed": {"whether labels are obeyed": "pass labels="},
     }
-    page = verdict(told)
-    assert "should be about 1: as far apart as rows" in page
-    assert "Whether labels are obeyed: pass labels=" in page
+    text = DiagnosisText(told)
+    assert not text.problems and str(text.findings[0].evidence[0]).startswith(
+        "samples/spread = 0.1 (should be about 1:"
+    )
+    for shown in (page(told, tmp_path), str(text)):
+        assert "should be about 1: as far apart as rows" in shown
+        assert "hether labels are obeyed: pass labels=" in shown
 
 
 def test_code_that_findings_share_is_shown_once() -> None:
@@ -104,18 +119,47 @@ def test_a_cause_knows_what_showed_before_it() -> None:
     assert earlier == [(("mode-collapse", 20),), (), (), ()]
 
 
-def test_what_showed_before_its_cause_is_in_words_and_on_the_page() -> None:
+def test_what_showed_before_its_cause_is_in_words_and_on_the_page(tmp_path: Path) -> None:
     late = finding("oscillation", 200, earlier=(("mode-collapse", 20),))
     assert "though mode-collapse (step 20) showed before it" in str(late)
     told = Diagnosis(State.SICK, (late,), measured={"jacobian/rotation": 7.5}).to_dict()
-    page = verdict(told)
-    assert (
-        "Mode collapse (round 20) showed before it" in page and "should be about probe/auc: it should keep up" in page
-    )
-    assert "jacobian/rotation" in page and "7.5" in page
+    seen = page(told, tmp_path)
+    assert "though mode-collapse (round 20) showed before it" in seen
+    assert "should be about probe/auc: it should keep up" in seen
+    assert "jacobian/rotation" in seen and "7.5" in seen
     told["findings"][0]["earlier"] = [3, ["mode-collapse"], "x"]
     told["measured"] = 7
-    assert "Oscillation" in verdict(told)  # the file is read without trust
+    assert "Oscillation" in page(told, tmp_path)  # the file is read without trust
+
+
+def test_the_terminal_the_summary_and_the_page_have_the_same_words(tmp_path: Path) -> None:
+    diagnosis = Diagnosis(State.SICK, (finding("oscillation", 200), finding("mode-hopping", 10, status="resolved")))
+    text = DiagnosisText(diagnosis.to_dict())
+    assert str(diagnosis) == str(text) and not text.problems and str(diagnosis.findings[0]) in str(text)
+    others = text.brief()[1:]
+    assert len(others) == 1, "what is resolved asks for nothing"
+    remedy, evidence = REMEDIES["slope-penalty"], diagnosis.findings[0].evidence[0]
+    seen, whole = html.unescape(page(diagnosis.to_dict(), tmp_path)), " ".join(str(text).split())
+    assert evidence.text in seen and evidence.text in whole
+    for shown in (others[0], seen, whole):
+        assert remedy.what in shown and "200" in shown
+
+
+DAMAGE: dict[str, Any] = {
+    "state": 7, "step": "x", "seconds": math.inf, "findings": [3], "measured": [], "note": {}, "checkups": True,
+}  # fmt: skip
+IN_A_FINDING: dict[str, Any] = {
+    "condition": 3, "severity": None, "onset": [], "evidence": [{"vital": "a"}], "remedies": "x", "cause": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "inside"), [*((key, False) for key in DAMAGE), *((key, True) for key in IN_A_FINDING)])
+def test_damage_is_left_out_and_named(key: str, inside: bool) -> None:
+    form = Diagnosis(State.SICK, (finding("oscillation", 200),), step=200).to_dict()
+    (form["findings"][0] if inside else form)[key] = (IN_A_FINDING if inside else DAMAGE)[key]
+    text = DiagnosisText(form)
+    assert text.problems and isinstance(str(text), str) and isinstance(text.brief(), list)
+    assert not DiagnosisText(Diagnosis(State.SICK, (finding("oscillation", 200),)).to_dict()).problems
 
 
 class Labelled(nn.Linear):

@@ -34,8 +34,8 @@ from equilibria.games.boosting import Boosting, Mixture
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
 from equilibria.recipes import Recipe
-from equilibria.runs import folder as run_folder
 from equilibria.runs import procedures
+from equilibria.runs.folder import RunFolder
 from equilibria.runs.procedures import StageDiagnoses
 from equilibria.training import checkpoint
 
@@ -87,17 +87,17 @@ def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_procedure_leaves(done: Path) -> None:
     left = {p.name for p in done.iterdir()}
     assert left == {"run.json", "metrics.jsonl", "samples", "stages", "weights", "report.html", ".lock"}
-    info = run_folder.read(done)
+    info = RunFolder.open(done).info
     assert (info["steps"], info["recipe"]["steps"], info["recipe"]["procedure"]["rounds"]) == (9, 3, 3)
-    assert info["recipe"]["procedure"]["batch"] == info["recipe"]["batch"] == 8 and run_folder.played(done) == 9
+    assert info["recipe"]["procedure"]["batch"] == info["recipe"]["batch"] == 8 and RunFolder.open(done).played == 9
     names = [f"component-{t:02d}" for t in (1, 2, 3)]
     assert sorted(p.name for p in (done / "stages").iterdir()) == names
     assert [row["step"] for row in eq.open_run(done).rows()] == [3, 6, 9]
     assert sorted(p.stem for p in (done / "samples").glob("*.npz")) == [f"step-0000000{k}" for k in (3, 6, 9)]
     for name in names:
-        part = run_folder.read(done / "stages" / name)
+        part = RunFolder.open(done / "stages" / name).info
         assert part["recipe"]["procedure"] is None and part["data"]["fingerprint"]["kind"] == "reweighted"
-    assert len({run_folder.read(done / "stages" / name)["seed"] for name in names}) == 3
+    assert len({RunFolder.open(done / "stages" / name).info["seed"] for name in names}) == 3
     assert not eq.open_run(done / "stages" / names[0]).sample(4).isnan().any()
 
 
@@ -220,7 +220,7 @@ def test_a_signal_stops_it_and_it_continues(
     with monkeypatch.context() as patch:
         patch.setattr(Play, "advance", stopping)
         run = eq.train(boosted(), POINTS, steps=ROUNDS, out=tmp_path / "cut", settings=QUIET)
-    assert run.play.round == at == run_folder.played(tmp_path / "cut") and run.finished == (at == 9)
+    assert run.play.round == at == RunFolder.open(tmp_path / "cut").played and run.finished == (at == 9)
     if at < ROUNDS:
         for look in (lambda: run.sample(2), lambda: eq.open_run(tmp_path / "cut")):
             with pytest.raises(RunError, match=r"no component is finished|no whole checkpoint"):
@@ -378,7 +378,7 @@ def test_what_a_procedure_was_made_for_is_kept(done: Path) -> None:
         eq.resume(done, POINTS, steps=20)
     with pytest.raises(RunError, match="without a generator of yours"):
         eq.open_run(done, generator=torch.nn.Linear(2, 2))
-    with pytest.raises(RunError, match="pass data= again"):
+    with pytest.raises(RunError, match="is not kept with the run"):
         eq.resume(done)
 
 

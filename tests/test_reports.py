@@ -18,9 +18,10 @@ from sklearn.datasets import load_digits
 
 from equilibria.base.errors import RunError
 from equilibria.figures import write_png
-from equilibria.reports import folder as run_folder
-from equilibria.reports import render
-from equilibria.reports.page import number, tree
+from equilibria.reports import render as render_content
+from equilibria.reports.content import by_round
+from equilibria.reports.text import number, tree
+from equilibria.runs.folder import RunFolder
 
 VOID = {"meta", "img", "input", "br", "link", "hr"}
 
@@ -59,6 +60,10 @@ class Page(html.parser.HTMLParser):
         return [Image.open(io.BytesIO(base64.b64decode(s, validate=True))) for s in sources]
 
 
+def render(folder: Path, **given: Any) -> Path:
+    return render_content(RunFolder.open(folder, strict=False), **given)
+
+
 def page(folder: Path, **given: Any) -> Page:
     return Page(render(folder, **given).read_text(encoding="utf-8"))
 
@@ -67,8 +72,10 @@ INFO: dict[str, Any] = {
     "format": 1,
     "recipe": {"type": "Recipe", "name": "r3gan", "year": 2024, "cite": "huang2024r3gan", "source": "section 3",
                "game": {"type": "TwoPlayer", "penalties": [{"type": "R1", "weight": 0.25}]}, "batch": 256},
-    "data": {"name": "digits", "source": None, "fingerprint": {"sha256": "ab12"}, "spec": {"kind": "image"}},
-    "seed": 3, "steps": 12000, "versions": {"equilibria": "0.1.0"}, "hardware": {"device": "cpu"},
+    "data": {"name": "digits", "source": None, "options": {}, "fingerprint": {"sha256": "ab12"},
+             "spec": {"kind": "image"}},
+    "seed": 3, "steps": 12000, "horizon": 12000, "own": [], "settings": {},
+    "versions": {"equilibria": "0.1.0"}, "hardware": {"device": "cpu"},
     "command": "equilibria train r3gan --data digits", "created": "2026-11-22T21:30:00+00:00",
 }  # fmt: skip
 
@@ -123,7 +130,11 @@ def test_report_needs_nothing_else(run: Path) -> None:
     assert not any(mark in seen.text("style") + seen.text("script") for mark in ("url(", "@import", "fetch", "http"))
     policy = next(a["content"] for a in seen.all("meta") if "http-equiv" in a)
     digest = base64.b64encode(hashlib.sha256(seen.text("script").encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+    style = base64.b64encode(hashlib.sha256(seen.text("style").encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy and f"style-src 'sha256-{style}'" in policy
+    for rule in ("default-src 'none'", "img-src data:", "form-action 'none'", "base-uri 'none'"):
+        assert rule in policy
+    assert not any("style" in a or any(name.startswith("on") for name in a) for _, a in seen.elements)
     assert all("alt" in a for a in seen.all("img")) and len(seen.text("script").strip().splitlines()) <= 16
     assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
 
@@ -156,7 +167,7 @@ def test_report_survives_a_missing_piece(run: Path, gone: str, note: str, title:
 def test_report_of_a_run_that_has_only_begun(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     seen = page(tmp_path)
-    assert seen.text("h1") == "a recipe without a name on unnamed data" and len(seen.texts["li"]) == 3
+    assert seen.text("h1") == "a recipe without a name on unnamed data" and len(seen.texts["li"]) == 4
     (tmp_path / "run.json").write_text(json.dumps(INFO))
     (tmp_path / "metrics.jsonl").write_text('{"step": 5, "modes": 2}\n')
     assert "has logged round 5 of 12\u202f000" in page(tmp_path).text("p")
@@ -166,9 +177,12 @@ def test_report_of_a_run_that_has_only_begun(tmp_path: Path) -> None:
 def test_logged_rows_are_read_without_trust(run: Path) -> None:
     lines = ['{"step": 2, "a": 1.0}', "garbage", '{"step": 1, "a": 3.0}', '{"step": 2, "b": NaN}', "[1]", '{"step": 3']
     (run / "metrics.jsonl").write_text("\n".join(lines))
-    found = run_folder.read(run)
-    assert [row["step"] for row in found.rows] == [1, 2] and found.rows[1]["a"] == 1.0 and "b" in found.rows[1]
-    assert found.notes == ("2 damaged lines of metrics.jsonl were left out.",)
+    found = RunFolder.open(run, strict=False)
+    rows = by_round(found.rows)
+    assert [row["step"] for row in rows] == [1, 2] and rows[1]["a"] == 1.0 and "b" in rows[1]
+    assert found.notes == ("lines 2, 5 of metrics.jsonl are damaged and were left out.",)
+    with pytest.raises(RunError, match=r"lines 2, 5 of metrics\.jsonl"):
+        _ = RunFolder.open(run).rows
     assert "b is not finite from round 2" in page(run).text("li")
 
 
@@ -201,7 +215,7 @@ def test_points_are_shown_over_the_real_data(run: Path, dimension: int) -> None:
 
 def test_report_is_repeatable_and_replaced_whole(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = render(run).read_bytes()
-    assert render(str(run)).read_bytes() == before
+    assert render(run).read_bytes() == before
 
     def full(*_: object) -> None:
         raise OSError("disk full")
@@ -212,13 +226,13 @@ def test_report_is_repeatable_and_replaced_whole(run: Path, monkeypatch: pytest.
     assert (run / "report.html").read_bytes() == before and not list(run.glob(".tmp-*"))
 
 
-@pytest.mark.parametrize(("text", "match"), [(None, "no run.json"), ("[]", "not a JSON object"), ("{", "not a JSON")])
+@pytest.mark.parametrize(("text", "match"), [(None, "no run.json"), ("[]", "not a JSON object"), ("{", "is damaged")])
 def test_folders_that_hold_no_run_are_refused(tmp_path: Path, text: str | None, match: str) -> None:
     if text is not None:
         (tmp_path / "run.json").write_text(text)
     with pytest.raises(RunError, match=match):
         render(tmp_path)
-    with pytest.raises(RunError, match="is not a folder"):
+    with pytest.raises(RunError, match="no such folder"):
         render(tmp_path / "nowhere")
 
 
@@ -226,5 +240,6 @@ def test_numbers_and_settings_read_well() -> None:
     assert [number(v) for v in (12345, 0.5, float("inf"), 10**20, True)] == [
         "12\u202f345", "0.5", "not finite", "1e+20", "True"
     ]  # fmt: skip
-    rows = Page(tree({"a": {"type": "Adam", "betas": (0.0, 0.99), "on": True, "more": [], "x": 1e-8}})).texts["td"]
-    assert rows == ["Adam", "0, 0.99", "yes", "none", "1e-08"]
+    rows = tree({"a": {"type": "Adam", "betas": (0.0, 0.99), "on": True, "more": [], "x": 1e-8}})
+    assert [row.text for row in rows] == ["Adam", "0, 0.99", "yes", "none", "1e-08"]
+    assert [row.path for row in rows] == ["a", "a.betas", "a.on", "a.more", "a.x"]

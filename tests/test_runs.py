@@ -27,6 +27,13 @@ from test_resume import OFTEN, POINTS, content, ensemble, mixed
 SHOWN = replace(OFTEN, sample_every=8)  # samples of rounds 1 and 2
 
 
+def pasted(error: EquilibriaError, **names: Any) -> eq.Run:
+    """What the call in a fix gives, where the named variables hold what the run was given in Python."""
+    call = error.fix.split(": ", 1)[1]
+    run: eq.Run = eval(call, {"equilibria": eq, **names})
+    return run
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on an array; tests read it."""
@@ -51,14 +58,16 @@ def test_an_opened_run_samples_as_it_did_without_its_data(done: Path) -> None:
     assert torch.equal(run.sample(5, seed=1), eq.open_run(done).sample(5, seed=1))
     assert not torch.equal(run.sample(5, seed=1), run.sample(5, seed=2))
     assert run.sample(1203).shape == (1203, 2) and len(run.sample(1203).unique(dim=0)) == 1203
-    with pytest.raises(RunError, match="was given in Python and is not kept"):
+    with pytest.raises(RunError, match="was given in Python and is not kept") as refused:
         _ = run.data
+    assert pasted(refused.value, data=POINTS).data.size == 180
     assert eq.open_run(done, POINTS).data.size == 180
 
 
 def test_data_is_needed_to_continue_and_has_to_be_the_same(done: Path) -> None:
-    with pytest.raises(RunError, match="pass data= again"):
+    with pytest.raises(RunError, match="is not kept with the run") as refused:
         eq.resume(done)
+    assert pasted(refused.value, data=POINTS).finished
     with pytest.raises(RunError, match="fingerprint differs"):
         eq.resume(done, POINTS + 1e-3)
     assert eq.resume(done, POINTS).finished
@@ -79,10 +88,13 @@ def test_a_run_without_a_whole_checkpoint_is_begun_again_not_sampled(tmp_path: P
     before = content(out)
     for path in checkpoint.listed(out / "checkpoints"):
         (path / "state.json").unlink()
-    with pytest.warns(UserWarning, match="damaged"), pytest.raises(RunError, match="has no whole checkpoint"):
+    with (
+        pytest.warns(UserWarning, match="damaged"),
+        pytest.raises(RunError, match="has no whole checkpoint") as refused,
+    ):
         eq.open_run(out)
     with pytest.warns(UserWarning, match="starts again from round 0"):
-        eq.resume(out, POINTS)
+        pasted(refused.value, data=POINTS)
     assert content(out) == before
 
 
@@ -101,8 +113,10 @@ def test_own_networks_are_needed_again(tmp_path: Path) -> None:
 
     out = tmp_path / "a"
     eq.train(mixed(), POINTS, steps=2, out=out, settings=OFTEN, generator=net())
-    with pytest.raises(RunError, match="with your own generator"):
-        eq.open_run(out)
+    for call in (eq.open_run, partial(eq.resume, data=POINTS)):
+        with pytest.raises(RunError, match="with your own generator") as refused:
+            call(out)
+        assert pasted(refused.value, data=POINTS, generator=net()).sample(3).shape == (3, 2)
     with pytest.raises(RunError, match="without a discriminator of yours"):
         eq.open_run(out, generator=net(), discriminator=net())
     with pytest.raises(RunError, match="in the checkpoint and"):
@@ -202,7 +216,7 @@ def test_a_mistake_leaves_nothing_behind(tmp_path: Path, given: dict[str, Any], 
 def test_settings_say_what_they_take() -> None:
     with pytest.raises(ConfigError, match="keep=0"):
         eq.Settings(keep=0)
-    with pytest.raises(ConfigError, match="precision 'float8'"):
+    with pytest.raises(ConfigError, match="precision='float8'"):
         eq.Settings(precision="float8")
 
 

@@ -6,13 +6,15 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..base.errors import ConfigError, EquilibriaError
-from ..base.records import parsed
 from .console import JsonFlag, RunArg, WithFiles, app, print_table, quoted, say
+
+if TYPE_CHECKING:
+    from ..doctor import DiagnosisText
 
 
 def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
@@ -25,7 +27,7 @@ def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
             "metric": name.replace("_", " "),
             "value": "not finite" if row["value"] is None else f"{row['value']:.4g}",
             **{level: "–" if row.get(key) is None else f"{row[key]:.4g}" for level, key in levels.items()},
-            "unit": row["unit"],
+            "unit": row.get("unit", ""),
         }
         for name, row in measured.items()
     ]
@@ -41,43 +43,23 @@ def print_diagnosis(run: Path, stages: Mapping[str, Path]) -> None:
     """
     found = False
     for name, folder in (stages or {"": run}).items():
-        told = kept_diagnosis(folder)
-        lines = brief(told)
+        diagnosis = kept_diagnosis(folder)
+        lines = diagnosis.brief()
         if name and lines:
             say(f"Stage {name}")
         for line in lines:
             say(line)
-        found = found or bool(told.get("findings"))
+        found = found or bool(diagnosis.findings)
     if found:
         say(f"More:    equilibria diagnose {quoted(run)}")
 
 
-def kept_diagnosis(run: Path) -> dict[str, Any]:
-    """The ``diagnosis.json`` of a run; empty where there is none, or it is damaged."""
-    try:
-        told = parsed((run / "diagnosis.json").read_bytes())
-        brief(told)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return {}
-    return dict(told)
+def kept_diagnosis(run: Path) -> DiagnosisText:
+    """The ``diagnosis.json`` of a run in words; empty where there is none, or it is damaged."""
+    from ..doctor import DiagnosisText
+    from ..runs.folder import RunFolder
 
-
-def brief(told: dict[str, Any]) -> list[str]:
-    """A diagnosis in a few lines.
-
-    Examples:
-        >>> brief({"state": "on the way", "step": 40, "findings": []})
-        ['Doctor:  on the way at round 40, nothing found']
-    """
-    if told.get("state") is None:
-        return [f"Doctor:  {told['note']}"] if told.get("note") else []
-    active = [f for f in told["findings"] if f["status"] == "active" and f["severity"] != "info"]
-    head = f"Doctor:  {told['state']} at round {told['step']}"
-    lines = [head + (f" ({told['note']})" if told.get("note") else "") + ("" if active else ", nothing found")]
-    for finding in active:
-        what = finding["remedies"][0]["what"] if finding["remedies"] else "see the report"
-        lines.append(f"  {finding['severity']}: {finding['condition']} since round {finding['onset']}. Do: {what}")
-    return lines
+    return DiagnosisText(RunFolder.open(run, strict=False).diagnosis)
 
 
 _Given = Annotated[
@@ -286,27 +268,20 @@ def runs(
 
     equilibria runs experiments/ --json[/dim]
     """
-    rows = []
-    for path in sorted(folder.glob("*/run.json"), key=_changed, reverse=True):
+    from ..runs.folder import RunFolder, runs_in
+
+    rows: list[dict[str, Any]] = []
+    for path in runs_in(folder):
         try:
-            rows.append(_row(path.parent))
+            found = RunFolder.open(path)
         except EquilibriaError as error:
             warnings.warn(error.what, stacklevel=2)  # the others are still to be listed
+            continue
+        row = {"run": str(path), "recipe": found.info["recipe"].get("name", ""), "data": found.info["data"]["name"]}
+        rows.append({**row, "seed": found.info["seed"], "step": found.played, "steps": found.info["steps"]})
     if as_json:
         print(json.dumps(rows))
     elif rows:
         print_table([{key: str(value) for key, value in row.items()} for row in rows], right=("seed", "step", "steps"))
     else:
         say(f"no runs in {folder}; make one with: equilibria train --data digits")
-
-
-def _changed(path: Path) -> float:
-    return path.stat().st_mtime
-
-
-def _row(path: Path) -> dict[str, Any]:
-    from ..runs import folder as run_folder
-
-    info = run_folder.read(path)
-    told = {"recipe": info["recipe"].get("name", ""), "data": info["data"]["name"], "seed": info["seed"]}
-    return {"run": str(path), **told, "step": run_folder.played(path), "steps": info["steps"]}

@@ -154,8 +154,9 @@ def _start(
     settings = applied(from_options(Settings(), base), groups["run"], "run.")
     start = _start_from(begin, row)
     first = Path(next(iter(start.values())) if isinstance(start, dict) else start) if start else None
-    info = run_folder.read(first) if first is not None else None
-    options = run_folder.part(first, info["data"]["options"], DataOptions) if first and info else DataOptions()
+    found = run_folder.RunFolder.open(first) if first is not None else None
+    info = found.info if found is not None else None
+    options = found.options if found is not None else DataOptions()
     options = applied(options, groups["data"], "data.")
     if data is None and first is not None and info is not None and not (groups["data"] and info["data"]["source"]):
         dataset = runs.data_again(first, info, None)
@@ -214,12 +215,15 @@ def _after_seeds(done: Any, as_json: bool) -> None:
         print_table(rows, right=("mean", "standard error", "seeds", "perfect sampler"))
 
 
-def _active(told: dict[str, Any]) -> list[str]:
-    """The conditions that a kept diagnosis says are there now."""
-    return [finding["condition"] for finding in told.get("findings", []) if finding["status"] == "active"]
+def _state_of(folder: Path) -> dict[str, Any]:
+    """The state of a run and the conditions that hold now, as its kept diagnosis has them."""
+    diagnosis = kept_diagnosis(folder)
+    return {"state": diagnosis.state or None, "findings": [finding.condition for finding in diagnosis.active]}
 
 
 def _after(run: Any, as_json: bool) -> None:
+    from ..runs.folder import RunFolder
+
     if as_json:
         done = {
             "run": str(run.path),
@@ -227,11 +231,9 @@ def _after(run: Any, as_json: bool) -> None:
             "finished": run.finished,
             "seconds": round(run.seconds, 3),
         }
-        said = kept_diagnosis(run.path)
-        done |= {"state": said.get("state"), "findings": _active(said)}
+        done |= _state_of(run.path)
         if run.stages:
-            told = {name: kept_diagnosis(folder) for name, folder in run.stages.items()}
-            done["stages"] = {n: {"state": one.get("state"), "findings": _active(one)} for n, one in told.items()}
+            done["stages"] = {name: _state_of(folder) for name, folder in run.stages.items()}
         print(json.dumps({**done, "report": str(run.path / "report.html")}))
         return
     if not run.finished:
@@ -240,9 +242,8 @@ def _after(run: Any, as_json: bool) -> None:
         return
     rate = f", {run.play.round / run.seconds:.1f} rounds/s" if run.seconds > 0 else ""
     say(f"{run.recipe.name} on {run.info['data']['name']}: {run.play.round} rounds in {run.seconds:.0f} s{rate}")
-    evaluation = run.path / "evaluation.json"
-    if evaluation.exists():
-        print_metrics(json.loads(evaluation.read_text(encoding="utf-8")))
+    if measured := RunFolder.open(run.path, strict=False).evaluation:
+        print_metrics(measured)
     print_diagnosis(run.path, run.stages)
     say(f"Report:  {(run.path / 'report.html').resolve()}")
     say(f"Samples: equilibria sample {quoted(run.path)} -n 64 --out samples.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .conditions import CONDITIONS
+from .diagnosis_text import DiagnosisText
 from .doctor import Doctor
 from .evidence import Comparison, Evidence, NotAssessed
 from .findings import Diagnosis, Finding, Severity, State
@@ -15,6 +16,7 @@ __all__ = [
     "VITALS",
     "Comparison",
     "Diagnosis",
+    "DiagnosisText",
     "Doctor",
     "Evidence",
     "Finding",

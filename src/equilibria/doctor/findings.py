@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from .diagnosis_text import DiagnosisText, FindingText
 from .evidence import Evidence, NotAssessed
 from .remedies import Remedy
 
@@ -71,26 +70,7 @@ class Finding:
         }
 
     def __str__(self) -> str:
-        return self.told()
-
-    def told(self, known: Collection[str] = ()) -> str:
-        """The finding in words; a snippet that is among the ``known`` ones is not repeated."""
-        lines = [f"{self.severity.value.upper()}  {self.condition}, since step {self.onset}"]
-        if self.status != "active":
-            lines[0] += f" ({self.status})"
-        lines += _wrapped("why       ", self.cause)
-        for i, evidence in enumerate(self.evidence):
-            lines += _wrapped("evidence  " if not i else "          ", str(evidence))
-        if self.earlier:
-            named = " and ".join(f"{condition} (step {onset})" for condition, onset in self.earlier)
-            lines += _wrapped("note      ", f"It is told first as the likelier cause, though {named} showed before it.")
-        for i, remedy in enumerate(self.remedies):
-            lines += _wrapped("do        " if not i else "or        ", remedy.what)
-            if not i and remedy.snippet:
-                shown = "(code as above)" if remedy.snippet in known else remedy.snippet
-                lines += [f"              {line}" for line in shown.splitlines()]
-        lines += _wrapped("source    ", self.source)
-        return "\n".join(lines)
+        return FindingText.of(self.to_dict()).text()
 
 
 @dataclass(frozen=True)
@@ -133,18 +113,4 @@ class Diagnosis:
         }
 
     def __str__(self) -> str:
-        head = f"{self.state.value.upper()} at step {self.step} ({self.checkups} check-ups, {self.seconds:.1f} s)"
-        snippets = [f.remedies[0].snippet if f.remedies else "" for f in self.findings]
-        parts = [head, *(f.told(snippets[:i]) for i, f in enumerate(self.findings))]
-        if not self.findings:
-            parts.append("No finding." if self.checkups > 1 else "Too early: no check-up after the start yet.")
-        if self.measured:
-            told = ", ".join(f"{name} = {value:.4g}" for name, value in self.measured.items())
-            parts.append(textwrap.fill(told, 110, initial_indent="measured      ", subsequent_indent=" " * 14))
-        if self.not_assessed:
-            parts.append("\n".join(f"not assessed  {missing}" for missing in self.not_assessed))
-        return "\n\n".join(parts)
-
-
-def _wrapped(head: str, text: str) -> list[str]:
-    return textwrap.wrap(text, 110, initial_indent=f"  {head}", subsequent_indent="            ")
+        return str(DiagnosisText(self.to_dict()))

@@ -3,265 +3,150 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..base.errors import DataError
-from ..figures import curves, is_number, png, series
+from ..doctor import DiagnosisText
+from ..figures import is_number, series
 from ..figures.images import Numbers, array_of
 from ..training import disk
-from .diagnosis import verdict
-from .folder import Folder, read
-from .page import escape, heading, number, page, picture, section, tree, words
-from .samples import frames, show
-
-_UNPLOTTED = {"step", "time", "seconds", "wall", "elapsed", "turn"}
-_GROUPS = {
-    "loss": ("Losses", "loss (unit of the objective)"),
-    "score": ("Discriminator scores", "mean score (logit)"),
-    "penalty": ("Penalties", "penalty, as added to the loss"),
-}
-_MOST_CHARTS = 10
-_LOSSES_SAY_LITTLE = (
-    "Players' losses need not fall, and alone they cannot tell a healthy run from a broken one: "
-    "judge by the samples and the evaluation."
-)
-_FLOOR = (
-    "A perfect sampler draws from the law of the data itself. What it scores with equally many samples "
-    "is the most to hope for; it is seldom the ideal 0 or 1."
-)
+from .charts import UNPLOTTED, charts
+from .content import Content, Facts
+from .diagnosis import cost, given_remedies
+from .metrics import final
+from .page import page
+from .samples import frames, thumbs
+from .text import number, plain, tree, words
 
 
-def render(
-    run_folder: str | os.PathLike[str],
-    *,
-    bibtex: str = "",
-    real: Numbers | None = None,
-    notes: Sequence[str] = (),
-) -> Path:
-    """Write ``report.html`` into a run folder: one file with everything in it, for offline, phone, light and dark.
+def render(content: Content, *, bibtex: str = "", real: Numbers | None = None, notes: Sequence[str] = ()) -> Path:
+    """Write ``report.html`` into a run's folder: one file with everything in it, for offline, phone, light and dark.
 
-    Only ``run.json`` is needed; other pieces are shown as far as they exist, and what is missing or damaged is said
-    under "Notes". The file is replaced in one step: a reader sees the old report or the new one. The same folder and
-    arguments give the same bytes.
+    Pieces are shown as far as they exist, and what is missing or damaged is said under "Notes". The file is replaced in
+    one step: a reader sees the old report or the new one. The same content and arguments give the same bytes.
 
     Args:
-        run_folder: the folder that holds ``run.json``.
+        content: the run; :class:`equilibria.runs.folder.RunFolder`, opened leniently, is one.
         bibtex: the entries that the run's methods and data should be cited by.
-        real: real points (n, d), drawn behind samples of vector data; without it, ``samples/real.npz`` (key ``x``) if
-            it is there, else the pictures that the run has stored.
+        real: real points (n, d), drawn behind samples of vector data; without it, those stored with the run, if any,
+            else the pictures that the run has stored.
         notes: further sentences for the end of the page.
 
     Returns:
         The path of the report.
 
     Raises:
-        RunError: there is no run in the folder, or the report cannot be written.
+        RunError: the report cannot be written.
 
     Examples:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> _ = (folder / "run.json").write_text('{"format": 1, "recipe": {"name": "gan"}, "data": {"name": "grid25"}}')
-        >>> render(folder).name
+        >>> import tempfile, types
+        >>> info = {"format": 1, "recipe": {"name": "gan"}, "data": {"name": "grid25"}}
+        >>> run = types.SimpleNamespace(path=Path(tempfile.mkdtemp()), info=info, rows=(), evaluation={}, diagnosis={})
+        >>> run.snapshots, run.notes, run.points = (), (), lambda: None
+        >>> render(run).name
         'report.html'
     """
-    folder = read(Path(run_folder))
-    made, missing = frames(folder, None if real is None else array_of(real))
-    said = [*folder.notes, *missing, *_gaps(folder, bool(made)), *notes]
-    body = "\n".join(
-        part
-        for part in (
-            _header(folder),
-            section("Samples", show(made)),
-            section("Evaluation", _evaluation(folder)),
-            section("Diagnosis", verdict(folder.diagnosis, folder.info.get("remedies"))),
-            section("Training", _charts(folder)),
-            section("Configuration", _configuration(folder)),
-            section("Data", tree(_data(folder.part("data")))),
-            section("Reproduce", _reproduce(folder)),
-            section("Cite", _cite(folder, bibtex)),
-            section("Notes", "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in said) + "</ul>" if said else ""),
-            f"<footer>Written by Equilibria{escape(_version(folder.part('versions')))}. "
-            "This file is complete: it loads nothing.</footer>",
-        )
-        if part
+    facts = Facts.of(content)
+    made, missing = frames(facts.snapshots, content.points() if real is None else array_of(real))
+    drawn, hint = charts(facts)
+    diagnosis = DiagnosisText(facts.diagnosis)
+    text = page(
+        "report.html.j2",
+        **_header(facts),
+        frames=made,
+        thumbs=thumbs(made),
+        final=final(facts),
+        diagnosis=diagnosis,
+        cost=cost(diagnosis),
+        remedies=given_remedies(facts.info.get("remedies")),
+        charts=drawn,
+        charts_hint=hint,
+        configuration=tree(_without(facts.part("recipe"), {"type", "name", "year", "cite", "source"})),
+        run_json=_json(facts.info),
+        data=tree(_data(facts.part("data"))),
+        surroundings=_surroundings(facts),
+        bibtex=bibtex.strip(),
+        cite=_text(facts.part("recipe").get("cite")),
+        notes=[*facts.notes, *missing, *_gaps(facts, bool(made)), *notes],
     )
-    return _write(folder.path / "report.html", page(f"{_recipe(folder)} on {_data_name(folder)}", body))
-
-
-def _write(target: Path, text: str) -> Path:
+    target = content.path / "report.html"
     disk.write_atomically(target, text.encode(errors="backslashreplace"))  # a file's name may be no text
     return target
 
 
-def _recipe(folder: Folder) -> str:
-    return str(folder.part("recipe").get("name") or "a recipe without a name")
+def _header(facts: Facts) -> dict[str, Any]:
+    info, recipe = facts.info, facts.part("recipe")
+    name, data = _text(recipe.get("name")) or "a recipe without a name", _text(facts.part("data").get("name"))
+    seed = plain(info["seed"]) if "seed" in info else None
+    about = [] if seed is None else [f"seed {seed}"]
+    about += [f"{number(info['steps'])} rounds"] if "steps" in info else []
+    about += [_text(info["created"])[:10]] if info.get("created") else []
+    command = _text(info.get("command"))
+    return {
+        "title": f"{name} on {data or 'unnamed data'}",
+        "recipe": name,
+        "data_name": data or "unnamed data",
+        "origin": ", ".join(_text(recipe[key]) for key in ("year", "cite", "source") if recipe.get(key)),
+        "progress": _progress(facts),
+        "seed": seed,
+        "facts": about,
+        "command": command.split(" ") if command else [],
+        "version": _text(facts.part("versions").get("equilibria")),
+    }
 
 
-def _data_name(folder: Folder) -> str:
-    return str(folder.part("data").get("name") or "unnamed data")
-
-
-def _version(versions: Mapping[str, Any]) -> str:
-    return f" {versions['equilibria']}" if versions.get("equilibria") else ""
-
-
-def _header(folder: Folder) -> str:
-    info, recipe = folder.info, folder.part("recipe")
-    facts = [f"seed {info['seed']}"] if "seed" in info else []
-    if "steps" in info:
-        facts.append(f"{number(info['steps'])} rounds")
-    facts += [str(info["created"])[:10]] if info.get("created") else []
-    origin = ", ".join(str(recipe[key]) for key in ("year", "cite", "source") if recipe.get(key))
-    lead = f"<strong>{escape(_recipe(folder))}</strong>{f' ({escape(origin)})' if origin else ''} "
-    lead += f"{escape(_progress(folder))} on <strong>{escape(_data_name(folder))}</strong>"
-    lead += f" from seed {escape(info['seed'])}." if "seed" in info else "."
-    final, at = _final(folder)
-    scored = [_in_words(name, entry) for name, entry in final.items()]
-    if scored:
-        lead += f" At {'the end' if at is None else f'round {number(at)}'}: {'; '.join(scored)}."
-    marks = "".join(_mark(name, entry) for name, entry in list(final.items())[:4])
-    return (
-        '<header>\n<p class="over">Equilibria · run report</p>\n'
-        f"<h1>{escape(_recipe(folder))} <span>on</span> {escape(_data_name(folder))}</h1>\n"
-        f'<p class="by">{escape(" · ".join(facts))}</p>\n<p class="lead">{lead}</p>\n'
-        + (f'<dl class="marks">{marks}</dl>\n' if marks else "")
-        + "</header>"
-    )
-
-
-def _progress(folder: Folder) -> str:
-    planned, played = folder.info.get("steps"), folder.played
+def _progress(facts: Facts) -> str:
+    planned, played = facts.info.get("steps"), facts.played
     if played is None:
         return "has not logged a round yet" if planned is None else f"is to play {number(planned)} rounds"
-    if is_number(planned) and played < int(planned):  # type: ignore[arg-type]
+    if is_number(planned) and played < planned:  # type: ignore[operator]
         return f"has logged round {number(played)} of {number(planned)}"
     return f"played {number(planned or played)} rounds"
 
 
-def _final(folder: Folder) -> tuple[dict[str, dict[str, Any]], int | None]:
-    """The final metrics: those of the evaluation, else the last ones logged and their round."""
-    if folder.evaluation:
-        found = {k: v if isinstance(v, dict) else {"value": v} for k, v in folder.evaluation.items()}
-        return {k: v for k, v in found.items() if v.get("value") is not None}, None
-    for row in reversed(folder.rows):
-        found = {k: {"value": v} for k, v in row.items() if _is_metric(k) and is_number(v)}
-        if found:
-            return found, int(row["step"])
-    return {}, None
+def _text(value: object) -> str:
+    return plain(value) if value else ""
 
 
-def _is_metric(key: str) -> bool:
-    return "/" not in key and key not in _UNPLOTTED
+def _without(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in names}
 
 
-def _in_words(name: str, entry: Mapping[str, Any]) -> str:
-    floor = f" (perfect sampler {number(entry['floor'])})" if entry.get("floor") is not None else ""
-    return f"{escape(words(name))} <strong>{escape(number(entry.get('value')))}</strong>{escape(floor)}"
-
-
-def _mark(name: str, entry: Mapping[str, Any]) -> str:
-    unit = f" <span>{escape(entry['unit'])}</span>" if entry.get("unit") else ""
-    floor = f"<small>perfect sampler {escape(number(entry['floor']))}</small>" if entry.get("floor") is not None else ""
-    return f"<div><dt>{escape(heading(name))}</dt><dd>{escape(number(entry.get('value')))}{unit}{floor}</dd></div>"
-
-
-def _evaluation(folder: Folder) -> str:
-    final, at = _final(folder)
-    if not final:
-        return ""
-    lines = "".join(
-        f'<tr><th scope="row">{escape(words(name))}</th>'
-        + "".join(f'<td class="number">{escape(number(entry.get(key)))}</td>' for key in ("value", "floor"))
-        + f'<td>{escape(entry.get("unit") or "")}</td><td class="number">{escape(number(entry.get("n")))}</td></tr>'
-        for name, entry in final.items()
-    )
-    head = '<th>Metric</th><th class="number">Value</th><th class="number">Perfect sampler</th><th>Unit</th>'
-    hint = _FLOOR if at is None else f"As logged at round {number(at)}; not evaluated against a perfect sampler."
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}<th class="number">Samples</th></tr></thead>'
-        f'<tbody>{lines}</tbody></table></div>\n<p class="hint">{escape(hint)}</p>'
-    )
-
-
-def _charts(folder: Folder) -> str:
-    groups: dict[str, list[str]] = {}
-    for key in {key: None for row in folder.rows for key, value in row.items() if is_number(value)}:
-        if key.split("/")[0] not in _UNPLOTTED:
-            groups.setdefault(key.split("/")[0], []).append(key)
-    order = [*(g for g in _GROUPS if g in groups), *sorted(g for g in groups if g not in _GROUPS)]
-    charts = [_chart(folder, group, groups[group]) for group in order[:_MOST_CHARTS]]
-    if not any(charts):
-        return ""
-    long = any(len(series(folder.rows, key)[0]) > 120 for keys in groups.values() for key in keys)
-    band = " Lines are medians of neighbouring rounds, bands span their 10th to 90th percentiles." if long else ""
-    return f'<div class="charts">{"".join(charts)}</div>\n<p class="hint">{escape(_LOSSES_SAY_LITTLE + band)}</p>'
-
-
-def _chart(folder: Folder, group: str, keys: list[str]) -> str:
-    title, ylabel = _GROUPS.get(group, (heading(group), words(group)))
-    entry = folder.evaluation.get(group)
-    floor = entry.get("floor") if isinstance(entry, dict) else None
-    if isinstance(entry, dict) and entry.get("unit"):
-        ylabel = f"{ylabel} ({entry['unit']})" if entry["unit"] != ylabel else ylabel
-    levels = {"perfect sampler": float(floor)} if is_number(floor) else None  # type: ignore[arg-type]
-    names = {key: words(key.split("/", 1)[-1]) for key in sorted(keys, reverse=group == "score")[:6]}
+def _json(info: Mapping[str, Any]) -> str:
     try:
-        drawn = curves(folder.rows, names, ylabel=ylabel, levels=levels)
-    except DataError:
-        return ""
-    image = picture(png(drawn, colors=64), f"{title} by round: {', '.join(names.values())}", "plot")
-    return f"<figure><h3>{escape(title)}</h3>{image}</figure>"
-
-
-def _configuration(folder: Folder) -> str:
-    told = {"type", "name", "year", "cite", "source"}
-    table = tree({key: value for key, value in folder.part("recipe").items() if key not in told})
-    raw = escape(json.dumps(folder.info, indent=2, ensure_ascii=False))
-    return f"{table}\n<details><summary>run.json</summary><pre>{raw}</pre></details>"
+        return json.dumps(info, indent=2, ensure_ascii=False)
+    except RecursionError:
+        return "run.json is nested too deeply to be shown"
 
 
 def _data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts about the data, the nameless ones in memory said to be so."""
+    """The facts about the data; data in memory has no source, and that is said."""
     shown = {key: value for key, value in data.items() if key != "source" or value}
     return shown if "source" not in data or data["source"] else {**shown, "source": "an array in memory"}
 
 
-def _reproduce(folder: Folder) -> str:
-    command = folder.info.get("command")
-    # A phone breaks the line between words of the command, never inside an option.
-    tokens = " ".join(f"<span>{escape(token)}</span>" for token in str(command or "").split(" "))
-    shell = f'<pre class="wrap"><code>{tokens}</code></pre>' if command else ""
-    parts = [shell]
+def _surroundings(facts: Facts) -> list[tuple[str, Any]]:
+    found = []
     for title, key in (("Versions", "versions"), ("Hardware", "hardware")):
-        value = folder.info.get(key)
-        table = tree(value if isinstance(value, dict) else {key: value}) if value else ""
-        parts.append(f"<h3>{title}</h3>{table}" if table else "")
-    return "\n".join(part for part in parts if part)
+        value = facts.info.get(key)
+        found.append((title, tree(value if isinstance(value, Mapping) else {key: value}) if value else []))
+    return found
 
 
-def _cite(folder: Folder, bibtex: str) -> str:
-    if bibtex.strip():
-        return f"<pre><code>{escape(bibtex.strip())}</code></pre>"
-    key = folder.part("recipe").get("cite")
-    return f"<p>Reference <code>{escape(key)}</code>.</p>" if key else ""
-
-
-def _gaps(folder: Folder, any_samples: bool) -> list[str]:
-    said = []
-    if not folder.rows:
-        said.append("No round has been logged yet.")
+def _gaps(facts: Facts, any_samples: bool) -> list[str]:
+    missing = []
+    if not facts.rows:
+        missing.append("No round has been logged yet.")
     if not any_samples:
-        said.append("No samples have been stored yet.")
-    if not folder.evaluation:
-        said.append("The run has not been evaluated: no metric stands beside what a perfect sampler scores.")
-    for key in sorted({key for row in folder.rows for key in row}):
-        steps, values = series(folder.rows, key)
+        missing.append("No samples have been stored yet.")
+    if not facts.evaluation:
+        missing.append("The run has not been evaluated: no metric stands beside what a perfect sampler scores.")
+    for key in sorted({key for row in facts.rows for key in row}):
+        steps, values = series(facts.rows, key)
         broken = steps[~np.isfinite(values)]
-        if len(broken) and key not in _UNPLOTTED:
-            said.append(f"{words(key)} is not finite from round {number(int(broken[0]))} on or at times.")
-    return said
+        if len(broken) and key not in UNPLOTTED:
+            missing.append(f"{words(key)} is not finite from round {number(int(broken[0]))} on or at times.")
+    return missing

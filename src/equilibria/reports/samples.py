@@ -1,10 +1,10 @@
-"""The section that shows samples: the last ones large, the earlier ones behind a slider and in a strip."""
+"""The pictures of samples: the last ones large, the earlier ones behind a slider and in a strip."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..base.errors import DataError, ShapeError
-from ..data.files import stored as stored_arrays
+from ..base.errors import ShapeError
 from ..figures import Bounds, Plane, bounds_of, image_grid, plane_of, png, scatter, thumbnail
 from ..training.pictures import side_by_side
-from .folder import Folder, Snapshot, load_array, load_picture
-from .page import escape, number, picture
+from .content import Snapshot
+from .page import Picture
+from .text import number
 
 _FRAMES, _THUMBS = 16, 8
 _WIDTH = 704  # of the column of text, in CSS pixels
@@ -26,12 +26,18 @@ _PIXELS = 256 * 256  # of one frame before enlargement: keeps the page of a larg
 
 @dataclass(frozen=True)
 class Frame:
-    """One moment of the run as it goes into the page."""
+    """One moment of the run as it goes into the page.
+
+    Attributes:
+        step: the round.
+        large: the picture.
+        small: the same in small.
+        says: what it shows.
+    """
 
     step: int
-    large: bytes
-    small: bytes
-    kind: str
+    large: Picture
+    small: Picture
     says: str
 
 
@@ -44,12 +50,10 @@ class View:
     bounds: Bounds | None
 
 
-def frames(folder: Folder, real: NDArray[Any] | None) -> tuple[list[Frame], list[str]]:
+def frames(stored: Sequence[Snapshot], real: NDArray[Any] | None) -> tuple[list[Frame], list[str]]:
     """At most 16 evenly spaced frames, the first and the last among them, and notes on those that cannot be shown."""
-    if real is None:
-        real = load_array(folder.path / "samples" / "real.npz")
-    snapshots = _spread(folder.snapshots, _FRAMES)
-    arrays = [load_array(snapshot.arrays) for snapshot in snapshots]
+    snapshots = _spread(stored, _FRAMES)
+    arrays = [snapshot.array() for snapshot in snapshots]
     view = _view(real, next((a for a in reversed(arrays) if a is not None and a.ndim == 2), None))
     made, notes = [], []
     for snapshot, array in zip(snapshots, arrays, strict=True):
@@ -61,44 +65,26 @@ def frames(folder: Folder, real: NDArray[Any] | None) -> tuple[list[Frame], list
     return made, notes
 
 
-def show(made: list[Frame]) -> str:
-    """The frames as HTML; without scripts the last one is seen, with the strip below it."""
-    if not made:
-        return ""
-    last = len(made) - 1
-    large = "\n".join(
-        f'<div class="frame" data-round="{number(f.step)}"{"" if i == last else " hidden"}>'
-        f"{picture(f.large, f'{f.says} at round {f.step}', f.kind)}</div>"
-        for i, f in enumerate(made)
-    )
-    caption = f"<figcaption>{escape(made[-1].says)}.</figcaption>"
-    if not last:
-        return f"<figure>{large}{caption}</figure>"
-    slider = (
-        '<div class="scrubber" hidden>'
-        f'<input id="round" type="range" min="0" max="{last}" value="{last}" step="1" aria-label="Samples at round">'
-        f'<output id="said" for="round">round {number(made[-1].step)}</output></div>'
-    )
-    chosen = _spread(list(range(last + 1)), _THUMBS)
-    strip = "\n".join(
-        f'<button class="thumb" type="button" data-frame="{i}">{picture(made[i].small, "", made[i].kind)}'
-        f"{number(made[i].step)}</button>"
-        for i in chosen
-    )
-    return f'<figure>{large}{slider}{caption}</figure>\n<div class="strip" aria-label="Samples by round">{strip}</div>'
+def thumbs(made: list[Frame]) -> list[int]:
+    """Which of the frames are in the strip: at most 8, evenly spaced, the first and the last among them."""
+    return _spread(list(range(len(made))), _THUMBS)
+
+
+def _made(step: int, large: bytes, small: bytes, kind: str, says: str) -> Frame:
+    return Frame(step, Picture(large, f"{says} at round {step}", kind), Picture(small, "", kind), says)
 
 
 def _frame(snapshot: Snapshot, array: NDArray[Any] | None, view: View) -> Frame | None:
     if array is not None and array.ndim == 4 and array.shape[1] in (1, 3):
         return _images(snapshot.step, array)
-    views = {} if array is not None else load_views(snapshot.arrays)
+    views = {} if array is not None else snapshot.views()
     if views and all(view.ndim == 4 and view.shape[1] in (1, 3) for view in views.values()):
         try:
             wide = side_by_side({name: torch.from_numpy(view).float() for name, view in views.items()})
             return _images(snapshot.step, wide.numpy(), f"each {', '.join(views)}, ")
         except ShapeError:
             pass
-    stored = load_picture(snapshot.picture)
+    stored = snapshot.picture()
     # A picture drawn while the run had its data at hand shows them; it is better than samples alone.
     if array is not None and array.ndim == 2 and (view.real is not None or stored is None):
         try:
@@ -108,16 +94,6 @@ def _frame(snapshot: Snapshot, array: NDArray[Any] | None, view: View) -> Frame 
     if stored is None:
         return None
     return _stored(snapshot.step, stored, f": {', '.join(views)}" if views else "")
-
-
-def load_views(file: Path | None) -> dict[str, NDArray[Any]]:
-    """The arrays in the ``.npz`` of a game with several views, by view; empty where they are damaged or only one."""
-    try:
-        found = {} if file is None else stored_arrays(file)
-    except DataError:
-        return {}
-    usable = {name: view for name, view in found.items() if view.size and view.dtype.kind in "fui"}
-    return {} if "x" in found else usable
 
 
 def _images(step: int, array: NDArray[Any], each: str = "") -> Frame:
@@ -133,7 +109,7 @@ def _images(step: int, array: NDArray[Any], each: str = "") -> Frame:
     small = image_grid(shown[:9], min(len(shown), 3), tile=32, background=None)
     small = thumbnail(small, 192) if small.height > 192 else small
     kind = "pixels" if longest <= 64 else "photos"
-    return Frame(step, png(large), png(small), kind, f"{len(shown)} samples, {each}neither sorted nor selected")
+    return _made(step, png(large), png(small), kind, f"{len(shown)} samples, {each}neither sorted nor selected")
 
 
 def _points(step: int, array: NDArray[Any], view: View) -> Frame:
@@ -142,14 +118,14 @@ def _points(step: int, array: NDArray[Any], view: View) -> Frame:
     over = "" if view.real is None else f" over {number(len(view.real))} real points"
     where = "" if view.plane is None else f", on the first two principal axes of {view.plane.of}"
     says = f"{number(len(array))} samples{over}{where}"
-    return Frame(step, png(large, colors=64), png(small, colors=32), "plot wide", says)
+    return _made(step, png(large, colors=64), png(small, colors=32), "plot wide", says)
 
 
 def _stored(step: int, drawn: Image.Image, views: str) -> Frame:
     # Charts turn over in the dark, photographs do not: a chart is mostly white.
     chart = float(np.mean(np.asarray(drawn.convert("L")) > 250)) > 0.5
     small = thumbnail(drawn, min(drawn.height, 240))
-    return Frame(
+    return _made(
         step, png(drawn), png(small), "plot wide" if chart else "pixels wide", f"Samples as drawn by the run{views}"
     )
 

@@ -94,7 +94,7 @@ def held(path: Path, info: dict[str, Any] | None = None, fill: Callable[[Path], 
 
     def take() -> None:
         if info is None:
-            run_folder.read(path)
+            run_folder.RunFolder.open(path)
         else:
             run_folder.create(path, info, fill)
         lock.__enter__()
@@ -120,7 +120,7 @@ def rewind(path: Path, info: dict[str, Any], round: int) -> None:
     """
 
     def write() -> None:
-        if info != run_folder.read(path):
+        if info != run_folder.RunFolder.open(path).info:
             disk.write_atomically(path / "run.json", json.dumps(info, indent=1))
         for name in ("metrics.jsonl", checkups.ROWS):
             if (path / name).exists():

@@ -24,23 +24,33 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from numpy.typing import NDArray
 
 from ..base import own_files
 from ..base.errors import ConfigError, RunError
 from ..base.records import decode, encode, parsed
-from ..data import Dataset
-from ..training import checkpoint, disk
+from ..data import DataOptions, Dataset, DataSpec
+from ..doctor import DiagnosisText
+from ..doctor.chart import Checkup
+from ..recipes import Recipe
+from ..training import Settings, checkpoint, checkups, disk, hooks
+from . import snapshots
+from .snapshots import Snapshot
 
 FORMAT = 1
+METRICS, EVALUATION = "metrics.jsonl", "evaluation.json"
+_RESTORE = "restore run.json from a copy; checkpoints are untouched"
 _NEEDED: dict[str, type | tuple[type, ...]] = {
+    "format": int,
     "recipe": dict,
     "data": dict,
     "seed": int,
@@ -81,8 +91,9 @@ def refuse_existing(path: Path) -> None:
         RunError: says so, and how to continue where it is a run.
     """
     if os.path.lexists(path):
-        resume = f", or continue it: equilibria train --resume {path}" if (path / "run.json").exists() else ""
-        raise RunError(f"the folder {path} exists already", f"choose another --out{resume}")
+        again = f", or continue it: equilibria train --resume {shlex.quote(str(path))}"
+        fix = f"choose another --out{again if (path / 'run.json').exists() else ''}"
+        raise RunError(f"the folder {path} exists already", fix)
 
 
 def create(path: Path, info: dict[str, Any], fill: Callable[[Path], None] | None = None) -> None:
@@ -116,46 +127,272 @@ def _unmake(made: list[Path]) -> None:
             folder.rmdir()
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The run.json of a folder, validated.
+class RunFolder:
+    """A run as it is on disk: the only reader of its files, for the command line, reports, seeds and resuming.
 
-    Raises:
-        RunError: no run is there, it is damaged, or a newer version wrote it.
+    Nothing trusts what it reads. Files are read when they are first asked for, once; :meth:`open` reads a fresh state.
+    In strict mode a damaged file raises; a file that is not there yet is empty (a run that has just begun has no
+    evaluation). In lenient mode damaged pieces are left out and listed in :attr:`notes`.
+
+    Args:
+        path: the folder.
+        info: the content of ``run.json``.
+        strict: whether damage raises.
+        notes: what was wrong with ``run.json``, in lenient mode.
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp())
+        >>> _ = (path / "run.json").write_text('{"format": 1, "recipe": {"name": "gan"}}')
+        >>> RunFolder.open(path)
+        Traceback (most recent call last):
+        equilibria.base.errors.RunError: ...run.json is damaged: 'data' is missing or of the wrong kind. Fix: ...
+        >>> folder = RunFolder.open(path, strict=False)
+        >>> folder.part("recipe")["name"], folder.rows
+        ('gan', ())
     """
-    file, keep = path / "run.json", "restore it from a copy; checkpoints are untouched"
+
+    def __init__(self, path: Path, info: dict[str, Any], strict: bool, notes: Sequence[str] = ()) -> None:
+        self.path, self.info, self.strict = path, info, strict
+        self._notes = list(notes)
+
+    @classmethod
+    def open(cls, path: str | Path, strict: bool = True) -> RunFolder:
+        """Read the ``run.json`` of a folder.
+
+        Raises:
+            RunError: no run is there, or its ``run.json`` is no JSON object; in strict mode also where it lacks
+                something, has something of another type, or was written by a newer version.
+        """
+        folder = Path(path)
+        info = _info(folder)
+        wrong = _wrong(info)
+        if strict and wrong is not None:
+            raise RunError(f"{folder / 'run.json'} {wrong.what}", wrong.fix)
+        return cls(folder, info, strict, [f"run.json {wrong.what}."] if wrong else [])
+
+    # run.json ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def whole(self) -> bool:
+        """Whether ``run.json`` has everything that a run of this version needs."""
+        return _wrong(self.info) is None
+
+    def part(self, name: str) -> dict[str, Any]:
+        """An object of ``run.json``, empty where there is none."""
+        found = self.info.get(name)
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe.
+
+        Raises:
+            RunError: it is damaged, or of a class that is not known here, in either mode.
+        """
+        return part(self.path / "run.json", self.info.get("recipe"), Recipe)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """How the run is carried out; raises as :attr:`recipe` does."""
+        return part(self.path / "run.json", self.info.get("settings"), Settings)
+
+    @cached_property
+    def spec(self) -> DataSpec:
+        """What rows of the data are; raises as :attr:`recipe` does."""
+        return part(self.path / "run.json", self.part("data").get("spec"), DataSpec)
+
+    @cached_property
+    def options(self) -> DataOptions:
+        """How the data was prepared; raises as :attr:`recipe` does."""
+        return part(self.path / "run.json", self.part("data").get("options"), DataOptions)
+
+    # What the run logged and what was found ---------------------------------------------------------------------------
+
+    @cached_property
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """The lines of ``metrics.jsonl`` in order: whole numbers under ``step``, what was logged under other names.
+
+        Raises:
+            RunError: in strict mode, a line is damaged; the last one may be torn where the run was killed.
+        """
+        return tuple(self._lines(METRICS).values())
+
+    @cached_property
+    def checkups(self) -> tuple[Checkup, ...]:
+        """The doctor's check-ups, of ``checkups.jsonl``.
+
+        Raises:
+            RunError: in strict mode, a line is damaged.
+        """
+        found, damaged = [], []
+        for line, row in self._lines(checkups.ROWS).items():
+            try:
+                found.append(Checkup.from_dict(row))
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+                damaged.append(line)
+        self._left_out(checkups.ROWS, damaged)
+        return tuple(found)
+
+    @cached_property
+    def diagnosis(self) -> dict[str, Any]:
+        """What ``diagnosis.json`` says, as :meth:`equilibria.doctor.Diagnosis.to_dict` wrote it; empty without one.
+
+        Raises:
+            RunError: in strict mode, it is damaged.
+        """
+        delete = f"delete it: rm {self._quoted(checkups.VERDICT)}"
+        found = self._object(checkups.VERDICT, delete)
+        if problems := DiagnosisText(found).problems:
+            self._damaged(f"parts of {checkups.VERDICT} are damaged ({problems[0]})", delete)
+        return found
+
+    @cached_property
+    def evaluation(self) -> dict[str, dict[str, Any]]:
+        """The metrics of ``evaluation.json`` by name, each as :meth:`equilibria.metrics.Measured.to_dict` wrote it.
+
+        Raises:
+            RunError: in strict mode, it is damaged.
+        """
+        again = f"write it again: equilibria evaluate {shlex.quote(str(self.path))}"
+        told = self._object(EVALUATION, again)
+        sound = {name: row for name, row in told.items() if _is_measured(row)}
+        if len(sound) < len(told):
+            self._damaged(f"{len(told) - len(sound)} metrics of {EVALUATION} are damaged", again)
+        return sound
+
+    # Samples, checkpoints and stages ----------------------------------------------------------------------------------
+
+    @cached_property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """The stored samples by round, in order."""
+        return snapshots.listed(self.path / "samples")
+
+    def points(self) -> NDArray[Any] | None:
+        """Real rows that lie beside the samples (``samples/real.npz``, key ``x``); None where there are none."""
+        return snapshots.load_array(self.path / "samples" / "real.npz")
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The folders of the checkpoints that are there now, oldest first; :func:`checkpoint.read` checks one."""
+        return checkpoint.listed(self.path / "checkpoints")
+
+    @property
+    def stages(self) -> dict[str, Path]:
+        """The folders of the stages of a run in stages, by name; each is a run of its own."""
+        return {path.parent.name: path.parent for path in sorted(self.path.glob("stages/*/run.json"))}
+
+    @property
+    def played(self) -> int:
+        """The rounds that the checkpoints say are played; of a run in stages, those of all stages."""
+        saved = [self.checkpoints, *(checkpoint.listed(path / "checkpoints") for path in self.stages.values())]
+        return sum(checkpoint.round_of(own[-1]) for own in saved if own)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is damaged and was left out, in sentences; reads every file. Empty in strict mode, which raises."""
+        for read_it in (lambda: self.rows, lambda: self.checkups, lambda: self.evaluation, lambda: self.diagnosis):
+            read_it()
+        return tuple(self._notes)
+
+    # Damage -----------------------------------------------------------------------------------------------------------
+
+    def _damaged(self, what: str, fix: str) -> None:
+        if self.strict:
+            raise RunError(f"{what} (in {self.path})", fix)
+        self._notes.append(f"{what} and {'were' if ' are ' in what else 'was'} left out.")
+
+    def _quoted(self, name: str) -> str:
+        return shlex.quote(str(self.path / name))
+
+    def _left_out(self, name: str, lines: list[int]) -> None:
+        """Say which lines of a log are damaged."""
+        if lines:
+            shown = ", ".join(map(str, lines[:8])) + (", …" if len(lines) > 8 else "")
+            which = f"line {shown} of {name} is damaged" if len(lines) == 1 else f"lines {shown} of {name} are damaged"
+            self._damaged(which, f"read the rest: RunFolder.open({str(self.path)!r}, strict=False)")
+
+    def _lines(self, name: str) -> dict[int, dict[str, Any]]:
+        file = self.path / name
+        try:
+            rows, damaged = hooks.parse_rows(file.read_bytes()) if file.exists() else ({}, [])
+        except OSError as error:
+            self._damaged(f"{name} is not readable ({error.strerror})", f"chmod u+r {self._quoted(name)}")
+            return {}
+        self._left_out(name, damaged)
+        return rows
+
+    def _object(self, name: str, fix: str) -> dict[str, Any]:
+        file = self.path / name
+        try:
+            found = parsed(file.read_bytes()) if file.exists() else {}
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict):
+            self._damaged(f"{name} is damaged", fix)
+            return {}
+        return found
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The folders of the runs directly below a folder, newest first."""
+    return [file.parent for file in sorted(folder.glob("*/run.json"), key=_changed, reverse=True)]
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # it was deleted meanwhile
+
+
+def _info(folder: Path) -> dict[str, Any]:
+    """The JSON object in a folder's ``run.json``."""
+    file = folder / "run.json"
     if not file.is_file():
-        why = "it has no run.json" if path.is_dir() else "there is no such folder"
-        raise RunError(
-            f"{path} is not a run: {why}", "give the folder that a training run made; `equilibria runs` lists them"
-        )
+        why = "it has no run.json" if folder.is_dir() else "there is no such folder"
+        near = next((place for place in (folder, folder.parent) if runs_in(place)), Path("runs"))
+        listing = "equilibria runs" + ("" if near == Path("runs") else f" {shlex.quote(str(near))}")
+        raise RunError(f"{folder} is not a run: {why}", f"choose one of those that this lists: {listing}")
     try:
         info = parsed(file.read_bytes())
     except PermissionError as error:
-        raise RunError(f"{file} cannot be read (no permission)", "ask its owner, or copy the run") from error
+        raise RunError(f"{file} cannot be read (no permission)", f"chmod u+r {shlex.quote(str(file))}") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{file} is damaged ({error})", keep) from error
-    if not isinstance(info, dict) or not isinstance(info.get("format"), int):
-        raise RunError(f"{file} is not the record of a run", keep)
-    if info["format"] > FORMAT:
-        raise RunError(
-            f"{path} was written by a newer version (format {info['format']}; this one reads up to {FORMAT})",
-            "upgrade equilibria",
-        )
-    for inside, needed in ((info, _NEEDED), (info.get("data"), _NEEDED_OF_DATA)):
-        for name, kind in needed.items():
-            if not isinstance(inside, dict) or not isinstance(inside.get(name, ...), kind):
-                raise RunError(f"{file} is damaged: '{name}' is missing or of the wrong kind", keep)
+        raise RunError(f"{file} is damaged ({error})", _RESTORE) from error
+    if not isinstance(info, dict):
+        raise RunError(f"{file} is damaged: it is not a JSON object", _RESTORE)
     return info
 
 
-def played(path: Path) -> int:
-    """The rounds that a run's checkpoints say are played; of a run in stages, those of all stages."""
-    folders = (checkpoint.listed(part / "checkpoints") for part in (path, *path.glob("stages/*")))
-    return sum(checkpoint.round_of(saved[-1]) for saved in folders if saved)
+def _wrong(info: dict[str, Any]) -> RunError | None:
+    """What keeps a ``run.json`` from being that of a run: a newer format, or something missing or of another type."""
+    version = info.get("format")
+    if type(version) is int and version > FORMAT:
+        what = f"was written by a newer version (format {version}; this one reads up to {FORMAT})"
+        return RunError(what, "pip install --upgrade equilibria")
+    for inside, needed in ((info, _NEEDED), (info.get("data"), _NEEDED_OF_DATA)):
+        for name, kind in needed.items():
+            value = inside.get(name, ...) if isinstance(inside, dict) else ...
+            if not isinstance(value, kind) or isinstance(value, bool):
+                return RunError(f"is damaged: '{name}' is missing or of the wrong kind", _RESTORE)
+    if not all(isinstance(name, str) for name in info["own"]):
+        return RunError("is damaged: 'own' does not list names", _RESTORE)
+    return None
 
 
-def part(path: Path, value: Any, kind: type[T]) -> T:
-    """A record out of run.json.
+def _is_measured(row: object) -> bool:
+    """Whether this is a metric: a value and a floor that are numbers or missing, and a unit in words."""
+    if not isinstance(row, dict) or "value" not in row:
+        return False
+    numbers = all(
+        isinstance(row.get(key), (int, float, type(None))) for key in ("value", "floor", "chance", "n", "spread")
+    )
+    return numbers and isinstance(row.get("unit", ""), str)
+
+
+def part(file: Path, value: Any, kind: type[T]) -> T:
+    """A record out of a file, usually ``run.json``.
 
     Raises:
         RunError: it is damaged, or of a class that is not known here.
@@ -165,11 +402,11 @@ def part(path: Path, value: Any, kind: type[T]) -> T:
     except (ConfigError, TypeError, ValueError, KeyError) as error:
         what = error.what if isinstance(error, ConfigError) else str(error)
         raise RunError(
-            f"the {kind.__name__} in {path / 'run.json'} cannot be read ({what})",
+            f"the {kind.__name__} in {file} cannot be read ({what})",
             "upgrade equilibria, import the module that defines it, or restore the file from a copy",
         ) from error
     if not isinstance(found, kind):
-        raise RunError(f"{path / 'run.json'} is damaged: no {kind.__name__}", "restore it from a copy")
+        raise RunError(f"{file} is damaged: no {kind.__name__}", "restore it from a copy")
     return found
 
 

@@ -151,7 +151,7 @@ def _data_of(data: Any, start: sources.Start | None) -> Dataset:
         return data if isinstance(data, Dataset) else load(data)
     if start is None or isinstance(start, Mapping):
         raise ConfigError("no data was given", "pass data=, for example data='digits'")
-    return data_again(Path(start), run_folder.read(Path(start)), None)
+    return data_again(Path(start), run_folder.RunFolder.open(start).info, None)
 
 
 @distributed.joined()
@@ -198,7 +198,7 @@ def _as_recipe(
     given: str | Recipe | GameSpec | Game | None, data: Dataset, start: sources.Start | None
 ) -> tuple[Recipe, Game | None]:
     if given is None and isinstance(start, (str, Path)):
-        return sources.recipe_of(Path(start), run_folder.read(Path(start))), None
+        return sources.recipe_of(Path(start), run_folder.RunFolder.open(start).info), None
     if given is None:
         return default_for(data.spec), None
     if isinstance(given, str):

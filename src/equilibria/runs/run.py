@@ -21,10 +21,11 @@ from ..data import DataOptions, Dataset, DataSpec, load
 from ..doctor import Diagnosis
 from ..metrics import Measured
 from ..recipes import Recipe, citation
-from ..training import Settings, checkpoint, checkups, disk, engine, hooks
+from ..training import Settings, checkpoint, checkups, disk, engine
 from ..training.pictures import held_out_rows, rows_for
-from . import folder as run_folder
 from . import own_files, procedures, samples, sources
+from .calls import call_again, continue_again
+from .folder import RunFolder, part
 from .measuring import measured
 from .rows import rows_of
 
@@ -54,7 +55,7 @@ class Run:
     @property
     def spec(self) -> DataSpec:
         """What rows of the data are."""
-        return run_folder.part(self.path, self.info["data"]["spec"], DataSpec)
+        return part(self.path / "run.json", self.info["data"]["spec"], DataSpec)
 
     @property
     def data(self) -> Dataset:
@@ -130,7 +131,7 @@ class Run:
         return self.play.apply(name, found, seed).cpu()
 
     def _rows(self, given: Any, needed: tuple[str, ...], besides: tuple[str, ...] | None = None) -> dict[str, Tensor]:
-        options = run_folder.part(self.path, self.info["data"]["options"], DataOptions)
+        options = part(self.path / "run.json", self.info["data"]["options"], DataOptions)
         return rows_of(given, needed, self.spec, options, besides)
 
     def _given(self, game: Game, given: Any, n: int, seed: int) -> dict[str, Tensor]:
@@ -195,17 +196,21 @@ class Run:
         if self.recipe.procedure is not None:
             seed, device = int(self.info["seed"]), self.play.device
             return procedures.diagnosed(procedures.Site(self.path, self.recipe, self.data, seed, device), open_run)
-        saved = checkpoint.listed(self.path / "checkpoints")
-        at_round = next((p for p in saved if checkpoint.round_of(p) == self.play.round), None)
-        return checkups.diagnosed(self.path, self.play, self.data, at_round)
+        folder = RunFolder.open(self.path, strict=False)
+        at_round = next((p for p in folder.checkpoints if checkpoint.round_of(p) == self.play.round), None)
+        return checkups.diagnosed(self.path, self.play, self.data, at_round, folder.checkups)
 
     def report(self) -> Path:
         """Write report.html, one file that needs no network, and return its path."""
         return write_report(self.path, self.given)
 
     def rows(self) -> list[dict[str, Any]]:
-        """What was logged, one dictionary per logged round."""
-        return hooks.read_rows(self.path / "metrics.jsonl")
+        """What was logged, one dictionary per logged line.
+
+        Raises:
+            RunError: a line of ``metrics.jsonl`` is damaged.
+        """
+        return list(RunFolder.open(self.path).rows)
 
     def cite(self) -> str:
         """BibTeX of the paper behind the recipe; empty for a game of your own."""
@@ -223,7 +228,7 @@ def open_run(path: str | Path, data: Any = None, **modules: Any) -> Run:
     folder = Path(path)
     run, _ = opened(folder, data, modules, reading=True)
     if restored(run) is None and not run.play.round:
-        raise RunError(f"{folder} has no whole checkpoint", f"train it: equilibria train --resume {folder}")
+        raise RunError(f"{folder} has no whole checkpoint", f"train it: {continue_again(folder, run.info)}")
     return run
 
 
@@ -235,12 +240,17 @@ def write_report(path: Path, data: Dataset | None = None) -> Path:
     """
     from ..reports import render
 
-    info, real = run_folder.read(path), None
-    if info["data"]["spec"].get("kind") == "vector":
-        with suppress(EquilibriaError):  # a report without real points is a report
-            real = (data or data_again(path, info, None)).take(2000)["x"].cpu()
+    folder = RunFolder.open(path, strict=False)
+    real, bibtex, notes = None, "", []
     try:
-        return render(path, bibtex=cite(path), real=real)
+        bibtex = _citation(folder)
+    except ConfigError as error:
+        notes.append(f"{error.what}.")
+    if folder.whole and folder.part("data")["spec"].get("kind") == "vector":
+        with suppress(EquilibriaError):  # a report without real points is a report
+            real = (data or data_again(path, folder.info, None)).take(2000)["x"].cpu()
+    try:
+        return render(folder, bibtex=bibtex, real=real, notes=notes)
     except OSError as error:
         raise disk.disk_error(error, path / "report.html") from error
 
@@ -249,38 +259,42 @@ def cite(path: Path) -> str:
     """BibTeX of the paper behind a run's recipe; empty for a game of your own.
 
     Raises:
-        RunError: no run is there.
+        RunError: no run is there, or its run.json is damaged.
+        ConfigError: the bibliography has no such paper.
     """
-    info = run_folder.read(path)
-    key = info["recipe"].get("cite")
-    with own_files.explained(path, info):
-        return citation(key) if key else ""
+    return _citation(RunFolder.open(path))
+
+
+def _citation(folder: RunFolder) -> str:
+    key = folder.part("recipe").get("cite")
+    with own_files.explained(folder.path, folder.info):
+        return citation(key) if key and isinstance(key, str) else ""
 
 
 def opened(
     path: Path, data: Any, modules: dict[str, Any], device: str | None = None, reading: bool = False
 ) -> tuple[Run, Settings]:
     """The run as run.json describes it, at round 0; for reading on any device, and without its data."""
-    info = run_folder.read(path)
-    own_files.warn_of_changes(info)
-    with own_files.explained(path, info):
-        return _opened(path, info, data, modules, device, reading)
+    folder = RunFolder.open(path)
+    own_files.warn_of_changes(folder.info)
+    with own_files.explained(path, folder.info):
+        return _opened(folder, data, modules, device, reading)
 
 
 def _opened(
-    path: Path, info: dict[str, Any], data: Any, modules: dict[str, Any], device: str | None, reading: bool
+    folder: RunFolder, data: Any, modules: dict[str, Any], device: str | None, reading: bool
 ) -> tuple[Run, Settings]:
-    row = run_folder.part(path, info["recipe"], Recipe)
-    settings = run_folder.part(path, info["settings"], Settings)
-    spec = run_folder.part(path, info["data"]["spec"], DataSpec)
+    path, info, row, settings, spec = folder.path, folder.info, folder.recipe, folder.settings, folder.spec
     where = replace(settings, device="auto" if reading else device or settings.device).where()
-    given = None if reading and data is None else data_again(path, info, data).to(where)
+    call = "open_run" if reading else "resume"
+    given = None if reading and data is None else data_again(path, info, data, call).to(where)
     horizon, seed = int(info["horizon"]), int(info["seed"])
     if row.procedure is not None:
-        _own_modules(path, info, modules)
+        _own_modules(path, info, modules, call)
         play = procedures.reopened(path, row, spec, seed, where, open_run)
         return Run(path, info, row, play, given), settings
     frozen = sources.modules(row, path / "sources", open_run)
+    _own_modules(path, info, modules, call)
     game = engine.placed(_game_again(path, info, row, spec, modules, frozen), where, settings)
     play = row.play(
         game, lambda own, turn: run.data.batch(row.batch, own, turn), seed=seed, horizon=horizon, settings=settings
@@ -289,11 +303,11 @@ def _opened(
     return run, settings
 
 
-def _own_modules(path: Path, info: dict[str, Any], modules: dict[str, Any]) -> None:
+def _own_modules(path: Path, info: dict[str, Any], modules: dict[str, Any], call: str) -> None:
     """Refuse modules of the user's that are missing, or that the run was not trained with."""
-    own, again = info["own"], "pass them again, built as before"
+    own, again = info["own"], call_again(path, info, call)
     if missing := [name for name in own if name not in modules]:
-        raise RunError(f"{path} was trained with your own {', '.join(missing)}", f"{again}: resume(…, {missing[0]}=…)")
+        raise RunError(f"{path} was trained with your own {', '.join(missing)}", f"build them as before: {again}")
     if unknown := [name for name in modules if name not in own]:
         raise RunError(f"{path} was trained without a {unknown[0]} of yours", "leave it out")
 
@@ -301,7 +315,6 @@ def _own_modules(path: Path, info: dict[str, Any], modules: dict[str, Any]) -> N
 def _game_again(
     path: Path, info: dict[str, Any], row: Recipe, spec: DataSpec, modules: dict[str, Any], frozen: dict[str, nn.Module]
 ) -> Game:
-    _own_modules(path, info, modules)
     if "game" not in info["own"]:
         return row.build(spec, int(info["seed"]), {**modules, **frozen})
     game, kind = modules["game"], getattr(row.game, "kind", "Game")
@@ -319,14 +332,26 @@ def restored(run: Run) -> checkpoint.Saved | None:
     return saved
 
 
-def data_again(path: Path, info: dict[str, Any], given: Any) -> Dataset:
-    """The data that a folder's ``info`` tells of, or the same data given again; refused where it is not the same."""
+def data_again(path: Path, info: dict[str, Any], given: Any, call: str = "open_run") -> Dataset:
+    """The data that a folder's ``info`` describes, or the same data given again; refused where it is not the same.
+
+    Args:
+        path: the folder.
+        info: its ``run.json``, or the ``seeds.json`` of several seeds.
+        given: the data given again, or None.
+        call: the function that is named to give it to.
+
+    Raises:
+        RunError: the data is not kept with the run, or is not the same.
+        DataError: its source cannot be read.
+    """
     was = info["data"]
     if given is None and was["source"] is None:
         given = _rows_of_stage(path)
     if given is None and was["source"] is None:
-        raise RunError(f"the data of {path} was given in Python and is not kept with the run", "pass data= again")
-    options = run_folder.part(path, was["options"], DataOptions)
+        what = f"the data of {path} was given in Python and is not kept with the run"
+        raise RunError(what, f"pass it again: {call_again(path, info, call)}")
+    options = part(path / "run.json", was["options"], DataOptions)
     source = was["source"] if given is None else given
     data = source if isinstance(source, Dataset) else load(source, options=options)
     if data.fingerprint() != was["fingerprint"]:

@@ -13,7 +13,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -29,6 +31,7 @@ from ..recipes import recipe as named
 from ..training import Settings, disk, progress
 from . import folder as run_folder
 from . import own_files, side_by_side
+from .folder import RunFolder, part
 from .lock import locked
 
 FORMAT = 1
@@ -151,7 +154,7 @@ def resume_seeds(path: str | Path, data: Any = None) -> Seeds:
         RunError: there is no such folder, it is damaged, or the data has changed.
     """
     folder = Path(path)
-    return _carry_out(folder, runs.data_again(folder, read(folder), data))
+    return _carry_out(folder, runs.data_again(folder, read(folder), data, "resume_seeds"))
 
 
 def holds_seeds(path: Path) -> bool:
@@ -195,9 +198,8 @@ def _make(path: Path, asked: dict[str, Any]) -> None:
         was = read(path)
         for name, value in asked.items():
             if was.get(name) != json.loads(json.dumps(value)):
-                raise RunError(
-                    f"{path} holds seeds trained with other {name}", f"choose another --out, or: --resume {path}"
-                )
+                fix = f"choose another --out, or continue those: equilibria train --resume {shlex.quote(str(path))}"
+                raise RunError(f"{path} holds seeds trained with other {name}", fix)
         return
     if not path.is_dir() or any(path.iterdir()):
         run_folder.refuse_existing(path)
@@ -209,8 +211,8 @@ def _carry_out(path: Path, data: Dataset) -> Seeds:
     with locked(path):
         info = read(path)
         with own_files.explained(path, info):
-            row = run_folder.part(path, info["recipe"], Recipe)
-        settings = run_folder.part(path, info["settings"], Settings)
+            row = part(path / _FILE, info["recipe"], Recipe)
+        settings = part(path / _FILE, info["settings"], Settings)
         dataset, steps = data.to(settings.where()), int(info["steps"])
         failed = {int(seed): str(why) for seed, why in info.get("failed", {}).items()}
         folders = {int(seed): path / f"seed{seed}" for seed in info["seeds"]}
@@ -231,7 +233,7 @@ def _carry_out(path: Path, data: Dataset) -> Seeds:
 
 
 def _played(folder: Path, steps: int) -> bool:
-    return folder.is_dir() and run_folder.played(folder) >= steps
+    return folder.is_dir() and RunFolder.open(folder).played >= steps
 
 
 def _done(folder: Path, steps: int, settings: Settings) -> bool:
@@ -262,13 +264,10 @@ def summary(folders: Sequence[Path]) -> dict[str, Spread]:
     """Mean and standard error of each metric over the evaluated runs."""
     values: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:
-        try:
-            evaluation = parsed((folder / "evaluation.json").read_bytes())
-        except (OSError, ValueError):
-            continue
-        for name, result in evaluation.items() if isinstance(evaluation, dict) else ():
-            if isinstance(result, dict) and isinstance(result.get("value"), (int, float)):
-                values.setdefault(name, []).append(result)
+        with suppress(RunError):  # a folder without a run has no result
+            for name, result in RunFolder.open(folder, strict=False).evaluation.items():
+                if result["value"] is not None:
+                    values.setdefault(name, []).append(result)
     spreads = {}
     for name, results in values.items():
         numbers = [float(one["value"]) for one in results]

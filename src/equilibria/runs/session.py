@@ -9,6 +9,7 @@ from ..core.play import Play
 from ..data import Dataset
 from ..training import Hook, Settings, checkpoint, fit, hooks, pictures, progress
 from ..training.checkups import Alarm, Checkups, Site
+from .folder import RunFolder
 
 
 class Live(Protocol):
@@ -45,7 +46,9 @@ class Session:
         self.shown = pictures.sample_hook(run.path, run.data, settings.sample_every or max(1, planned // 12), self.log)
         self.checkups: Checkups | None = None
         if settings.doctor:
-            site = Site(run.path, run.data, self.steps, self.log, resumed.path if resumed else None)
+            # Without a check-up whose line is damaged the doctor goes on; nothing else depends on it.
+            past = RunFolder.open(run.path, strict=False).checkups if run.play.round else ()
+            site = Site(run.path, run.data, self.steps, self.log, resumed.path if resumed else None, past)
             self.checkups = Checkups(site, run.play, alarm)
             self.saves.first.append(self.checkups.sync)
             self.saves.beside.append(self.checkups.beside)

@@ -30,8 +30,8 @@ from ..games.stages import as_sampled
 from ..networks import Frozen
 from ..recipes import START, Recipe, Source
 from ..training import checkpoint, disk
-from . import folder as run_folder
 from . import own_files
+from .folder import RunFolder, part
 
 Start = str | Path | Mapping[str, "str | Path"]
 _SHOWN = 8
@@ -84,7 +84,7 @@ def named(row: Recipe, start: Start | None) -> Recipe:
 def recipe_of(path: Path, info: dict[str, Any]) -> Recipe:
     """The recipe of a run that is to be fine-tuned; what it started from itself is taken from its own copies."""
     with own_files.explained(path, info):
-        row = run_folder.part(path, info["recipe"], Recipe)
+        row = part(path / "run.json", info["recipe"], Recipe)
     kept = [replace(s, run=str(path / "sources" / s.name)) for s in row.sources if s.name != START]
     return replace(row, sources=tuple(kept))
 
@@ -234,12 +234,12 @@ def _check(source: Source, folder: Path) -> None:
 
 def _copy(run: Path, target: Path) -> None:
     """Copy what opening a run needs: run.json, the weights of the newest whole checkpoint, stages and sources."""
-    info = run_folder.read(run)
+    info = RunFolder.open(run).info
     disk.make_folder(target)
-    parts = [part for kind in ("stages", "sources") for part in sorted((run / kind).glob("*"))]
-    for part in parts:
-        if (part / "run.json").is_file():
-            _copy(part, target / part.relative_to(run))
+    inner = [stage for kind in ("stages", "sources") for stage in sorted((run / kind).glob("*"))]
+    for stage in inner:
+        if (stage / "run.json").is_file():
+            _copy(stage, target / stage.relative_to(run))
     saved = checkpoint.newest(run / "checkpoints")
     if saved is not None:
         checkpoint.write_weights(saved, target / "checkpoints")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ..doctor.chart import Checkup, Memory
 from ..doctor.schedule import Schedule
 from . import disk
 from .doctor_adapter import DoctorAdapter, adapter_of
-from .hooks import Log, read_rows
+from .hooks import Log
 
 ROWS, VERDICT = "checkups.jsonl", "diagnosis.json"
 _MEMORY = "doctor.safetensors"  # in a checkpoint's folder: what the next session's check-ups are compared with
@@ -40,6 +40,7 @@ class Site:
         steps: the last round.
         log: that of the run; its latest row says whether the losses are still numbers.
         resumed: the checkpoint that the run was continued from.
+        history: the check-ups of the sessions before.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Site:
     steps: int
     log: Log
     resumed: Path | None = None
+    history: tuple[Checkup, ...] = ()
 
 
 class Checkups:
@@ -115,7 +117,7 @@ class Checkups:
         self._memory = adapter.memory()
         if play.round:
             self._memory = remembered(self.site.resumed, self._memory, play.round)
-            self._history = history(self.site.path, play.round)
+            self._history = [checkup for checkup in self.site.history if checkup.step <= play.round]
         if self._history:
             self._schedule.took(self._history[-1].step)
             self._kept = self._history[-1].step
@@ -196,19 +198,6 @@ def told(diagnosis: Diagnosis | None, note: str = "") -> dict[str, Any]:
     return {**said, "note": note} if note else said
 
 
-def history(path: Path, step: int) -> list[Checkup]:
-    """The check-ups of a run's folder up to a round; damaged lines are left out."""
-    found = []
-    for row in read_rows(path / ROWS):
-        try:
-            checkup = Checkup.from_dict(row)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            continue
-        if checkup.step <= step:
-            found.append(checkup)
-    return found
-
-
 def remembered(checkpoint: Path | None, like: Memory, step: int) -> Memory:
     """What the doctor left with a checkpoint; without content where there is none."""
     try:
@@ -218,10 +207,19 @@ def remembered(checkpoint: Path | None, like: Memory, step: int) -> Memory:
     return like.again(saved, step)
 
 
-def diagnosed(path: Path, play: Play, data: Dataset, checkpoint: Path | None) -> Diagnosis:
+def diagnosed(
+    path: Path, play: Play, data: Dataset, checkpoint: Path | None, history: Sequence[Checkup] = ()
+) -> Diagnosis:
     """What the doctor makes of a run as it is on disk: its check-ups so far, and a look at the play as it is now.
 
     Nothing is written.
+
+    Args:
+        path: the run's folder, for messages.
+        play: the run at its newest checkpoint.
+        data: what it is trained on.
+        checkpoint: its folder, which holds what the doctor remembers.
+        history: the check-ups of the run; those of later rounds are left out.
 
     Raises:
         RunError: the run cannot be examined; the message says why.
@@ -232,7 +230,8 @@ def diagnosed(path: Path, play: Play, data: Dataset, checkpoint: Path | None) ->
             memory = adapter.memory()
             doctor = adapter.doctor()
             if play.round:
-                doctor.recall(history(path, play.round), remembered(checkpoint, memory, play.round))
+                past = [checkup for checkup in history if checkup.step <= play.round]
+                doctor.recall(past, remembered(checkpoint, memory, play.round))
             if not doctor.chart.checkups or doctor.chart.last.step != play.round:
                 doctor.look(play.round)
             return doctor.diagnose()

@@ -19,6 +19,8 @@ from ..core.game import Loss
 from ..core.play import Play
 from . import checkpoint, disk
 
+_LAST_STEP = 2**53  # whole numbers below are exact as a float as well
+
 
 class Log:
     """Appends one JSON object per logged round to ``metrics.jsonl``: step, losses and their parts.
@@ -84,19 +86,35 @@ def plain(value: Tensor) -> float | list[float]:
     return found
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ``metrics.jsonl``; a torn or damaged line is left out."""
-    rows: list[dict[str, Any]] = []
-    if not path.exists():
-        return rows
-    for line in path.read_bytes().splitlines():
+def parse_rows(raw: bytes) -> tuple[dict[int, dict[str, Any]], list[int]]:
+    """The rows of a log by the number of their line (from 1), and the numbers of the lines that cannot be read.
+
+    A row is a JSON object with a whole ``step`` from 0 on. A last line without its end is being written, or its process
+    was killed: where it cannot be read, it is in neither.
+
+    Examples:
+        >>> parse_rows(b'{"step": 1, "loss/generator": 0.7}\\nnonsense\\n{"step": 2, "lo')
+        ({1: {'step': 1, 'loss/generator': 0.7}}, [2])
+    """
+    rows: dict[int, dict[str, Any]] = {}
+    damaged = []
+    lines = raw.split(b"\n")
+    for i, line in enumerate(lines, 1):
         try:
             row = parsed(line)
-        except ValueError:
+            if type(row["step"]) is not int or not 0 <= row["step"] < _LAST_STEP:
+                raise ValueError(row["step"])
+        except (ValueError, TypeError, KeyError, IndexError):
+            if line.strip() and i < len(lines):
+                damaged.append(i)
             continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
-            rows.append(row)
-    return rows
+        rows[i] = row
+    return rows, damaged
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a log in order; torn and damaged lines are left out, and a file that is not there has none."""
+    return list(parse_rows(path.read_bytes())[0].values()) if path.exists() else []
 
 
 def cut_rows(path: Path, step: int) -> None:

@@ -1,0 +1,84 @@
+"""The final metrics of a run as its report shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..figures import is_number
+from .charts import UNPLOTTED
+from .content import Facts
+from .text import heading, number, words
+
+_FLOOR = (
+    "A perfect sampler draws from the law of the data itself. What it scores with equally many samples "
+    "is the most to hope for; it is seldom the ideal 0 or 1."
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as text.
+
+    Attributes:
+        words: its name.
+        heading: the same with a capital letter first.
+        value: the number.
+        floor: what a perfect sampler scores; empty where it is unknown.
+        chance: what ignoring the input scores; empty where there is no such level.
+        unit: what the number counts.
+        n: how many samples.
+    """
+
+    words: str
+    heading: str
+    value: str
+    floor: str
+    chance: str
+    unit: str
+    n: str
+
+
+@dataclass(frozen=True)
+class Final:
+    """The metrics at the end, or as they were logged last.
+
+    Attributes:
+        metrics: in order.
+        moment: when they were measured: ``the end``, ``round 400``.
+        hint: how they are read.
+    """
+
+    metrics: tuple[Metric, ...]
+    moment: str
+    hint: str
+
+    @property
+    def has_chance(self) -> bool:
+        """Whether a metric has the level of chance."""
+        return any(one.chance for one in self.metrics)
+
+
+def final(facts: Facts) -> Final:
+    """The metrics of the evaluation, else the last ones logged."""
+    if facts.evaluation:
+        rows = {name: row for name, row in facts.evaluation.items() if row.get("value") is not None}
+        return Final(tuple(_metric(name, row) for name, row in rows.items()), "the end", _FLOOR)
+    for row in reversed(facts.rows):
+        found = {name: {"value": value} for name, value in row.items() if _is_metric(name) and is_number(value)}
+        if found:
+            moment = f"round {number(row['step'])}"
+            hint = f"As logged at {moment}; not evaluated against a perfect sampler."
+            return Final(tuple(_metric(name, one) for name, one in found.items()), moment, hint)
+    return Final((), "", "")
+
+
+def _metric(name: str, row: Mapping[str, Any]) -> Metric:
+    floor, chance = ("" if row.get(key) is None else number(row[key]) for key in ("floor", "chance"))
+    unit, n = str(row.get("unit") or ""), number(row.get("n"))
+    return Metric(words(name), heading(name), number(row.get("value")), floor, chance, unit, n)
+
+
+def _is_metric(key: str) -> bool:
+    return "/" not in key and key not in UNPLOTTED
