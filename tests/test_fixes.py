@@ -23,7 +23,7 @@ from equilibria.training import Settings
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "equilibria"
 ERRORS = {"ConfigError", "DataError", "RunError", "ShapeError", "EquilibriaError"}
-SETTING = re.compile(r"--set ('[^']+'|[\w.]+=[^\s;)`']*[^\s;,.)`'])")
+SETTING = re.compile(r"""--set ('[^']+'|[\w.]+=[^\s;)`'"]*[^\s;,.)`'"])""")
 COMMAND = re.compile(r"\bequilibria ([a-z]+)\b")
 WHOLE = re.compile(r"(?:^|[\s`])equilibria ([a-z]+[^`\n;]*?)(?=`|$| \()")
 FETCH = re.compile(r"python -m equilibria\.data\.fetch ([\w-]+)")
