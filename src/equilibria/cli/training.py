@@ -32,6 +32,26 @@ _Seeds = Annotated[
     ),
 ]
 
+_Data = Annotated[
+    str | None,
+    typer.Option(help="ring8-U, grid25, digits, mnist, …, a folder of images, a .npz or .npy file, or hf:NAME."),
+]
+_Resume = Annotated[
+    Path | None,
+    typer.Option(help="Continue this run; --steps may ask for more rounds, --device for another one."),
+]
+_From = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        help="A finished run to start from: its weights, or the run that the recipe needs. Recipe "
+        "and data are those of that run if none are named. NAME=RUN for one of several sources.",
+    ),
+]
+_AutoRemedy = Annotated[
+    bool, typer.Option("--auto-remedy", help="At a critical finding of the doctor, go back and on with its remedy.")
+]
+
 
 @app.command()
 def train(
@@ -40,33 +60,20 @@ def train(
         str | None,
         typer.Argument(help="A recipe (see `equilibria recipes`); none for the default."),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="ring8-U, grid25, digits, mnist, …, a folder of images, a .npz or .npy file, or hf:NAME."),
+    data: _Data = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Rounds (one turn of every player each); none for the recipe's number.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Rounds to play; none for what the recipe says.")] = None,
     seed: Annotated[int | None, typer.Option(help="All randomness of the run follows from it; 0 if none.")] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="A folder that does not exist yet; none for one under runs/.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; none for the best there is.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 (the default) or bfloat16.")] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(help="Continue this run; --steps may ask for more rounds, --device for another one."),
-    ] = None,
-    begin: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--from",
-            help="A finished run to start from: its weights, or the run that the recipe needs (inverse-gan). Recipe "
-            "and data are those of that run if none are named. NAME=RUN for one of several sources.",
-        ),
-    ] = None,
+    resume: _Resume = None,
+    begin: _From = None,
     setting: _Setting = None,
-    auto_remedy: Annotated[
-        bool, typer.Option("--auto-remedy", help="At a critical finding of the doctor, go back and on with its remedy.")
-    ] = False,
+    auto_remedy: _AutoRemedy = False,
     seeds: _Seeds = None,
     processes: workers.Count = None,
     own: WithFiles = None,

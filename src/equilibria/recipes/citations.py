@@ -28,9 +28,9 @@ def cite_also(bibtex: str) -> None:
     An entry begins and ends at the start of a line, as in references.bib; a key of references.bib keeps its meaning.
 
     Examples:
-        >>> cite_also("@misc{own2026,\\n  title = {Own},\\n  year = {2026},\\n}")
-        >>> citation("own2026").splitlines()[0]
-        '@misc{own2026,'
+        >>> cite_also("@misc{own_system,\\n  title = {Own},\\n  year = {2026},\\n}")
+        >>> citation("own_system").splitlines()[0]
+        '@misc{own_system,'
     """
     _ADDED.update(_parsed(bibtex))
 
