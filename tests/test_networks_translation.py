@@ -223,8 +223,8 @@ def test_dropout_of_zero_has_no_noise() -> None:
         (lambda: ResNet(halvings=2).build((1, 30, 30), (1, 30, 30)), "4 divides"),
         (lambda: UNet(dropout=1.0), "share"),
         (lambda: UNet(norm="instant"), "instance"),
-        (lambda: ResNet(width=0), "integer"),
-        (lambda: PatchGAN(layers=-1), "integer"),
+        (lambda: ResNet(width=0), "width=0 .*1 to"),
+        (lambda: PatchGAN(layers=-1), "layers=-1 .*0 to"),
     ],
 )
 def test_what_cannot_be_built_says_what_can(build: object, fix: str) -> None:
