@@ -124,7 +124,14 @@ def test_a_setting_that_is_proposed_works(
     assert cli.main(line) == 1
     said = capsys.readouterr().err
     pasted = on_the_command_line(said.split("fix:")[1])
-    assert pasted and begins([*line, *pasted]), said
+    replaced = {word.partition("=")[0] for word in pasted}
+    kept = [
+        word
+        for pair in zip(sets[::2], sets[1::2], strict=True)
+        for word in pair
+        if pair[1].partition("=")[0] not in replaced
+    ]
+    assert pasted and begins([*line[: len(line) - len(sets)], *kept, *pasted]), said
 
 
 @pytest.mark.parametrize(

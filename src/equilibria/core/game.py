@@ -226,11 +226,12 @@ class Game(nn.Module):
 
     @default
     def given(self, rows: Batch) -> Batch:
-        """Entries of the draw that ``sample`` reads from the columns in ``needs``, ``(n, …)`` each.
+        """Entries of the draw from the columns in ``needs``, and those in ``shows`` that are there, ``(n, …)`` each.
 
         With :meth:`codes` they make the draw of a sample: ``{**codes(n, labels), **given(rows), **chosen(…)}``.
         """
-        return {name: rows[name] for name in self.needs}
+        shown = (name for name in self.shows if name in rows)
+        return {name: rows[name] for name in (*self.needs, *shown)}
 
     def chosen(self, n: int, values: Mapping[str, float]) -> Batch:
         """Entries of the draw of ``n`` samples in which codes of ``choices`` are fixed at ``values``."""

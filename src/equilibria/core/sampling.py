@@ -165,8 +165,11 @@ class Sampler:
         own, count = mix(self.play.seed, seed, 13), 0
         dealt: list[Batch] = []
         while count < n:
-            dealt.append(self.play.batches(own, len(dealt)))
-            count += len(next(iter(dealt[-1].values())))
+            batch = self.play.batches(own, len(dealt))
+            if not batch:
+                raise DataError("this play deals no rows", "give them")
+            dealt.append(batch)
+            count += len(next(iter(batch.values())))
         return {name: torch.cat([batch[name] for batch in dealt])[:n].to(self.play.device) for name in dealt[0]}
 
     def _values(self, averaged: bool) -> Tensors:
