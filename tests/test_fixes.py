@@ -123,6 +123,7 @@ def test_what_does_not_work_is_seen() -> None:
     assert not wrong("python -m equilibria.data.fetch mnist") and not wrong("lr=1", made=(Adam, (("lr", 1.0),)))
 
 
+@pytest.mark.slow  # one process sees the fixes of its own tests only: run without xdist
 def test_every_fix_that_the_suite_raised_works(
     raised: list[tuple[Raised, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:

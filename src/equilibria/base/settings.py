@@ -137,7 +137,8 @@ class _Change:
             what = f"'{self.path}': {steps[0]} is no index into {len(value)} entries (0 to {len(value) - 1})"
             return ConfigError(what, option({self.place + ".".join((here, "0", *rest)): self.text}))
         what = f"'{self.path}': '{here}' has no entries"
-        for name in choices(self._hint(before)):
+        hint = self._hint(before)
+        for name in choices(hint) if hint is not None else ():
             word = f"{name}({rest[0]}={self.text})" if len(rest) == 1 else name
             if self._works(here, word):
                 return ConfigError(what, option({self.place + here: word}))
@@ -153,6 +154,8 @@ class _Change:
         owner: Any = self.root
         for step in before[:-1]:
             owner = owner[int(step)] if isinstance(owner, tuple) else getattr(owner, step)
+        if not is_record(owner):  # an entry of a tuple inside a tuple
+            return None
         hint = hints_of(type(owner))[before[-1]]
         inside = typing.get_args(hint)
         return inside[0] if typing.get_origin(hint) is tuple and inside else hint
