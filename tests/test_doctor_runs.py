@@ -288,14 +288,14 @@ def test_a_short_run_calls_no_doctor_and_one_can_do_without(tmp_path: Path, monk
     eq.train(row, POINTS, steps=8, out=tmp_path / "a", settings=QUIET)
     told = json.loads((tmp_path / "a" / "diagnosis.json").read_text())
     assert told["state"] is None and told["note"] == "too early: no check-up has been due"
-    with pytest.raises(ConfigError, match="auto_remedy=True.*doctor=True"):
+    with pytest.raises(ConfigError, match=r"auto_remedy=True.*doctor=True"):
         replace(QUIET, doctor=False, auto_remedy=True)
 
 
 def test_a_run_in_stages_of_which_none_has_begun_has_no_diagnosis(tmp_path: Path) -> None:
     run = eq.train(tiny("gan"), POINTS, steps=2, out=tmp_path / "a", settings=QUIET)
     run.recipe = eq.recipe("adagan")
-    with pytest.raises(RunError, match="no stage has a checkpoint.*--resume"):
+    with pytest.raises(RunError, match=r"no stage has a checkpoint.*--resume"):
         run.diagnose()
 
 

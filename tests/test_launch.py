@@ -180,7 +180,7 @@ def test_settings_say_how_turns_are_launched() -> None:
     cpu = torch.device("cpu")
     assert type(engine.launched(cpu, Settings())) is Eager
     assert type(engine.launched(torch.device("cuda"), Settings())) is Eager
-    with pytest.raises(ConfigError, match="launch='graph'.*graphs"):
+    with pytest.raises(ConfigError, match=r"launch='graph'.*graphs"):
         Settings(launch="graph")
     with pytest.raises(ConfigError, match="CUDA graphs need a GPU"):
         engine.settled(Duel(), cpu, Settings(launch="graphs"), lambda: rows(0, 0))

@@ -180,7 +180,7 @@ def test_wrong_calls_say_what_is_wanted() -> None:
         exact_plan(p, q, cost.T)
     with pytest.raises(ValueError, match="entries that are not finite"):
         exact_plan(p, q, cost / 0)
-    with pytest.raises(ValueError, match="2 points to 3.*exact_plan"):
+    with pytest.raises(ValueError, match=r"2 points to 3.*exact_plan"):
         assignment(torch.zeros(2, 1), torch.zeros(3, 1))
     with pytest.raises(ValueError, match="order 0"):
         costs(torch.zeros(2, 1), torch.zeros(3, 1), 0)
