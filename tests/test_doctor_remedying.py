@@ -62,7 +62,7 @@ def test_back_to_before_the_onset_and_on_with_the_remedy(tmp_path: Path, plant: 
     (row,) = told(run)
     assert (row["step"], row["rolled_back_to"], row["condition"]) == (20, 15, "mode-collapse")
     assert row["remedy"] == "non-saturating-loss" and row["evidence"] == [
-        "samples/coverage = 0.125 (should be below 0.5)"
+        "samples/coverage = 0.125 (should be above 0.5)"
     ]
     assert run.finished and run.recipe.game.objective == NonSaturating() and eq.open_run(run.path, POINTS).finished
     info = json.loads((run.path / "run.json").read_text())
