@@ -80,13 +80,13 @@ def test_one_process_stops_all_and_one_killed_ends_all_and_the_run_goes_on(tmp_p
 STEP = """
 import os, sys, torch
 from pathlib import Path
-from equilibria import ranks
+from equilibria.base import distributed
 def threads():
     return [name for task in Path("/proc/self/task").iterdir() if "gloo" in (name := (task / "comm").read_text())]
 assert "torch._dynamo" not in sys.modules
-with ranks.joined():
+with distributed.joined():
     weight = torch.nn.Parameter(torch.ones(1))
-    weight.grad = ranks.mean(torch.ones(1))[0]
+    weight.grad = distributed.mean(torch.ones(1))[0]
     torch.optim.Adam([weight], fused=True).step()
     assert threads()
 assert not threads()
