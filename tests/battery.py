@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from equilibria.base.randomness import reseed
 from equilibria.core.cuda_graphs import Replay
@@ -31,6 +31,11 @@ from equilibria.core.game import (
 from equilibria.core.optimizers import SGD, Adam, OptimizerSpec
 from equilibria.core.play import Play, Rule
 from equilibria.core.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
+from equilibria.data import DataSpec
+from equilibria.games.spec import Latent
+from equilibria.games.two_player import TwoPlayer
+from equilibria.networks import Frozen, MLPPair
+from equilibria.recipes import Recipe
 from equilibria.theory.nash import nikaido_isoda
 from taping import Tape
 
@@ -339,3 +344,12 @@ def is_mean_over_rows(make: Make) -> bool:
             if not torch.allclose(mean, grad, rtol=1e-7, atol=1e-10):
                 return False
     return True
+
+
+def started_from(row: Recipe, data: DataSpec) -> dict[str, nn.Module]:
+    """A small frozen GAN in the place of each run that a recipe starts from; the global generator is moved."""
+    if not row.sources:
+        return {}
+    reseed(99)
+    teacher = TwoPlayer(latent=Latent(size=8)).build(MLPPair(width=8), data)
+    return {source.name: Frozen(teacher) for source in row.sources}

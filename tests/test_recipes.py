@@ -72,9 +72,10 @@ def built(row: Recipe, seed: int = 0) -> tuple[Game, Dataset]:
     reasons = []
     for name in SOURCES[1:] if row.name in IMAGES else SOURCES:
         data = source(name)
+        started = battery.started_from(row, data.spec)
         reseed(seed)
         try:
-            return row.game.build(row.networks, data.spec), data
+            return row.game.build(row.networks, data.spec, started), data
         except EquilibriaError as error:
             reasons.append(f"{name}: {error}")
     raise AssertionError(f"{row.name} can be built for no source of data. {'; '.join(reasons)}")

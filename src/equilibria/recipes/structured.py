@@ -9,6 +9,7 @@ from ..games.autoencoding import AAE, LawPrior, Petals
 from ..games.boosting import Boosting
 from ..games.coupled import CoGAN
 from ..games.inference import InfoGAN
+from ..games.inversion import InverseGAN
 from ..games.mixture import MGAN
 from ..games.pyramids import LaplacianPyramid
 from ..games.semi_supervised import SemiSupervisedAAE
@@ -17,7 +18,7 @@ from ..games.two_discriminators import D2GAN
 from ..games.two_player import TwoPlayer
 from ..losses import NonSaturating
 from ..networks import Auto, ConvPair, MLPPair
-from .row import For, Recipe
+from .row import For, Recipe, Source
 
 _perceptrons = Auto(
     vector=MLPPair(depth=2, discriminator_depth=1, activation="relu"),
@@ -168,4 +169,21 @@ PROCEDURES = (
     ),
 )
 
-RECIPES = (*MANY, *INFERENCE, *AUTOENCODERS, *SEMI_SUPERVISED, *PROCEDURES)
+SOURCED = (
+    Recipe(
+        name="inverse-gan",
+        year=2018,
+        cite="creswell2018",
+        source="Algorithm 1, with steps that shrink and the best of several starts; first start and learned inverse as "
+        "in Zhu et al. 2016, section 3.1",
+        about="codes of given images under a trained generator (`--from RUN`): by search and by a network",
+        game=InverseGAN(),
+        networks=_perceptrons,
+        optimizer=Adam(lr=1e-3, betas=(0.9, 0.999)),
+        averages=(Average(player="encoder"),),
+        steps=4000,
+        sources=(Source(name="generator"),),
+    ),
+)
+
+RECIPES = (*MANY, *INFERENCE, *AUTOENCODERS, *SEMI_SUPERVISED, *PROCEDURES, *SOURCED)
