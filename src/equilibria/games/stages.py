@@ -15,11 +15,12 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..core.game import Batch, Game
+from ..core.game import Batch, Game, default
 from ..core.play import Play
 from ..core.updates import Alternating
 from ..data import Dataset, DataSpec
 from ..data.views import DataView
+from ..metrics.measures import Measure
 
 __all__ = ["Finished", "Procedure", "Row", "Step", "Task", "anchor", "as_sampled", "joined_play"]
 
@@ -117,6 +118,11 @@ class Procedure(ABC):
 
         Some stages may be missing: a run shows what it makes so far.
         """
+
+    @default
+    def measures(self) -> tuple[Measure, ...]:
+        """What evaluation measures of the whole besides its samples; nothing, if the procedure says nothing."""
+        return ()
 
     @abstractmethod
     def settled(self, row: Row, data: Dataset) -> Procedure:

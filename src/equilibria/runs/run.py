@@ -167,7 +167,8 @@ class Run:
             ConfigError: too few samples.
         """
         judged = samples.judge(self.play, self.data, n, seed, classify)
-        judged |= measured(self.play, self.data, self.recipe.game.measures(), seed, classify)
+        measures = (self.recipe.procedure or self.recipe.game).measures()
+        judged |= measured(self.play, self.data, measures, seed, classify)
         text = json.dumps({name: value.to_dict() for name, value in judged.items()}, indent=1)
         try:
             disk.write_atomically(self.path / "evaluation.json", text)
