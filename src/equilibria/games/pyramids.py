@@ -444,7 +444,8 @@ class BandLikelihood(Measure):
         if made.shape[2] != sum(band[0].numel() for band in real):
             return {}  # levels are missing
         found = {}
-        for band, own in zip(real, made.split([band[0].numel() for band in real], 2), strict=True):
+        sizes = [band[0].numel() for band in real]
+        for band, own in zip(real, torch.split(made, sizes, dim=2), strict=True):
             value, chance = (_windowed(draws.double(), band.flatten(1).double()) for draws in (own, own.roll(1, 1)))
             name = f"band_log_likelihood/size-{band.shape[-2]}"
             found[name] = Measured(value=value, unit="nats per number", n=len(x) // 2, higher=True, chance=chance)
