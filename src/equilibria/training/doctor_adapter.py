@@ -184,7 +184,7 @@ def first_contest(game: Game, data: Dataset, clock: Callable[[], Any]) -> Examin
         raise ConfigError(f"what the contest '{name}' judges depends on nothing random")
     view.codes, view.conditions = _Packed.of(tensors, used), _Packed.of(tensors, conditions)
     view.entry = next((n for n, t in tensors.items() if t is contest.real[0]), None)
-    view.sampled = view.is_sample(tensors)
+    view.shortcut = view.cheapest(tensors)
     view.fewest = view.fewest_rows()
     from_rows = [n for n in view.from_rows(size) if n in used] or list(game.needs)
     unseen = {f"the contest '{o}'": f"only the first, '{name}', is looked at" for o in others}
@@ -243,7 +243,7 @@ class _ContestView:
     codes: _Packed = field(default_factory=_Packed)
     conditions: _Packed = field(default_factory=_Packed)
     entry: str | None = None  # of the draw, where it is what the contest takes as real
-    sampled: bool = False  # whether the contest's generated points are the game's samples
+    shortcut: str = ""  # "sample", or the map that makes the contest's generated points; empty where only it does
     fewest: int = _TRIED  # rows of a draw whose contest is needed for its score alone
 
     def __call__(self, n: int) -> Draw:
@@ -310,16 +310,20 @@ class _ContestView:
             return _TRIED
         return 2
 
-    def is_sample(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Whether the game's samples are the generated points; they cost less than all contests of the game."""
+    def cheapest(self, tensors: Mapping[str, Tensor]) -> str:
+        """What makes the generated points without all contests of the game: its samples, or a map of the draw."""
+        maps = [name for name, own in self.game.maps.items() if set(own.takes) <= tensors.keys()]
         with torch.no_grad():
             reseed(0)
             fake = self._made(tensors)
-            reseed(0)
-            try:
-                return torch.equal(self.game.sample(self.drawn(tensors)), fake)
-            except (NotImplementedError, EquilibriaError):
-                return False
+            for name in ("sample", *maps):
+                reseed(0)
+                try:
+                    if torch.equal(self._made(tensors, name), fake):
+                        return name
+                except (NotImplementedError, EquilibriaError, RuntimeError):
+                    continue
+        return ""
 
     def from_rows(self, n: int) -> list[str]:
         """The entries of the draw that come from real rows: those that differ for other rows and the same noise."""
@@ -330,9 +334,12 @@ class _ContestView:
             draws.append(self.of(batch))
         return [name for name, tensor in draws[0].tensors.items() if not torch.equal(tensor, draws[1][name])]
 
-    def _made(self, tensors: Mapping[str, Tensor]) -> Tensor:
+    def _made(self, tensors: Mapping[str, Tensor], by: str | None = None) -> Tensor:
+        by = self.shortcut if by is None else by
+        if by in self.game.maps:
+            return self.game.mapped(by, dict(tensors))
         draw = self.drawn(tensors)
-        made: Tensor = self.game.sample(draw) if self.sampled else self._contest(draw).fake[0]
+        made: Tensor = self.game.sample(draw) if by else self._contest(draw).fake[0]
         return made
 
     def _contest(self, draw: Draw) -> Contest:
