@@ -24,8 +24,7 @@ from equilibria.base.records import decode, encode
 from equilibria.cli.judging import kept_diagnosis
 from equilibria.recipes import RECIPES
 from equilibria.runs import cite
-from equilibria.runs import folder as run_folder
-from equilibria.runs.folder import RunFolder
+from equilibria.runs.folder import RunFolder, part
 from equilibria.training import checkpoint, checkups, hooks
 from fuzzing import CASES, cases, changed, damaged, read, texts
 from test_checkpoint import play_of, same, state
@@ -92,9 +91,9 @@ def test_what_the_run_said(run: Path, whole: dict[str, bytes], data: st.DataObje
         lenient = RunFolder.open(run, strict=False)
         assert all(type(row["step"]) is int for row in lenient.rows) and isinstance(lenient.checkups, tuple)
         strict = RunFolder.open(run)
-        for part in ("rows", "checkups", "diagnosis", "evaluation", "snapshots"):
-            found = read(partial(getattr, strict, part))
-            assert found is None or found == getattr(lenient, part)
+        for piece in ("rows", "checkups", "diagnosis", "evaluation", "snapshots"):
+            found = read(partial(getattr, strict, piece))
+            assert found is None or found == getattr(lenient, piece)
         assert isinstance(kept_diagnosis(run).brief(), list) and isinstance(str(kept_diagnosis(run)), str)
         if name.endswith("l"):
             hooks.cut_rows(run / name, 12)
@@ -260,7 +259,7 @@ VALUES = st.one_of(st.sampled_from([*ODD_TEXTS, "9" * 5000]), st.text(max_size=6
 def test_settings_by_path(name: str, path: list[str], text: str) -> None:
     row = read(lambda: RECIPES[name].with_settings({".".join(path): text}))
     if row is not None:
-        again: Any = run_folder.part(Path("run.json"), json.loads(json.dumps(encode(row))), eq.Recipe)
+        again: Any = part(Path("run.json"), json.loads(json.dumps(encode(row))), eq.Recipe)
         assert again == row or text.lower() == "nan", "a recipe that is accepted and cannot be read back"
 
 

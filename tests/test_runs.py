@@ -19,7 +19,7 @@ from equilibria.base.errors import ConfigError, DataError, EquilibriaError, RunE
 from equilibria.base.randomness import mix
 from equilibria.games.coupled import CoGAN
 from equilibria.networks import MLPPair
-from equilibria.runs import folder as run_folder
+from equilibria.runs import creation
 from equilibria.runs.lock import locked
 from equilibria.training import checkpoint
 from test_resume import OFTEN, POINTS, content, ensemble, mixed
@@ -221,10 +221,10 @@ def test_settings_say_what_they_take() -> None:
 
 
 def test_a_default_folder_says_what_it_holds(tmp_path: Path) -> None:
-    first = run_folder.default_folder("hf:a/b", "wgan-gp", 3, tmp_path)
+    first = creation.default_folder("hf:a/b", "wgan-gp", 3, tmp_path)
     assert first.name[10:] == "_hf-a-b_wgan-gp_seed3"
     first.mkdir()
-    assert run_folder.default_folder("hf:a/b", "wgan-gp", 3, tmp_path).name == first.name + "-2"
+    assert creation.default_folder("hf:a/b", "wgan-gp", 3, tmp_path).name == first.name + "-2"
 
 
 def test_trackers_hear_every_row_and_a_resumed_run_takes_back_what_it_plays_again(tmp_path: Path) -> None:

@@ -145,8 +145,8 @@ def _start(
     from ..data import DataOptions, load
     from ..recipes import default_for
     from ..recipes import recipe as named
-    from ..runs import folder as run_folder
-    from ..runs import seeds, sources
+    from ..runs import creation, seeds, sources
+    from ..runs.folder import RunFolder
     from ..training import Settings
 
     count, begin = how.pop("count"), how.pop("begin")
@@ -155,13 +155,13 @@ def _start(
     if count is not None and count < 1:
         raise ConfigError(f"--seeds {count}", "use at least 1")
     if folder is not None and count is None:
-        run_folder.refuse_existing(folder)
+        creation.refuse_existing(folder)
     row = named(recipe) if recipe else None
     groups = grouped(setting)
     settings = applied(from_options(Settings(), base), groups["run"], "run.")
     start = _start_from(begin, row)
     first = Path(next(iter(start.values())) if isinstance(start, dict) else start) if start else None
-    found = run_folder.RunFolder.open(first) if first is not None else None
+    found = RunFolder.open(first) if first is not None else None
     info = found.info if found is not None else None
     options = found.options if found is not None else DataOptions()
     options = applied(options, groups["data"], "data.")

@@ -26,7 +26,8 @@ from ..core.game import Draw, Game, Loss, gradients, make_draw
 from ..core.play import Play
 from ..recipes import Recipe
 from ..training import Settings, checkups, disk, fit, hooks
-from . import folder as run_folder
+from . import creation
+from .folder import RunFolder
 from .lock import locked
 from .session import Live
 
@@ -94,9 +95,9 @@ def held(path: Path, info: dict[str, Any] | None = None, fill: Callable[[Path], 
 
     def take() -> None:
         if info is None:
-            run_folder.RunFolder.open(path)
+            RunFolder.open(path)
         else:
-            run_folder.create(path, info, fill)
+            creation.create(path, info, fill)
         lock.__enter__()
 
     distributed.run_on_first(take)
@@ -120,7 +121,7 @@ def rewind(path: Path, info: dict[str, Any], round: int) -> None:
     """
 
     def write() -> None:
-        if info != run_folder.RunFolder.open(path).info:
+        if info != RunFolder.open(path).info:
             disk.write_atomically(path / "run.json", json.dumps(info, indent=1))
         for name in ("metrics.jsonl", checkups.ROWS):
             if (path / name).exists():

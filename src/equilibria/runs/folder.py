@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, and how it is made, locked, and read back.
+"""The folder of a run: what is in it, and the one reader of it.
 
 ```
 RUN/run.json        recipe, data and its fingerprint, seed, settings, versions, hardware, command
@@ -13,36 +13,27 @@ RUN/evaluation.json metrics beside the floors of a perfect sampler
 RUN/report.html     everything above in one file
 RUN/.lock           held while a process trains here; .lock.json names it (lock.py)
 ```
+
+A folder is made by :mod:`~equilibria.runs.creation`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import re
 import shlex
-import shutil
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from numpy.typing import NDArray
 
-from ..base import own_files
 from ..base.errors import ConfigError, RunError
-from ..base.records import decode, encode, parsed
-from ..data import DataOptions, Dataset, DataSpec
+from ..base.records import decode, parsed
+from ..data import DataOptions, DataSpec
 from ..doctor import DiagnosisText
 from ..doctor.chart import Checkup
 from ..recipes import Recipe
-from ..training import Settings, checkpoint, checkups, disk, hooks
+from ..training import Settings, checkpoint, checkups, hooks
 from . import snapshots
 from .snapshots import Snapshot
 
@@ -67,64 +58,6 @@ _NEEDED_OF_DATA: dict[str, type | tuple[type, ...]] = {
     "fingerprint": dict,
 }
 T = TypeVar("T")
-
-
-def default_folder(data: str, recipe: str, seed: int | str, root: Path = Path("runs")) -> Path:
-    """A new folder name: date, data, recipe and seed; a number is appended where it exists.
-
-    Examples:
-        >>> default_folder("pairs:a,b", "cogan", 3).name[10:]
-        '_pairs-a-b_cogan_seed3'
-    """
-    words = [f"{datetime.now(UTC):%Y-%m-%d}", data, recipe, f"seed{seed}"]
-    name = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", word).strip("-.") or "own" for word in words)
-    path, count = root / name, 2
-    while path.exists():
-        path, count = root / f"{name}-{count}", count + 1
-    return path
-
-
-def refuse_existing(path: Path) -> None:
-    """Refuse a folder that is there already.
-
-    Raises:
-        RunError: says so, and how to continue where it is a run.
-    """
-    if os.path.lexists(path):
-        again = f", or continue it: equilibria train --resume {shlex.quote(str(path))}"
-        fix = f"choose another --out{again if (path / 'run.json').exists() else ''}"
-        raise RunError(f"the folder {path} exists already", fix)
-
-
-def create(path: Path, info: dict[str, Any], fill: Callable[[Path], None] | None = None) -> None:
-    """Make the folder with its run.json and with what ``fill`` puts there, whole or not at all.
-
-    Raises:
-        RunError: the folder exists, or cannot be written.
-    """
-    refuse_existing(path)
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    made = [p for p in (temporary, *path.parents) if not p.exists()]
-    try:
-        disk.make_folder(temporary)
-        if fill is not None:
-            fill(temporary)
-        disk.write_atomically(temporary / "run.json", json.dumps(info, indent=1))
-        temporary.rename(path)
-        disk.sync(path.parent)
-    except (OSError, RunError) as error:
-        _unmake(made)
-        refuse_existing(path)  # another run has just been begun there
-        cause = error if isinstance(error, OSError) else error.__cause__
-        raise disk.disk_error(cause, path) if isinstance(cause, OSError) else error from error
-
-
-def _unmake(made: list[Path]) -> None:
-    """Take away the folders just made, the run's and those above it, as far as nobody else has put anything there."""
-    shutil.rmtree(made[0], ignore_errors=True)
-    with suppress(OSError):
-        for folder in made[1:]:
-            folder.rmdir()
 
 
 class RunFolder:
@@ -408,50 +341,3 @@ def part(file: Path, value: Any, kind: type[T]) -> T:
     if not isinstance(found, kind):
         raise RunError(f"{file} is damaged: no {kind.__name__}", "restore it from a copy")
     return found
-
-
-def described(recipe: Any, data: Dataset, settings: Any, own: list[str]) -> dict[str, Any]:
-    """What run.json says of a run before its seed and rounds; ``own`` are the modules that were made in Python.
-
-    ``with`` lists the files of one's own that were in use (:mod:`equilibria.base.own_files`).
-    """
-    return {
-        "format": FORMAT,
-        "recipe": encode(recipe),
-        "data": {
-            "name": data.name,
-            "source": data.source,
-            "options": encode(data.options),
-            "spec": encode(data.spec),
-            "fingerprint": data.fingerprint(),
-        },
-        "own": own,
-        "with": [file.to_dict() for file in own_files.in_use()],
-        "settings": encode(settings),
-        **surroundings(),
-    }
-
-
-def surroundings() -> dict[str, Any]:
-    """Versions, hardware, command and date, for run.json."""
-    names = ("equilibria", "torch", "numpy", "scipy", "safetensors")
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "versions": {"python": platform.python_version(), **{n: _version(n) for n in names}},
-        "hardware": {
-            "machine": platform.machine(),
-            "system": platform.system(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "gpu": gpu,
-        },
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"

@@ -20,8 +20,8 @@ from ..games.spec import GameSpec, OwnGame
 from ..recipes import START, Recipe, Source, citation, default_for
 from ..recipes import recipe as named
 from ..training import Settings, checkpoint, engine, progress
-from . import auto_remedy, data_parallel, procedures, sources
-from . import folder as run_folder
+from . import auto_remedy, creation, data_parallel, procedures, sources
+from .folder import RunFolder
 from .run import Run, data_again, open_run, opened, restored
 from .session import Session
 
@@ -95,7 +95,7 @@ def _trained(
     recipe: str | Recipe | GameSpec | Game | None, data: Any, modules: dict[str, nn.Module], order: Order
 ) -> Run:
     if order.out is not None:
-        run_folder.refuse_existing(Path(order.out))
+        creation.refuse_existing(Path(order.out))
     chosen = order.settings
     progress.trackers_named(chosen.trackers)
     device = chosen.where()
@@ -136,8 +136,8 @@ def _begun(
         play.prepare()
         sources.begin(play, row, taken.folder)
     own = sorted(modules) or (["game"] if isinstance(row.game, OwnGame) else [])
-    info = run_folder.described(row, data, chosen, own) | {"seed": seed, "steps": rounds, "horizon": rounds}
-    path = Path(order.out or run_folder.default_folder(data.name, row.name, seed))
+    info = creation.described(row, data, chosen, own) | {"seed": seed, "steps": rounds, "horizon": rounds}
+    path = Path(order.out or creation.default_folder(data.name, row.name, seed))
     return Run(path, info, row, play, data), chosen
 
 
@@ -151,7 +151,7 @@ def _data_of(data: Any, start: sources.Start | None) -> Dataset:
         return data if isinstance(data, Dataset) else load(data)
     if start is None or isinstance(start, Mapping):
         raise ConfigError("no data was given", "pass data=, for example data='digits'")
-    return data_again(Path(start), run_folder.RunFolder.open(start).info, None)
+    return data_again(Path(start), RunFolder.open(start).info, None)
 
 
 @distributed.joined()
@@ -198,7 +198,7 @@ def _as_recipe(
     given: str | Recipe | GameSpec | Game | None, data: Dataset, start: sources.Start | None
 ) -> tuple[Recipe, Game | None]:
     if given is None and isinstance(start, (str, Path)):
-        return sources.recipe_of(Path(start), run_folder.RunFolder.open(start).info), None
+        return sources.recipe_of(Path(start), RunFolder.open(start).info), None
     if given is None:
         return default_for(data.spec), None
     if isinstance(given, str):

@@ -35,6 +35,7 @@ from ..doctor import Diagnosis, Finding, State
 from ..games.stages import Check, Finished, Procedure, Step, Task, as_sampled, joined_play
 from ..recipes import Recipe
 from ..training import disk, hooks, pictures
+from .folder import RunFolder
 
 
 class Trained(Protocol):
@@ -269,7 +270,7 @@ def carry_out(site: Site, runs: Runs) -> tuple[Play, float]:
         done = (*done, Finished(step.name, as_sampled(stage.play).to(site.device)))
         before, played = played, played + step.recipe.steps
         follows = names[len(done)] if len(done) < len(names) else None
-        if not _looked(log.path, played, None if follows is None else site.folder(follows)):
+        if not _looked(site.path, played, None if follows is None else site.folder(follows)):
             hooks.cut_rows(log.path, before)
             log.write({"step": played, **step.numbers})
             shown.look(site.joined(done, played), {})
@@ -308,9 +309,11 @@ def rows_of_stage(site: Site, name: str, open_run: Callable[..., Trained]) -> Da
     raise RunError(f"{site.path} has no stage '{name}'", f"continue it: equilibria train --resume {site.path}")
 
 
-def _looked(log: Path, played: int, follows: Path | None) -> bool:
+def _looked(path: Path, played: int, follows: Path | None) -> bool:
     """Whether the whole was looked at to the end after so many rounds: then the next stage has begun."""
-    return follows is not None and follows.exists() and any(row["step"] == played for row in hooks.read_rows(log))
+    if follows is None or not follows.exists():
+        return False
+    return any(row["step"] == played for row in RunFolder.open(path, strict=False).rows)
 
 
 def _keep(path: Path, name: str, find: Callable[[], Tensor], sound: Check) -> Tensor:

@@ -29,8 +29,7 @@ from ..data import Dataset, load
 from ..recipes import Recipe, default_for
 from ..recipes import recipe as named
 from ..training import Settings, disk, progress
-from . import folder as run_folder
-from . import own_files, side_by_side
+from . import creation, own_files, side_by_side
 from .folder import RunFolder, part
 from .lock import locked
 
@@ -132,13 +131,13 @@ def train_seeds(
     rounds = row.steps if steps is None else steps
     if rounds < 1:
         raise ConfigError(f"steps={rounds}", "use at least 1")
-    described = run_folder.described(row, dataset, chosen, [])
+    described = creation.described(row, dataset, chosen, [])
     asked = {name: described[name] for name in ("recipe", "data", "settings")}
     if described["with"]:
         asked["with"] = described["with"]
     asked |= {"format": FORMAT, "seeds": numbers, "steps": rounds, "together": together}
     span = f"s{numbers[0]}" + (f"-{numbers[-1]}" if len(numbers) > 1 else "")
-    path = Path(out) if out is not None else run_folder.default_folder(dataset.name, row.name, span)
+    path = Path(out) if out is not None else creation.default_folder(dataset.name, row.name, span)
     _make(path, asked)
     return _carry_out(path, dataset)
 
@@ -202,7 +201,7 @@ def _make(path: Path, asked: dict[str, Any]) -> None:
                 raise RunError(f"{path} holds seeds trained with other {name}", fix)
         return
     if not path.is_dir() or any(path.iterdir()):
-        run_folder.refuse_existing(path)
+        creation.refuse_existing(path)
     disk.make_folder(path)
     disk.write_atomically(path / _FILE, json.dumps(asked, indent=1))
 

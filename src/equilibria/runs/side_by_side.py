@@ -20,8 +20,7 @@ from ..core.play import Play
 from ..data import Dataset
 from ..recipes import Recipe
 from ..training import Hook, Settings, checkpoint, fit, progress
-from . import data_parallel
-from . import folder as run_folder
+from . import creation, data_parallel
 from .lock import locked
 from .session import Session
 
@@ -129,10 +128,10 @@ def _create(group: Group) -> None:
     missing = {seed: folder for seed, folder in group.folders.items() if not folder.exists()}
     if not missing:
         return
-    info = run_folder.described(group.row, group.data, group.settings, [])
+    info = creation.described(group.row, group.data, group.settings, [])
     info |= {"steps": group.steps, "horizon": group.steps, "processes": 1, "beside": list(group.folders)}
     for seed, folder in missing.items():
-        run_folder.create(folder, info | {"seed": seed})
+        creation.create(folder, info | {"seed": seed})
 
 
 def _common(folders: list[Path]) -> list[checkpoint.Saved] | None:
