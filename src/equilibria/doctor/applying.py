@@ -56,7 +56,12 @@ def _scaled(recipe: Any, factors: dict[str, float]) -> Any:
         own = tuple(replace(o, optimizer=_slower(o.optimizer, common, limit)) for o in recipe.optimizers)
         recipe = replace(recipe, optimizer=_slower(recipe.optimizer, common, limit), optimizers=own)
     for side, factor in factors.items():
-        for player in () if side in {"all", "at most"} else recipe.game.sides().get(side, ()):
+        if side in {"all", "at most"}:
+            continue
+        players = recipe.game.sides().get(side, ())
+        if not players:
+            raise ConfigError(f"{recipe.name} has no setting of a {side}'s learning rate", "change optimizer.lr")
+        for player in players:
             spec = _slower(recipe.optimizer_of(player), factor, limit)
             row = decode({"type": "For", "player": player, "optimizer": encode(spec)})
             recipe = replace(recipe, optimizers=(*(o for o in recipe.optimizers if o.player != player), row))

@@ -118,6 +118,10 @@ class InverseGAN(GameSpec):
 
     search: Search = Search()
 
+    def sides(self) -> Mapping[str, tuple[str, ...]]:
+        """Nobody: the one player is in no contest."""
+        return {"generator": (), "discriminator": ()}
+
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         if data.kind != "image" and self.search.error == "cross-entropy":
             raise ConfigError("cross-entropy of vectors", "--set game.search.error=squared")

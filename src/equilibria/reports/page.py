@@ -63,7 +63,7 @@ def page(template: str, **values: Any) -> str:
 
     Examples:
         >>> shown = page("page.html.j2", title="a < b")
-        >>> "<title>a &lt; b</title>" in shown, "default-src 'none'" in shown
+        >>> "<title>a &lt; b</title>" in shown, "Content-Security-Policy" in shown
         (True, True)
     """
     style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
