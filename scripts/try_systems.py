@@ -38,14 +38,15 @@ class System:
     sampled: tuple[str, ...] = ()
 
 
+TRANSLATORS = ("batch=8", "networks.image.translator.width=8", "networks.image.patch.width=8")
 SYSTEMS: dict[str, System] = {
-    "cyclegan": System("pairs:digits,digits-negative", ("batch=8",), 24, ("to_other", "to_x"), "digits"),
-    "pix2pix": System("aligned:digits-edges,digits", ("batch=8",), 24, ("translate",), "digits-edges"),
+    "cyclegan": System("pairs:digits,digits-negative", TRANSLATORS, 24, ("to_other", "to_x"), "digits"),
+    "pix2pix": System("aligned:digits-edges,digits", TRANSLATORS, 24, ("translate",), "digits-edges"),
     "infogan": System("ring8-M", ("batch=64",), 60, ("infer",), "ring8-M", ("--set", "code.c1=3")),
     "aae-semi": System("few:digits,100", ("batch=64",), 40, ("classify", "reconstruct"), "digits"),
-    "lapgan": System("mnist", ("data.size=16", "batch=16"), 12),
-    "inverse-gan": System("ring8-M", ("batch=64",), 40, ("invert",), "ring8-M"),
-    "dcgan": System("digits", ("data.size=16", "batch=16"), 12),
+    "lapgan": System("digits", ("data.size=32", "batch=16", "networks.image.width=8"), 12),
+    "inverse-gan": System("ring8-M", ("batch=64", "game.search.steps=50"), 40, ("invert",), "ring8-M"),
+    "dcgan": System("digits", ("data.size=16", "batch=16", "networks.width=8"), 12),
 }
 
 

@@ -352,7 +352,7 @@ def _first(game: Game, draw: Draw) -> tuple[str, Contest, list[str]]:
     except NotImplementedError:
         contests = {}
     if not contests:
-        raise ConfigError(f"a {type(game).__name__} has no contest of real with generated points")
+        raise ConfigError(f"{type(game).__name__} has no contest of real with generated points")
     name, *others = contests
     return name, contests[name], others
 
