@@ -40,21 +40,21 @@ def earliest(checkups: int) -> int:
     schedule, step = Schedule(), 0
     for _ in range(checkups):
         step = schedule.upcoming
-        schedule.took(step)
+        schedule.record(step)
     return step
 
 
 def first_remedy(rule: Rule) -> str:
-    if not isinstance(rule.cures, tuple):
+    if not isinstance(rule.remedies, tuple):
         return "depends on what is seen"
-    remedy = REMEDIES[rule.cures[0]]
+    remedy = REMEDIES[rule.remedies[0]]
     return f"`{remedy.name}`: {cell(remedy.what)}"
 
 
 def conditions() -> str:
     """The conditions as a Markdown table, root causes first."""
     rows = [
-        f"| `{r.condition}` | {cell(r.cause)} | {cell(r.source)} | {first_remedy(r)} | {earliest(r.patience)} |"
+        f"| `{r.condition}` | {cell(r.cause)} | {cell(r.source)} | {first_remedy(r)} | {earliest(r.min_checkups)} |"
         for r in rules()
     ]
     head = "| condition | why it happens | source | first remedy | earliest step |"

@@ -71,5 +71,5 @@ def test_a_diagnosis_that_is_shown_has_the_words_of_the_code(text: str) -> None:
         rule = CONDITIONS[name]
         again = "run python scripts/render_doctor.py --run"
         assert why == " ".join(rule.cause.split()), again
-        firsts = [rule.cures[0]] if isinstance(rule.cures, tuple) else list(REMEDIES)
+        firsts = [rule.remedies[0]] if isinstance(rule.remedies, tuple) else list(REMEDIES)
         assert do in {REMEDIES[first].what for first in firsts}, again

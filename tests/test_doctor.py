@@ -306,7 +306,7 @@ def test_the_schedule_is_by_step_dense_at_first_and_sparser_later() -> None:
         schedule, found = Schedule(), []
         for step in steps:
             if schedule.due(step):
-                schedule.took(step)
+                schedule.record(step)
                 found.append(step)
         return found
 

@@ -111,7 +111,7 @@ def reasons(doctor: Doctor) -> dict[str, str]:
 def test_whole_numbers_are_codes_only_where_the_samples_change_with_them() -> None:
     for contest, width in ((plain, 3), (chosen, 4)):
         doctor = adapted(Duel(3, 2, contest), rows()).doctor()
-        z, y = doctor.subject.deal(50)
+        z, y = doctor.subject.draw_codes(50)
         assert z.shape == (50, width) and y is None and doctor.chart.facts["latent/size"] == width
         made = doctor.subject.make((z, None))
         game: Any = adapted(Duel(3, 2, contest), rows()).play.game
@@ -126,7 +126,7 @@ def test_what_both_sides_share_becomes_the_label() -> None:
     doctor = adapted(game, rows(("y",))).doctor()
     subject = doctor.subject
     assert subject.labels is not None and subject.labels.shape == (360, 3) and subject.classes is subject.labels
-    assert subject.deal(7)[0].shape == (7, 3), "the label is no part of the codes"
+    assert subject.draw_codes(7)[0].shape == (7, 3), "the label is no part of the codes"
     label = one_hot(torch.tensor([0, 1, 2]), 3)
     z, x = torch.randn(3, 3), torch.randn(3, 2)
     torch.testing.assert_close(subject.make((z, label)), game.make(torch.cat([z, label], 1)))
@@ -144,7 +144,7 @@ def test_rows_that_are_translated_are_conditions_and_no_codes() -> None:
     subject = doctor.subject
     assert subject.labels is not None and subject.classes is None
     torch.testing.assert_close(subject.real, -subject.labels), "what is judged belongs to its condition"
-    z, y = subject.deal(9)
+    z, y = subject.draw_codes(9)
     assert z.shape == (9, 0) and y is not None
     torch.testing.assert_close(subject.make((z, y)), game.make(y))
     said = reasons(doctor)
@@ -161,7 +161,7 @@ def test_rows_of_another_domain_serve_as_codes() -> None:
     game = Duel(2, 2, unpaired, needs=("x",))
     data = rows(("other",))
     doctor = adapted(game, data).doctor()
-    z, _ = doctor.subject.deal(200)
+    z, _ = doctor.subject.draw_codes(200)
     assert z.shape == (200, 5) and doctor.chart.facts["latent/size"] == 0
     dealt, known = z[:, :2], data.whole()["x"]
     apart = (dealt[:, None] - known).abs().sum(2).min(1).values
@@ -185,7 +185,7 @@ def test_several_conditions_stand_side_by_side() -> None:
 
 @pytest.mark.parametrize(
     ("contest", "inputs", "points", "said"),
-    [(joint, 3, 4, "several things together"), (derived, 6, 5, "no entry of the draw")],
+    [(joint, 3, 4, "'joint'"), (derived, 6, 5, "entry of the draw")],
 )
 def test_what_is_no_condition_is_refused(contest: Any, inputs: int, points: int, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

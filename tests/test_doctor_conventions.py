@@ -112,7 +112,7 @@ def test_patches_are_averaged() -> None:
 def test_features_in_place_of_a_score_are_refused_in_one_line() -> None:
     with pytest.raises(ShapeError) as error:
         Doctor(generator(), discriminator(outputs=16), real=POINTS, latent=LATENT)
-    one_line(error, "16 features a row and no score", "call={'discriminator': lambda x, y: score of shape (n,)}")
+    one_line(error, "16 features", "call={'discriminator': lambda x, y: score of shape (n,)}")
     with pytest.raises(ShapeError) as error:
         Doctor(generator(), Returning(lambda score, features: features.mean()), real=POINTS, latent=LATENT)
     one_line(error, "the discriminator returns () for 64 rows")
@@ -241,7 +241,7 @@ def test_what_cannot_be_read_is_refused_in_one_line() -> None:
 
     one_line(refused(POINTS[:5]), "real rows of shape (5, 2)", "at least 16 rows")
     one_line(refused(POINTS[:, 0]), "real rows of shape (300,)", "(n, d) or (n, c, h, w)")
-    one_line(refused(iter(DataLoader(POINTS))), "used up by reading", "the loader itself")
+    one_line(refused(iter(DataLoader(POINTS))), "DataLoaderIter", "the loader itself")
     one_line(refused(["a", "b"]), "a batch of type str")
     one_line(refused(3), "real= of type int")
     one_line(refused([]), "real rows of shape (0,)")
@@ -251,7 +251,7 @@ def test_what_cannot_be_read_is_refused_in_one_line() -> None:
     one_line(refused(POINTS, holdout=iter([POINTS])), "holdout=", "the loader itself")
     for count in (299, 301):
         labels = torch.zeros(count).long()
-        one_line(refused(POINTS, labels=labels), f"{count} labels for 300 real rows", "one label a row")
+        one_line(refused(POINTS, labels=labels), f"{count} labels for 300 real rows", "one label for each row")
 
 
 def test_bytes_are_sent_back_to_the_scale_of_the_discriminator() -> None:
@@ -260,7 +260,7 @@ def test_bytes_are_sent_back_to_the_scale_of_the_discriminator() -> None:
     for real in (pixels, pixels.numpy(), DataLoader(pixels, batch_size=8)):
         with pytest.raises(DataError) as error:
             Doctor(Painter(), D, real=real, latent=LATENT)
-        one_line(error, "real rows are bytes", "images.float() / 127.5 - 1")
+        one_line(error, "uint8", "images.float() / 127.5 - 1")
     assert Doctor(Painter(), D, real=pixels.float() / 127.5 - 1, latent=LATENT).look(1)["slopes/real"] > 0
 
 

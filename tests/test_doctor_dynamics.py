@@ -1,4 +1,4 @@
-"""The tail of the gradient and the turning of the players, against known laws, closed forms and finite differences."""
+"""The tail of the gradient and the rotation of the players, against known laws, closed forms and finite differences."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from equilibria.doctor import VITALS, Doctor, NotAssessed
 from equilibria.doctor.chart import Chart
 from equilibria.doctor.objective import declared
 from equilibria.doctor.subject import Subject
-from equilibria.doctor.vitals import deeper
-from equilibria.doctor.vitals.dynamics import rotation, tail_index, turning
+from equilibria.doctor.vitals import examine_deeply
+from equilibria.doctor.vitals.dynamics import jacobian_rotation, rotation, tail_index
 from test_doctor_vitals import Shift
 
 # The tail ------------------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class Point(nn.Module):
 def turned(G: nn.Module, D: nn.Module, real: Tensor, codes: Tensor, objective: Any) -> dict[str, float]:
     """The eigenvalues of a pair on these rows and codes."""
     subject = Subject(G, D, real, None, None, lambda n: codes[:n], codes.shape[1], None, {})
-    return turning(subject, cast(Chart, SimpleNamespace(objective=declared(objective))))
+    return jacobian_rotation(subject, cast(Chart, SimpleNamespace(objective=declared(objective))))
 
 
 @pytest.mark.parametrize(("objective", "slope"), [("wasserstein", 1.0), ("nonsaturating", 0.5), ("saturating", 0.5)])
@@ -197,14 +197,14 @@ def test_networks_without_a_second_derivative_are_told_in_one_line() -> None:
     told: Any = {"objective": "nonsaturating", "real": torch.randn(300, 2)}
     doctor = Doctor(Shift(torch.full((2,), 9.0)), Distances(), latent=2, **told)
     doctor.look(1)
-    found, missing = deeper(doctor.subject, doctor.chart, 1)
+    found, missing = examine_deeply(doctor.subject, doctor.chart, 1)
     (why,) = [one.reason for one in missing]
     assert not any(name.startswith("jacobian/") for name in found)
     assert "cannot be differentiated twice" in why and "\n" not in why
     assert NotAssessed("rotation against contraction", reason=why) in doctor.diagnose().not_assessed
     doctor = Doctor(Shift(torch.ones(2)), Times(1.0), sampler=lambda n: torch.randn(n, 2) + 9, **told)
     doctor.look(1)
-    assert [one.argument for one in deeper(doctor.subject, doctor.chart, 1)[1]] == ["latent"]
+    assert [one.argument for one in examine_deeply(doctor.subject, doctor.chart, 1)[1]] == ["latent"]
 
 
 def test_a_diagnosis_tells_how_the_players_turn_and_leaves_them_as_they_were() -> None:

@@ -219,8 +219,8 @@ def test_a_snippet_runs_in_a_loop(name: str) -> None:
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule.condition))
 def test_every_first_remedy_can_be_carried_out_by_hand(rule: Any) -> None:
-    if callable(rule.cures):
+    if callable(rule.remedies):
         return  # chosen by what is seen; its names are among those above
-    assert set(rule.cures) <= set(REMEDIES)
-    first = REMEDIES[rule.cures[0]]
+    assert set(rule.remedies) <= set(REMEDIES)
+    first = REMEDIES[rule.remedies[0]]
     assert first.snippet or first.name == "stop"

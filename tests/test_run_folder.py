@@ -158,7 +158,7 @@ def test_a_report_is_written_of_a_damaged_run(run: Path) -> None:
 
 FILES = ("run.json", "metrics.jsonl", "checkups.jsonl", "diagnosis.json", "evaluation.json")
 READS = {"read_bytes", "read_text", "read_rows", "loads"}
-CONSTANTS = {"ROWS", "VERDICT", "METRICS", "EVALUATION"}
+CONSTANTS = {"ROWS", "DIAGNOSIS", "METRICS", "EVALUATION"}
 
 
 def readers(source: str) -> list[str]:

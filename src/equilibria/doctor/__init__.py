@@ -1,4 +1,4 @@
-"""The doctor: whether a GAN's training is healthy, and if not, why, since when, and what to change."""
+"""The doctor: reports whether a GAN's training is healthy, and if not, why, since when, and what to change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a remedy changes a recipe: a value at a path, an added penalty, a scaled rate, a larger network."""
+"""Applies a remedy to a recipe: sets a value, adds a penalty, scales a learning rate, or enlarges a network."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def changed(recipe: Any, path: str, change: Any) -> Any:
     """The recipe after one change.
 
     Args:
-        recipe: a frozen record; it is not touched.
-        path: of the setting; or ``scale-rates`` with a factor for each player (``all`` for all, and a limit under ``at
-            most``), ``at-least`` with the least value for each path, ``if-there`` with values for paths that may be
-            missing, ``grow`` with the name of a player whose network is to be twice as wide and a layer deeper.
+        recipe: a frozen record; it is not modified.
+        path: the dotted name of a setting; or ``scale-rates`` with a factor for each player (``all``: for all; a limit
+            under ``at most``), ``at-least`` with the least value for each path, ``if-there`` with values for paths that
+            may be missing, ``grow`` with the name of the player whose network becomes twice as wide and a layer deeper.
         change: a value, the JSON form of a record, or a list of those, which are added to a tuple of records.
 
     Raises:
@@ -33,7 +33,7 @@ def changed(recipe: Any, path: str, change: Any) -> Any:
 
 
 def _added(now: tuple[Any, ...], new: list[Any]) -> tuple[Any, ...]:
-    """Records added to a tuple; one of a kind that is there already takes its place only where it is stronger."""
+    """Records added to a tuple; a record of a type that is already there replaces it only if it is stronger."""
     found = list(now)
     for one in new:
         same = next((i for i, p in enumerate(found) if type(p) is type(one)), None)
@@ -96,19 +96,19 @@ def _if_there(recipe: Any, values: dict[str, Any]) -> Any:
 
 
 def _grown(recipe: Any, player: str) -> Any:
-    """The recipe with one player's network twice as wide and a layer deeper, in each pair that it may choose from."""
+    """The recipe with one player's network twice as wide and one layer deeper, in each pair that it can choose from."""
 
     def larger(pair: Any) -> Any:
         if hasattr(pair, "vector"):
             return replace(pair, vector=larger(pair.vector), image=larger(pair.image))
-        if hasattr(pair, "translator"):  # one network a field, in place of a pair that shares its sizes
+        if hasattr(pair, "translator"):  # each network is a field of its own; they share no sizes
             name = "patch" if player == "discriminator" else "translator"
             own = getattr(pair, name)
             return replace(pair, **{name: replace(own, width=2 * own.width)})
         if not hasattr(pair, "width"):
             raise ConfigError(f"{type(pair).__name__} has no setting 'width'", "give larger networks by networks=")
         sizes = {name: getattr(pair, name) for name in ("width", "depth", "blocks") if hasattr(pair, name)}
-        if hasattr(pair, "discriminator_width"):  # else both networks share their sizes, and grow together
+        if hasattr(pair, "discriminator_width"):  # otherwise both networks share their sizes and grow together
             own = {f"discriminator_{n}": getattr(pair, f"discriminator_{n}") or sizes[n] for n in ("width", "depth")}
             sizes = own if player == "discriminator" else sizes
             kept = {} if player == "discriminator" else own

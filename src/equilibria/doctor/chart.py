@@ -1,4 +1,4 @@
-"""What the doctor remembers of a run: the measurements by step, and what it needs to compare the next ones with."""
+"""What the doctor keeps of a run: the measurements by step, and the parameters that the next check-up compares with."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Checkup:
         step: of the run.
         vitals: numbers by name (see :data:`~equilibria.doctor.vitals.VITALS`).
         arrays: rows of numbers by name: the share of samples in each cell, their mean.
-        notes: words by name: which tensor was first not finite.
-        seconds: what it cost.
+        notes: texts by name, for example which tensor was the first non-finite one.
+        seconds: its duration.
     """
 
     step: int
@@ -37,7 +37,7 @@ class Checkup:
         return self.vitals.get(name, math.nan)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, exact; a number that is not finite becomes a word.
+        """Plain values for JSON, exact; a non-finite number becomes a text.
 
         Examples:
             >>> Checkup(3, {"probe/auc": 0.1, "samples/distance": math.inf}).to_dict()["vitals"]
@@ -52,18 +52,18 @@ class Checkup:
         }
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Checkup:
+    def from_dict(cls, values: Mapping[str, Any]) -> Checkup:
         """The check-up that :meth:`to_dict` wrote.
 
         Raises:
-            ValueError, TypeError, KeyError, AttributeError: it is something else.
+            ValueError, TypeError, KeyError, AttributeError: ``values`` has another form.
         """
         return cls(
-            int(told["step"]),
-            {str(name): float(value) for name, value in told["vitals"].items()},
-            {str(name): tuple(float(v) for v in row) for name, row in told["arrays"].items()},
-            {str(name): str(text) for name, text in told["notes"].items()},
-            float(told["seconds"]),
+            int(values["step"]),
+            {str(name): float(value) for name, value in values["vitals"].items()},
+            {str(name): tuple(float(v) for v in row) for name, row in values["arrays"].items()},
+            {str(name): str(text) for name, text in values["notes"].items()},
+            float(values["seconds"]),
         )
 
 
@@ -73,10 +73,10 @@ class Chart:
 
     Attributes:
         space: where samples are compared.
-        objective: what was declared.
+        objective: the declared losses.
         facts: numbers measured once, at the start (floors, the data's dimension).
         checkups: one per check-up.
-        not_assessed: what cannot be looked at in this run, and why.
+        not_assessed: what cannot be examined in this run, and why.
     """
 
     space: Space
@@ -124,8 +124,8 @@ class Memory:
         start: at construction, by player.
         last: at the last check-up.
         moved: the displacement between the last two check-ups.
-        before: at the call of ``check`` just before this one, where that was one step ago.
-        gradients: what was left in ``.grad`` at that moment.
+        before: at the previous call of ``check``, if that was one step ago.
+        gradients: the contents of ``.grad`` at that moment.
     """
 
     start: dict[str, Tensor] = field(default_factory=dict)
@@ -137,32 +137,34 @@ class Memory:
 
     @classmethod
     def of(cls, networks: Mapping[str, torch.nn.Module]) -> Memory:
-        """That of a run which begins now."""
+        """The memory of a run that starts now."""
         start = {player: flat_parameters(net) for player, net in networks.items()}
         return cls(start=start, last=dict(start))
 
-    def unknown(self) -> Memory:
-        """The same without its content: what is compared with it is not a number, so nothing is concluded."""
-        blank = {player: torch.full_like(vector, math.nan) for player, vector in self.start.items()}
-        return Memory(start=blank, last=dict(blank))
+    def blank(self) -> Memory:
+        """The same shape filled with NaN: comparisons with it give NaN, so no condition is found."""
+        empty = {player: torch.full_like(vector, math.nan) for player, vector in self.start.items()}
+        return Memory(start=empty, last=dict(empty))
 
     def tensors(self) -> dict[str, Tensor]:
-        """What the next session of the run goes on from, as named tensors."""
+        """The memory as named tensors, from which the next session of the run continues."""
         kinds = {"start": self.start, "last": self.last, "moved": self.moved, "before": self.before}
         return {f"{kind}/{player}": vector.clone() for kind, own in kinds.items() for player, vector in own.items()}
 
-    def again(self, saved: Mapping[str, Tensor], step: int) -> Memory:
-        """The memory that :meth:`tensors` gave at ``step``; without content where that is of other networks."""
+    def restored(self, saved: Mapping[str, Tensor], step: int) -> Memory:
+        """The memory that :meth:`tensors` gave at ``step``; :meth:`blank` if it belongs to other networks."""
         found = Memory(before_step=step)
         for name, vector in saved.items():
             kind, _, player = name.partition("/")
             like = self.start.get(player)
             if like is None or kind not in {"start", "last", "moved", "before"} or vector.shape != like.shape:
-                return self.unknown()
+                return self.blank()
             if vector.dtype != like.dtype:
-                return self.unknown()
-            getattr(found, kind)[player] = vector.clone()  # sums round by how memory is aligned, and a file is not
-        return found if found.start.keys() == found.last.keys() == self.start.keys() else self.unknown()
+                return self.blank()
+            getattr(found, kind)[player] = (
+                vector.clone()
+            )  # a copy, because sums round differently on the unaligned memory of a file
+        return found if found.start.keys() == found.last.keys() == self.start.keys() else self.blank()
 
 
 def _plain(value: float) -> float | str:
@@ -176,7 +178,7 @@ def flat_parameters(module: torch.nn.Module) -> Tensor:
 
 
 def flat_gradients(module: torch.nn.Module) -> Tensor | None:
-    """What is left in ``.grad``, zeros where there is none; None where no parameter has any."""
+    """The gradients in ``.grad`` as one vector, zeros where there is none; None if no parameter has one."""
     own = [p for p in module.parameters() if p.is_floating_point()]
     if all(p.grad is None for p in own):
         return None

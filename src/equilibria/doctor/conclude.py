@@ -1,4 +1,4 @@
-"""From a chart to a diagnosis: every rule read, causes before what they explain."""
+"""From a chart to a diagnosis: applies every rule and lists causes before the findings that they explain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...
 
 
 def dated(found: list[Finding]) -> Iterator[Finding]:
-    """Each active finding, with the active ones after it that showed before it did."""
+    """Each active finding, with the active ones after it that were found before it."""
     for i, finding in enumerate(found):
         after = (f for f in found[i + 1 :] if f.status == finding.status == "active")
         yield replace(finding, earlier=tuple((f.condition, f.onset) for f in after if f.onset < finding.onset))
@@ -35,7 +35,7 @@ def conclude(
     deeper: dict[str, float] | None = None,
     unmeasured: Sequence[NotAssessed] = (),
 ) -> Diagnosis:
-    """The diagnosis of a chart; ``deeper`` are vitals of tier 3, taken now; ``unmeasured``, those that failed."""
+    """The diagnosis of a chart; ``deeper``: vitals of tier 3, measured now; ``unmeasured``: those that failed."""
     if not chart.checkups:
         return Diagnosis(State.ON_THE_WAY, (), tuple(chart.not_assessed))
     if deeper:

@@ -1,7 +1,7 @@
-"""The words of a diagnosis: one rendering for the terminal, the command line's summary, and reports.
+"""The text of a diagnosis: one rendering for the terminal, the command line's summary, and reports.
 
 It starts from the JSON form (:meth:`~equilibria.doctor.Diagnosis.to_dict`, ``diagnosis.json``), of this version or an
-earlier one, and does not trust it: what is damaged is left out and named in :attr:`DiagnosisText.problems`.
+earlier one. Damaged parts are left out and named in :attr:`DiagnosisText.problems`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .vitals import VITALS
 
 STATES = {
     "sick": "something critical is wrong now",
-    "on the way": "nothing critical is wrong, and samples are still on their way to the data",
-    "arrived": "samples are as close to the data as can be told",
+    "on the way": "nothing critical is wrong, and the samples are not yet close to the data",
+    "arrived": "samples are as close to the data as can be measured",
 }
 """What each state of a diagnosis means."""
 _WIDTH, _DEEPEST = 110, 20
@@ -27,17 +27,17 @@ _WIDTH, _DEEPEST = 110, 20
 
 @dataclass(frozen=True)
 class MeasurementText:
-    """A measured number and what it is judged by.
+    """A measured number and its expected value.
 
     Attributes:
         vital: the name of the measurement.
         value: the number; None where it is not finite.
-        judged: what the value should be, or what it says.
+        expected: what the value should be, or what it means.
     """
 
     vital: str
     value: float | None
-    judged: str = ""
+    expected: str = ""
 
     @property
     def what(self) -> str:
@@ -47,7 +47,7 @@ class MeasurementText:
 
     def __str__(self) -> str:
         value = "not finite" if self.value is None else f"{self.value:.4g}"
-        return f"{self.vital} = {value}" + (f" ({self.judged})" if self.judged else "")
+        return f"{self.vital} = {value}" + (f" ({self.expected})" if self.expected else "")
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class RemedyText:
     """A remedy.
 
     Attributes:
-        what: the change in words.
-        snippet: the change as code for a training loop of one's own.
-        changes: the change in a recipe, a text for each setting.
+        what: the change as a sentence.
+        snippet: the change as code for your own training loop.
+        changes: the change of a recipe, one text for each setting.
     """
 
     what: str
@@ -72,12 +72,12 @@ class FindingText:
     Attributes:
         condition: its name.
         severity: ``critical``, ``warning`` or ``info``.
-        status: ``active``, or what became of it.
+        status: ``active`` or ``resolved``.
         onset: the step since which it holds.
         cause: why it happens.
         source: the theorem or paper.
-        evidence: the numbers it rests on.
-        earlier: conditions that come after this one, as what it may explain, though they were found before it.
+        evidence: the measured numbers that support it.
+        earlier: conditions that this one may explain, although they were found before it, each with its onset.
         remedies: what to change, best first.
     """
 
@@ -93,7 +93,7 @@ class FindingText:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> FindingText:
-        """The words of the JSON form of a finding (:meth:`~equilibria.doctor.Finding.to_dict`)."""
+        """The text of the JSON form of a finding (:meth:`~equilibria.doctor.Finding.to_dict`)."""
         return _Reader().finding(values, "the finding")
 
     @property
@@ -108,16 +108,16 @@ class FindingText:
 
     @property
     def urgent(self) -> bool:
-        """Whether it holds now and asks for something."""
+        """Whether it holds now and needs a change."""
         return self.active and self.severity != "info"
 
     def earlier_text(self, unit: str = "step") -> str:
-        """Why it comes before conditions that were found first; empty where there are none."""
+        """Why it is listed before conditions that were found first; empty if there are none."""
         named = " and ".join(f"{condition} ({unit} {onset})" for condition, onset in self.earlier)
-        return f"It comes first as the likelier cause, though {named} showed before it." if named else ""
+        return f"It is listed first as the likelier cause, although it was found after {named}." if named else ""
 
     def text(self, known: Collection[str] = ()) -> str:
-        """The finding in full; a snippet that is among the ``known`` ones is not repeated."""
+        """The finding in full; a snippet in ``known`` is not repeated."""
         lines = [f"{self.severity.upper()}  {self.condition}, since step {self.onset}"]
         lines[0] += "" if self.active else f" ({self.status})"
         lines += _wrapped("why       ", self.cause)
@@ -135,7 +135,7 @@ class FindingText:
 
 @dataclass
 class _Reader:
-    """Takes values out of JSON and notes what is missing or of another type."""
+    """Reads values from JSON and records what is missing or of another type."""
 
     problems: list[str] = field(default_factory=list)
 
@@ -151,7 +151,7 @@ class _Reader:
         found = self.one(row, key, list, where, [])
         kept = [one for one in found if isinstance(one, Mapping)]
         if len(kept) < len(found):
-            self.problems.append(f"{where}: '{key}' has entries that are no objects")
+            self.problems.append(f"{where}: '{key}' has entries that are not objects")
         return kept
 
     def number(self, row: Mapping[str, Any], key: str, where: str) -> float:
@@ -197,21 +197,21 @@ class _Reader:
 
 
 class DiagnosisText:
-    """A diagnosis in words.
+    """A diagnosis as text.
 
     Args:
         values: its JSON form; empty where there is no diagnosis.
 
     Attributes:
-        state: ``sick``, ``on the way``, ``arrived``; empty where no doctor looked, and :attr:`note` says why.
-        note: what is to be added, or why there is no diagnosis.
+        state: ``sick``, ``on the way``, ``arrived``; empty if there is no diagnosis, and :attr:`note` says why.
+        note: a remark, or why there is no diagnosis.
         step: of the last check-up.
         checkups: how many there were.
-        seconds: what they cost together.
+        seconds: their total duration.
         findings: root causes first.
         measured: what was measured for this diagnosis only.
-        not_assessed: what could not be looked at.
-        problems: what is damaged in the JSON form, and was left out.
+        not_assessed: what could not be examined.
+        problems: damaged parts of the JSON form, which were left out.
 
     Examples:
         >>> print(DiagnosisText({"state": "on the way", "step": 40, "checkups": 3, "seconds": 0.5, "findings": []}))
@@ -238,7 +238,7 @@ class DiagnosisText:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to say."""
+        """Whether there is neither a diagnosis nor a note."""
         return not (self.state or self.note)
 
     @property
@@ -257,7 +257,7 @@ class DiagnosisText:
         return tuple(finding for finding in self.findings if not finding.active)
 
     def brief(self) -> list[str]:
-        """A few lines: the state, and each finding that asks for something with the first thing to do."""
+        """A few lines: the state, and each finding that needs a change with its first remedy."""
         if not self.state:
             return [f"Doctor:  {self.note}"] if self.note else []
         urgent = [finding for finding in self.findings if finding.urgent]

@@ -1,4 +1,4 @@
-"""The doctor: attach it to any pair of networks in two lines, and ask it what is wrong."""
+"""The doctor: attach it to any pair of networks in two lines of code, and it reports what is wrong."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .conditions import View
 from .evidence import NotAssessed
 from .findings import Diagnosis
 from .objective import Declared, declared, expects_logits
-from .randomness import given_back
+from .randomness import preserved_randomness
 from .schedule import Schedule
 from .space import space_of
-from .subject import Subject, bare, rows_of
-from .vitals import deeper, examine, facts_of
+from .subject import Subject, rows_of, unwrapped
+from .vitals import examine, examine_deeply, facts_of
 
 Latent = int | Callable[[int], Tensor]
 Fed = Tensor | tuple[Tensor, Tensor]
 
 
-class Told(TypedDict, total=False):
-    """What the doctor may be told; each widens what it can assess."""
+class DoctorOptions(TypedDict, total=False):
+    """Optional arguments of the doctor; each allows it to assess more."""
 
     latent: Latent
     objective: Any
@@ -42,15 +42,15 @@ class Told(TypedDict, total=False):
 
 
 class Doctor:
-    """Says whether a GAN's training is healthy, and if not, why, since when, on what evidence and what to change.
+    """Reports whether a GAN's training is healthy, and if not, why, since when, on what evidence and what to change.
 
-    It never disturbs: a run with the doctor is bitwise the run without it.
+    It changes nothing: a training with the doctor is bit for bit the training without it.
 
     Args:
         generator: called ``generator(z)``, or ``generator(z, y)`` with ``labels``.
         discriminator: called ``discriminator(x)``, or ``discriminator(x, y)`` with ``labels``.
         real: what the discriminator is fed: a tensor ``(n, …)``, an array, or a loader of batches.
-        told: see below.
+        options: see below.
 
     Keyword Arguments:
         latent: the size of standard normal codes, or ``fn(n) -> codes``.
@@ -62,12 +62,12 @@ class Doctor:
             then called with labels.
         sampler: ``fn(n) -> samples`` where samples are not ``generator(codes)`` (an averaged copy, a transform).
         optimizers: ``{"generator": …, "discriminator": …}``.
-        call: other conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
-        seed: of the check-ups' own randomness.
+        call: other calling conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
+        seed: of the random numbers of the check-ups.
 
     Raises:
-        ShapeError: a network cannot be called as told; the message says which argument is needed.
-        DataError: no real rows, or labels of another number.
+        ShapeError: a network cannot be called as these arguments say; the message says which argument is needed.
+        DataError: no real rows, or another number of labels than rows.
         ConfigError: an unknown argument or objective.
 
     Examples:
@@ -80,39 +80,43 @@ class Doctor:
         ['generator-never-updated', 'discriminator-never-updated']
     """
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, *, real: Any, **told: Unpack[Told]) -> None:
-        for name in told:
-            if name not in Told.__annotations__:
-                raise ConfigError(f"the doctor takes no '{name}'", did_you_mean(name, Told.__annotations__))
+    def __init__(
+        self, generator: nn.Module, discriminator: nn.Module, *, real: Any, **options: Unpack[DoctorOptions]
+    ) -> None:
+        for name in options:
+            if name not in DoctorOptions.__annotations__:
+                raise ConfigError(f"the doctor takes no '{name}'", did_you_mean(name, DoctorOptions.__annotations__))
         for who, net in (("generator", generator), ("discriminator", discriminator)):
             if not isinstance(net, nn.Module):
                 raise ConfigError(f"the {who} is a {type(net).__name__}", "pass the nn.Module that is trained")
-        generator, discriminator = bare(generator), bare(discriminator)
-        called = (told.get("latent"), told.get("sampler"), *(told.get("call") or {}).values())
-        with given_back((generator, discriminator, *called, *_users(real), *_users(told.get("objective")))):
-            self._admit(generator, discriminator, real, told)
+        generator, discriminator = unwrapped(generator), unwrapped(discriminator)
+        called = (options.get("latent"), options.get("sampler"), *(options.get("call") or {}).values())
+        with preserved_randomness(
+            (generator, discriminator, *called, *_users(real), *_users(options.get("objective")))
+        ):
+            self._set_up(generator, discriminator, real, options)
 
-    def _admit(self, generator: nn.Module, discriminator: nn.Module, real: Any, told: Told) -> None:
-        self.subject = _subject(generator, discriminator, real, told)
-        self.optimizers = _optimizers(told.get("optimizers"))
-        self.seed = told.get("seed", 0)
+    def _set_up(self, generator: nn.Module, discriminator: nn.Module, real: Any, options: DoctorOptions) -> None:
+        self.subject = _subject(generator, discriminator, real, options)
+        self.optimizers = _optimizers(options.get("optimizers"))
+        self.seed = options.get("seed", 0)
         self.subject.inspect()
         self.subject.measure_latent()
         space = space_of(self.subject.real, self.seed)
-        self.chart = Chart(space, _declared(told.get("objective")))
+        self.chart = Chart(space, _declared(options.get("objective")))
         self.chart.facts |= facts_of(self.subject, space)
         own = self.chart.objective.own
         if own is not None:
             self.chart.facts["loss/expects-logits"] = float(expects_logits(own[0]))
-        self.chart.not_assessed += _missing(self.subject, told)
+        self.chart.not_assessed += _missing(self.subject, options)
         self._memory = Memory.of(self.subject.networks)
         self._schedule = Schedule()
-        self._gone = False
+        self._disabled = False
 
     def check(self, step: int, real: Fed | None = None) -> Checkup | None:
         """Call once after each of your training steps; returns at once unless a check-up is due.
 
-        A check-up that fails does not stop your training: it is told once as a warning, and no other is tried.
+        A check-up that fails does not stop your training: there is one warning, and no further check-up is tried.
 
         Args:
             step: steps done so far; may skip.
@@ -121,32 +125,34 @@ class Doctor:
         Raises:
             ConfigError: a batch without labels for a pair that was given labels.
         """
-        if self._gone:
+        if self._disabled:
             return None
         try:
             return self.follow(step, real)
         except ConfigError:
             raise
         except Exception as error:
-            self._gone = True
-            said = f"{type(error).__name__}: {error}"
+            self._disabled = True
+            reason = f"{type(error).__name__}: {error}"
             self.chart.not_assessed.append(
-                NotAssessed("anything after this", reason=f"the check-up at step {step} failed ({said})")
+                NotAssessed("everything after this check-up", reason=f"the check-up at step {step} failed ({reason})")
             )
-            warnings.warn(f"the doctor's check-up at step {step} failed and is not tried again ({said})", stacklevel=2)
+            warnings.warn(
+                f"the doctor's check-up at step {step} failed, so the doctor is disabled ({reason})", stacklevel=2
+            )
             return None
 
     def follow(self, step: int, real: Fed | None = None) -> Checkup | None:
-        """As :meth:`check`, but what goes wrong in a check-up is raised."""
+        """As :meth:`check`, but an error in a check-up is raised."""
         if self._schedule.due(step):
-            self._schedule.took(step)
+            self._schedule.record(step)
             return self.look(step, real)
         if self._schedule.due(step + 1):
             self._note(step)
         return None
 
     def look(self, step: int, real: Fed | None = None) -> Checkup:
-        """Make a check-up now, whatever the schedule says."""
+        """Make a check-up now, independent of the schedule."""
         fed = real if isinstance(real, tuple) or real is None else (real, None)
         if fed is not None and self.subject.labels is not None and fed[1] is None:
             raise ConfigError("a batch without labels for a conditional pair", "pass check(step, real=(x, y))")
@@ -155,33 +161,33 @@ class Doctor:
         self.chart.checkups.append(found)
         return found
 
-    def recall(self, checkups: Sequence[Checkup], memory: Memory) -> None:
-        """Go on from an earlier session of the run: its check-ups, and what the next ones are compared with."""
+    def restore(self, checkups: Sequence[Checkup], memory: Memory) -> None:
+        """Continue an earlier session of the run: its check-ups, and the memory for the next comparisons."""
         self.chart.checkups[:] = checkups
         self._memory = memory
         if checkups:
-            self._schedule.took(checkups[-1].step)
+            self._schedule.record(checkups[-1].step)
 
     def diagnose(self, deep: bool = True) -> Diagnosis:
-        """What is wrong, root cause first; what could not be looked at.
+        """What is wrong, root causes first; and what could not be examined.
 
         Args:
-            deep: whether what each player could still learn is tried, and how both turn about, where samples are far
-                from the data; this costs several check-ups.
+            deep: whether to test, if samples are far from the data, what each player could still learn and how the
+                players rotate; this costs as much as several check-ups.
         """
         tried = deep and self._doubtful()
-        found, missing = deeper(self.subject, self.chart, self.chart.last.step) if tried else ({}, [])
-        with given_back(self.chart.objective.own or ()):
+        found, missing = examine_deeply(self.subject, self.chart, self.chart.last.step) if tried else ({}, [])
+        with preserved_randomness(self.chart.objective.own or ()):
             return conclude(self.chart, self.subject.probabilities, found, missing)
 
     def _doubtful(self) -> bool:
-        """Whether the costlier tests are worth their time: samples are far from the data, with finite numbers."""
+        """Whether the costlier tests are useful: samples are far from the data, and all numbers are finite."""
         if not self.chart.checkups or self.chart.last["numbers/outputs"] + self.chart.last["numbers/parameters"] > 0:
             return False
         return View(self.chart, len(self.chart.checkups) - 1).far
 
     def _note(self, step: int) -> None:
-        """Keep what a check-up one step later compares with."""
+        """Keep the parameters and gradients that a check-up one step later compares with."""
         self._memory.before_step = step
         self._memory.before = {"discriminator": flat_parameters(self.subject.discriminator)}
         self._memory.gradients = {"generator": flat_gradients(self.subject.generator)}
@@ -195,80 +201,82 @@ def _declared(objective: Any) -> Declared:
         raise ConfigError(what, "objective=(loss_d(real, fake), loss_g(fake)), for scores of any shape") from error
 
 
-def _subject(generator: nn.Module, discriminator: nn.Module, real: Any, told: Told) -> Subject:
-    rows, dealt = rows_of(real)
-    latent = told.get("latent")
+def _subject(generator: nn.Module, discriminator: nn.Module, real: Any, options: DoctorOptions) -> Subject:
+    rows, loaded = rows_of(real)
+    latent = options.get("latent")
     latent = int(latent) if isinstance(latent, np.integer) else latent
     if latent is not None and not callable(latent) and (not isinstance(latent, int) or latent < 1):
         raise ConfigError(f"latent={latent!r}", "a size of at least 1, or fn(n) -> codes")
-    if latent is None and told.get("sampler") is None:
+    if latent is None and options.get("sampler") is None:
         raise ConfigError("neither latent nor sampler was given", "pass latent=128, or sampler=fn(n) -> samples")
-    for who, called in (told.get("call") or {}).items():
+    for who, called in (options.get("call") or {}).items():
         if who not in {"generator", "discriminator"} or not callable(called):
             raise ConfigError(f"call= with '{who}'", "call={'generator': fn(z, y), 'discriminator': fn(x, y)}")
-    labels = _labels(told.get("labels"), rows, dealt)
-    holdout = told.get("holdout")
+    labels = _labels(options.get("labels"), rows, loaded)
+    holdout = options.get("holdout")
     if isinstance(holdout, (tuple, list)) and holdout and isinstance(holdout[0], (Tensor, np.ndarray)):
         holdout = holdout[0]
-    unseen = None if holdout is None else _kept(rows_of(holdout, "holdout")[0])
+    unseen = None if holdout is None else _only_finite(rows_of(holdout, "holdout")[0])
     if unseen is not None and unseen.shape[1:] != rows.shape[1:]:
         raise DataError(
             f"holdout rows of shape {tuple(unseen.shape[1:])}, real rows of {tuple(rows.shape[1:])}",
             "pass both as the discriminator is fed",
         )
-    whole = _whole(rows)
+    finite = _finite_rows(rows)
     size = latent if isinstance(latent, int) else 0
     codes = latent if callable(latent) else (lambda n: torch.randn(n, size)) if size else None
     return Subject(
         generator,
         discriminator,
-        rows[whole],
-        None if labels is None else labels[whole.to(labels.device)],
+        rows[finite],
+        None if labels is None else labels[finite.to(labels.device)],
         unseen,
         codes,
         size,
-        told.get("sampler"),
-        told.get("call") or {},
-        broken=1 - float(whole.float().mean()),
+        options.get("sampler"),
+        options.get("call") or {},
+        non_finite=1 - float(finite.float().mean()),
     )
 
 
-def _labels(given: Any, rows: Tensor, dealt: Tensor | None) -> Tensor | None:
-    """The label of each row: as given, or, where the rows come from a loader of ``(x, y)``, as it deals them."""
+def _labels(given: Any, rows: Tensor, loaded: Tensor | None) -> Tensor | None:
+    """The label of each row: as given, or as the loader yields them if the rows come from a loader of ``(x, y)``."""
     if given is None:
         return None
     labels = torch.as_tensor(given)
-    if dealt is not None and dealt.shape[1:] == labels.shape[1:]:
-        return dealt.to(labels.dtype)  # a loader shuffles, and what was given is in the order of the data set
+    if loaded is not None and loaded.shape[1:] == labels.shape[1:]:
+        return loaded.to(labels.dtype)  # a loader shuffles, and what was given is in the order of the data set
     if len(labels) != len(rows):
-        raise DataError(f"{len(labels)} labels for {len(rows)} real rows", "pass one label a row, in the rows' order")
+        raise DataError(
+            f"{len(labels)} labels for {len(rows)} real rows", "pass one label for each row, in the order of the rows"
+        )
     return labels
 
 
 def _users(given: Any) -> list[Any]:
-    """What of the user's may draw random numbers: losses with noisy targets; a loader, its sampler and its data."""
+    """The user's objects that may draw random numbers: noisy losses; a loader, its sampler and its data."""
     if isinstance(given, (tuple, list)):
         return [part for part in given if callable(part)]
     parts = [getattr(given, name, None) for name in ("sampler", "batch_sampler", "dataset")]
     return [given, *(part for part in parts if part is not None)] if hasattr(given, "__dict__") else []
 
 
-def _whole(rows: Tensor) -> Tensor:
+def _finite_rows(rows: Tensor) -> Tensor:
     """Which rows hold finite numbers only, ``(n,)``.
 
     Raises:
-        DataError: hardly any does.
+        DataError: fewer than 16 rows do.
     """
-    whole = torch.isfinite(rows.flatten(1)).all(1) if rows.is_floating_point() else torch.ones(len(rows)).bool()
-    if int(whole.sum()) < 16:
+    finite = torch.isfinite(rows.flatten(1)).all(1) if rows.is_floating_point() else torch.ones(len(rows)).bool()
+    if int(finite.sum()) < 16:
         raise DataError(
-            f"{int(whole.sum())} of {len(rows)} real rows are finite", "look for NaN or infinity in the data"
+            f"{int(finite.sum())} of {len(rows)} real rows are finite", "look for NaN or infinity in the data"
         )
-    return whole
+    return finite
 
 
-def _kept(rows: Tensor) -> Tensor:
-    return rows[_whole(rows)]
+def _only_finite(rows: Tensor) -> Tensor:
+    return rows[_finite_rows(rows)]
 
 
 def _optimizers(given: Mapping[str, torch.optim.Optimizer] | None) -> dict[str, torch.optim.Optimizer]:
@@ -282,25 +290,29 @@ def _optimizers(given: Mapping[str, torch.optim.Optimizer] | None) -> dict[str, 
     return dict(given)
 
 
-def _missing(subject: Subject, told: Told) -> list[NotAssessed]:
+def _missing(subject: Subject, options: DoctorOptions) -> list[NotAssessed]:
     """What cannot be assessed, and which argument would allow it."""
     found = []
     if subject.holdout is None:
         what = "memorisation and an overfitted discriminator"
         found.append(NotAssessed(what, "holdout", "real rows that are not trained on"))
-    if "optimizers" not in told:
+    if "optimizers" not in options:
         what = "parameters left out of an optimiser or held by the wrong one"
         found.append(NotAssessed(what, "optimizers", "{'generator': optimizer_g, 'discriminator': optimizer_d}"))
-    if "objective" not in told:
+    if "objective" not in options:
         what = "saturation of your own loss, a double sigmoid, a critic's Lipschitz constraint"
         found.append(NotAssessed(what, "objective", "a name, or (loss_d(real, fake), loss_g(fake))"))
-    elif subject.probabilities and isinstance(told.get("objective"), str):
+    elif subject.probabilities and isinstance(options.get("objective"), str):
         why = "your two losses (loss_d(real, fake), loss_g(fake)); the discriminator ends in a sigmoid"
         found.append(NotAssessed("a double sigmoid", "objective", why))
     if subject.labels is None and _takes_labels(subject):
-        found.append(NotAssessed("whether labels are obeyed", "labels", "one a real row, for a conditional pair"))
+        found.append(
+            NotAssessed(
+                "whether samples have the labels asked for", "labels", "one for each real row, for a conditional pair"
+            )
+        )
     if subject.labels is not None and subject.classes is None:
-        found.append(NotAssessed("whether conditions are obeyed", reason="they are no classes"))
+        found.append(NotAssessed("whether samples match their conditions", reason="the conditions are not classes"))
     if subject.codes is None:
         what = "the generator's gradient and its use of the codes"
         found.append(NotAssessed(what, "latent", "the size of the codes, or fn(n) -> codes"))
@@ -308,7 +320,7 @@ def _missing(subject: Subject, told: Told) -> list[NotAssessed]:
 
 
 def _takes_labels(subject: Subject) -> bool:
-    """Whether something is there to be labelled: a convention of ``(x, y)``, or a network that takes a second input."""
+    """Whether labels can be passed: a calling convention ``(x, y)``, or a network that takes a second input."""
     if subject.calls:
         return True
     try:
@@ -318,4 +330,4 @@ def _takes_labels(subject: Subject) -> bool:
     return any(sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in own) > 1 for own in inputs)
 
 
-__all__ = ["Doctor", "Told"]
+__all__ = ["Doctor", "DoctorOptions"]

@@ -1,4 +1,4 @@
-"""What a finding rests on, and what a diagnosis could not look at: numbers beside their limits, as records."""
+"""The evidence of a finding (measured numbers with their limits), and what could not be assessed, as records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 Comparison = Literal["<", ">", "=", "~", "in"]
-"""How a value should stand to its limit: below, above, equal, about (no sharp limit), between two numbers."""
+"""How a value should compare with its limit: below, above, equal, about (no sharp limit), between two numbers."""
 Limit = float | tuple[float, float] | str
 """What a value is compared with: a number, a pair of numbers (``in``), or the name of another vital."""
 
@@ -21,9 +21,9 @@ class Expectation:
 
     Attributes:
         vital: the name of the measurement.
-        comparison: how it should stand to the limit; None where the number is shown for context only.
+        comparison: how it should compare with the limit; None if the number is shown for context only.
         limit: what it is compared with.
-        meaning: what the comparison, or the number, says.
+        meaning: what the comparison, or the number, means.
     """
 
     vital: str
@@ -32,7 +32,7 @@ class Expectation:
     meaning: str
 
     def measured(self, value: float) -> Evidence:
-        """The evidence: this expectation beside a measured value."""
+        """The evidence: this expectation with a measured value."""
         return Evidence(self.vital, value, self.comparison, self.limit, self.meaning)
 
 
@@ -57,28 +57,28 @@ def about(vital: str, limit: float | str, meaning: str) -> Expectation:
 
 
 def context(vital: str, meaning: str) -> Expectation:
-    """The vital is shown beside the others; no limit applies to it alone."""
+    """The vital is shown for context; no limit applies to it alone."""
     return Expectation(vital, None, None, meaning)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One measured number beside what it should be.
+    """One measured number and what it should be.
 
     Attributes:
         vital: the name of the measurement, as in the table of vitals.
         value: measured at the last check-up that shows the condition.
-        comparison: how the value should stand to the limit, one of :data:`Comparison`; None where it is context.
+        comparison: how the value should compare with the limit, one of :data:`Comparison`; None where it is context.
         limit: a number, a pair of numbers, or the name of the vital that it is compared with; None without comparison.
-        meaning: what the comparison, or the number, says.
+        meaning: what the comparison, or the number, means.
 
     Examples:
         >>> print(Evidence("scores/auc", 0.2, ">", 0.5, "real rows score higher"))
         scores/auc = 0.2 (should be above 0.5: real rows score higher)
         >>> print(Evidence("scores/auc", 0.2, "~", "probe/auc"))
         scores/auc = 0.2 (should be about probe/auc)
-        >>> print(Evidence("probe/auc", 0.9, meaning="an independent classifier tells the sides apart"))
-        probe/auc = 0.9 (an independent classifier tells the sides apart)
+        >>> print(Evidence("probe/auc", 0.9, meaning="an independent classifier separates real from fake"))
+        probe/auc = 0.9 (an independent classifier separates real from fake)
     """
 
     vital: str
@@ -97,7 +97,7 @@ class Evidence:
 
     @property
     def text(self) -> str:
-        """What the value should be, and what that means: the one place where evidence becomes English."""
+        """What the value should be, and what that means: the only place that turns evidence into text."""
         if self.comparison is None:
             return self.meaning
         limit = self.limit if isinstance(self.limit, tuple) else (self.limit,)
@@ -123,7 +123,7 @@ class Evidence:
         """The evidence that :meth:`to_dict` wrote, or that earlier versions wrote (``rule``, a text).
 
         Raises:
-            ValueError, TypeError, KeyError: it is something else.
+            ValueError, TypeError, KeyError: ``row`` has another form.
 
         Examples:
             >>> Evidence.from_dict({"vital": "probe/auc", "value": 0.9, "rule": "should be below 0.6"}).text
@@ -143,18 +143,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class NotAssessed:
-    """Something that a diagnosis could not look at.
+    """Something that a diagnosis could not examine.
 
     Attributes:
-        what: what could not be looked at.
+        what: what could not be examined.
         argument: the argument of :class:`~equilibria.doctor.Doctor` that would allow it; empty where none would.
-        reason: why it could not be looked at, or how the argument is given.
+        reason: why it could not be examined, or which value the argument takes.
 
     Examples:
         >>> print(NotAssessed("memorisation", "holdout", "real rows that are not trained on"))
         memorisation: pass holdout= (real rows that are not trained on)
-        >>> print(NotAssessed("members 1 to 3 of the ensemble", reason="only member 0 is looked at"))
-        members 1 to 3 of the ensemble: only member 0 is looked at
+        >>> print(NotAssessed("members 1 to 3 of the ensemble", reason="only member 0 is examined"))
+        members 1 to 3 of the ensemble: only member 0 is examined
     """
 
     what: str
@@ -163,7 +163,7 @@ class NotAssessed:
 
     @property
     def text(self) -> str:
-        """Why, or what to pass: the one place where this becomes English."""
+        """Why, or what to pass: the only place that turns this record into text."""
         if not self.argument:
             return self.reason
         return f"pass {self.argument}= ({self.reason})" if self.reason else f"pass {self.argument}="
@@ -179,10 +179,10 @@ class NotAssessed:
     def read(cls, found: Any) -> tuple[NotAssessed, ...]:
         """All of a ``diagnosis.json``: rows that :meth:`to_dict` wrote, or the mapping of earlier versions.
 
-        What is neither is left out.
+        Entries of another form are left out.
 
         Examples:
-            >>> NotAssessed.read({"whether labels are obeyed": "pass labels="})[0].reason
+            >>> NotAssessed.read({"label agreement": "pass labels="})[0].reason
             'pass labels='
         """
         if isinstance(found, Mapping):
@@ -196,7 +196,7 @@ class NotAssessed:
 
 
 def _short(value: float | str | None) -> str:
-    """A number with four digits and no padding in its exponent; a name as it is.
+    """A number with four digits and no padding in its exponent; a name unchanged.
 
     Examples:
         >>> _short(1e-6), _short(0.5), _short(1e6), _short("probe/auc")

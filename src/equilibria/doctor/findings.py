@@ -1,4 +1,4 @@
-"""What the doctor says: conditions by name, findings with their evidence, remedies, and the diagnosis of a run."""
+"""The doctor's results: findings with evidence and remedies, and the diagnosis of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .remedies import Remedy
 
 
 class Severity(StrEnum):
-    """How much it matters: ``info`` asks for nothing, ``warning`` for a look, ``critical`` for a change."""
+    """How much it matters: ``info`` needs no action, ``warning`` needs attention, ``critical`` needs a change."""
 
     INFO = "info"
     WARNING = "warning"
@@ -21,7 +21,7 @@ class Severity(StrEnum):
 
 
 class State(StrEnum):
-    """Of a whole run: a critical finding is active; still moving; as close to the data as can be told."""
+    """State of a run: a critical finding is active; not yet close to the data; as close to it as can be measured."""
 
     SICK = "sick"
     ON_THE_WAY = "on the way"
@@ -35,12 +35,11 @@ class Finding:
     Attributes:
         condition: its name, one of :data:`~equilibria.doctor.CONDITIONS`.
         severity: how much it matters.
-        onset: the step of the first check-up at which its evidence holds without a break until it was last seen.
-        status: ``"active"``, or ``"resolved"`` where the last check-up no longer shows it.
-        earlier: active findings that come after this one, as what it may explain, though they showed before it did:
-            each with its onset.
-        evidence: the numbers it rests on.
-        cause: why it happens, for a reader who never heard of it.
+        onset: the step of the first check-up from which on its evidence holds until it was last found.
+        status: ``"active"``, or ``"resolved"`` if it does not hold at the last check-up.
+        earlier: active findings that this one may explain, although they were found before it: each with its onset.
+        evidence: the measured numbers that support it.
+        cause: why it happens, for a reader who does not know the condition.
         source: the theorem or paper.
         remedies: what to change, best first.
     """
@@ -56,7 +55,7 @@ class Finding:
     earlier: tuple[tuple[str, int], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; a number that is not finite becomes ``None``."""
+        """Plain values for JSON; a non-finite number becomes ``None``."""
         return {
             "condition": self.condition,
             "severity": self.severity.value,
@@ -75,16 +74,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the doctor makes of a run up to a step.
+    """The doctor's result for a run up to a step.
 
     Attributes:
         state: sick, on the way, or arrived.
-        findings: root causes first; what another finding explains comes after it.
-        not_assessed: what could not be looked at, why, and the argument that would allow it.
+        findings: root causes first, then the findings that they may explain.
+        not_assessed: what could not be examined, why, and the argument that would allow it.
         step: of the last check-up.
         checkups: how many there were.
-        seconds: what they cost together.
-        measured: vitals that are measured for a diagnosis only, where it called for them.
+        seconds: their total duration.
+        measured: vitals that are measured only at a diagnosis.
     """
 
     state: State
@@ -97,7 +96,7 @@ class Diagnosis:
 
     @property
     def active(self) -> tuple[Finding, ...]:
-        """The findings that ask for something now."""
+        """The active findings that need attention or a change."""
         return tuple(f for f in self.findings if f.status == "active" and f.severity is not Severity.INFO)
 
     def to_dict(self) -> dict[str, Any]:

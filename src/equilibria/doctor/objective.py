@@ -1,4 +1,4 @@
-"""Which pair of losses a loop trains: one of the named ones, two callables of its own, or unknown."""
+"""Which losses a training uses: a named objective, two callables, or unknown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Declared:
 
     Attributes:
         pair: the named objective, or None where two callables or nothing were given.
-        own: ``(loss_d(real, fake), loss_g(fake))`` on the discriminator's outputs as the loop passes them on.
+        own: ``(loss_d(real, fake), loss_g(fake))`` on the discriminator's outputs as in the user's loop.
     """
 
     pair: Objective | None = None
@@ -35,23 +35,23 @@ class Declared:
 
     @property
     def wasserstein(self) -> bool:
-        """Whether the losses are linear in the scores, so that the critic must be held Lipschitz."""
+        """Whether the losses are linear in the scores, so that the critic must be Lipschitz."""
         if self.own is not None:
             zero, far = torch.zeros(4), torch.full((4,), 1e3)
             try:
                 down, flat, up = (float(self.own[0](h, zero)) for h in (-far, zero, far))
-            except (RuntimeError, ValueError):  # a loss of probabilities refuses other numbers
+            except (RuntimeError, ValueError):  # a loss on probabilities raises for other numbers
                 return False
             return abs(down + up - 2 * flat) < 1e-3 * abs(up - down) and abs(up - down) > 1.0
         return isinstance(self.pair, _UNBOUNDED)
 
     @property
     def probabilistic(self) -> bool:
-        """Whether scores are log-odds, so that certainty means saturation."""
+        """Whether scores are log-odds, so that large scores mean saturation."""
         return self.pair is None or isinstance(self.pair, _PROBABILISTIC)
 
     def generator(self, fake: Tensor, real: Tensor) -> Tensor:
-        """The generator's loss for scores; the non-saturating one where nothing was declared."""
+        """The generator's loss for scores; the non-saturating one if no objective was declared."""
         if self.own is not None:
             return self.own[1](fake)
         pair = self.pair or NonSaturating()
@@ -65,7 +65,7 @@ class Declared:
 
 
 def declared(given: Any) -> Declared:
-    """What was declared: a name of :data:`~equilibria.losses.OBJECTIVES`, an objective, two callables, or None.
+    """The declared losses from a name of :data:`~equilibria.losses.OBJECTIVES`, an objective, two callables or None.
 
     Raises:
         ConfigError: an unknown name, or callables that do not return one number.
@@ -93,7 +93,7 @@ def declared(given: Any) -> Declared:
 
 
 def expects_logits(loss_d: Callable[[Tensor, Tensor], Tensor]) -> bool:
-    """Whether a discriminator's loss calls perfect *probabilities* (1 for real, 0 for fake) far from perfect.
+    """Whether a discriminator's loss is large for perfect *probabilities* (1 for real, 0 for fake).
 
     Binary cross entropy on probabilities is 0 there; with logits in place of probabilities it is log(1 + e^-1) + log 2.
 
@@ -106,5 +106,5 @@ def expects_logits(loss_d: Callable[[Tensor, Tensor], Tensor]) -> bool:
     with torch.no_grad():
         try:
             return float(loss_d(sure, 1 - sure)) > 0.3 and float(loss_d(1e3 * sure, -1e3 * sure)) < 1e-3
-        except (RuntimeError, ValueError):  # it refuses what is no probability
+        except (RuntimeError, ValueError):  # it raises for a number that is not a probability
             return False

@@ -1,4 +1,4 @@
-"""An independent judge: a classifier that the doctor trains at each check-up, and tests on other rows."""
+"""The probe: an independent classifier that the doctor trains at each check-up and tests on held-out rows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Probe:
-    r"""What the probe says about two sets of rows.
+    r"""How well the probe separates two sets of rows.
 
     Attributes:
-        auc: chance that a real row scores above a generated one, on rows it was not fitted to; 1/2 where they cannot be
-            told apart.
+        auc: chance that a real row scores above a generated one, on rows it was not fitted to; 1/2 if they cannot be
+            separated.
         jsd: lower bound on the Jensen-Shannon divergence in nats,
             :math:`\tfrac12(E_p \log D + E_q \log(1-D) + \log 4)` of the probe's D on those rows (Goodfellow et al.
             2014, Theorem 1: any D gives a lower bound), and not below 0.
@@ -29,7 +29,7 @@ def probe(real: Tensor, fake: Tensor, seed: int = 0) -> Probe:
     """Fit ridge-penalised logistic regression on local and global features, and test it on the other half.
 
     Features are Gaussian bumps around landmarks of both sets at three widths, the coordinates and their squares; the
-    fit is Newton's. It shares nothing with the discriminator under examination.
+    fit is Newton's. It does not use the discriminator.
 
     Args:
         real: ``(n, d)`` rows in standardised coordinates.

@@ -1,4 +1,4 @@
-"""Every generator of random numbers that a check-up may draw from, given back as it was."""
+"""Restores every random number generator that a check-up may draw from."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _DEEP = 3
 
 
 @contextmanager
-def given_back(holders: Iterable[Any] = (), seed: int | None = None) -> Iterator[None]:
-    """Inside, draw freely: the global generators and those that ``holders`` keep for themselves come back unchanged.
+def preserved_randomness(holders: Iterable[Any] = (), seed: int | None = None) -> Iterator[None]:
+    """Restore, on exit, the global generators and those that ``holders`` own.
 
     Args:
         holders: functions, modules and loaders of the user, which may draw from generators of their own.
-        seed: of the global generators inside; None leaves them where they are.
+        seed: of the global generators inside; None leaves them unchanged.
     """
     kept = [_saved(own) for own in generators_of(holders)]
     state, numpy_state = random.getstate(), np.random.get_state()
@@ -39,12 +39,12 @@ def given_back(holders: Iterable[Any] = (), seed: int | None = None) -> Iterator
     finally:
         random.setstate(state)
         np.random.set_state(numpy_state)
-        for give_back in kept:
-            give_back()
+        for restore in kept:
+            restore()
 
 
 def generators_of(holders: Iterable[Any]) -> list[Any]:
-    """The generators that these functions, modules and loaders can be seen to use.
+    """The generators that these functions, modules and loaders refer to.
 
     Examples:
         >>> own = torch.Generator()
@@ -59,7 +59,7 @@ def generators_of(holders: Iterable[Any]) -> list[Any]:
 
 
 def _look(holder: Any, found: dict[int, Any], seen: set[int], deep: int) -> None:
-    """Through a function's closure, defaults and globals, an object's attributes, a module's parts."""
+    """Search a function's closure, defaults and globals, an object's attributes, a module's submodules."""
     if isinstance(holder, _OWN):
         found[id(holder)] = holder
         return
@@ -90,12 +90,12 @@ def _reached(function: types.FunctionType) -> list[Any]:
 def _filled(cell: types.CellType) -> bool:
     try:
         return cell.cell_contents is not cell
-    except ValueError:  # a name that is assigned later
+    except ValueError:  # the name is not assigned yet
         return False
 
 
 def _saved(own: Any) -> Callable[[], Any]:
-    """How to put a generator back to where it is now."""
+    """A function that restores a generator to its present state."""
     if isinstance(own, np.random.Generator):
         return functools.partial(setattr, own.bit_generator, "state", own.bit_generator.state)
     if isinstance(own, random.Random):

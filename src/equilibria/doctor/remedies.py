@@ -1,4 +1,4 @@
-"""What to change: named remedies that apply to a recipe of ours, and as code to anyone's loop."""
+"""Remedies: named changes, as settings of a recipe and as code for your own training loop."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Remedy:
 
     Attributes:
         name: kebab-case, stable.
-        what: the change in words.
-        snippet: the change as code for a loop written by hand; it runs as it stands in such a loop.
+        what: the change as a sentence.
+        snippet: the change as code for your own training loop; it runs there without edits.
         settings: the change as settings of a recipe, by dotted path, values as JSON forms of records or plain values
             (see :func:`~equilibria.doctor.applying.changed`).
     """
@@ -26,7 +26,7 @@ class Remedy:
     settings: tuple[tuple[str, Any], ...] = ()
 
     def apply(self, recipe: Any) -> Any:
-        """The recipe with the change made; the recipe itself is not touched.
+        """A changed copy of the recipe.
 
         Raises:
             ValueError: the remedy changes code, not settings.
@@ -77,13 +77,13 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "slope-penalty",
-        "add a zero-centred slope penalty on the data (R1) to the discriminator's loss",
+        "add a zero-centred gradient penalty on the data (R1) to the discriminator's loss",
         _R1,
         (("game.penalties", [{"type": "R1", "gamma": 0.1}]),),
     ),
     Remedy(
         "relativistic-with-penalties",
-        "pair real with generated scores and penalise slopes on both sides (RpGAN + R1 + R2)",
+        "use relativistic pairing and gradient penalties on real and generated rows (RpGAN + R1 + R2)",
         _RELATIVISTIC,
         (
             ("game.objective", {"type": "RelativisticPairing"}),
@@ -92,15 +92,15 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "gradient-penalty",
-        "hold the critic's slopes at 1 with a gradient penalty of weight 10",
+        "keep the critic's gradient norm at 1 by a gradient penalty of weight 10",
         _PENALTY,
         _CLAMPED,
     ),
     Remedy(
         "known-good-base",
-        "go back to a game that is known to converge: non-saturating or relativistic losses with a slope penalty on "
-        "the data (R1), Adam with betas (0, 0.99) and one rate for both of at most 1e-3, a step each, and a "
-        "discriminator no smaller than the generator",
+        "go back to a game that is known to converge: non-saturating or relativistic losses with a gradient penalty "
+        "on the data (R1), Adam with betas (0, 0.99) and one learning rate for both of at most 1e-3, one step each, "
+        "and a discriminator no smaller than the generator",
         "optimizer_g = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.0, 0.99))\n"
         "optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=1e-3, betas=(0.0, 0.99))\n" + _R1,
         (
@@ -126,7 +126,7 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "slow-discriminator",
-        "divide the discriminator's learning rate by 10 and take one of its steps per generator step",
+        "divide the discriminator's learning rate by 10 and give it one step for each generator step",
         'for group in optimizer_d.param_groups:\n    group["lr"] /= 10',
         (("scale-rates", {"discriminator": 0.1}), ("if-there", {"game.discriminator_turns": 1})),
     ),
@@ -144,8 +144,9 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "seeing-discriminator",
-        "let the score depend on its input: remove what blanks it, use leaky rectifiers and zero biases at the start",
-        "assert discriminator(x_real).std() > 0  # the same score for every row means that nothing gets through",
+        "make the score depend on its input: remove the layer that makes it constant, use leaky ReLUs and zero "
+        "initial biases",
+        "assert discriminator(x_real).std() > 0  # the same score for every row: the input has no effect",
     ),
     Remedy(
         "clean-data",
@@ -178,7 +179,7 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "more-data",
-        "use more training data, or augment real and generated examples alike before the discriminator",
+        "use more training data, or augment real and generated rows alike before the discriminator",
         "x_real, x_fake = augment(x_real), augment(x_fake)  # the same random augmentation for both",
     ),
     Remedy(
@@ -210,7 +211,7 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "optimise-all-parameters",
-        "hand all of the network's parameters to its optimiser",
+        "give all of the network's parameters to its optimiser",
         "optimizer_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))",
     ),
     Remedy(
@@ -247,12 +248,12 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "use-latent",
-        "feed fresh latent codes into the generator at every step, and let no layer discard them",
+        "give the generator new latent codes at every step, and make sure that no layer discards them",
         "z = torch.randn(len(x_real), latent)\nx_fake = generator(z)",
     ),
     Remedy(
         "fix-normalisation",
-        "let BatchNorm gather its running statistics in train mode (momentum 0.1), or use a norm without them",
+        "let BatchNorm compute its running statistics in train mode (momentum 0.1), or use a norm without them",
         "generator.train()  # while training; generator.eval() only to sample",
     ),
     Remedy(
@@ -268,10 +269,10 @@ _ROWS: tuple[Remedy, ...] = (
     ),
     Remedy(
         "shuffle-data",
-        "check that the loader deals the whole data set, shuffled",
+        "check that the loader yields the whole data set, shuffled",
         "loader = DataLoader(data, batch_size=64, shuffle=True)",
     ),
-    Remedy("stop", "stop here: further rounds bring nothing that can be measured"),
+    Remedy("stop", "stop here: further rounds bring no measurable improvement"),
 )
 REMEDIES: dict[str, Remedy] = {row.name: row for row in _ROWS}
 """Every remedy by name."""

@@ -1,4 +1,4 @@
-"""When a check-up is due: by step, dense early and sparser later, never by the clock, so that findings repeat."""
+"""When a check-up is due: at fixed steps (not times, so that findings are reproducible), dense early, sparse later."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Schedule:
-    """Steps 10, 20, 30, 40, 50, 60, 72, 87, …: ten apart at first, then each a fifth later than the one before.
+    """Steps 10, 20, 30, 40, 50, 60, 72, 87, …: ten apart at first, then each at a step 20 % larger than the one before.
 
     About 25 check-ups in 2,000 steps, 40 in 30,000.
 
@@ -16,7 +16,7 @@ class Schedule:
         >>> schedule, found = Schedule(), []
         >>> for step in range(1, 101):
         ...     if schedule.due(step):
-        ...         schedule.took(step)
+        ...         schedule.record(step)
         ...         found.append(step)
         >>> found
         [10, 20, 30, 40, 50, 60, 72, 87]
@@ -30,6 +30,6 @@ class Schedule:
         """Whether a check-up is due at this step."""
         return step >= self.upcoming
 
-    def took(self, step: int) -> None:
-        """A check-up was made at this step."""
+    def record(self, step: int) -> None:
+        """Record a check-up at this step, and set the next one."""
         self.upcoming = max(step + self.first, math.ceil(step * self.growth))

@@ -1,4 +1,4 @@
-"""Where samples are compared: the data's own coordinates, or its principal components; and its cells."""
+"""Coordinates in which samples are compared (the data's own or its principal components), and k-means cells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STRUCTURED = 0.6
 
 @dataclass(frozen=True)
 class Space:
-    """Standardised coordinates in which real rows have root mean square 1 over all.
+    """Standardised coordinates in which real rows have root mean square 1 over all entries.
 
     Attributes:
         mean: ``(d,)``.
@@ -25,7 +25,7 @@ class Space:
         axes: ``(d, k)`` principal components where d is above 16, else None.
         centres: ``(c, k)`` centres of cells that partition the data (k-means).
         shares: ``(c,)`` share of the real rows in each cell.
-        structured: whether the cells are clusters of the data rather than a convenience (silhouette above 0.6).
+        structured: whether the cells are clusters of the data (silhouette above 0.6) or just a partition.
         directions: ``(k, p)`` fixed unit vectors of the sliced distance.
     """
 
@@ -38,14 +38,14 @@ class Space:
     directions: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Rows in these coordinates, ``(n, k)`` float32 on the CPU; rows that are not finite are left out."""
+        """Rows in these coordinates, ``(n, k)`` float32 on the CPU; non-finite rows are left out."""
         flat = x.detach().flatten(1).float().cpu()
         flat = flat[torch.isfinite(flat).all(1)]
         z = (flat - self.mean) / self.scale
         return z if self.axes is None else z @ self.axes
 
     def cells(self, z: Tensor) -> Tensor:
-        """Share of these rows in each cell, ``(c,)``; a row farther from its centre than the data counts nowhere."""
+        """Share of these rows in each cell, ``(c,)``; each row counts for its nearest centre."""
         if not len(z):
             return torch.zeros(len(self.centres))
         nearest = torch.cdist(z, self.centres).min(1).indices
@@ -89,7 +89,7 @@ def space_of(real: Tensor, seed: int = 0) -> Space:
 
 
 def _cells(z: Tensor, seed: int) -> tuple[Tensor, bool]:
-    """Centres of the partition with the best silhouette, or of about a dozen cells where there is none to speak of."""
+    """Centres of the partition with the best silhouette, or of at most 12 cells if the data has no clusters."""
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 

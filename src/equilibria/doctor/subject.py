@@ -1,7 +1,7 @@
-"""What is examined: anyone's generator and discriminator, how they are called, and what they are shown.
+"""What the doctor examines: a generator and a discriminator, how they are called, and their inputs.
 
-Nothing here moves them: parameters are replaced by copies where a gradient is taken, buffers are put back, and every
-global generator is given back as it was.
+Nothing here changes them: gradients are taken at copies of the parameters, and buffers and random number generators are
+restored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.func import functional_call
 
 from ..base.errors import ConfigError, DataError, ShapeError
 from ..base.randomness import mix
-from .randomness import given_back
+from .randomness import preserved_randomness
 
 Params = dict[str, Tensor]
 Codes = tuple[Tensor, Tensor | None]
@@ -32,20 +32,20 @@ _STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 @dataclass
 class Subject:
-    """A pair of networks and what they are fed.
+    """A pair of networks and their inputs.
 
     Attributes:
-        generator: called ``generator(z)``, or ``generator(z, y)`` where there are labels.
+        generator: called ``generator(z)``, or ``generator(z, y)`` if there are labels.
         discriminator: called ``discriminator(x)``, or ``discriminator(x, y)``.
         real: ``(n, …)`` training rows.
         labels: of the training rows, ``(n,)``, one-hot, or any other condition ``(n, …)``; or None.
         holdout: rows that no network is trained on, or None.
         codes: ``n -> (n, latent)`` codes.
-        sampler: ``n -> (n, …)`` where samples are not ``generator(codes)``.
+        sampler: ``n -> (n, …)`` if samples are not ``generator(codes)``.
         calls: other calling conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
         probabilities: whether the discriminator ends in a sigmoid (found by :meth:`inspect`).
-        broken: share of the real rows that held a number that is not finite; they are left out here.
-        codes_are_rows: whether codes are real rows, as where one image is made from another; they have no latent space.
+        non_finite: share of the real rows that held a non-finite number; they are left out here.
+        codes_are_rows: whether codes are real rows, as in image-to-image translation; then there is no latent space.
     """
 
     generator: nn.Module
@@ -58,12 +58,12 @@ class Subject:
     sampler: Callable[[int], Tensor] | None = None
     calls: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     probabilities: bool = False
-    broken: float = 0.0
+    non_finite: float = 0.0
     codes_are_rows: bool = False
 
     @property
     def classes(self) -> Tensor | None:
-        """The labels where they are classes, ``(n,)`` or one-hot; None for conditions of another kind."""
+        """The labels if they are classes, ``(n,)`` or one-hot; None for other conditions."""
         y = self.labels
         if y is None or y.dim() == 1:
             return y
@@ -72,7 +72,7 @@ class Subject:
 
     @property
     def device(self) -> torch.device:
-        """Where the discriminator lives."""
+        """The device of the discriminator."""
         return next((p.device for p in self.discriminator.parameters()), self.real.device)
 
     @property
@@ -85,7 +85,7 @@ class Subject:
         """Both networks by player."""
         return {"generator": self.generator, "discriminator": self.discriminator}
 
-    def deal(self, n: int) -> Codes:
+    def draw_codes(self, n: int) -> Codes:
         """``n`` codes (and labels, drawn from the data's), on the device."""
         if self.codes is None:
             raise ConfigError("the doctor was given no latent", "pass latent=128, or latent=fn with fn(n) -> codes")
@@ -95,7 +95,7 @@ class Subject:
         return self.codes(n).to(self.device), y
 
     def make(self, codes: Codes, params: Params | None = None) -> Tensor:
-        """Generated examples; with ``params`` in place of the generator's parameters."""
+        """Generated rows; with ``params`` in place of the generator's parameters."""
         call = self.calls.get("generator")
         z, y = _fitted(codes[0], self.generator), codes[1]
         if call is not None:
@@ -104,11 +104,11 @@ class Subject:
         return _first(_called(self.generator, params, given), "generator")
 
     def sample(self, n: int) -> Tensor:
-        """``n`` examples as a user would take them."""
-        return self.sampler(n).to(self.device) if self.sampler is not None else self.make(self.deal(n))
+        """``n`` samples, by the sampler if there is one."""
+        return self.sampler(n).to(self.device) if self.sampler is not None else self.make(self.draw_codes(n))
 
     def raw(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Tensor:
-        """The discriminator's own outputs, one number a row: patch maps are averaged."""
+        """The discriminator's outputs, one number for each row: patch maps are averaged."""
         call = self.calls.get("discriminator")
         x = _fitted(x, self.discriminator)
         if call is not None:
@@ -118,7 +118,7 @@ class Subject:
         return _per_row(_first(out, "discriminator"), len(x)).float()
 
     def score(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Tensor:
-        """Logits ``(n,)``: higher is more real. Probabilities are turned back into logits."""
+        """Logits ``(n,)``: higher is more real. Probabilities are converted to logits."""
         out = self.raw(x, y, params)
         if not self.probabilities:
             return out
@@ -140,7 +140,7 @@ class Subject:
         return x, y
 
     def inspect(self) -> None:
-        """Try both networks once, and find out whether the discriminator ends in a sigmoid.
+        """Call both networks once, and find out whether the discriminator ends in a sigmoid.
 
         Raises:
             ShapeError: an output or input does not fit; the message says what is needed.
@@ -159,7 +159,7 @@ class Subject:
             if fake is not None and fake.shape[1:] != x.shape[1:]:
                 raise ShapeError(
                     f"the generator makes {tuple(fake.shape[1:])} and real rows are {tuple(x.shape[1:])}",
-                    "pass real= in the shape that the discriminator is fed",
+                    "pass real= in the shape of the discriminator's input",
                 )
             try:
                 wide = [self.raw(scale * x, y) for scale in (1.0, 1e3, -1e3)]
@@ -174,12 +174,12 @@ class Subject:
             last = [m for m in self.discriminator.modules() if not list(m.children())]
             ends = (bool(last) and isinstance(last[-1], nn.Sigmoid)) or self._sigmoid_is_last(x, y)
             inside = bool(((both >= 0) & (both <= 1)).all())
-            # Without a sigmoid in sight: one that is hidden saturates far away from the data, at both ends.
+            # A sigmoid that is not visible in the graph saturates far away from the data, at both ends.
             saturated = all(float(end.float().mean()) > 0.02 for end in (both < 1e-3, both > 1 - 1e-3))
             self.probabilities = inside and (ends or saturated)
 
     def _sigmoid_is_last(self, x: Tensor, y: Tensor | None) -> bool:
-        """Whether the last operation of the discriminator, changes of shape and means apart, is a sigmoid."""
+        """Whether the last operation of the discriminator, except reshapes and means, is a sigmoid."""
         with torch.enable_grad():
             node = self.raw(x.detach().requires_grad_(), y).grad_fn
         while node is not None and _PASSED_ON.match(node.name()):
@@ -187,15 +187,15 @@ class Subject:
         return node is not None and node.name().startswith("SigmoidBackward")
 
     def measure_latent(self) -> None:
-        """How many numbers a code has, where only a function that makes codes was given."""
+        """Set the size of a code if only a function that makes codes was given."""
         if self.codes is not None and not self.latent:
             with self.undisturbed(0):
-                codes = self.codes(64)  # some games deal no fewer than they have parts
+                codes = self.codes(64)  # some games need at least as many rows as they have components
             self.latent = codes[0].numel() if codes.is_floating_point() else 0
 
     @contextmanager
     def undisturbed(self, seed: int) -> Iterator[None]:
-        """Inside, draw and forward freely: generators, buffers, train flags and RNG states come back as they were."""
+        """Restore, on exit, buffers, train flags and the states of random number generators."""
         flags = {id(m): (m, m.training) for net in self.networks.values() for m in net.modules()}
         buffers = [
             (m._buffers, n, b, b.clone()) for m, _ in flags.values() for n, b in m._buffers.items() if b is not None
@@ -203,7 +203,7 @@ class Subject:
         own = (self.generator, self.discriminator, self.codes, self.sampler, *self.calls.values())
         try:
             with (
-                given_back(own, mix(seed, 11)),
+                preserved_randomness(own, mix(seed, 11)),
                 torch.autocast(self.device.type, enabled=False),
                 torch.inference_mode(False),
                 torch.enable_grad(),
@@ -223,8 +223,8 @@ class Subject:
             net.train(training)
 
 
-def bare(module: nn.Module) -> nn.Module:
-    """The module inside a wrapper for several devices, or for compilation: the same parameters, called plainly."""
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside a wrapper (data parallel, compiled): the same parameters, called without the wrapper."""
     while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)) or hasattr(module, "_orig_mod"):
         module = module._orig_mod if hasattr(module, "_orig_mod") else module.module  # type: ignore[assignment]
     return module
@@ -234,10 +234,10 @@ def rows_of(real: Any, name: str = "real") -> tuple[Tensor, Tensor | None]:
     """Real rows as one tensor, from a tensor, an array, a list of tensors, or a loader of batches (of tuples).
 
     Returns:
-        The rows, and the labels that a loader of ``(x, y)`` deals with them.
+        The rows, and the labels that a loader of ``(x, y)`` yields with them.
 
     Raises:
-        DataError: there are none, or they are of no such kind.
+        DataError: there are no rows, or ``real`` is of another type.
     """
     labels: Tensor | None = None
     if isinstance(real, Tensor):
@@ -245,7 +245,7 @@ def rows_of(real: Any, name: str = "real") -> tuple[Tensor, Tensor | None]:
     elif isinstance(real, np.ndarray):
         found = torch.from_numpy(real)
     elif isinstance(real, Iterator):
-        raise DataError(f"{name}= of type {type(real).__name__}, which is used up by reading", "pass the loader itself")
+        raise DataError(f"{name}= of type {type(real).__name__}, which can be read only once", "pass the loader itself")
     elif isinstance(real, Iterable):
         found, labels = _gathered(real, name)
     else:
@@ -254,14 +254,14 @@ def rows_of(real: Any, name: str = "real") -> tuple[Tensor, Tensor | None]:
         raise DataError(f"{name} rows of shape {tuple(found.shape)}", "pass at least 16 rows, (n, d) or (n, c, h, w)")
     if found.dtype == torch.uint8:
         raise DataError(
-            f"{name} rows are bytes, and no network is fed bytes",
-            f"pass {name}= as the discriminator is fed, such as images.float() / 127.5 - 1",
+            f"{name} rows have dtype uint8, which a network cannot take",
+            f"pass {name}= in the discriminator's input scale, for example images.float() / 127.5 - 1",
         )
     return found.detach(), labels
 
 
 def _gathered(loader: Iterable[Any], name: str, most: int = 4096) -> tuple[Tensor, Tensor | None]:
-    """The first rows that a loader deals; labels where each batch is ``(x, y, …)`` with one ``y`` a row."""
+    """The first rows of a loader; with labels if each batch is ``(x, y, …)`` with one ``y`` for each row."""
     parts, labels, count = [], [], 0
     for batch in loader:
         pair = batch if isinstance(batch, (tuple, list)) else (batch,)
@@ -282,7 +282,7 @@ def _gathered(loader: Iterable[Any], name: str, most: int = 4096) -> tuple[Tenso
 
 
 def copies(module: nn.Module) -> Params:
-    """The parameters of a module as detached leaves that take gradients; the module's own are not touched."""
+    """The parameters of a module as detached leaves that take gradients; the module's own are not modified."""
     return {n: p.detach().clone().requires_grad_() for n, p in module.named_parameters() if p.is_floating_point()}
 
 
@@ -297,7 +297,7 @@ def _called(module: nn.Module, params: Params | None, given: tuple[Any, ...]) ->
 
 
 def _swapped(module: nn.Module, params: Params | None, call: Callable[[], Any]) -> Any:
-    """Call something that uses the module, with other parameters inside it for the time of the call."""
+    """Call a function that uses the module, with other parameters in the module during the call."""
     if params is None:
         return call()
 
@@ -325,10 +325,12 @@ def _first(out: Any, who: str) -> Tensor:
 
 def _per_row(out: Tensor, n: int) -> Tensor:
     if out.dim() == 0 or len(out) != n:
-        raise ShapeError(f"the discriminator returns {tuple(out.shape)} for {n} rows", "one score, or one map, a row")
+        raise ShapeError(
+            f"the discriminator returns {tuple(out.shape)} for {n} rows", "one score, or one map, for each row"
+        )
     if out.dim() == 2 and out.shape[1] > 1:
         raise ShapeError(
-            f"the discriminator returns {out.shape[1]} features a row and no score",
+            f"the discriminator returns {out.shape[1]} features for each row instead of a score",
             "call={'discriminator': lambda x, y: score of shape (n,)}",
         )
     return out.flatten(1).mean(1) if out.dim() > 1 else out

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..doctor import Diagnosis, Doctor
-from ..doctor.doctor import Told
+from ..doctor.doctor import DoctorOptions
 from .cases import Case
 from .loop import Loop, Played, play, prepare
 from .remedied import apply_remedy
@@ -51,7 +51,7 @@ class CaseResult:
 def examined(loop: Loop) -> tuple[Played, Doctor]:
     """Train a loop with a doctor attached in the way of a user."""
     run = prepare(loop)
-    options: Told = {
+    options: DoctorOptions = {
         "latent": loop.nets.latent,
         "objective": run.losses(),
         "holdout": run.holdout,

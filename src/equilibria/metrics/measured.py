@@ -22,7 +22,7 @@ class Measured:
         unit: unit of the number (``"nats"``, ``"share"``, ``"modes"``, ``"distance"``, …).
         n: number of generated samples behind the value.
         higher: whether higher is better.
-        chance: the same number for what ignores its input, ``None`` where there is no such thing.
+        chance: the same number for a map that ignores its input; ``None`` if that is not defined.
 
     Examples:
         >>> print(Measured(value=0.97, floor=0.9889, spread=0.002, unit="share", n=2500, higher=True))
@@ -50,13 +50,13 @@ class Measured:
         return self.floor - self.value if self.higher else self.value - self.floor
 
     def to_dict(self) -> dict[str, float | int | str | bool | None]:
-        """Plain values for JSON; numbers that are not finite become ``None``, and a missing chance level is left out.
+        """Plain values for JSON; non-finite numbers become ``None``, and a missing chance level is left out.
 
         Examples:
             >>> Measured(value=float("inf"), unit="nats").to_dict()["value"] is None
             True
         """
-        told: dict[str, float | int | str | bool | None] = {
+        values: dict[str, float | int | str | bool | None] = {
             "value": _finite(self.value),
             "floor": _finite(self.floor),
             "spread": _finite(self.spread),
@@ -64,7 +64,7 @@ class Measured:
             "n": self.n,
             "higher": self.higher,
         }
-        return told if self.chance is None else {**told, "chance": _finite(self.chance)}
+        return values if self.chance is None else {**values, "chance": _finite(self.chance)}
 
     def __str__(self) -> str:
         """``value | floor ± spread unit``."""

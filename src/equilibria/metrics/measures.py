@@ -28,7 +28,7 @@ class Trained(Protocol):
     """A trained game as a measure calls it."""
 
     def __call__(self, name: str, rows: Rows, seed: int = 0) -> Tensor:
-        """What the map of that name makes of rows (the columns that it takes, ``(n, …)`` each)."""
+        """The result of the map of that name for rows (the columns that it takes, ``(n, …)`` each)."""
 
     def sample(self, n: int, seed: int = 0, choices: Mapping[str, float] | None = None) -> Tensor:
         """``n`` samples, ``(n, …)``, with codes fixed at ``choices``."""
@@ -60,7 +60,7 @@ class Measure(ABC):
 
         Args:
             apply: the trained game.
-            rows: columns of the data that training has not seen, as many rows of each.
+            rows: held-out columns of the data, the same number of rows of each.
             judge: of a column's classes.
         """
 
@@ -86,9 +86,9 @@ class Accuracy(Measure):
     def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
         if self.label not in rows:
             return {}
-        told, y = _numbers(apply(self.map, rows)), rows[self.label].cpu()
-        told, y = told[y >= 0], y[y >= 0]
-        return {self.name: _share(told == y, floor=1.0, chance=_most_frequent(y))} if len(y) else {}
+        predicted, y = _numbers(apply(self.map, rows)), rows[self.label].cpu()
+        predicted, y = predicted[y >= 0], y[y >= 0]
+        return {self.name: _share(predicted == y, floor=1.0, chance=_most_frequent(y))} if len(y) else {}
 
 
 @record
@@ -116,24 +116,24 @@ class LabelKept(Measure):
         found = judge(self.gives) if self.label in rows else None
         if found is None:
             return {}
-        told, y = found.predict(apply(self.map, rows)).cpu(), rows[self.label].cpu()
-        told, y = told[y >= 0], y[y >= 0]
-        return {self.name: _share(told == y, floor=found.accuracy, chance=_most_frequent(y))} if len(y) else {}
+        predicted, y = found.predict(apply(self.map, rows)).cpu(), rows[self.label].cpu()
+        predicted, y = predicted[y >= 0], y[y >= 0]
+        return {self.name: _share(predicted == y, floor=found.accuracy, chance=_most_frequent(y))} if len(y) else {}
 
 
 @record
 class CycleError(Measure):
-    r"""What is lost on the way to another domain and back, as a share of the data's variance.
+    r"""The error of a round trip to another domain and back, as a share of the data's variance.
 
     .. math:: \frac{E\|b(f(x)) - x\|^2}{E\|x - E x\|^2}
 
-    Zero is an exact inverse; a way back that ignores its input scores 1 at best, which is the chance level.
+    Zero is an exact inverse; a map back that ignores its input scores 1 at best, which is the chance level.
 
     Args:
         there: the map from ``column`` to ``through``.
         back: the map from ``through`` to ``column``.
-        column: where the way begins and ends.
-        through: the column that the map back reads.
+        column: where the round trip begins and ends.
+        through: the column that the map back takes.
         name: of the number.
     """
 
@@ -152,7 +152,7 @@ class CycleError(Measure):
 
 @record
 class Reconstruction(Measure):
-    r"""The squared error of a map that gives its rows back, as a share of the data's variance.
+    r"""The squared error of a reconstruction, as a share of the data's variance.
 
     .. math:: \frac{E\|r(x) - x\|^2}{E\|x - E x\|^2}
 
@@ -176,7 +176,7 @@ class Reconstruction(Measure):
 
 @record
 class InverseError(Measure):
-    r"""How well a search finds the codes of a row: the squared error per number of what the codes give.
+    r"""How well the codes of a row are found: the squared error per entry of the row that the codes generate.
 
     .. math:: \frac1{nd} \sum_i \|g(f(x_i)) - x_i\|^2 \qquad\text{and the share of rows with}\quad
         \tfrac1d\|g(f(x_i)) - x_i\|^2 < \epsilon
@@ -188,10 +188,10 @@ class InverseError(Measure):
         invert: the map from rows to codes.
         generate: the map from codes to rows.
         column: the rows, or ``"samples"`` for samples of the game.
-        codes: the column that ``generate`` reads.
-        takes: the column that ``invert`` reads.
+        codes: the column that ``generate`` takes.
+        takes: the column that ``invert`` takes.
         within: ε, in squared units of the data.
-        most: rows at most; a search is slow.
+        most: the largest number of rows, because a search is slow.
     """
 
     invert: str = "invert"
@@ -219,12 +219,12 @@ class InverseError(Measure):
 
 @record
 class Purity(Measure):
-    r"""How far the clusters that a map puts rows in are of one class each.
+    r"""The share of rows that belong to the majority class of their cluster.
 
     .. math:: \frac1n \sum_k \max_c |\{i : f(x_i) = k,\, y_i = c\}|
 
     (Manning, Raghavan & Schütze 2008, section 16.3). Perfect clusters score 1. The chance level is the mean purity of
-    the same clusters with their rows shuffled: it is not 1/K, and grows with the number of clusters.
+    the same clusters with their rows shuffled: it is above 1/K and grows with the number of clusters.
 
     Args:
         map: gives cluster numbers ``(n,)``, or a score per cluster ``(n, K)``.
@@ -246,7 +246,7 @@ class Purity(Measure):
 
 @record
 class CodePurity(Measure):
-    r"""How far the samples of each value of a code are of one class: the :class:`Purity` of the values.
+    r"""The share of samples that belong to the majority class of their code value: the :class:`Purity` of the values.
 
     .. math:: \frac1n \sum_k \max_c |\{i : k_i = k,\, J(G(z_i, k_i)) = c\}|
 
@@ -268,9 +268,9 @@ class CodePurity(Measure):
         found = judge("x")
         if found is None:
             return {}
-        told = [found.predict(apply.sample(self.each, k, {self.code: k})).cpu() for k in range(self.values)]
+        predicted = [found.predict(apply.sample(self.each, k, {self.code: k})).cpu() for k in range(self.values)]
         codes = torch.arange(self.values).repeat_interleave(self.each)
-        return {self.name: _purity(codes, torch.cat(told))}
+        return {self.name: _purity(codes, torch.cat(predicted))}
 
 
 @record
@@ -279,8 +279,8 @@ class Diversity(Measure):
 
     .. math:: \frac{E_x \mathrm{Var}_s f(x, s)}{\mathrm{Var}_{x, s} f(x, s)}
 
-    summed over the numbers of a row, with s the seed. Zero is a map that ignores its noise, 1 one that ignores its
-    input; what is right depends on the data, so there is no floor.
+    summed over the entries of a row, with s the seed. 0: the map ignores its noise; 1: it ignores its input. The right
+    value depends on the data, so there is no floor.
 
     Args:
         map: the map.
@@ -294,19 +294,19 @@ class Diversity(Measure):
 
     def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
         made = torch.stack([apply(self.map, rows, seed).cpu().flatten(1).double() for seed in range(self.draws)])
-        whole = float(made.flatten(0, 1).var(0).mean())
+        total = float(made.flatten(0, 1).var(0).mean())
         within = float(made.var(0).mean())
-        value = within / whole if whole > 0 else 0.0
+        value = within / total if total > 0 else 0.0
         return {self.name: Measured(value=value, unit="share of variance", n=made.shape[1], higher=True)}
 
 
 @record
 class GradientEnergy(Measure):
-    r"""How sharp the images of a map are: their mean squared difference of neighbouring pixels over that of real ones.
+    r"""Sharpness of a map's images: mean squared difference of neighbouring pixels, relative to real images.
 
     .. math:: \frac{E\|\nabla f(x)\|^2}{E\|\nabla y\|^2}
 
-    1 is as sharp as the data; a blurred result, which the mean of many sharp ones is, scores below 1.
+    1 is as sharp as the data; a blurred result, for example the mean of many sharp images, scores below 1.
 
     Args:
         map: from rows to images.
@@ -371,10 +371,10 @@ class NearestMode:
         return nearest
 
 
-def _numbers(told: Tensor) -> Tensor:
-    """Class numbers of a map's result: as they are, or the greatest of the scores per class."""
-    told = told.cpu()
-    return told.argmax(1) if told.dim() == 2 else told.long()
+def _numbers(result: Tensor) -> Tensor:
+    """Class numbers of a map's result: unchanged, or the class of the largest score."""
+    result = result.cpu()
+    return result.argmax(1) if result.dim() == 2 else result.long()
 
 
 def _share(right: Tensor, floor: float | None = None, chance: float | None = None) -> Measured:

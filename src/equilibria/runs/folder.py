@@ -174,10 +174,10 @@ class RunFolder:
         Raises:
             RunError: in strict mode, it is damaged.
         """
-        delete = f"delete it: rm {self._quoted(checkups.VERDICT)}"
-        found = self._object(checkups.VERDICT, delete)
+        delete = f"delete it: rm {self._quoted(checkups.DIAGNOSIS)}"
+        found = self._object(checkups.DIAGNOSIS, delete)
         if problems := DiagnosisText(found).problems:
-            self._damaged(f"parts of {checkups.VERDICT} are damaged ({problems[0]})", delete)
+            self._damaged(f"parts of {checkups.DIAGNOSIS} are damaged ({problems[0]})", delete)
         return found
 
     @cached_property

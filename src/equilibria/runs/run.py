@@ -199,7 +199,7 @@ class Run:
             return procedures.diagnosed(procedures.Site(self.path, self.recipe, self.data, seed, device), open_run)
         folder = RunFolder.open(self.path, strict=False)
         at_round = next((p for p in folder.checkpoints if checkpoint.round_of(p) == self.play.round), None)
-        return checkups.diagnosed(self.path, self.play, self.data, at_round, folder.checkups)
+        return checkups.diagnose_run(self.path, self.play, self.data, at_round, folder.checkups)
 
     def report(self) -> Path:
         """Write report.html, one file that needs no network, and return its path."""

@@ -71,7 +71,7 @@ class Session:
             watching.append(self.checkups)
         watching.append(self.saves)
         if self.settings.progress:
-            findings = self.checkups.said if self.checkups is not None else str
+            findings = self.checkups.text if self.checkups is not None else str
             watching.append(progress.Bar(log, self.steps, done, findings))
         if self.settings.trackers:
             watching.append(progress.Trackers(log, self.settings.trackers, self.run.path, done))

@@ -1,4 +1,4 @@
-"""Training: the loop, what looks at it, and checkpoints."""
+"""Training: the loop, its hooks, and checkpoints."""
 
 from .checkpoint import save
 from .settings import Settings

@@ -1,4 +1,4 @@
-"""The doctor's rounds through a run: check-ups that are kept with it, and what it makes of them."""
+"""Check-ups of a run by the doctor: they are stored in the run's folder, with the diagnosis."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from . import disk
 from .doctor_adapter import DoctorAdapter, adapter_of
 from .hooks import Log
 
-ROWS, VERDICT = "checkups.jsonl", "diagnosis.json"
-_MEMORY = "doctor.safetensors"  # in a checkpoint's folder: what the next session's check-ups are compared with
+ROWS, DIAGNOSIS = "checkups.jsonl", "diagnosis.json"
+_MEMORY = "doctor.safetensors"  # in a checkpoint's folder: the memory for the check-ups of the next session
 Alarm = Callable[[Diagnosis], None]
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where the doctor works.
+    """The run that the doctor examines.
 
     Attributes:
         path: the run's folder.
-        data: what the run is trained on.
+        data: the training data.
         steps: the last round.
-        log: that of the run; its latest row says whether the losses are still numbers.
-        resumed: the checkpoint that the run was continued from.
-        history: the check-ups of the sessions before.
+        log: the run's log; its latest row shows whether the losses are finite.
+        resumed: the checkpoint from which the run continues.
+        history: the check-ups of earlier sessions.
     """
 
     path: Path
@@ -52,16 +52,16 @@ class Site:
 
 
 class Checkups:
-    """Lets the doctor look at a play by its own schedule and in the last round, and keeps what it says.
+    """A hook that makes check-ups by the doctor's schedule and in the last round, and stores the results.
 
-    Each check-up is a line of ``checkups.jsonl``; ``diagnosis.json`` is written beside each checkpoint and at the end.
-    The doctor is only called when the first check-up comes, so that a run of a few rounds does not pay for one. It
-    disturbs nothing, and a doctor that fails is sent away: the run goes on.
+    Each check-up is a line of ``checkups.jsonl``; ``diagnosis.json`` is written with each checkpoint and at the end.
+    The doctor is built at the first check-up, so a run of a few rounds has no cost. It does not change the run; if it
+    fails, it is disabled and the run continues.
 
     Args:
-        site: where.
-        play: whose networks are looked at.
-        alarm: told every diagnosis; what it raises ends the loop.
+        site: the run.
+        play: the play with the networks that are examined.
+        alarm: called with every diagnosis; an error that it raises ends the training.
     """
 
     def __init__(self, site: Site, play: Play, alarm: Alarm | None = None) -> None:
@@ -73,39 +73,39 @@ class Checkups:
         self._history: list[Checkup] = []
         self._adapter: DoctorAdapter | None = None
         self._doctor: Doctor | None = None
-        self._guarded(lambda: self._begin(play), play.round)
+        self._safely(lambda: self._begin(play), play.round)
 
     @property
     def active(self) -> tuple[str, ...]:
-        """The conditions that ask for something now, root causes first."""
+        """The active conditions that need attention or a change, root causes first."""
         return tuple(f.condition for f in self.diagnosis.active) if self.diagnosis else ()
 
-    def said(self) -> str:
+    def text(self) -> str:
         """The same for a progress bar."""
         more = ", …" if len(self.active) > 3 else ""
         return f"doctor: {', '.join(self.active[:3])}{more}" if self.active else ""
 
     def due(self, step: int) -> bool:
-        # A round early as well: some vitals compare two rounds in a row.
+        # One round earlier as well, because some vitals compare two consecutive rounds.
         return self._adapter is not None and (self._schedule.due(step + 1) or self._last(step))
 
     def look(self, play: Play, losses: dict[str, Loss]) -> None:
         before = self.diagnosis
-        self._guarded(lambda: self._look(play.round), play.round)
+        self._safely(lambda: self._look(play.round), play.round)
         if self.alarm is not None and self.diagnosis is not None and self.diagnosis is not before:
             self.alarm(self.diagnosis)
 
     def close(self, play: Play) -> None:
         if self._adapter is not None and play.round != self._kept and not _finite(self.site.log.latest):
-            self._guarded(lambda: self._examine(play.round), play.round)
+            self._safely(lambda: self._examine(play.round), play.round)
         self._write()
 
     def sync(self) -> None:
-        """Put the check-ups on the disk: a checkpoint must not outlive those before it."""
+        """Sync the check-ups to the disk: no checkpoint may survive a crash that loses earlier check-ups."""
         self._rows.sync()
 
     def beside(self, checkpoint: Path) -> None:
-        """Leave with a checkpoint what the run's next session goes on from, and what is to be said so far."""
+        """Store the doctor's memory in a checkpoint's folder for the next session, and write the diagnosis so far."""
         if self._adapter is not None:
             file = checkpoint / _MEMORY
             save_file(self._memory.tensors(), file)
@@ -116,10 +116,10 @@ class Checkups:
         adapter = adapter_of(play, self.site.data)
         self._memory = adapter.memory()
         if play.round:
-            self._memory = remembered(self.site.resumed, self._memory, play.round)
+            self._memory = stored_memory(self.site.resumed, self._memory, play.round)
             self._history = [checkup for checkup in self.site.history if checkup.step <= play.round]
         if self._history:
-            self._schedule.took(self._history[-1].step)
+            self._schedule.record(self._history[-1].step)
             self._kept = self._history[-1].step
         self._adapter = adapter
 
@@ -127,7 +127,7 @@ class Checkups:
         return step == self.site.steps and step >= self._schedule.first and step != self._kept
 
     def _look(self, step: int) -> None:
-        doctor = self._at_hand()
+        doctor = self._doctor_now()
         found = doctor.follow(step)
         if found is not None:
             self._keep(found)
@@ -135,56 +135,56 @@ class Checkups:
             self._examine(step)
 
     def _examine(self, step: int) -> None:
-        self._keep(self._at_hand().look(step))
+        self._keep(self._doctor_now().look(step))
 
-    def _at_hand(self) -> Doctor:
+    def _doctor_now(self) -> Doctor:
         assert self._adapter is not None
         self._adapter.refresh()
         if self._doctor is None:
             self._doctor = self._adapter.doctor()
-            self._doctor.recall(self._history, self._memory)
+            self._doctor.restore(self._history, self._memory)
         return self._doctor
 
     def _keep(self, found: Checkup) -> None:
         assert self._doctor is not None
-        self._schedule.took(found.step)
+        self._schedule.record(found.step)
         self._kept = found.step
         self._rows.write(found.to_dict())
-        said = self._doctor.diagnose(deep=found.step == self.site.steps)
-        if self.alarm is not None and any(f.severity is Severity.CRITICAL for f in said.active):
-            said = self._doctor.diagnose()  # a root cause may only show to the costlier tests
-        self.diagnosis = said
+        diagnosis = self._doctor.diagnose(deep=found.step == self.site.steps)
+        if self.alarm is not None and any(f.severity is Severity.CRITICAL for f in diagnosis.active):
+            diagnosis = self._doctor.diagnose()  # only the costlier tests find some root causes
+        self.diagnosis = diagnosis
 
-    def _guarded(self, work: Callable[[], None], step: int) -> None:
-        """Do it; whatever goes wrong, the doctor is sent away, and the run goes on as if there were none."""
+    def _safely(self, work: Callable[[], None], step: int) -> None:
+        """Do it; after any error the doctor is disabled and the run continues without it."""
         try:
             with own_randomness():
                 work()
         except EquilibriaError as error:
-            self._leaves(str(error), step, expected=self._doctor is None and not isinstance(error, RunError))
+            self._disable(str(error), step, expected=self._doctor is None and not isinstance(error, RunError))
         except Exception as error:
-            self._leaves(f"{type(error).__name__}: {error}", step, expected=False)
+            self._disable(f"{type(error).__name__}: {error}", step, expected=False)
 
-    def _leaves(self, reason: str, step: int, expected: bool) -> None:
+    def _disable(self, reason: str, step: int, expected: bool) -> None:
         line = " ".join(reason.split())
-        self.note = f"no doctor: {line}" if expected else f"the doctor was sent away at round {step}: {line}"
+        self.note = f"no doctor: {line}" if expected else f"doctor disabled at round {step}: {line}"
         self._adapter = self._doctor = None
         if not expected:
-            warnings.warn(f"{self.note}; the run goes on without one", stacklevel=2)
+            warnings.warn(f"{self.note}; the run continues without it", stacklevel=2)
 
     def _write(self) -> None:
         if self._history and self.diagnosis is None and not self.note:
-            return  # what the session before has said still holds
-        text = json.dumps(told(self.diagnosis, self.note), indent=1)
+            return  # the diagnosis of the earlier session still holds
+        text = json.dumps(diagnosis_values(self.diagnosis, self.note), indent=1)
         try:
-            disk.write_atomically(self.site.path / VERDICT, text)
+            disk.write_atomically(self.site.path / DIAGNOSIS, text)
         except RunError as error:
-            warnings.warn(f"the diagnosis is not kept with the run: {error.what}", stacklevel=2)
+            warnings.warn(f"the diagnosis cannot be stored in the run's folder: {error.what}", stacklevel=2)
 
 
-def told(diagnosis: Diagnosis | None, note: str = "") -> dict[str, Any]:
-    """What ``diagnosis.json`` says; without a doctor its state is None and the note says why."""
-    nothing: dict[str, Any] = {
+def diagnosis_values(diagnosis: Diagnosis | None, note: str = "") -> dict[str, Any]:
+    """The content of ``diagnosis.json``; without a doctor its state is None and the note says why."""
+    empty: dict[str, Any] = {
         "state": None,
         "step": 0,
         "checkups": 0,
@@ -192,33 +192,33 @@ def told(diagnosis: Diagnosis | None, note: str = "") -> dict[str, Any]:
         "findings": [],
         "not_assessed": [],
     }
-    said = diagnosis.to_dict() if diagnosis is not None else nothing
+    values = diagnosis.to_dict() if diagnosis is not None else empty
     if diagnosis is None and not note:
         note = "too early: no check-up has been due"
-    return {**said, "note": note} if note else said
+    return {**values, "note": note} if note else values
 
 
-def remembered(checkpoint: Path | None, like: Memory, step: int) -> Memory:
-    """What the doctor left with a checkpoint; without content where there is none."""
+def stored_memory(checkpoint: Path | None, like: Memory, step: int) -> Memory:
+    """The doctor's memory in a checkpoint's folder; blank if there is none."""
     try:
         saved = {} if checkpoint is None else load_file(checkpoint / _MEMORY)
     except (SafetensorError, OSError, ValueError):
         saved = {}
-    return like.again(saved, step)
+    return like.restored(saved, step)
 
 
-def diagnosed(
+def diagnose_run(
     path: Path, play: Play, data: Dataset, checkpoint: Path | None, history: Sequence[Checkup] = ()
 ) -> Diagnosis:
-    """What the doctor makes of a run as it is on disk: its check-ups so far, and a look at the play as it is now.
+    """The doctor's diagnosis of a stored run, from its check-ups so far and one more check-up now.
 
     Nothing is written.
 
     Args:
         path: the run's folder, for messages.
         play: the run at its newest checkpoint.
-        data: what it is trained on.
-        checkpoint: its folder, which holds what the doctor remembers.
+        data: the training data.
+        checkpoint: its folder, which holds the doctor's memory.
         history: the check-ups of the run; those of later rounds are left out.
 
     Raises:
@@ -231,12 +231,12 @@ def diagnosed(
             doctor = adapter.doctor()
             if play.round:
                 past = [checkup for checkup in history if checkup.step <= play.round]
-                doctor.recall(past, remembered(checkpoint, memory, play.round))
+                doctor.restore(past, stored_memory(checkpoint, memory, play.round))
             if not doctor.chart.checkups or doctor.chart.last.step != play.round:
                 doctor.look(play.round)
             return doctor.diagnose()
     except EquilibriaError as error:
-        raise RunError(f"no doctor can look at {path}: {error.what}", error.fix) from error
+        raise RunError(f"the doctor cannot examine {path}: {error.what}", error.fix) from error
 
 
 def _finite(row: Mapping[str, Any]) -> bool:

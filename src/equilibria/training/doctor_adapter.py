@@ -20,20 +20,20 @@ from ..doctor import Doctor, NotAssessed
 from ..doctor.chart import Memory
 from ..losses import Objective
 
-_ROWS, _NUMBERS = 4096, 1 << 24  # real rows that a doctor is shown, and the most numbers that they may hold
-_FEWEST = 16  # rows below which no distance between samples and data is measured
+_ROWS, _NUMBERS = 4096, 1 << 24  # real rows for the doctor, and the largest number of their entries
+_FEWEST = 16  # with fewer rows no distance between samples and data is measured
 _TRIED = 32
 
 
 @dataclass(frozen=True)
 class DoctorAdapter:
-    """A play as the doctor takes it.
+    """The parts of a play that the doctor examines.
 
     Attributes:
         pair: the two networks that are examined.
-        play: whose they are.
-        data: what they are trained on.
-        refresh: brings the pair up to date where it is a copy of what is trained (a member of an ensemble).
+        play: the play that trains them.
+        data: the training data.
+        refresh: updates the pair if it is a copy of trained networks (a member of an ensemble).
     """
 
     pair: Examined
@@ -47,7 +47,7 @@ class DoctorAdapter:
         return {"generator": self.pair.generator, "discriminator": self.pair.discriminator}
 
     def memory(self) -> Memory:
-        """What a doctor keeps of the networks as they are."""
+        """A doctor's memory of the present networks."""
         self.refresh()
         return Memory.of(self.networks)
 
@@ -96,7 +96,7 @@ class DoctorAdapter:
             return self.pair.real(self.data.take(count, held_out=held_out))
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Each network's optimiser: that of the player who moves all of it and the fewest other parameters."""
+        """Each network's optimiser: that of the player that trains all of it and the fewest other parameters."""
         found = {}
         for role, net in self.networks.items():
             own = {id(p) for p in net.parameters()}
@@ -107,25 +107,25 @@ class DoctorAdapter:
         return found
 
 
-# Why a run could not give an argument of the doctor; a loop of one's own would be asked to pass it.
+# Why a run could not pass an argument to the doctor; in your own loop the text asks you to pass it.
 _WHY = {
-    "objective": "the losses of this game are no pair that the doctor knows",
+    "objective": "the losses of this game are not one of the doctor's objectives",
     "holdout": "no rows of the data are held out: train with --set data.held_out=0.1",
     "optimizers": "the networks examined have no optimiser of their own",
 }
 
 
 def _of_a_run(missing: Iterable[NotAssessed]) -> list[NotAssessed]:
-    """What a doctor could not look at, with a run's reasons in place of arguments to pass."""
-    kept = [one for one in missing if one.argument != "labels"]  # a game without labels has none to obey
+    """What a doctor could not examine, with a run's reasons in place of arguments to pass."""
+    kept = [one for one in missing if one.argument != "labels"]  # a game without labels needs no test of them
     return [replace(one, argument="", reason=_WHY[one.argument]) if one.argument in _WHY else one for one in kept]
 
 
 def adapter_of(play: Play, data: Dataset) -> DoctorAdapter:
     """The pair of networks of a play that the doctor examines.
 
-    A game says it itself (:meth:`~equilibria.core.game.Game.examined`), or it is its first contest; of an
-    ensemble it is the first member.
+    A game defines it (:meth:`~equilibria.core.game.Game.examined`), or it is the first contest; of an
+    ensemble it is that of the first member.
 
     Raises:
         EquilibriaError: there is no such pair; the message says why.
@@ -138,7 +138,7 @@ def adapter_of(play: Play, data: Dataset) -> DoctorAdapter:
     def refresh() -> None:
         member.load_state_dict(game.member(0).state_dict())
 
-    rest = {f"members 1 to {len(game.seeds) - 1} of the ensemble": "only member 0 is looked at"}
+    rest = {f"members 1 to {len(game.seeds) - 1} of the ensemble": "only member 0 is examined"}
     pair = _examined(member, play, data)
     pair = replace(pair, unseen={**pair.unseen, **(rest if len(game.seeds) > 1 else {})})
     return DoctorAdapter(pair, play, data, refresh)
@@ -156,14 +156,14 @@ def _examined(game: Game, play: Play, data: Dataset) -> Examined:
 
 
 def first_contest(game: Game, data: Dataset, clock: Callable[[], Any]) -> Examined:
-    """The pair of a game's first contest: the network that makes its generated points, and the one that scores them.
+    """The pair of a game's first contest: the network that makes the fake points, and the one that scores them.
 
-    Points may be tuples. Entries that are the same on both sides (a label, the image that is translated) are
-    conditions and take the place of labels. The codes are the other entries of the draw that the generated points
-    change with, side by side; where those are made from real rows, real rows serve as codes.
+    Points may be tuples. Entries that real and fake points share (a label, the image that is translated) are conditions
+    and take the place of labels. The codes are the other entries of the draw on which the fake points depend,
+    concatenated; if fake points are made from real rows, real rows serve as codes.
 
     Raises:
-        ConfigError: the contest is none of one network against another over points of one kind.
+        ConfigError: the contest is not one network against another over points of one kind.
     """
     size = _TRIED if data.size is None else min(_TRIED, data.size)
     view = _ContestView(game, data.take(min(data.size or _ROWS, _ROWS)), clock)
@@ -175,25 +175,25 @@ def first_contest(game: Game, data: Dataset, clock: Callable[[], Any]) -> Examin
         raise ConfigError(f"the contest '{name}' has {len(fake)} generated rows for a batch of {size}")
     view.contest, conditions = name, _conditions(name, contest, tensors)
     makers = _names(game, fake)
-    judges = _names(game, contest.score(fake.detach(), *contest.fake[1:]))
-    if makers & judges:
-        raise ConfigError(f"both sides of the contest '{name}' share parameters ({min(makers & judges)})")
+    scorers = _names(game, contest.score(fake.detach(), *contest.fake[1:]))
+    if makers & scorers:
+        raise ConfigError(f"both sides of the contest '{name}' share parameters ({min(makers & scorers)})")
     used = [n for n in _used(fake, inside) if n not in conditions]
     used += [n for n in view.changing(tensors) if n not in conditions]
     if not used and not conditions:
-        raise ConfigError(f"what the contest '{name}' judges depends on nothing random")
+        raise ConfigError(f"the fake points of the contest '{name}' depend on nothing random")
     view.codes, view.conditions = _Packed.of(tensors, used), _Packed.of(tensors, conditions)
     view.entry = next((n for n, t in tensors.items() if t is contest.real[0]), None)
     view.shortcut = view.cheapest(tensors)
     view.fewest = view.fewest_rows()
     from_rows = [n for n in view.from_rows(size) if n in used] or list(game.needs)
-    unseen = {f"the contest '{o}'": f"only the first, '{name}', is looked at" for o in others}
+    unseen = {f"the contest '{o}'": f"only the first, '{name}', is examined" for o in others}
     if tuple(contest.real[0].shape[1:]) != data.spec.shape:
-        unseen["the samples"] = f"what the contest '{name}' judges is something else"
+        unseen["the samples"] = f"the points of the contest '{name}' do not have the data's shape"
     objective = getattr(getattr(game, "spec", None), "objective", None)
     return Examined(
         _cover(game, makers),
-        _cover(game, judges),
+        _cover(game, scorers),
         view.pack,
         view.real,
         objective if isinstance(objective, Objective) else None,
@@ -205,7 +205,7 @@ def first_contest(game: Game, data: Dataset, clock: Callable[[], Any]) -> Examin
 
 @dataclass(frozen=True)
 class _Packed:
-    """Entries of a draw as one tensor: one entry as it is, several side by side as rows of floats."""
+    """Entries of a draw as one tensor: a single entry unchanged, several concatenated as rows of floats."""
 
     entries: Mapping[str, tuple[tuple[int, ...], torch.dtype]] = field(default_factory=dict)
 
@@ -242,9 +242,9 @@ class _ContestView:
     contest: str = ""
     codes: _Packed = field(default_factory=_Packed)
     conditions: _Packed = field(default_factory=_Packed)
-    entry: str | None = None  # of the draw, where it is what the contest takes as real
-    shortcut: str = ""  # "sample", or the map that makes the contest's generated points; empty where only it does
-    fewest: int = _TRIED  # rows of a draw whose contest is needed for its score alone
+    entry: str | None = None  # the entry of the draw that is the contest's real input, if there is one
+    shortcut: str = ""  # "sample", or the map that makes the contest's fake points; empty if only the contest does
+    fewest: int = _TRIED  # rows of a draw if only the score of its contest is needed
 
     def __call__(self, n: int) -> Draw:
         x = self.rows["x"]
@@ -259,7 +259,7 @@ class _ContestView:
                 with torch.device(batch["x"].device):
                     tensors |= self.game.codes(len(batch["x"]))
             except NotImplementedError:
-                pass  # what a batch deals is enough to look at a contest
+                pass  # the entries of a batch suffice for a contest
         return self.drawn(tensors)
 
     def drawn(self, tensors: Mapping[str, Tensor]) -> Draw:
@@ -269,7 +269,7 @@ class _ContestView:
         return self.codes.pack(self(n).tensors, n, flat=True)
 
     def make(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        tensors = dict(self(max(len(z), _TRIED)).tensors)  # what codes do not replace may need more rows than one
+        tensors = dict(self(max(len(z), _TRIED)).tensors)  # other entries than codes may need more than one row
         tensors |= self.codes.unpack(z)
         if y is not None:
             tensors |= self.conditions.unpack(y)
@@ -286,7 +286,7 @@ class _ContestView:
         return real, self.conditions.pack(draw.tensors, len(real), flat=False) if self.conditions.entries else None
 
     def changing(self, tensors: Mapping[str, Tensor]) -> list[str]:
-        """The entries of whole numbers that the generated points change with when their rows are exchanged."""
+        """The integer entries on which the fake points depend (they change if the rows are permuted)."""
         kinds = {n: t for n, t in tensors.items() if not t.is_floating_point() and n not in self.game.whole}
 
         def made(changes: Mapping[str, Tensor]) -> Tensor:
@@ -302,7 +302,7 @@ class _ContestView:
         return found
 
     def fewest_rows(self) -> int:
-        """Two rows where the game can deal as few, which costs less."""
+        """Two rows if the game accepts so few, which costs less."""
         try:
             with torch.no_grad():
                 self._contest(self(2))
@@ -311,7 +311,7 @@ class _ContestView:
         return 2
 
     def cheapest(self, tensors: Mapping[str, Tensor]) -> str:
-        """What makes the generated points without all contests of the game: its samples, or a map of the draw."""
+        """What makes the fake points without evaluating all contests: the game's samples, or a map of the draw."""
         maps = [name for name, own in self.game.maps.items() if set(own.takes) <= tensors.keys()]
         with torch.no_grad():
             reseed(0)
@@ -352,21 +352,21 @@ def _first(game: Game, draw: Draw) -> tuple[str, Contest, list[str]]:
     except NotImplementedError:
         contests = {}
     if not contests:
-        raise ConfigError(f"{type(game).__name__} has no contest of real with generated points")
+        raise ConfigError(f"{type(game).__name__} has no contest of real and fake points")
     name, *others = contests
     return name, contests[name], others
 
 
 def _conditions(name: str, contest: Contest, tensors: Mapping[str, Tensor]) -> list[str]:
-    """The entries of the draw that both sides of a contest are scored with, in the order of the score's arguments."""
+    """The entries of the draw with which real and fake are scored, in the order of the score's arguments."""
     found = []
     for real, fake in zip(contest.real[1:], contest.fake[1:], strict=True):
         if real is not fake and (real.shape != fake.shape or not torch.equal(real, fake)):
-            raise ConfigError(f"the contest '{name}' judges several things together")
+            raise ConfigError(f"the contest '{name}' scores tuples of several points")
         same = [n for n, t in tensors.items() if t is real]
         same += [n for n, t in tensors.items() if t.shape == real.shape and torch.equal(t, real)]
         if not same:
-            raise ConfigError(f"a condition of the contest '{name}' is no entry of the draw")
+            raise ConfigError(f"a condition of the contest '{name}' is not an entry of the draw")
         found.append(same[0])
     return found
 
@@ -388,7 +388,7 @@ def _used(out: Tensor, inside: Mapping[str, Tensor]) -> list[str]:
 
 
 def _cover(game: Game, names: set[str]) -> nn.Module:
-    """A module whose parameters are just these."""
+    """A module with exactly these parameters."""
     if not names:
         raise ConfigError("one side of the contest has no parameters")
     found = _parts(game, {id(p) for n, p in game.named_parameters() if n in names})
@@ -400,5 +400,5 @@ def _parts(module: nn.Module, wanted: set[int]) -> Sequence[nn.Module]:
     if own and own <= wanted:
         return [module]
     if any(id(p) in wanted for p in module.parameters(recurse=False)):
-        raise ConfigError("the parameters of one side of the contest are not those of modules of its own")
+        raise ConfigError("the parameters of one side of the contest are not all the parameters of some modules")
     return [part for child in module.children() for part in _parts(child, wanted)]

@@ -1,4 +1,4 @@
-"""What looks at a run while it trains: the log, the checkpoints, and the samples."""
+"""Hooks that observe a run while it trains: the log, the checkpoints, and the samples."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..core.game import Loss
 from ..core.play import Play
 from . import checkpoint, disk
 
-_LAST_STEP = 2**53  # whole numbers below are exact as a float as well
+_LAST_STEP = 2**53  # integers below it are exact as a float as well
 
 
 class Log:
     """Appends one JSON object per logged round to ``metrics.jsonl``: step, losses and their parts.
 
-    The numbers are functions of the run alone (no clock), so a resumed run writes the same lines.
+    The numbers do not depend on the clock, so a resumed run writes the same lines.
 
     Raises:
         EquilibriaError: from ``look``, when a loss is not finite; the last checkpoint is from before.
@@ -51,7 +51,7 @@ class Log:
                 )
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append a row and hand it to the listeners."""
+        """Append a row and pass it to the listeners."""
         try:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -61,7 +61,7 @@ class Log:
             listener(row)
 
     def sync(self) -> None:
-        """Put the rows on the disk: a checkpoint must not outlive the rows before it."""
+        """Sync the rows to the disk: no checkpoint may survive a crash that loses earlier rows."""
         try:
             if self.path.exists():
                 disk.sync(self.path)
@@ -89,8 +89,8 @@ def plain(value: Tensor) -> float | list[float]:
 def parse_rows(raw: bytes) -> tuple[dict[int, dict[str, Any]], list[int]]:
     """The rows of a log by the number of their line (from 1), and the numbers of the lines that cannot be read.
 
-    A row is a JSON object with a whole ``step`` from 0 on. A last line without its end is being written, or its process
-    was killed: where it cannot be read, it is in neither.
+    A row is a JSON object with a whole ``step`` from 0 on. An incomplete last line is
+    being written, or its process was killed: it is in neither result.
 
     Examples:
         >>> parse_rows(b'{"step": 1, "loss/generator": 0.7}\\nnonsense\\n{"step": 2, "lo')
@@ -124,18 +124,18 @@ def cut_rows(path: Path, step: int) -> None:
 
 
 class Checkpoints:
-    """Saves the play every so many rounds.
+    """Saves the play at regular rounds.
 
     Args:
-        folder: where to.
+        folder: for the checkpoints.
         every: rounds between two checkpoints.
         keep: how many are kept.
-        log: put on the disk before each checkpoint.
-        resumed: the checkpoint that the play was continued from.
+        log: synced to the disk before each checkpoint.
+        resumed: the checkpoint from which the play continues.
 
     Attributes:
-        first: called before each checkpoint: what must not be younger than it.
-        beside: called with the folder of each new checkpoint before it is called one: what it has to hold as well.
+        first: functions called before each checkpoint, to sync files that must not be older than it.
+        beside: functions called with the folder of each new checkpoint before it is complete, to add files to it.
     """
 
     def __init__(self, folder: Path, every: int, keep: int, log: Log, resumed: checkpoint.Saved | None = None) -> None:
@@ -164,12 +164,12 @@ class Checkpoints:
 
 
 class Samples:
-    """Keeps what a game shows by step, from the same codes each time, and a picture of each.
+    """Stores the views of a game at regular rounds, from the same latent codes each time, and a picture of them.
 
     Args:
         folder: where ``step-00001000.npz`` (:func:`packed_views`) and the PNG beside it go.
-        every: rounds between two looks.
-        draw: makes the views to keep from the play.
+        every: rounds between two samples.
+        draw: makes the stored views from the play.
         picture: draws the PNG of a play's views.
         kind: the type that the numbers are stored as.
     """
@@ -195,7 +195,7 @@ class Samples:
         try:
             drawn = self.picture(play, views)
         except ShapeError:
-            return  # a game of one's own may sample what no picture shows; the numbers are kept
+            return  # a user's game may have samples that no picture can show; the numbers are stored
         disk.write_atomically(path.with_suffix(".png"), drawn)
 
     def close(self, play: Play) -> None: ...
@@ -207,7 +207,7 @@ def packed(x: np.ndarray[Any, Any]) -> bytes:
 
 
 def packed_views(views: Mapping[str, Tensor], kind: type[np.floating[Any]] | None = None) -> bytes:
-    """Views as the bytes of an ``.npz``: one alone under the key ``x``, several each under its own name.
+    """Views as the bytes of an ``.npz``: a single one under the key ``x``, several each under its own name.
 
     Args:
         views: tensors by name.

@@ -1,4 +1,4 @@
-"""What a game shows, as rows of the data and as pictures."""
+"""The views of a game as pictures, and the rows and labels that they need."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def members_of(rows: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
 
 
 def labels_for(play: Play, n: int) -> Tensor | None:
-    """Every class in turn, for a game with labels."""
+    """The classes 0, 1, … repeated, for a game with labels."""
     classes = play.game.classes
     return torch.arange(n, device=play.device) % classes if classes else None
 
@@ -52,9 +52,9 @@ def held_out_rows(
     seed: int = 0,
     besides: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
-    """``n`` rows of columns that batches never deal; training rows, and a warning, where nothing is held out.
+    """``n`` held-out rows of some columns; training rows, with a warning, if nothing is held out.
 
-    ``needed`` are the columns, None for all; ``besides`` are columns that are given where the data has them.
+    ``needed``: the columns, None for all; ``besides``: columns that are added if the data has them.
 
     Raises:
         DataError: the data has no such column.
@@ -74,7 +74,7 @@ def held_out_rows(
 
 
 def sample_hook(folder: Path, data: Dataset, every: int, log: Log) -> Samples:
-    """The hook that keeps samples and their pictures, and logs the modes that a law's samples capture."""
+    """The hook that stores samples and pictures, and logs the number of captured modes if the data is a law."""
     image = data.spec.kind == "image"
     n = 100 if image and data.spec.classes == 10 else _ROWS[data.spec.kind]
     given: list[dict[str, Tensor] | None] = []
@@ -107,24 +107,24 @@ def _modes(play: Play, shown: Views, data: Dataset) -> dict[str, float | list[fl
     found = [modes(rows, law) for rows in parts]
     captured: list[float] = [f.captured for f in found]
     quality: list[float] = [f.high_quality for f in found]
-    lone = len(found) == 1
+    single = len(found) == 1
     return {
-        "quality/modes": captured[0] if lone else captured,
-        "quality/high_quality": quality[0] if lone else quality,
+        "quality/modes": captured[0] if single else captured,
+        "quality/high_quality": quality[0] if single else quality,
     }
 
 
 def painter(
     spec: DataSpec, data: Callable[[], Dataset], n: int = 64, judged: Mapping[str, str] | None = None
 ) -> Painter:
-    """What draws views as a PNG; it raises ShapeError for views that no picture shows.
+    """A function that draws views as a PNG; it raises ShapeError for views that cannot be drawn.
 
     Images are drawn in a grid; with several views, each example is a row of them in their order. Points are drawn over
     real ones, each view in a panel of its own over the rows of the column that it is compared with.
 
     Args:
-        spec: what rows are.
-        data: gives the data, which only points need.
+        spec: kind and shape of the rows.
+        data: returns the data, which is needed only for points.
         n: how many samples there will be.
         judged: each view that is compared with the data, and the column.
     """
@@ -136,7 +136,7 @@ def painter(
     def draw(views: Views) -> bytes:
         flat = {name: view.flatten(0, -2) for name, view in views.items() if view.dim() in (2, 3)}
         if not flat:
-            raise ShapeError(f"samples of shape {_shapes(views)} are no points", "write them to a .npz")
+            raise ShapeError(f"samples of shape {_shapes(views)} are not points", "write them to a .npz")
         panels = [scatters.panel(name, points) for name, points in flat.items()]
         return png(panels[0] if len(panels) == 1 else strip(panels, list(flat), height=panels[0].height))
 
@@ -171,7 +171,7 @@ def _grid(views: Views, columns: int) -> bytes:
     """Images in a grid, an example's views side by side."""
     flat = {name: view.flatten(0, -4) for name, view in views.items() if view.dim() >= 4 and view.shape[-3] in (1, 3)}
     if not flat:
-        raise ShapeError(f"samples of shape {_shapes(views)} are no images", "write them to a .npz")
+        raise ShapeError(f"samples of shape {_shapes(views)} are not images", "write them to a .npz")
     if len(flat) == 1:
         return png(image_grid(next(iter(flat.values())), columns))
     return png(image_grid(side_by_side(flat), max(1, round(columns / len(flat))), tile=80 * len(flat)))
@@ -180,7 +180,7 @@ def _grid(views: Views, columns: int) -> bytes:
 def side_by_side(views: Views) -> Tensor:
     """Images ``(n, 1 or 3, h, w)`` of several views as one wide image per example.
 
-    Smaller ones are enlarged by whole factors as far as that goes, and stand in the middle; with a view in colour, all
+    Smaller ones are enlarged by the largest integer factor that fits and centred; if one view is in colour, all
     are.
 
     Raises:

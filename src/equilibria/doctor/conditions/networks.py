@@ -1,4 +1,4 @@
-"""How the networks use their inputs: ranges, norms, codes, labels; and whether their numbers grow without bound."""
+"""Conditions of the networks: ranges, norms, latent codes, labels; and values that grow without bound."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from ..evidence import Evidence, about, above, below, context
 from ..findings import Severity
 from .rule import Level, Rule, View, when
 
-Signs = tuple[Evidence, ...] | None
+Found = tuple[Evidence, ...] | None
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 
 
-def _range(view: View) -> Signs:
+def _range(view: View) -> Found:
     width = view["real/high"] - view["real/low"]
     lows, highs = view.past("samples/low", view.at + 1), view.past("samples/high", view.at + 1)
     if len(lows) < 6 or not width > 0:
         return None
     low, high = min(lows), max(highs)
-    # A bounded range: its end has not moved for four check-ups, and values crowd there.
+    # A bounded range: its limit has not changed for four check-ups, and many values are there.
     stuck_low = min(lows[:-4]) - low <= 0.02 * width and low - view["real/low"] > 0.1 * width
     stuck_high = high - max(highs[:-4]) <= 0.02 * width and view["real/high"] - high > 0.1 * width
     crowded = view.median("samples/at-edge") > 0.15 and high - low > 1e-3 * width
     return when(
         (stuck_low or stuck_high) and crowded and view["real/outside"] > 0.1 and view.far,
         view,
-        below("real/outside", 0.1, "real values lie in the range of the samples, whose ends do not move"),
-        context("samples/at-edge", "share of values at those ends"),
-        context("samples/low", "lower end of the samples' range"),
-        context("samples/high", "upper end of the samples' range"),
-        context("real/low", "lower end of the data"),
-        context("real/high", "upper end of the data"),
+        below("real/outside", 0.1, "real values lie in the range of the samples, whose limits do not change"),
+        context("samples/at-edge", "share of values at those limits"),
+        context("samples/low", "lower limit of the samples' range"),
+        context("samples/high", "upper limit of the samples' range"),
+        context("real/low", "lower limit of the data"),
+        context("real/high", "upper limit of the data"),
     )
 
 
-def _saturated(view: View) -> Signs:
+def _saturated(view: View) -> Found:
     more = view["samples/at-edge"] - view["real/at-edge"]
-    # Ends that stay where they are, as those of a tanh: else it is a few rows that happen to be farthest out.
+    # Limits that do not change, like those of a tanh; otherwise they are just the most extreme rows.
     slack = 0.02 * (view["real/high"] - view["real/low"])
     held = all(max(ends) - min(ends) <= slack for ends in (view.past("samples/low", 3), view.past("samples/high", 3)))
     return when(
         view["samples/at-edge"] > 0.8 and more > 0.15 and held and not view.update_exploded,
         view,
-        below("samples/at-edge", 0.8, "or not far above the share of the data"),
-        context("real/at-edge", "the same share of the data"),
+        below("samples/at-edge", 0.8, "or not far above the share in the data"),
+        context("real/at-edge", "the same share in the data"),
     )
 
 
-def _mismatch(view: View) -> Signs:
+def _mismatch(view: View) -> Found:
     train, evaluated = view.median("samples/train-distance"), view.median("samples/eval-distance")
     return when(
         evaluated > 2 * train + 0.15 or train > 2 * evaluated + 0.3,
@@ -57,34 +57,34 @@ def _mismatch(view: View) -> Signs:
     )
 
 
-def _leak(view: View) -> Signs:
-    # Over the whole run: what the discriminator has learnt in the end does not undo what it taught until then.
+def _leak(view: View) -> Found:
+    # Over the whole run, because the generator was trained by the discriminator of all earlier steps too.
     so_far = view.at + 1
     gap = view.median("scores/auc", so_far) - view.median("scores/mixed-auc", so_far)
     return when(
         gap > 0.25 and view["scores/auc"] > 0.8 and view.median("samples/distance") > 2 * view.fact("floor/distance"),
         view,
-        context("scores/auc", "batches of one side each"),
-        about("scores/mixed-auc", "scores/auc", "the same where both sides share a batch"),
+        context("scores/auc", "batches of either real or generated rows"),
+        about("scores/mixed-auc", "scores/auc", "the same if real and generated rows share a batch"),
     )
 
 
-def _latent_ignored(view: View) -> Signs:
+def _latent_ignored(view: View) -> Found:
     return when(
         view["latent/dependence"] < 0.02 and view["samples/spread"] > 0.02,
         view,
-        above("latent/dependence", 0.02, "another code gives another sample"),
-        context("samples/spread", "samples vary all the same, so something else makes them vary"),
+        above("latent/dependence", 0.02, "another latent code gives another sample"),
+        context("samples/spread", "samples vary, so something other than the code makes them vary"),
     )
 
 
-def _narrow(view: View) -> Signs:
+def _narrow(view: View) -> Found:
     real, fake, size = view.fact("real/dimension"), view.median("samples/dimension"), view.fact("latent/size")
     shows = 0 < size < 0.6 * real and fake < 0.6 * real and view["samples/spread"] > 0.1
     return when(shows, view, about("samples/dimension", real, f"as the data; the code has {size:.0f} dimensions"))
 
 
-def _label(view: View) -> Signs:
+def _label(view: View) -> Found:
     chance = view["label/chance"]
     limit = chance + 0.3 * (1 - chance)
     before = view.past("label/agreement", 8)
@@ -96,10 +96,10 @@ def _label(view: View) -> Signs:
     )
 
 
-def _diverged(view: View) -> Signs:
+def _diverged(view: View) -> Found:
     size = view["samples/size"]
     sizes = [v for v in view.past("samples/size", view.at + 1) if math.isfinite(v)]
-    # Growing, not swinging: the last values are all near the largest so far, and no player wins in turn.
+    # Growing, not oscillating: the last values are all near the largest so far, and the winner does not alternate.
     growing = size > 4 and min(sizes[-4:], default=0.0) >= 0.5 * max(sizes, default=0.0) and not view.winner_alternates
     burst = (view["size/generator"] > 30 or view.update_exploded) and view.far
     return when(
@@ -111,13 +111,13 @@ def _diverged(view: View) -> Signs:
     )
 
 
-def _exploding(view: View) -> Signs:
+def _exploding(view: View) -> Found:
     at_first = view.early("gradient/declared")
     grown = view["gradient/declared"] > 100 * max(at_first, 1e-3)
     return when(grown and view.far, view, about("gradient/declared", at_first, "its size at the start"))
 
 
-def _lipschitz(view: View) -> Signs:
+def _lipschitz(view: View) -> Found:
     first = view.chart.checkups[0]["slopes/between"]  # an unbounded critic is steep after a few steps
     slope = view.median("slopes/between")
     steep = slope > 10 and slope > 10 * first
@@ -129,7 +129,7 @@ def _lipschitz(view: View) -> Signs:
     )
 
 
-def _tight(view: View) -> Signs:
+def _tight(view: View) -> Found:
     scale = view.chart.space.scale
     return when(
         view.chart.objective.wasserstein and view["slopes/largest"] * scale < 1e-4 and view.median("probe/auc") > 0.75,
@@ -149,8 +149,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _range,
         4,
-        "Part of the data lies outside the range that the generator can produce (a tanh ends at -1 and 1, a sigmoid at "
-        "0 and 1), so the discriminator can always tell, by the range alone.",
+        "Part of the data lies outside the range that the generator can produce (a tanh ends at -1 and 1, a sigmoid "
+        "at 0 and 1), so the discriminator can always separate real from generated rows by the range alone.",
         "Arjovsky & Bottou 2017, Theorem 2.1: separable supports",
         ("match-data-range",),
         14,
@@ -161,8 +161,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _saturated,
         3,
-        "Nearly all values of the samples sit at the ends of their range, far more than in the data: the last "
-        "activation is saturated, its derivative is almost zero, and no gradient comes through it.",
+        "Nearly all values of the samples are at the limits of their range, far more than in the data: the last "
+        "activation is saturated, its derivative is almost zero, and no gradient passes through it.",
         "Glorot & Bengio 2010",
         ("smaller-output-weights", "lower-learning-rates"),
         12,
@@ -173,9 +173,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _lipschitz,
         3,
-        "The critic's slopes grow without bound. The Wasserstein loss is a distance only over functions of "
-        "bounded slope; "
-        "unbounded, the critic's loss measures how steep it has become and nothing else.",
+        "The critic's slopes grow without bound. The Wasserstein loss is a distance only over functions of bounded "
+        "slope; unbounded, the critic's loss measures only how steep it has become.",
         "Arjovsky et al. 2017, equation 2; Gulrajani et al. 2017",
         ("gradient-penalty",),
         14,
@@ -186,8 +185,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _tight,
         3,
-        "The critic is almost flat: its weights are held so small that no input changes its score, and the generator "
-        "gets next to no gradient.",
+        "The critic is almost flat: its weights are kept so small that no input changes its score, and the generator "
+        "gets almost no gradient.",
         "Arjovsky et al. 2017, section 3; Gulrajani et al. 2017, section 3",
         ("loosen-clipping",),
         12,
@@ -198,9 +197,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _mismatch,
         3,
-        "Samples in eval mode are far worse than in train mode (or the reverse): the running statistics of a "
-        "batch norm "
-        "do not fit what the network computes.",
+        "Samples in eval mode are far worse than in train mode (or the reverse): the running statistics of a batch "
+        "norm do not match the activations.",
         "Ioffe & Szegedy 2015, Algorithm 2",
         ("fix-normalisation",),
         14,
@@ -211,8 +209,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _latent_ignored,
         3,
-        "Samples do not depend on the code: with everything else held fixed, another code gives the same sample. What "
-        "variety there is comes from elsewhere (the label, the network's own noise).",
+        "Samples do not depend on the latent code: with everything else fixed, another code gives the same sample. "
+        "Their variation comes from elsewhere (the label, the network's own noise).",
         "Zhu et al. 2017 (BicycleGAN), section 3",
         ("use-latent",),
         12,
@@ -223,9 +221,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _narrow,
         3,
-        "The samples lie on a set of lower dimension than the data: a generator cannot make more dimensions "
-        "than its code "
-        "has.",
+        "The samples lie on a set of lower dimension than the data: a generator cannot produce more dimensions than "
+        "its latent code has.",
         "Arjovsky & Bottou 2017, Lemma 1",
         ("larger-latent",),
     ),
@@ -235,9 +232,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _label,
         3,
-        "Samples do not have the label that was asked for. The discriminator must see the label beside real and "
-        "generated "
-        "rows alike, or it cannot teach the generator to obey it.",
+        "Samples do not have the label that was asked for. The discriminator must see the label of real and generated "
+        "rows alike, or the generator cannot learn from it to use the label.",
         "Mirza & Osindero 2014, equation 2, with D conditioned in both terms",
         ("use-labels",),
     ),
@@ -247,9 +243,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _leak,
         3,
-        "The discriminator tells batches apart rather than rows: with real and generated rows in one batch it "
-        "hardly can. "
-        "Its batch norm reads the side off the batch's statistics.",
+        "The discriminator separates batches rather than rows: with real and generated rows in one batch it hardly "
+        "can. Its batch norm uses the batch's statistics to see whether the batch is real.",
         "Salimans et al. 2016, section 3.5",
         ("norm-without-batch",),
     ),
@@ -260,7 +255,7 @@ RULES: tuple[Rule, ...] = (
         _diverged,
         2,
         "The samples, or the generator's parameters, have left the scale of the data and keep growing: the steps are "
-        "larger than the game's dynamics allow.",
+        "larger than the stability limit of the game's dynamics.",
         "Mescheder et al. 2017, section 3: a step size above the limit set by the spectrum diverges",
         ("lower-learning-rates", "slope-penalty", "clip-gradients"),
         10,

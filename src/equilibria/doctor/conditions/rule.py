@@ -1,4 +1,4 @@
-"""What a condition is: a sign that can be read off one check-up, for how long it must last, and what it means."""
+"""What a condition is: a test of one check-up, for how many check-ups it must hold, and what it means."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from enum import IntEnum
 from ..chart import Chart, Checkup, median
 from ..evidence import Evidence, Expectation
 from ..findings import Finding, Severity
-from ..remedies import remedies
+from ..remedies import remedies as remedies_named
 
 
 @dataclass(frozen=True)
 class View:
-    """A chart as it stood at check-up ``at``: nothing later can be seen, so an onset is what could have been known.
+    """A chart up to check-up ``at``: later check-ups are hidden, so an onset depends on nothing later.
 
     Attributes:
         chart: all check-ups.
-        at: index of the check-up that is read.
+        at: index of the current check-up.
         probabilities: whether the discriminator ends in a sigmoid.
     """
 
@@ -29,12 +29,12 @@ class View:
 
     @property
     def now(self) -> Checkup:
-        """The check-up that is read."""
+        """The current check-up."""
         return self.chart.checkups[self.at]
 
     @property
     def final(self) -> bool:
-        """Whether it is the newest."""
+        """Whether it is the newest check-up."""
         return self.at == len(self.chart.checkups) - 1
 
     def __getitem__(self, name: str) -> float:
@@ -63,13 +63,13 @@ class View:
 
     @property
     def far(self) -> bool:
-        """Whether samples are far from the data: beyond a fifth of its size, or without a tenth of its mass."""
+        """Whether samples are far from the data: by over 0.2 of its size, or with over 10 % of its mass missing."""
         limit = max(0.2, 3 * self.fact("floor/distance"))
         return self.median("samples/distance") > limit or self.median("cells/missing") > 0.1
 
     @property
     def covers_part(self) -> bool:
-        """Whether samples lie where part of the data lies, and another part has none."""
+        """Whether samples cover a part of the data, and another part has no samples."""
         return 0.05 < self.median("cells/missing") < 0.75 and self.median("samples/distance") < 0.75
 
     @property
@@ -85,42 +85,42 @@ class View:
 
     @property
     def very_far(self) -> bool:
-        """Whether samples are farther from the data than the last oscillations around an equilibrium can bring them."""
+        """Whether samples are farther from the data than small oscillations around an equilibrium bring them."""
         return self.median("samples/distance", 5) > 0.4 or self.median("cells/missing", 5) > 0.3
 
     @property
     def winner_alternates(self) -> bool:
-        """Whether the players won in turn lately: the discriminator ranked all rows right, then all wrong."""
+        """Whether the winner alternated lately: the discriminator ranked all rows right, then all wrong."""
         sides = [v for v in self.past("scores/auc", 8) if v == v]
         return min(sides, default=0.5) < 0.2 and max(sides, default=0.5) > 0.95
 
     @property
     def update_exploded(self) -> bool:
-        """Whether a player once moved by a third of its own size at each step: what it had learnt is lost."""
+        """Whether a player once moved by over 30 % of its parameter norm per step, which erases what it had learnt."""
         moved = [c[f"motion/{p}"] for c in self.chart.checkups[: self.at + 1] for p in ("generator", "discriminator")]
         return any(v > 0.3 for v in moved)
 
     def balance(self, name: str, least: float) -> float:
-        """The sum of all values so far over the sum of their magnitudes, in [-1, 1]; NaN where that is below least."""
+        """The sum of all values so far over the sum of their magnitudes, in [-1, 1]; NaN if that is below ``least``."""
         kept = [v for v in self.past(name, self.at + 1) if math.isfinite(v)]
         size = sum(abs(v) for v in kept)
         return sum(kept) / size if size >= least else math.nan
 
     @property
     def far_and_stalled(self) -> bool:
-        """Far from the data and not getting nearer, or farther than a generator that always gives the data's mean."""
+        """Far from the data and not getting closer, or farther than a generator that always returns the data's mean."""
         return self.far and (self.stalled or self.median("samples/distance") > 1.0)
 
 
 class Level(IntEnum):
-    """How near to the root a cause is. A finding of a lower level may explain findings of higher ones."""
+    """How fundamental a cause is. A finding of a lower level may explain findings of higher ones."""
 
     LOOP = 1
     """A mistake in the training loop."""
     INPUTS = 2
     """How a network uses its inputs."""
-    OPPONENT = 3
-    """A discriminator that cannot teach."""
+    DISCRIMINATOR = 3
+    """A discriminator that gives the generator no useful gradient."""
     GROWTH = 4
     """Numbers that grow without bound."""
     GRADIENTS = 5
@@ -128,61 +128,61 @@ class Level(IntEnum):
     NOISE = 6
     """The noise of that gradient."""
     SAMPLES = 7
-    """What the samples show."""
+    """What can be seen in the samples."""
 
 
 _START = 4  # check-ups that belong to the start of a run
-Sign = Callable[[View], tuple[Evidence, ...] | None]
+Test = Callable[[View], tuple[Evidence, ...] | None]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a condition is recognised, and what a finding says of it.
+    """How a condition is recognised, and what a finding of it says.
 
     Attributes:
-        level: how near to the root it is; findings are listed by it.
+        level: how fundamental it is; findings are listed by it.
         condition: its name, kebab-case and stable: it is written to ``diagnosis.json``.
         severity: how much it matters.
-        sign: reads a check-up: the evidence, or None where the condition does not show.
-        lasts: check-ups in a row that must show it, the newest among them.
-        cause: why it happens, in words for a reader who never heard of it.
+        test: a function of a :class:`View`: the evidence, or None if the condition does not hold.
+        consecutive: number of check-ups in a row, up to the newest, at which it must hold.
+        cause: why it happens, for a reader who does not know the condition.
         source: paper or theorem.
-        cures: names of remedies, best first; or a function of the check-up that shows it.
-        patience: check-ups that a run must have before the rule is read: what only shows in a series needs one. By the
-            schedule the 20th is near step 650.
+        remedies: their names, best first; or a function of the check-up at which the condition holds.
+        min_checkups: check-ups that a run must have before the rule applies, because some conditions show only in a
+            series. By the schedule the 20th is near step 650.
     """
 
     level: Level
     condition: str
     severity: Severity
-    sign: Sign
-    lasts: int
+    test: Test
+    consecutive: int
     cause: str
     source: str
-    cures: tuple[str, ...] | Callable[[View], tuple[str, ...]]
-    patience: int = 20
+    remedies: tuple[str, ...] | Callable[[View], tuple[str, ...]]
+    min_checkups: int = 20
 
     def read(self, chart: Chart, probabilities: bool) -> Finding | None:
-        """The finding, active or resolved; None where it never showed for long enough."""
-        if len(chart.checkups) < self.patience:
+        """The finding, active or resolved; None if the condition never held for long enough."""
+        if len(chart.checkups) < self.min_checkups:
             return None
-        signs = [self.sign(View(chart, i, probabilities)) for i in range(len(chart.checkups))]
-        shown = [s is not None for s in signs]
+        found = [self.test(View(chart, i, probabilities)) for i in range(len(chart.checkups))]
+        shown = [evidence is not None for evidence in found]
         if not any(shown):
             return None
-        runs = _stretches(shown)
+        runs = _intervals(shown)
         newest = runs[-1]
-        active = newest[1] == len(signs) - 1 and _count(shown, newest) >= min(self.lasts, len(signs))
+        active = newest[1] == len(found) - 1 and _count(shown, newest) >= min(self.consecutive, len(found))
         if not active:
-            # What lasted and is gone is reported as resolved. What came and went is not reported, nor how every run
-            # begins: an untrained generator is collapsed and far away.
+            # A condition that held for long and no longer holds is reported as resolved. Short ones are not reported,
+            # nor the start of a run: every untrained generator is collapsed and far from the data.
             longest = max(runs, key=lambda run: run[1] - run[0])
-            if longest[0] < _START or _count(shown, longest) < max(2 * self.lasts, 6):
+            if longest[0] < _START or _count(shown, longest) < max(2 * self.consecutive, 6):
                 return None
             newest = longest
         last = max(i for i in range(newest[0], newest[1] + 1) if shown[i])
-        evidence = signs[last] or ()
-        cures = self.cures if isinstance(self.cures, tuple) else self.cures(View(chart, last, probabilities))
+        evidence = found[last] or ()
+        names = self.remedies if isinstance(self.remedies, tuple) else self.remedies(View(chart, last, probabilities))
         return Finding(
             self.condition,
             self.severity if active else Severity.INFO,
@@ -190,16 +190,16 @@ class Rule:
             evidence,
             self.cause,
             self.source,
-            remedies(*cures),
+            remedies_named(*names),
             "active" if active else "resolved",
         )
 
 
-def _stretches(shown: list[bool]) -> list[tuple[int, int]]:
-    """First and last index of each stretch of signs; one check-up without the sign does not break it."""
+def _intervals(shown: list[bool]) -> list[tuple[int, int]]:
+    """First and last index of each interval in which the condition holds; one check-up without it does not end it."""
     found: list[tuple[int, int]] = []
-    for i, sign in enumerate(shown):
-        if not sign:
+    for i, holds in enumerate(shown):
+        if not holds:
             continue
         if found and i - found[-1][1] <= 2:
             found[-1] = (found[-1][0], i)
@@ -208,10 +208,10 @@ def _stretches(shown: list[bool]) -> list[tuple[int, int]]:
     return found
 
 
-def _count(shown: list[bool], stretch: tuple[int, int]) -> int:
-    return sum(shown[stretch[0] : stretch[1] + 1])
+def _count(shown: list[bool], interval: tuple[int, int]) -> int:
+    return sum(shown[interval[0] : interval[1] + 1])
 
 
 def when(condition: bool, view: View, *expected: Expectation) -> tuple[Evidence, ...] | None:
-    """The evidence, each expectation beside its value at the check-up that is read, where the condition holds."""
+    """The evidence if the condition holds: each expectation with its value at the current check-up."""
     return tuple(one.measured(view.now[one.vital]) for one in expected) if condition else None

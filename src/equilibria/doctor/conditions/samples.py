@@ -1,4 +1,4 @@
-"""What the samples show: collapsed, missing modes, moving from mode to mode, out of reach; or done."""
+"""Conditions of the samples: collapse, missing modes, mode hopping, oscillation, lack of capacity; or finished."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..evidence import Evidence, about, context, equal
 from ..findings import Severity
 from .rule import Level, Rule, View, when
 
-Signs = tuple[Evidence, ...] | None
+Found = tuple[Evidence, ...] | None
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 
 
@@ -21,14 +21,14 @@ def _sets(view: View, count: int) -> list[set[int]]:
 
 
 def _overlap(sets: list[set[int]]) -> float:
-    """Mean share of cells in common between neighbours in time."""
+    """Mean share of cells in common between consecutive check-ups."""
     pairs = [(a, b) for a, b in itertools.pairwise(sets) if a | b]
     return sum(len(a & b) / len(a | b) for a, b in pairs) / len(pairs) if pairs else 1.0
 
 
-def _hopping(view: View) -> Signs:
+def _hopping(view: View) -> Found:
     sets = _sets(view, 6)
-    # Out of the data's reach a cell is only the nearest one, and says nothing.
+    # Far from the data, the nearest cell of a sample has no meaning.
     few = median(view.past("cells/missing", 6)) > 0.3 and view.median("samples/distance", 6) < 1.5
     moves = len(sets) == 6 and _overlap(sets) < 0.6 and len(set().union(*sets)) > 1.5 * max(len(s) for s in sets)
     return when(
@@ -38,7 +38,7 @@ def _hopping(view: View) -> Signs:
     )
 
 
-def _collapsed(view: View) -> Signs:
+def _collapsed(view: View) -> Found:
     spread = view.median("samples/spread")
     return when(
         view.far_and_stalled and (spread < 0.15 or view.median("cells/missing") > 0.6),
@@ -48,7 +48,7 @@ def _collapsed(view: View) -> Signs:
     )
 
 
-def _dropping(view: View) -> Signs:
+def _dropping(view: View) -> Found:
     before = view.past("cells/missing", 7)
     missing = min(before[-3:], default=0.0)
     lasting = len(before) == 7 and missing > 0.8 * median(before[:3])
@@ -60,7 +60,7 @@ def _dropping(view: View) -> Signs:
     )
 
 
-def _oscillating(view: View) -> Signs:
+def _oscillating(view: View) -> Found:
     means = [c.arrays["mean"] for c in view.chart.checkups[max(0, view.at - 6) : view.at + 1] if "mean" in c.arrays]
     if len(means) < 6 or not view.far_and_stalled or not view.very_far or view.covers_part:
         return None
@@ -70,8 +70,8 @@ def _oscillating(view: View) -> Signs:
     return when(
         circles or view.winner_alternates,
         view,
-        context("samples/distance", "falls while training goes well; here the samples move and it does not"),
-        context("scores/auc", "steady in a healthy run; where it goes from near 0 to near 1 the players win in turn"),
+        context("samples/distance", "decreases in a healthy training; here the samples move and it does not decrease"),
+        context("scores/auc", "steady in a healthy run; if it goes from near 0 to near 1, the winner alternates"),
         context("motion/turn-generator", "cosine between the last two displacements"),
     )
 
@@ -80,23 +80,23 @@ def _distance(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return math.dist(a, b)
 
 
-def _incapable(view: View) -> Signs:
+def _incapable(view: View) -> Found:
     reach, now = view.chart.last["learn/generator"], view.median("samples/distance")
     return when(
         view.far_and_stalled and reach > 0.75 * now and reach > max(0.15, 2.5 * view.fact("floor/distance")),
         view,
-        context("samples/distance", "falls while training goes well"),
+        context("samples/distance", "decreases in a healthy training"),
         about("samples/precision", 1, "that of real rows"),
     )
 
 
-def _finished(view: View) -> Signs:
+def _finished(view: View) -> Found:
     close = view.median("samples/distance") < 2 * view.fact("floor/distance") and view.median("probe/auc") < 0.6
     return when(
         close and view.stalled,
         view,
         about("probe/auc", 0.5, "that of a perfect sampler"),
-        context("samples/distance", "that of two halves of the data is the least possible"),
+        context("samples/distance", "the distance of two halves of the data is the least possible"),
     )
 
 
@@ -107,8 +107,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _hopping,
         2,
-        "At each moment the samples cover a small part of the data, and another part each time: the generator runs to "
-        "wherever the discriminator is not looking, and the discriminator follows.",
+        "At each check-up the samples cover another small part of the data: the generator moves to the region where "
+        "the discriminator's score is high, and the discriminator then lowers it there.",
         "Metz et al. 2017, section 3.1",
         ("known-good-base", "slope-penalty", "balance-turns"),
     ),
@@ -118,8 +118,7 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _oscillating,
         2,
-        "The samples move, and keep moving, without getting nearer to the data: the players chase each other in "
-        "circles.",
+        "The samples keep moving without getting closer to the data: the players rotate around an equilibrium.",
         "Mescheder et al. 2018, section 2 (Dirac-GAN); Gidel et al. 2019",
         ("known-good-base", "lower-learning-rates"),
     ),
@@ -129,8 +128,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _collapsed,
         3,
-        "The samples are nearly all alike, or cover a small part of the data: many codes give the point that the "
-        "discriminator likes best.",
+        "The samples are nearly all alike, or cover a small part of the data: many latent codes give the point with "
+        "the discriminator's highest score.",
         "Goodfellow 2016, section 5.1.1: maximin in place of minimax",
         ("known-good-base", "slope-penalty", "balance-turns"),
     ),
@@ -140,8 +139,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _incapable,
         3,
-        "The samples have stopped short of the data, and a copy of the generator that is fitted by itself does not get "
-        "nearer either: the network cannot make this law.",
+        "The samples no longer get closer to the data, and a copy of the generator that is fitted alone does not get "
+        "closer either: the network cannot represent this distribution.",
         "Goodfellow et al. 2014, Proposition 2: enough capacity",
         ("larger-generator",),
     ),
@@ -151,8 +150,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _dropping,
         4,
-        "Whole parts of the data have next to no samples, the same parts at each check-up.",
-        "Arjovsky & Bottou 2017, Theorem 2.5: the reverse KL costs little for what is dropped",
+        "Whole parts of the data have almost no samples, the same parts at each check-up.",
+        "Arjovsky & Bottou 2017, Theorem 2.5: the reverse KL penalises dropped modes little",
         ("shuffle-data", "relativistic-with-penalties", "slope-penalty"),
     ),
     Rule(
@@ -161,7 +160,7 @@ RULES: tuple[Rule, ...] = (
         Severity.INFO,
         _finished,
         3,
-        "Samples are as close to the data as can be told at this size, and no nearer than before.",
+        "Samples are as close to the data as can be measured at this sample size, and no longer get closer.",
         "Goodfellow et al. 2014, Theorem 1",
         ("stop",),
     ),

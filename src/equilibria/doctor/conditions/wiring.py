@@ -1,4 +1,4 @@
-"""Mistakes in the loop: non-finite values, parameters that nobody moves, labels or batches exchanged."""
+"""Mistakes in the training loop: non-finite values, parameters never updated, swapped labels or batches."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from ..evidence import Evidence, about, above, below, context, equal
 from ..findings import Severity
 from .rule import Level, Rule, View, when
 
-Signs = tuple[Evidence, ...] | None
+Found = tuple[Evidence, ...] | None
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 
 
-def _not_finite(view: View) -> Signs:
+def _not_finite(view: View) -> Found:
     broken = view["numbers/parameters"] > 0 or view["numbers/outputs"] > 0
     return when(
         broken,
@@ -21,7 +21,7 @@ def _not_finite(view: View) -> Signs:
 
 
 def _why_no_number(view: View) -> tuple[str, ...]:
-    """Which remedy first: bad rows, a logarithm of 0 where the discriminator was sure, or else the step size."""
+    """Which remedy first: for bad rows, for a logarithm of 0 (a certain discriminator), or for the step size."""
     if view.fact("real/not-finite") > 0:
         return "clean-data", "stable-losses"
     before = [c["scores/certainty"] for c in view.chart.checkups[: view.at + 1] if c["scores/certainty"] > 0]
@@ -30,22 +30,22 @@ def _why_no_number(view: View) -> tuple[str, ...]:
     return "lower-learning-rates", "clip-gradients", "stable-losses"
 
 
-def _overflow(view: View) -> Signs:
+def _overflow(view: View) -> Found:
     largest = below("numbers/largest", 1e6, "the largest magnitude among parameters, samples and scores")
     return when(view["numbers/largest"] > 1e6, view, largest)
 
 
 def _still(player: str) -> object:
-    def sign(view: View) -> Signs:
+    def test(view: View) -> Found:
         name = f"wiring/still-{player}"
-        # A generator that no gradient reaches does not move either, but that is another condition.
+        # A generator without gradient does not move either, but that is another condition.
         reached = player == "discriminator" or view["gradient/declared"] != 0
         return when(view[name] == 1.0 and reached, view, equal(name, 0, "its parameters have moved since the start"))
 
-    return sign
+    return test
 
 
-def _left_out(view: View) -> Signs:
+def _left_out(view: View) -> Found:
     for player in ("generator", "discriminator"):
         name = f"wiring/left-out-{player}"
         if view[name] > 0:
@@ -53,20 +53,20 @@ def _left_out(view: View) -> Signs:
     for player in ("generator", "discriminator"):
         name = f"wiring/unmoved-{player}"
         unknown = view[f"wiring/left-out-{player}"] != view[f"wiring/left-out-{player}"]
-        # Units that never fire keep their weights too, so without the optimisers only a large share is a sign.
+        # Dead units keep their weights too, so without the optimisers only a large share is evidence.
         if unknown and 0.5 < view[name] < 1 and not view[f"units/dead-{player}"] > 0.2:
             return when(True, view, below(name, 0.5, "the rest of the network has moved"))
     return None
 
 
-def _wrong_player(view: View) -> Signs:
+def _wrong_player(view: View) -> Found:
     for name in ("wiring/held-by-discriminator", "wiring/held-by-generator"):
         if view[name] > 0:
             return when(True, view, equal(name, 0, "an optimiser holds its own player's parameters only"))
     return None
 
 
-def _accumulate(view: View) -> Signs:
+def _accumulate(view: View) -> Found:
     shows = view["wiring/leftover-ratio"] > 5 and view["wiring/leftover-likeness"] > 0.98
     return when(
         shows,
@@ -76,52 +76,52 @@ def _accumulate(view: View) -> Signs:
     )
 
 
-def _double_sigmoid(view: View) -> Signs:
+def _double_sigmoid(view: View) -> Found:
     if view.chart.facts.get("loss/expects-logits") == 1.0 and view.probabilities:
         meaning = "a discriminator that ends in a sigmoid needs a loss of probabilities"
         return (equal("loss/expects-logits", 0, meaning).measured(1.0),)
     return None
 
 
-def _swapped(view: View) -> Signs:
-    """From the start on, its steps rank real rows below generated ones.
+def _swapped(view: View) -> Found:
+    """From the start on, its steps lower real scores below generated ones.
 
-    A discriminator that is only weak ranks them wrong as well, but its steps go in the right direction.
+    A weak discriminator ranks them wrongly as well, but its steps have the right direction.
     """
     balance, follows = view.balance("wiring/gain", 0.1), view.mean("wiring/descent", view.at + 1)
     against = (balance < -0.3 and not follows > 0.1) if balance == balance else follows < -0.25
-    # One that learns nothing ranks them wrong too, but its scores stay as small as at the start.
-    sure = view.median("scores/certainty", 5) > 2 * view.chart.checkups[0]["scores/certainty"]
-    shows = view.median("scores/auc", 5) < 0.1 and view["probe/auc"] > 0.8 and against and sure
+    # A discriminator that learns nothing ranks them wrongly too, but its scores stay as small as at the start.
+    certain = view.median("scores/certainty", 5) > 2 * view.chart.checkups[0]["scores/certainty"]
+    shows = view.median("scores/auc", 5) < 0.1 and view["probe/auc"] > 0.8 and against and certain
     return when(
         shows,
         view,
         above("scores/auc", 0.5, "real rows score higher; here they score lower than generated ones"),
-        context("probe/auc", "an independent classifier tells the sides apart"),
+        context("probe/auc", "an independent classifier separates real from generated rows"),
         above("wiring/gain", 0, "summed over the run, the discriminator's steps raise its AUC; here they lower it"),
     )
 
 
-def _same_batch(view: View) -> Signs:
+def _same_batch(view: View) -> Found:
     """It could learn, but it does not follow the proper gradient, and its steps did not raise its AUC.
 
-    Both signs are needed: a penalty changes the gradient's direction in a loop that learns, and a much faster
-    generator undoes the gain in a loop whose gradient is right.
+    Both observations are needed: a penalty changes the gradient's direction in a loop that learns, and a much faster
+    generator cancels the gain in a loop whose gradient is right.
     """
     apart = view["probe/auc"] > 0.9 and view.median("samples/distance") > 0.4 and not view.covers_part
     balance = view.balance("wiring/gain", 0.1)
     off = abs(view.mean("wiring/descent", view.at + 1)) < 0.4 and not balance > 0.4
-    # One that often ranked the sides right was trained on both; it fails for another reason.
+    # A discriminator that often ranked the rows correctly was trained on both; it fails for another reason.
     ranked = [v for v in view.past("scores/auc", view.at + 1) if v == v]
     often = sum(v > 0.85 for v in ranked) > 0.3 * len(ranked)
-    # One whose units have died since cannot learn any more; what it was trained on before that is still known.
+    # After its units have died it cannot learn any more; the earlier check-ups still show how it was trained.
     alive = view["motion/discriminator"] > 0 and view["slopes/between"] > 1e-6
     could = not view.chart.last["learn/discriminator"] < 0.8 if alive else balance == balance
     return when(
         apart and view.median("scores/auc", 5) < 0.75 and off and could and not often and not view.update_exploded,
         view,
-        about("scores/auc", 1, "the sides differ as much as here"),
-        context("probe/auc", "an independent classifier tells the sides apart"),
+        about("scores/auc", 1, "real and generated rows differ as much as here"),
+        context("probe/auc", "an independent classifier separates real from generated rows"),
         above("wiring/gain", 0, "summed over the run, the discriminator's steps raise its AUC; here they do not"),
         above("wiring/descent", 0, "the optimiser follows the gradient of real against generated; here it does not"),
     )
@@ -135,8 +135,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _overflow,
         1,
-        "Numbers have grown beyond any scale the data has. The next steps will overflow. A learning rate that is too "
-        "high, for one step even, is the usual reason.",
+        "Values are far larger than the data, and the next steps will overflow. The usual reason is a learning rate "
+        "that is too high, even for one step.",
         "Mescheder et al. 2017, section 3: step sizes beyond the stability limit",
         ("lower-learning-rates", "clip-gradients"),
         1,
@@ -147,9 +147,9 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _not_finite,
         1,
-        "A parameter, a sample or a score is no longer a finite number. From there on every step makes more of them: "
-        "the run cannot recover by itself. A logarithm of a probability that has become exactly 0, overflow in low "
-        "precision, and a division by zero in a loss are the usual reasons.",
+        "A parameter, a sample or a score is no longer finite. Each further step spreads non-finite values: the run "
+        "cannot recover by itself. The usual reasons are the logarithm of a probability that has become exactly 0, "
+        "overflow in low precision, and a division by zero in a loss.",
         "IEEE 754; Micikevicius et al. 2018 for low precision",
         _why_no_number,
         1,
@@ -160,8 +160,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _still("generator"),  # type: ignore[arg-type]
         2,
-        "Not one parameter of the generator has changed since the start: its optimiser is never stepped, does not hold "
-        "its parameters, or the generated batch is detached in the generator's own loss.",
+        "No parameter of the generator has changed since the start: its optimiser is never stepped, does not hold its "
+        "parameters, or the generated batch is detached in the generator's own loss.",
         "Goodfellow et al. 2014, Algorithm 1: both players move",
         ("update-generator",),
         2,
@@ -172,8 +172,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _still("discriminator"),  # type: ignore[arg-type]
         2,
-        "Not one parameter of the discriminator has changed since the start, so the generator is trained against a "
-        "random function.",
+        "No parameter of the discriminator has changed since the start, so the generator is trained against a random "
+        "function.",
         "Goodfellow et al. 2014, Algorithm 1: both players move",
         ("update-discriminator",),
         2,
@@ -184,9 +184,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _wrong_player,
         1,
-        "An optimiser holds parameters of the other player. A discriminator's step that also moves the "
-        "generator trains "
-        "it to be told apart, which is the opposite of its own loss.",
+        "An optimiser holds parameters of the other player. A discriminator's step that also moves the generator "
+        "trains it to make samples that are easy to recognise as fake, the opposite of its own loss.",
         "Goodfellow et al. 2014, equation 1: each player has its own parameters",
         ("own-parameters-only",),
         1,
@@ -197,8 +196,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _left_out,
         1,
-        "Some trainable parameters are in no optimiser, so they keep their random start. A network that was built, or "
-        "replaced, after its optimiser is the usual reason.",
+        "Some trainable parameters are in no optimiser, so they keep their random start. The usual reason is a "
+        "network that was built, or replaced, after its optimiser.",
         "Goodfellow et al. 2014, Algorithm 1",
         ("optimise-all-parameters",),
         2,
@@ -209,9 +208,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _accumulate,
         3,
-        "The gradient left in the generator after a step is many times larger than the gradient of its loss and hardly "
-        "changes from step to step: it is the sum over all steps so far, because it is never cleared. The optimiser "
-        "follows the past.",
+        "The gradient left in the generator after a step is many times larger than the gradient of its loss and "
+        "hardly changes from step to step: it is the sum over all steps so far, because it is never cleared.",
         "torch.optim: zero_grad",
         ("zero-gradients",),
         5,
@@ -222,9 +220,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _double_sigmoid,
         1,
-        "The discriminator ends in a sigmoid and its loss applies another one: the loss sees numbers between 0 "
-        "and 1 as "
-        "log-odds, so it can never call a row surely fake, and the inner sigmoid saturates.",
+        "The discriminator ends in a sigmoid and its loss applies another one: the loss takes numbers between 0 and 1 "
+        "for log-odds, so no row can get a low probability, and the inner sigmoid saturates.",
         _READ_D,
         ("one-sigmoid",),
         1,
@@ -235,10 +232,9 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _swapped,
         3,
-        "The discriminator scores generated rows higher than real ones, consistently, though the sides are easy "
-        "to tell "
-        "apart: it is trained with the labels the wrong way round, and the generator, which wants high scores, is "
-        "already content.",
+        "The discriminator consistently scores generated rows higher than real ones, although they are easy to "
+        "separate: it is trained with swapped labels, and the generator, whose loss falls with the score, gets no "
+        "useful gradient.",
         _READ_D,
         ("real-is-one",),
         10,
@@ -249,8 +245,9 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _same_batch,
         3,
-        "The discriminator cannot tell the sides apart though they are far apart and a copy of it learns to in a few "
-        "steps: what it is trained on is not real against generated. The same batch on both sides is the usual reason.",
+        "The discriminator cannot separate real from generated rows, although they are far apart and a copy of it "
+        "learns to do so in a few steps: it is not trained on real against generated rows. The usual reason is the "
+        "same batch for both.",
         _READ_D,
         ("both-sides", "real-is-one"),
         16,

@@ -1,8 +1,8 @@
-"""The measurements of a check-up, and what each means."""
+"""The vitals: the measurements of a check-up, and what each means."""
 
 from __future__ import annotations
 
 from .catalogue import VITALS, Vital
-from .examine import deeper, examine, facts_of
+from .examine import examine, examine_deeply, facts_of
 
-__all__ = ["VITALS", "Vital", "deeper", "examine", "facts_of"]
+__all__ = ["VITALS", "Vital", "examine", "examine_deeply", "facts_of"]

@@ -9,10 +9,10 @@ class Vital(NamedTuple):
     """One measurement.
 
     Attributes:
-        unit: what it counts.
-        what: the statement, with its equation where it has one.
-        source: the paper or theorem it comes from; empty where it is plain arithmetic.
-        tier: 1 at every check-up, 2 where the discriminator or the samples call for it, 3 only at a diagnosis.
+        unit: of the number.
+        what: its definition, with its equation if it has one.
+        source: the paper or theorem it comes from; empty for plain arithmetic.
+        tier: 1 at every check-up, 2 if the discriminator or the samples require it, 3 only at a diagnosis.
     """
 
     unit: str
@@ -23,8 +23,8 @@ class Vital(NamedTuple):
 
 _AB = "Arjovsky & Bottou 2017"
 VITALS: dict[str, Vital] = {
-    "numbers/parameters": Vital("share", "parameters and buffers that are not finite"),
-    "numbers/outputs": Vital("share", "entries of samples and scores that are not finite"),
+    "numbers/parameters": Vital("share", "non-finite entries of parameters and buffers"),
+    "numbers/outputs": Vital("share", "non-finite entries of samples and scores"),
     "numbers/largest": Vital("value", "largest finite magnitude among parameters, samples and scores"),
     "probe/auc": Vital("probability", "an independent classifier ranks a real row above a generated one, held-out"),
     "probe/jsd": Vital(
@@ -42,12 +42,12 @@ VITALS: dict[str, Vital] = {
     "real/low": Vital("value", "smallest entry of the real rows"),
     "real/high": Vital("value", "largest entry of the real rows"),
     "real/outside": Vital("share", "real entries outside the range of the samples"),
-    "samples/at-edge": Vital("share", "entries of samples within 0.5 % of the range's ends"),
-    "real/at-edge": Vital("share", "entries of real rows at the same ends"),
+    "samples/at-edge": Vital("share", "entries of samples within 0.5 % of the range's limits"),
+    "real/at-edge": Vital("share", "entries of real rows at the same limits"),
     "samples/duplicates": Vital("share", "samples that are near copies of another", "Arora & Zhang 2018"),
     "samples/support": Vital(
         "samples",
-        "number of distinct samples by the birthday test, lower end of its 95 % interval",
+        "number of distinct samples by the birthday test, lower limit of its 95 % interval",
         "Arora & Zhang 2018",
     ),
     "samples/dimension": Vital(
@@ -56,8 +56,8 @@ VITALS: dict[str, Vital] = {
     "samples/memorised": Vital("ratio", "distance of samples to training rows over that to unseen rows"),
     "samples/train-distance": Vital("data rms", "samples/distance with both networks in train mode"),
     "samples/eval-distance": Vital("data rms", "samples/distance with both networks in eval mode"),
-    "cells/missing": Vital("share", "real mass of cells (k-means) with next to no samples"),
-    "cells/covered": Vital("share", "cells that the samples fill"),
+    "cells/missing": Vital("share", "real mass of cells (k-means) with almost no samples"),
+    "cells/covered": Vital("share", "cells that contain samples"),
     "latent/dependence": Vital("ratio", "how far a sample moves when only its code changes, over the data's spread"),
     "latent/own-noise": Vital("ratio", "how far a sample moves when only the network's own noise changes"),
     "latent/stretch": Vital(
@@ -74,7 +74,7 @@ VITALS: dict[str, Vital] = {
         3,
     ),
     "label/agreement": Vital("share", "samples whose nearest real rows have the label asked for"),
-    "label/chance": Vital("share", "agreement of labels that are ignored"),
+    "label/chance": Vital("share", "agreement if labels are ignored"),
     "scores/auc": Vital("probability", "the discriminator ranks a real row above a generated one"),
     "scores/real": Vital("logit", "mean score of real rows"),
     "scores/fake": Vital("logit", "mean score of generated rows"),
@@ -99,10 +99,10 @@ VITALS: dict[str, Vital] = {
         "norm", "M eps/(1 - eps), what gradient/saturating can be at most near a perfect D", f"{_AB}, Theorem 2.4"
     ),
     "gradient/snr": Vital("ratio", "squared norm of the mean gradient over its variance between batches of 64"),
-    "gradient/step-snr": Vital("ratio", "the same for the loop's own steps, from Adam's or RMSprop's second moment"),
-    "gradient/reach": Vital("share", "trainable tensors of the generator that a gradient other than zero reaches"),
+    "gradient/step-snr": Vital("ratio", "the same for the loop's own batches, from Adam's or RMSprop's second moment"),
+    "gradient/reach": Vital("share", "trainable tensors of the generator with a non-zero gradient"),
     "gradient/agreement": Vital(
-        "cosine", "between the gradient of the loop's last batch, as left, and the mean of 6 draws"
+        "cosine", "between the gradient that the loop's last batch left in .grad and the mean of 6 draws"
     ),
     "gradient/burst": Vital("ratio", "largest over median gradient norm of 6 draws", f"{_AB}, Theorem 2.6"),
     "gradient/tail": Vital(
@@ -115,11 +115,11 @@ VITALS: dict[str, Vital] = {
     "motion/discriminator": Vital("per step", "the same for the discriminator"),
     "motion/turn-generator": Vital("cosine", "between the generator's last two displacements", "Berard et al. 2020"),
     "motion/turn-discriminator": Vital("cosine", "between the discriminator's last two displacements"),
-    "motion/path-generator": Vital("cosine", "between the way come since the start and the last displacement"),
+    "motion/path-generator": Vital("cosine", "between the displacement since the start and the last displacement"),
     "motion/path-discriminator": Vital("cosine", "the same for the discriminator"),
     "size/generator": Vital("ratio", "norm of the generator's parameters over that at the start"),
     "size/discriminator": Vital("ratio", "the same for the discriminator"),
-    "units/dead-generator": Vital("share", "rectifier units of the generator that are zero for every sample"),
+    "units/dead-generator": Vital("share", "ReLU units of the generator that are zero for every sample"),
     "units/dead-discriminator": Vital("share", "the same for the discriminator, over real and generated rows"),
     "units/activity-generator": Vital("root mean square", "largest output of a layer with parameters"),
     "units/activity-discriminator": Vital("root mean square", "the same for the discriminator"),
@@ -133,24 +133,26 @@ VITALS: dict[str, Vital] = {
         "share", "the generator's parameters that the discriminator's optimiser holds"
     ),
     "wiring/held-by-generator": Vital("share", "the discriminator's parameters that the generator's optimiser holds"),
-    "wiring/leftover-ratio": Vital("ratio", "norm of the gradient left in the generator over that of a recomputed one"),
-    "wiring/leftover-likeness": Vital("cosine", "between the gradients left after two steps in a row"),
-    "wiring/descent": Vital("cosine", "between what the discriminator's optimiser follows and a proper gradient"),
+    "wiring/leftover-ratio": Vital(
+        "ratio", "norm of the gradient in the generator's .grad over that of a recomputed one"
+    ),
+    "wiring/leftover-likeness": Vital("cosine", "between the gradients in .grad after two consecutive steps"),
+    "wiring/descent": Vital("cosine", "between the discriminator's optimiser direction and the gradient of its loss"),
     "wiring/gain": Vital(
-        "difference", "AUC of the discriminator as it is, less AUC as it was at the last check-up, on the same rows"
+        "difference", "AUC of the discriminator now minus that of the last check-up's discriminator, on the same rows"
     ),
     "learn/discriminator": Vital(
         "probability", "AUC of a copy of the discriminator after 60 steps of its own", "Grnarova et al. 2019", 3
     ),
     "jacobian/real-part": Vital(
         "per unit of time",
-        "largest real part of the eigenvalues of v', v = (-dL_G/dθ_G, -dL_D/dθ_D): above 0 the players leave the point",
+        "largest real part of the eigenvalues of v', v = (-dL_G/dθ_G, -dL_D/dθ_D): above 0 the point is unstable",
         "Nagarajan & Kolter 2017",
         3,
     ),
     "jacobian/imaginary-part": Vital(
         "radians per unit of time",
-        "largest imaginary part, in magnitude, of those eigenvalues: how fast the players turn about",
+        "largest imaginary part, in magnitude, of those eigenvalues: how fast the players rotate",
         "Mescheder et al. 2017",
         3,
     ),
@@ -160,6 +162,8 @@ VITALS: dict[str, Vital] = {
         "Mescheder et al. 2017, Lemma 4",
         3,
     ),
-    "learn/generator": Vital("data rms", "distance that a copy of the generator reaches when fitted by itself", "", 3),
+    "learn/generator": Vital(
+        "data rms", "distance that a copy of the generator reaches when it is fitted alone", "", 3
+    ),
 }
 """Every vital by name."""

@@ -1,4 +1,4 @@
-"""Vitals of the game's dynamics: the tail of the gradient that the samples feel, and how the players turn about."""
+"""Vitals of the game's dynamics: the tail of the gradient at the samples, and the rotation of the players."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Values = dict[str, float]
 Fed = tuple[Tensor, Tensor | None]
 _ROWS, _IMAGE_ROWS = 64, 32
 _TOLERANCE, _RESTARTS = 1e-2, 10
-_MOST = 200_000  # parameters: beyond it the products take longer than all check-ups of a run together
+_MOST = 200_000  # parameters; for more, the products take longer than all check-ups of a run together
 
 
 def tail_index(sizes: Tensor, share: float = 0.1) -> float:
@@ -27,16 +27,16 @@ def tail_index(sizes: Tensor, share: float = 0.1) -> float:
         \qquad X_{(1)} \ge X_{(2)} \ge \dots
 
     where :math:`P(X > x) \sim x^{-\alpha}`: no mean for :math:`\alpha \le 1` (Cauchy: 1), no variance for
-    :math:`\alpha \le 2`. Its standard error is about :math:`\alpha/\sqrt{k}`. A thin tail has no index; what is
-    estimated for one is large, and larger the smaller the share.
+    :math:`\alpha \le 2`. Its standard error is about :math:`\alpha/\sqrt{k}`. A thin tail has no index; its
+    estimate is large, and grows as the share falls.
 
     Args:
         sizes: ``(n,)``, not negative.
         share: of the numbers that belong to the tail, ``k / n``.
 
     Returns:
-        The index; infinite where the tail is one number repeated, NaN where fewer than two numbers are in it or the
-        tail reaches down to zero.
+        The index; infinite if all numbers of the tail are equal, NaN if fewer than two numbers are in it or the tail
+        contains zero.
 
     Examples:
         >>> round(tail_index(torch.arange(1, 10001) ** -0.5), 1)  # the quantiles of a Pareto law of index 2
@@ -50,7 +50,7 @@ def tail_index(sizes: Tensor, share: float = 0.1) -> float:
     return 1 / mean if mean > 0 else math.inf
 
 
-def tail(subject: Subject, chart: Chart, real: Fed, fake: Fed) -> Values:
+def gradient_tail(subject: Subject, chart: Chart, real: Fed, fake: Fed) -> Values:
     r"""The tail index of the norms :math:`\|\partial \ell_G / \partial x_i\|` over generated rows.
 
     Under the noise of Arjovsky & Bottou 2017 (Theorem 2.6) it is that of the parameters' gradient, which is the same
@@ -69,38 +69,39 @@ def tail(subject: Subject, chart: Chart, real: Fed, fake: Fed) -> Values:
     return {"gradient/tail": tail_index(slope.flatten(1).norm(dim=1))}
 
 
-def turning(subject: Subject, chart: Chart) -> Values:
+def jacobian_rotation(subject: Subject, chart: Chart) -> Values:
     r"""Leading eigenvalues of the Jacobian of :math:`v = (-\partial_{\theta_G}\ell_G, -\partial_{\theta_D}\ell_D)`.
 
     At the players' parameters, on 64 real rows and 64 codes (half of that for images), for the declared losses and
-    equal rates: a penalty of the loop is not in it unless the losses hold it, nor what an optimiser makes of gradients.
+    equal rates: without a penalty of the loop unless the losses contain it, and without the optimisers.
 
     Raises:
-        ConfigError: the doctor was given no codes, nothing of a player moves, or the networks are large.
+        ConfigError: the codes are not known, a player has no trainable parameter, or the networks are large.
         RuntimeError: an operation of the networks has no second derivative.
         ValueError: as in :func:`rotation`.
     """
     if subject.codes is None:
         raise ConfigError("the generator's codes are not known", "pass latent=")
-    players = [_moving(net) for net in subject.networks.values()]
+    players = [_trainable(net) for net in subject.networks.values()]
     if not all(players):
-        raise ConfigError("a player has no parameter that moves", "look at requires_grad")
+        raise ConfigError("a player has no trainable parameter", "set requires_grad=True on its parameters")
     if (size := sum(p.numel() for own in players for p in own.values())) > _MOST:
         raise ConfigError(
-            f"{size:,} parameters, and a diagnosis takes at most {_MOST:,}", "see equilibria.theory.spectra"
+            f"{size:,} parameters, and a diagnosis takes at most {_MOST:,}",
+            "for larger networks use equilibria.theory.spectra.leading_eigenvalues",
         )
     at = torch.cat([p.reshape(-1).float() for own in players for p in own.values()]).requires_grad_()
     moved = _split(at, players)
     real, y = subject.batch(_IMAGE_ROWS if subject.real[0].numel() > 256 else _ROWS)
-    codes = subject.deal(len(real))
+    codes = subject.draw_codes(len(real))
     read = subject.raw if chart.objective.own is not None else subject.score
     h, k = read(real, y, moved[1]), read(subject.make(codes, moved[0]), codes[1], moved[1])
     losses = (chart.objective.generator(k, h), chart.objective.discriminator(h, k))
     field = torch.cat([-_slope(loss, own) for loss, own in zip(losses, moved, strict=True)])
 
     def product(u: Tensor) -> Tensor:
-        # With the transpose: its eigenvalues are the same, and it needs one derivative less than J u would. Third
-        # derivatives of torch's norms are wrong.
+        # The transposed Jacobian has the same eigenvalues and needs one derivative less than J u. Third derivatives
+        # of torch's norms are wrong.
         if not field.requires_grad:
             return torch.zeros_like(u)
         (found,) = torch.autograd.grad(field, at, u, retain_graph=True, materialize_grads=True)
@@ -109,7 +110,7 @@ def turning(subject: Subject, chart: Chart) -> Values:
     return rotation(product, at.detach())
 
 
-def _moving(net: nn.Module) -> Params:
+def _trainable(net: nn.Module) -> Params:
     return {n: p.detach() for n, p in net.named_parameters() if p.requires_grad and p.is_floating_point()}
 
 
@@ -127,9 +128,9 @@ def _slope(loss: Tensor, own: Params) -> Tensor:
 
 
 def rotation(product: Callable[[Tensor], Tensor], like: Tensor) -> Values:
-    r"""What the eigenvalues :math:`\lambda` of a field's Jacobian say of a step along it.
+    r"""Rotation of a vector field, from the leading eigenvalues :math:`\lambda` of its Jacobian.
 
-    With :math:`\max \mathrm{Re}\,\lambda > 0` the players leave the point; where the pair of the largest
+    With :math:`\max \mathrm{Re}\,\lambda > 0` the point is unstable; if the pair of the largest
     :math:`|\mathrm{Im}\,\lambda|` has a large :math:`|\mathrm{Im}\,\lambda| / |\mathrm{Re}\,\lambda|`, only steps below
     :math:`2|\mathrm{Re}\,\lambda|/|\lambda|^2` contract (Mescheder et al. 2017, Lemma 4; Nagarajan & Kolter 2017).
 
@@ -144,7 +145,7 @@ def rotation(product: Callable[[Tensor], Tensor], like: Tensor) -> Values:
         ValueError: the eigenvalues did not converge, or a product is not finite.
 
     Examples:
-        The Dirac-GAN turns and does not contract.
+        The Dirac-GAN rotates and does not contract.
 
         >>> turn = torch.tensor([[0.0, 0.5], [-0.5, 0.0]])
         >>> round(rotation(lambda u: turn @ u, torch.zeros(2))["jacobian/imaginary-part"], 6)

@@ -1,4 +1,4 @@
-"""What the generator makes of its codes, and how much noise hides what it makes: vitals of tier 3."""
+"""Vitals of tier 3: the generator's Jacobian in its codes, and the noise under which real and fake look alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..subject import Subject
 
 Values = dict[str, float]
 _POINTS = 8
-_MOST = 256  # dimensions of a code: each costs two forward passes
+_MOST = 256  # dimensions of a code; each costs two forward passes
 _STEP = 1e-2
 _APART = 0.6  # AUC of the probe below which the sides count as inseparable
 
@@ -21,20 +21,20 @@ _APART = 0.6  # AUC of the probe below which the sides count as inseparable
 def stretch(subject: Subject, chart: Chart) -> Values:
     r"""The generator's Jacobian in its codes at 8 of them, by central differences, in the space of the data.
 
-    Its singular values :math:`s_1 \ge s_2 \ge \dots` say how far a step in the code moves a sample.
+    Its singular values are :math:`s_1 \ge s_2 \ge \dots`.
     ``latent/stretch`` is the median of :math:`s_1`, ``latent/rank`` that of
     :math:`(\sum s_i^2)^2 / \sum s_i^4`, the number of directions in which samples move, and ``latent/conditioning``
     that of :math:`s_1/s_k`, where ``k`` is the data's dimension (at most the code's) (Odena et al. 2018).
 
     Raises:
-        ConfigError: codes are not known, are no vectors, or have more than 256 dimensions.
+        ConfigError: codes are not known, are not vectors, or have more than 256 dimensions.
     """
     if subject.codes is None or subject.codes_are_rows:
         raise ConfigError("the generator's codes are not known", "pass latent=")
-    subject.mode(training=False)  # in train mode a batch norm would tie the codes together
-    z, y = subject.deal(_POINTS)
+    subject.mode(training=False)  # in train mode, batch norm makes a sample depend on the other codes
+    z, y = subject.draw_codes(_POINTS)
     if z.dim() != 2 or not z.is_floating_point() or z.shape[1] > _MOST:
-        raise ConfigError(f"codes of shape {tuple(z.shape)}", f"vectors of at most {_MOST} numbers are looked at")
+        raise ConfigError(f"codes of shape {tuple(z.shape)}", f"this vital needs vectors of at most {_MOST} numbers")
     size = z.shape[1]
     step = _STEP * float(z.std().clamp(min=1e-6))
     moves = step * torch.eye(size, dtype=z.dtype, device=z.device)
@@ -55,11 +55,11 @@ def stretch(subject: Subject, chart: Chart) -> Values:
 
 
 def inseparable(subject: Subject, chart: Chart) -> Values:
-    r"""The standard deviation of Gaussian noise, in units of the data's, that hides real from generated.
+    r"""The standard deviation of Gaussian noise, in units of the data's, that makes real and fake inseparable.
 
     The smallest power of :math:`\sqrt 2` times the smallest one tried, :math:`2^{-6}`, at which the probe's AUC on
-    :math:`x + \sigma\epsilon` falls below 0.6: how far apart the supports are, which the discriminator's certainty does
-    not say (Arjovsky & Bottou 2017, section 3). Infinite where 8 times the data's size does not hide it.
+    :math:`x + \sigma\epsilon` falls below 0.6. It measures how far apart the supports are, which the discriminator's
+    certainty does not (Arjovsky & Bottou 2017, section 3). Infinite if 8 times the data's size is not enough.
     """
     with torch.no_grad():
         x, _ = subject.batch(512)
@@ -68,15 +68,15 @@ def inseparable(subject: Subject, chart: Chart) -> Values:
     if min(len(real), len(fake)) < 32:
         return {}
 
-    def hidden(level: int) -> bool:
+    def inseparable_at(level: int) -> bool:
         sigma = _sigma(level)
         noisy = [side + sigma * torch.randn_like(side) for side in (real, fake)]
         return probe(noisy[0], noisy[1], level).auc < _APART
 
-    low, high = -1, 19  # bisection: more noise never helps the probe
+    low, high = -1, 19  # bisection, because more noise never helps the probe
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if hidden(middle) else (middle, high)
+        low, high = (low, middle) if inseparable_at(middle) else (middle, high)
     return {"noise/inseparable": _sigma(high) if high < 19 else math.inf}
 
 

@@ -1,4 +1,4 @@
-"""Vitals of the players: scores, slopes, the gradient that reaches the generator, what each could still learn."""
+"""Vitals of the players: scores, input gradients, the generator's gradient, and what each could still learn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BATCH = 64
 
 
 def scores(subject: Subject, real: Tensor, fake: Tensor, labels: tuple[Tensor | None, Tensor | None]) -> Values:
-    """What the discriminator says of real, unseen and generated rows."""
+    """The discriminator's scores of real, unseen and generated rows."""
     with torch.no_grad():
         h_real, h_fake = subject.score(real, labels[0]), subject.score(fake, labels[1])
         values = {
@@ -64,8 +64,8 @@ def slopes(subject: Subject, real: Tensor, fake: Tensor, labels: tuple[Tensor | 
     return found
 
 
-def pulls(subject: Subject, chart: Chart, real: Tensor, y: Tensor | None) -> Values:
-    """The gradient of the generator's loss in its parameters: its size under three losses, its noise over draws."""
+def generator_gradients(subject: Subject, chart: Chart, real: Tensor, y: Tensor | None) -> Values:
+    """The gradient of the generator's loss in its parameters: its norm under three losses, its noise over draws."""
     if subject.codes is None:
         return {}
     params = copies(subject.generator)
@@ -82,7 +82,7 @@ def pulls(subject: Subject, chart: Chart, real: Tensor, y: Tensor | None) -> Val
         h_real = read(real[:_BATCH], None if y is None else y[:_BATCH])
     values: Values = {}
     for i in range(_DRAWS):
-        codes = subject.deal(_BATCH)
+        codes = subject.draw_codes(_BATCH)
         made = subject.make(codes, params)
         out = read(made, codes[1])
         loss = chart.objective.generator(out, h_real[: len(out)])
@@ -109,7 +109,7 @@ def pulls(subject: Subject, chart: Chart, real: Tensor, y: Tensor | None) -> Val
     return values
 
 
-def bound(subject: Subject, fake: Tensor) -> Values:
+def gradient_bound(subject: Subject, fake: Tensor) -> Values:
     r"""The bound :math:`M\epsilon/(1-\epsilon)` of Arjovsky & Bottou 2017 (Theorem 2.4) at the generated rows.
 
     :math:`\epsilon` is the largest :math:`D + \|\nabla D\|` there, ``M`` the root mean square norm of the generator's
@@ -118,7 +118,7 @@ def bound(subject: Subject, fake: Tensor) -> Values:
     if subject.codes is None:
         return {}
     point = fake[:64].detach().clone().requires_grad_()
-    codes = subject.deal(8)
+    codes = subject.draw_codes(8)
     if subject.labels is not None:
         return {}
     d = torch.sigmoid(subject.score(point))
@@ -139,8 +139,8 @@ def bound(subject: Subject, fake: Tensor) -> Values:
     return {"gradient/bound": math.sqrt(total / 8) * epsilon / (1 - epsilon)}
 
 
-def could_learn(subject: Subject, chart: Chart, rounds: int = 60) -> Values:
-    """How well a copy of the discriminator tells the sides apart after a short training of its own."""
+def trained_discriminator(subject: Subject, chart: Chart, rounds: int = 60) -> Values:
+    """AUC of a copy of the discriminator after a short training against the fixed generator."""
     params = copies(subject.discriminator)
     if not params:
         return {}
@@ -163,8 +163,8 @@ def could_learn(subject: Subject, chart: Chart, rounds: int = 60) -> Values:
         return {"learn/discriminator": auc(subject.score(x, y, params), subject.score(fake, label, params))}
 
 
-def could_reach(subject: Subject, chart: Chart, rounds: int = 150) -> Values:
-    """How close to the data a copy of the generator comes when it is fitted by itself to the sliced distance."""
+def fitted_generator(subject: Subject, chart: Chart, rounds: int = 150) -> Values:
+    """Distance to the data of a copy of the generator that is fitted alone, to the sliced distance."""
     if subject.codes is None or subject.labels is not None:
         return {}
     space, params = chart.space, copies(subject.generator)
@@ -172,7 +172,7 @@ def could_reach(subject: Subject, chart: Chart, rounds: int = 150) -> Values:
     best, size = math.inf, 256
     for i in range(rounds):
         x, _ = subject.batch(size)
-        a, b = _mapped(space, x), _mapped(space, subject.make(subject.deal(len(x)), params))
+        a, b = _mapped(space, x), _mapped(space, subject.make(subject.draw_codes(len(x)), params))
         along = torch.randn(a.shape[1], 48)
         along = along / along.norm(dim=0, keepdim=True)
         loss = ((a @ along).sort(0).values - (b @ along).sort(0).values).square().mean()
@@ -186,7 +186,7 @@ def could_reach(subject: Subject, chart: Chart, rounds: int = 150) -> Values:
         optimizer.step()
     with torch.no_grad():
         x, _ = subject.batch(512)
-        fake = subject.make(subject.deal(512), params)
+        fake = subject.make(subject.draw_codes(512), params)
         best = space.sliced(space(x), space(fake))
     return {"learn/generator": best}
 
@@ -200,7 +200,7 @@ def _mapped(space: Space, x: Tensor) -> Tensor:
 def _fakes(subject: Subject, n: int) -> tuple[Tensor, Tensor | None]:
     if subject.codes is None:
         return subject.sample(n), None
-    codes = subject.deal(n)
+    codes = subject.draw_codes(n)
     return subject.make(codes), codes[1]
 
 

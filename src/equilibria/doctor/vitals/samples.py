@@ -1,4 +1,4 @@
-"""Vitals of the samples: where they are, how they are spread, what they repeat, what they ignore."""
+"""Vitals of the samples: distance to the data, spread, duplicates, memorisation, use of codes and labels."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _K = 5
 _DIMENSION = 256
 
 
-def where(real: Tensor, fake: Tensor, chart: Chart, seed: int) -> tuple[Values, dict[str, tuple[float, ...]]]:
-    """How far generated rows are from real ones, in the space of the data; and which cells they fill."""
+def distances(real: Tensor, fake: Tensor, chart: Chart, seed: int) -> tuple[Values, dict[str, tuple[float, ...]]]:
+    """Distances between generated and real rows in the data's space, and the share of samples in each cell."""
     space = chart.space
     a, b = space(real), space(fake)
     if len(b) < 16:
         return {"probe/auc": 1.0, "probe/jsd": math.log(2), "samples/distance": math.inf}, {}
-    judged = probe(a, b, seed)
+    probed = probe(a, b, seed)
     found = neighbours_of(b, a, _K)
     cells = space.cells(b)
     expected = space.shares
     rare = cells < 0.2 * expected
-    # A cell counts as missing where so few samples cannot be chance: five expected, next to none seen.
+    # A cell counts as missing only if the lack of samples cannot be chance: at least five are expected.
     rare &= expected * len(b) >= 5
     values = {
-        "probe/auc": judged.auc,
-        "probe/jsd": judged.jsd,
+        "probe/auc": probed.auc,
+        "probe/jsd": probed.jsd,
         "samples/distance": space.sliced(a, b),
         "samples/spread": spread(b) / max(spread(a), 1e-12),
         "samples/coverage": found.coverage / expected_coverage(len(a), len(b), _K),
@@ -57,7 +57,7 @@ def spread(z: Tensor) -> float:
 
 
 def spread_within(z: Tensor, labels: Tensor | None) -> float:
-    """Median distance of pairs of rows with the same label; of any pairs where there are no labels."""
+    """Median distance of pairs of rows with the same label; of any pairs if there are no labels."""
     if labels is None or len(labels) != len(z):
         return spread(z)
     order = torch.argsort(_classes(labels.cpu()), stable=True)
@@ -106,8 +106,8 @@ def diversity(fake: Tensor, chart: Chart) -> Values:
     return values
 
 
-def copied(subject: Subject, fake: Tensor, space: Space) -> Values:
-    """How much closer samples are to training rows than to unseen ones."""
+def memorised(subject: Subject, fake: Tensor, space: Space) -> Values:
+    """Distance of samples to training rows relative to their distance to unseen rows."""
     if subject.holdout is None:
         return {}
     seen, unseen = space(subject.real[:2048]), space(subject.holdout[:2048])
@@ -118,11 +118,11 @@ def copied(subject: Subject, fake: Tensor, space: Space) -> Values:
 
 
 def dependence(subject: Subject, space: Space, real_spread: float) -> Values:
-    """How much samples depend on the code and on the label, everything else held fixed."""
+    """How much samples depend on the code and on the label, with everything else fixed."""
     if subject.codes is None or subject.codes_are_rows:
         return {}
     n = 128
-    z, y = subject.deal(n)
+    z, y = subject.draw_codes(n)
     state = torch.get_rng_state()
 
     def made(z: Tensor, y: Tensor | None) -> Tensor:
@@ -168,5 +168,5 @@ def _agreement(subject: Subject, space: Space, made: Tensor, y: Tensor) -> Value
 
 
 def _classes(y: Tensor) -> Tensor:
-    """Labels as whole numbers, from one-hot rows where they are so given."""
+    """Labels as integers, converted from one-hot rows if needed."""
     return y.argmax(1) if y.dim() == 2 else y.long()

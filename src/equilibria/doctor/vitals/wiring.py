@@ -1,4 +1,4 @@
-"""Vitals of the loop itself: who holds which parameters, what moves, what the optimisers follow, what is not finite."""
+"""Vitals of the training loop: optimiser parameters, movement, gradients in .grad, and non-finite values."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PLAYERS = ("generator", "discriminator")
 
 
 def numbers(subject: Subject, fake: Tensor, scores: Tensor) -> tuple[Values, dict[str, str]]:
-    """What is not finite, where first, and how large the largest finite numbers are."""
-    broken, total, first, largest = 0, 0, "", 0.0
+    """Shares of non-finite values, the first tensor that has one, and the largest finite magnitude."""
+    non_finite, total, first, largest = 0, 0, "", 0.0
     for player, net in subject.networks.items():
         for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
             if not tensor.is_floating_point() or not tensor.numel():
@@ -29,7 +29,7 @@ def numbers(subject: Subject, fake: Tensor, scores: Tensor) -> tuple[Values, dic
             finite = torch.isfinite(tensor.detach())
             total += tensor.numel()
             count = tensor.numel() - int(finite.sum())
-            broken += count
+            non_finite += count
             if count and not first:
                 first = f"{player}.{name}"
             largest = max(largest, float(tensor.detach()[finite].abs().max()) if finite.any() else 0.0)
@@ -38,7 +38,7 @@ def numbers(subject: Subject, fake: Tensor, scores: Tensor) -> tuple[Values, dic
     if not bool(held.all()) and not first:
         first = "the generator's samples" if not bool(torch.isfinite(fake).all()) else "the discriminator's scores"
     values = {
-        "numbers/parameters": broken / max(total, 1),
+        "numbers/parameters": non_finite / max(total, 1),
         "numbers/outputs": 1 - float(held.float().mean()),
         "numbers/largest": max(largest, float(outputs[held].abs().max()) if held.any() else 0.0),
     }
@@ -46,7 +46,7 @@ def numbers(subject: Subject, fake: Tensor, scores: Tensor) -> tuple[Values, dic
 
 
 def motion(subject: Subject, memory: Memory, chart: Chart, step: int) -> Values:
-    """How far each player has come since the last check-up, in which direction, and how large it is."""
+    """How far and in which direction each player moved since the last check-up, and the norm of its parameters."""
     since = step - (chart.last.step if chart.checkups else 0)
     values: Values = {}
     for player, net in subject.networks.items():
@@ -72,13 +72,13 @@ def motion(subject: Subject, memory: Memory, chart: Chart, step: int) -> Values:
 
 
 def _trained(net: nn.Module) -> Tensor:
-    """Which entries of :func:`flat_parameters` are meant to move, ``(n,)``."""
+    """Which entries of :func:`flat_parameters` require gradients, ``(n,)``."""
     parts = [torch.full((p.numel(),), p.requires_grad) for p in net.parameters() if p.is_floating_point()]
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.bool)
 
 
-def holdings(subject: Subject, optimizers: Optimizers) -> tuple[Values, dict[str, str]]:
-    """Whose parameters each optimiser holds."""
+def optimizer_parameters(subject: Subject, optimizers: Optimizers) -> tuple[Values, dict[str, str]]:
+    """Which player's parameters each optimiser holds."""
     if not optimizers:
         return {}, {}
     held = {who: {id(p) for g in o.param_groups for p in g["params"]} for who, o in optimizers.items()}
@@ -99,8 +99,8 @@ def holdings(subject: Subject, optimizers: Optimizers) -> tuple[Values, dict[str
     return values, notes
 
 
-def leftovers(subject: Subject, memory: Memory, recomputed: float, step: int) -> Values:
-    """The generator's gradient as the loop left it: its size against a recomputed one, its likeness to the last."""
+def left_gradients(subject: Subject, memory: Memory, recomputed: float, step: int) -> Values:
+    """The generator's gradient in ``.grad``: its norm over a recomputed one, its cosine with the last one."""
     left = flat_gradients(subject.generator)
     if left is None or not bool(torch.isfinite(left).all()):
         return {}
@@ -114,9 +114,9 @@ def leftovers(subject: Subject, memory: Memory, recomputed: float, step: int) ->
 def descent(
     subject: Subject, chart: Chart, memory: Memory, optimizers: Optimizers, data: tuple[Tensor, Tensor]
 ) -> Values:
-    """Cosine between what the discriminator's optimiser follows and the gradient of a proper discriminator's loss.
+    """Cosine between the direction of the discriminator's optimiser and the gradient of a correct discriminator loss.
 
-    Where the optimiser is not known, its last step stands for what it follows.
+    If the optimiser is not known, the last step stands for its direction.
     """
     followed = _followed(subject, optimizers)
     if followed is None and "discriminator" in memory.before:
@@ -136,24 +136,24 @@ def descent(
     return {"wiring/descent": cosine(followed, proper)}
 
 
-def gain(subject: Subject, memory: Memory, real: Fed, fake: Fed) -> Values:
-    """What the discriminator's own movement since the last check-up did for its AUC.
+def auc_gain(subject: Subject, memory: Memory, real: Fed, fake: Fed) -> Values:
+    """The change of the AUC that the discriminator's own movement since the last check-up caused.
 
-    The mean over the generator's rows of now and, where it can be called with other parameters, those of then: a
-    generator that runs away from what the discriminator has just learnt shall not make that look like a loss. The AUC
-    does not depend on the objective, nor on any penalty in the loop.
+    The mean over the generator's present rows and, if the generator can be called with other parameters, its rows at
+    the last check-up: otherwise a generator that moves away from what the discriminator has just learnt would make
+    the gain look negative. The AUC does not depend on the objective, nor on any penalty in the loop.
     """
     then = {
         player: _unflat(net, memory.last.get(player, memory.start[player])) for player, net in subject.networks.items()
     }
     with torch.no_grad():
-        faced = [fake]
+        rows_of = [fake]
         if subject.codes is not None and subject.sampler is None:
-            codes = subject.deal(len(fake[0]))
-            faced.append((subject.make(codes, then["generator"]), codes[1]))
+            codes = subject.draw_codes(len(fake[0]))
+            rows_of.append((subject.make(codes, then["generator"]), codes[1]))
         new, old = subject.score(*real), subject.score(*real, then["discriminator"])
         differences = [
-            auc(new, subject.score(*rows)) - auc(old, subject.score(*rows, then["discriminator"])) for rows in faced
+            auc(new, subject.score(*rows)) - auc(old, subject.score(*rows, then["discriminator"])) for rows in rows_of
         ]
     return {"wiring/gain": sum(differences) / len(differences)}
 
@@ -195,7 +195,7 @@ def step_noise(subject: Subject, optimizers: Optimizers, gradient: float) -> Val
 
 
 def _followed(subject: Subject, optimizers: Optimizers) -> Tensor | None:
-    """The running mean of the gradients that an optimiser with momentum keeps."""
+    """The running mean of gradients in the state of an optimiser with momentum."""
     optimizer = optimizers.get("discriminator")
     if optimizer is None:
         return None
@@ -218,10 +218,10 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 @contextmanager
 def watched_units(subject: Subject) -> Iterator[Values]:
-    """Watch the layers work: the hooks are gone afterwards, and the dictionary holds what they saw.
+    """Observe the layers by forward hooks, which are removed on exit; the dictionary holds the vitals.
 
-    ``units/dead-*`` is the largest share, over rectifiers, of units that are zero for every row; ``units/activity-*``
-    the largest root mean square of what a layer with parameters puts out.
+    ``units/dead-*`` is the largest share, over ReLU layers, of units that are zero for every row; ``units/activity-*``
+    the largest root mean square of the output of a layer with parameters.
     """
     found: Values = {}
     handles = []
