@@ -21,7 +21,7 @@ import equilibria as eq
 from equilibria import reports
 from equilibria.base.errors import EquilibriaError
 from equilibria.base.records import decode, encode
-from equilibria.cli.judging import kept_diagnosis
+from equilibria.cli.results import stored_diagnosis
 from equilibria.recipes import RECIPES
 from equilibria.runs import cite
 from equilibria.runs.folder import RunFolder, part
@@ -94,7 +94,7 @@ def test_what_the_run_said(run: Path, whole: dict[str, bytes], data: st.DataObje
         for piece in ("rows", "checkups", "diagnosis", "evaluation", "snapshots"):
             found = read(partial(getattr, strict, piece))
             assert found is None or found == getattr(lenient, piece)
-        assert isinstance(kept_diagnosis(run).brief(), list) and isinstance(str(kept_diagnosis(run)), str)
+        assert isinstance(stored_diagnosis(run).brief(), list) and isinstance(str(stored_diagnosis(run)), str)
         if name.endswith("l"):
             hooks.cut_rows(run / name, 12)
             assert {json.loads(line)["step"] for line in (run / name).read_text().splitlines()} >= {10}

@@ -149,12 +149,14 @@ def trunk() -> nn.Module:
 
 def test_mgan_value_on_a_discrete_law() -> None:
     """min over C and max over D of the value is -log 4 + 2 JSD(p, p_m) - β JSD(G_1, G_2) + β log 2."""
-    from equilibria.games.mixture import TellingDiscriminator
+    from equilibria.games.mixture import ClassifyingDiscriminator
 
     plan = [(0, 1), (0, 3), (1, 2), (0, 3), (2, 3)]
     beta = 0.7
     spec = MGAN(generators=2, beta=beta, objective=Minimax(), latent=Latent(size=3))
-    game = spec.assemble({"generator": Fixed(plan), "discriminator": TellingDiscriminator(trunk(), 2)}, SPEC).double()
+    game = spec.assemble(
+        {"generator": Fixed(plan), "discriminator": ClassifyingDiscriminator(trunk(), 2)}, SPEC
+    ).double()
     draw = make_draw({"real": rows([1, 2, 3, 4]), "latent": torch.zeros(5, 3).double()}, seed=0)
     optimise(game, "discriminator", lambda: evaluate(game, "discriminator", draw).total)
     real = -nn.functional.softplus(-game.get_submodule("discriminator")(draw["real"])).mean()

@@ -15,7 +15,7 @@ from equilibria.core.play import Play
 from equilibria.data import DataSpec, load
 from equilibria.games.boosting import Boosting, Mixture, boosting_weights, mixture_sample, weighted_batches
 from equilibria.games.spec import Latent
-from equilibria.games.stages import Finished, Step, Task, as_sampled
+from equilibria.games.stages import Finished, Stage, Task, as_sampled
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
 from equilibria.recipes import Recipe
@@ -43,10 +43,10 @@ def make(seed: int) -> Game:
     return TwoPlayer(latent=Latent(size=2)).build(SMALL, DataSpec(kind="vector", shape=(2,)))
 
 
-def opened(step: Step) -> Play:
-    assert step.view is not None
-    rows = step.view(DATA)
-    play: Play = step.recipe.play(step.recipe.build(rows.spec, 7), rows.batches(step.recipe.batch), seed=7)
+def opened(stage: Stage) -> Play:
+    assert stage.view is not None
+    rows = stage.view(DATA)
+    play: Play = stage.recipe.play(stage.recipe.build(rows.spec, 7), rows.batches(stage.recipe.batch), seed=7)
     play.prepare()
     return play
 
@@ -139,21 +139,21 @@ def test_each_scheme_weighs_its_own_way(scheme: str, distinct: bool) -> None:
 def test_the_procedure_resumes_between_and_inside_stages() -> None:
     plan, task = PLAN.settled(ROW, DATA), Task(ROW, DATA, seed=1)
     whole: tuple[Finished, ...] = ()
-    while (step := plan.stages(whole, task)) is not None:
-        play = opened(step)
-        play.advance(step.recipe.steps)
-        whole = (*whole, Finished(step.name, as_sampled(play)))
+    while (stage := plan.stages(whole, task)) is not None:
+        play = opened(stage)
+        play.advance(stage.recipe.steps)
+        whole = (*whole, Finished(stage.name, as_sampled(play)))
     assert [stage.name for stage in whole] == [*plan.plan(ROW, DATA.spec)] and len(whole) == 3
     done: tuple[Finished, ...] = ()
     for _ in range(3):
-        step = plan.stages(done, task)
-        assert step is not None
-        cut = opened(step)
+        stage = plan.stages(done, task)
+        assert stage is not None
+        cut = opened(stage)
         cut.advance(4)
         kept, at = {n: t.clone() for n, t in cut.tensors().items()}, (cut.round, cut.turn)
         torch.manual_seed(99)
         again = plan.stages(done, Task(ROW, DATA, seed=1))  # as another process would ask
-        assert again is not None and again.name == step.name
+        assert again is not None and again.name == stage.name
         play = opened(again)
         play.load(kept, *at)
         play.advance(again.recipe.steps - play.round)

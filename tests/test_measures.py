@@ -16,7 +16,7 @@ import equilibria as eq
 from equilibria import metrics
 from equilibria.base.errors import ConfigError
 from equilibria.base.records import record
-from equilibria.cli.judging import print_metrics
+from equilibria.cli.results import print_metrics
 from equilibria.core.ensemble import Ensemble
 from equilibria.core.game import Batch, Draw, Game, Loss, Player
 from equilibria.core.maps import Choice, Map

@@ -193,7 +193,7 @@ def test_a_run_without_its_file_says_which_one_it_needs(tmp_path: Path) -> None:
     file.rename(tmp_path / "moved.py")
     with pytest.raises(RunError) as raised:
         eq.resume(tmp_path / "run", steps=2)
-    assert "not there any more" in raised.value.fix and str(file) in raised.value.fix
+    assert str(file) in raised.value.fix
     eq.use_file(tmp_path / "moved.py")  # the same bytes under another name
     assert eq.resume(tmp_path / "run", steps=2).finished
 

@@ -24,7 +24,7 @@ from equilibria.base.errors import ConfigError, RunError
 from equilibria.core.game import Game
 from equilibria.data import Dataset, DataSpec
 from equilibria.games.boosting import Boosting, Mixture
-from equilibria.games.stages import Finished, Procedure, Step, Task
+from equilibria.games.stages import Finished, Procedure, Stage, Task
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MLPPair
 from equilibria.recipes import START, Recipe, Source
@@ -228,13 +228,13 @@ def chain() -> Procedure:
         def settled(self, row: Any, data: Dataset) -> Procedure:
             return self
 
-        def stages(self, done: tuple[Finished, ...], task: Task) -> Step | None:
+        def stages(self, done: tuple[Finished, ...], task: Task) -> Stage | None:
             if len(done) == 2:
                 return None
             if not done:
-                return Step("narrow", task.row)
+                return Stage("narrow", task.row)
             wide = replace(task.row, networks=replace(task.row.networks, discriminator_width=9))
-            return Step("wide", wide, start="narrow")
+            return Stage("wide", wide, start="narrow")
 
         def joined(self, done: tuple[Finished, ...], data: DataSpec) -> Game:
             return Mixture(tuple(stage.game for stage in done[-1:]))

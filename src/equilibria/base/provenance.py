@@ -1,4 +1,4 @@
-"""Where a result comes from: the commit of the code that made it."""
+"""The origin of a result: the commit of the code that made it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @cache
 def commit() -> str | None:
-    """The commit of the checkout that this package is imported from, ``"-modified"`` appended where files differ.
+    """The commit of the checkout that this package is imported from, with ``"-modified"`` if files differ.
 
-    None where the package is installed from a wheel, or git is not there.
+    None if the package is installed from a wheel, or git is not available.
 
     Examples:
         >>> commit() is None or len(commit().split("-")[0]) >= 7
@@ -19,7 +19,7 @@ def commit() -> str | None:
     """
     here = Path(__file__).resolve().parent
     try:
-        told = subprocess.run(
+        described = subprocess.run(
             ["git", "describe", "--always", "--abbrev=10", "--dirty=-modified", "--exclude=*"],
             cwd=here,
             capture_output=True,
@@ -32,4 +32,4 @@ def commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip() if tracked.returncode == 0 else None  # a wheel inside somebody else's repository
+    return described.stdout.strip() if tracked.returncode == 0 else None  # otherwise a wheel inside another repository

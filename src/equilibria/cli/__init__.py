@@ -8,14 +8,14 @@ import warnings
 import typer
 
 from ..base import own_files
-from . import judging, research, training
+from . import research, results, training
 from .console import UNFINISHED, app, err, failed, out, tell, warn
 
-__all__ = ["app", "err", "judging", "main", "out", "research", "training"]
+__all__ = ["app", "err", "main", "out", "research", "results", "training"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Exit codes: 0 done, 1 a mistake in what was given, 2 wrong usage, 130 stopped."""
+    """Run the command line. Exit codes: 0 done, 1 an error in the input, 2 wrong usage, 130 stopped."""
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
@@ -31,5 +31,5 @@ def main(arguments: list[str] | None = None) -> int:
                 raise
             return failed(error, given)
     if code == 130:
-        tell("stopped", "what was under way is not kept; `equilibria runs` lists what can be resumed.")
+        tell("stopped", "unsaved work is lost; `equilibria runs` lists the runs that can be resumed.")
     return 130 if code == UNFINISHED else code

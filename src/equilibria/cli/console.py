@@ -1,4 +1,4 @@
-"""How the command line speaks: lines, tables, errors and warnings."""
+"""Output of the command line: lines, tables, errors and warnings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.table import Table
 
 from ..base.errors import EquilibriaError
 
-UNFINISHED = -1  # of a run that said how to continue it; Typer itself ends with 130 on Ctrl-C
-_WIDE = 200  # columns where there is no terminal: a pipe or a file cuts nothing off
+UNFINISHED = -1  # a run that printed how to continue it; Typer itself ends with 130 on Ctrl-C
+_WIDE = 200  # columns without a terminal, so that nothing is cut in a pipe or a file
 
 app = typer.Typer(
     name="equilibria",
@@ -22,19 +22,19 @@ app = typer.Typer(
 
     A recipe is a complete configuration of a paper; a run is a recipe trained on data, in a folder of its own.
 
-    [bold]Begin[/bold]: train the default recipe; see what else there is; use your own images
+    [bold]Begin[/bold]: train the default recipe; list the recipes; use your own images
       equilibria train --data digits --steps 2000
       equilibria recipes
       equilibria train wgan-gp --data photos/ --set data.size=32
 
-    [bold]Then[/bold]: find a run, see it, judge it, continue it to the bit after Ctrl-C
+    [bold]Then[/bold]: list the runs, sample one, evaluate it, diagnose it, continue it bit for bit after Ctrl-C
       equilibria runs
       equilibria sample RUN -n 64 --out samples.png
       equilibria evaluate RUN
       equilibria diagnose RUN
       equilibria train --resume RUN
 
-    Every command says more with --help; --debug shows the traceback of an error.""",
+    Each command has its own --help; --debug shows the traceback of an error.""",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -43,8 +43,8 @@ app = typer.Typer(
 out = Console(width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
 
-RunArg = Annotated[Path, typer.Argument(help="A run's folder, as `equilibria train` made it.", show_default=False)]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
+RunArg = Annotated[Path, typer.Argument(help="The folder of a run, made by `equilibria train`.", show_default=False)]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _use_files(files: list[Path] | None) -> list[Path] | None:
@@ -67,7 +67,7 @@ WithFiles = Annotated[
 
 
 def say(text: str) -> None:
-    """Print a line as it is: a bracket in a name is no markup, and a long path is not broken."""
+    """Print a line unchanged: without markup (a name may contain brackets) and without line breaks (long paths)."""
     out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -83,14 +83,14 @@ def print_table(rows: list[dict[str, str]], right: tuple[str, ...] = (), wraps: 
 
 
 def quoted(path: Path) -> str:
-    """The path as a shell takes it."""
+    """The path, quoted for a shell."""
     import shlex
 
     return shlex.quote(str(path))
 
 
 def failed(error: Exception, words: list[str]) -> int:
-    """Say what is wrong with the command of these words, and return the exit code."""
+    """Print the error of the command with these arguments, and return the exit code."""
     if isinstance(error, EquilibriaError):
         tell("error", f"{error.what}.")
         fix = _with_files(error, words) or error.fix  # no full stop: it is pasted
@@ -102,19 +102,19 @@ def failed(error: Exception, words: list[str]) -> int:
         show()
         return int(getattr(error, "exit_code", 2))
     tell("error", f"{type(error).__name__}: {error}")
-    tell("fix", "this is a defect of equilibria; run again with --debug for the traceback.")
+    tell("fix", "this is a bug in equilibria; run again with --debug for the traceback.")
     return 70
 
 
 def _with_files(error: EquilibriaError, words: list[str]) -> str:
-    """The same command with the files of one's own that it lacks; empty where it lacks none."""
+    """The same command with the missing ``--with`` files; empty if none is missing."""
     import shlex
 
     if not error.files:
         return ""
     command = shlex.join(["equilibria", *words, *(word for file in error.files for word in ("--with", file))])
     gone = [file for file in error.files if not Path(file).is_file()]
-    return command + "".join(f" ({file} is not there any more: name it where it is now)" for file in gone)
+    return command + "".join(f" ({file} does not exist any more: use its new path)" for file in gone)
 
 
 def tell(kind: str, text: str) -> None:
@@ -124,6 +124,6 @@ def tell(kind: str, text: str) -> None:
 
 
 def warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
-    """Show our own warnings in one line; a stand-in for :func:`warnings.showwarning`."""
+    """Show this library's warnings in one line; replaces :func:`warnings.showwarning`."""
     if issubclass(category, UserWarning):
         tell("warning", str(message))

@@ -1,4 +1,4 @@
-"""`equilibria reproduce` and `exam`: the literature, run; and the doctor, examined."""
+"""`equilibria reproduce` and `exam`: tests of papers' claims, and of the doctor."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from .console import JsonFlag, app, print_table, say
 
 @app.command()
 def reproduce(
-    key: Annotated[str | None, typer.Argument(help="A reproduction, or a paper's key for all of its.")] = None,
+    key: Annotated[
+        str | None, typer.Argument(help="A reproduction, or a paper's key for all of its reproductions.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All of them, one after another.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and rounds; the same rules.")] = False,
-    listed: Annotated[bool, typer.Option("--list", help="Say what there is, and run nothing.")] = False,
-    folder: Annotated[Path, typer.Option("--out", help="Where pictures and JSON go.")] = Path("reproduced"),
+    listed: Annotated[bool, typer.Option("--list", help="List the reproductions without running them.")] = False,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for pictures and JSON.")] = Path("reproduced"),
     as_json: JsonFlag = False,
 ) -> None:
-    """Run a figure, table or theorem of a paper: a picture, the numbers, and whether the claim holds.
+    """Reproduce a figure, table or theorem of a paper: a picture, the numbers, and whether the claim holds.
 
     [dim]equilibria reproduce --list
 
@@ -40,7 +42,7 @@ def reproduce(
         _list_claims(chosen, as_json)
         return
     if key is not None and every:
-        raise ConfigError(f"'{key}' beside --all", "leave one of them out")
+        raise ConfigError(f"'{key}' together with --all", "leave one of them out")
     verdicts = []
     for verdict in claims.reproduce(chosen, folder, quick):
         verdicts.append(verdict)
@@ -85,16 +87,18 @@ def exam(
     half: Annotated[
         str, typer.Option(help="developed or seen (thresholds were set on them), or held-out.")
     ] = "held-out",
-    seeds: Annotated[int, typer.Option(help="Of each planted disease.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Seeds of each planted disease.")] = 5,
     healthy: Annotated[int, typer.Option(help="Seeds of each healthy run.")] = 7,
     only: Annotated[list[str] | None, typer.Option(help="A case by name. Repeatable; none for all.")] = None,
     cures: Annotated[int, typer.Option(help="Seeds of each disease on which the first remedy is tried.")] = 5,
-    processes: Annotated[int, typer.Option(help="Runs at once, one thread each.")] = 2,
-    folder: Annotated[Path, typer.Option("--out", help="Where exam.json and exam.md go.")] = Path("exam"),
-    pictures: Annotated[Path | None, typer.Option(help="Only draw what each condition looks like, in here.")] = None,
+    processes: Annotated[int, typer.Option(help="Parallel processes, one thread each.")] = 2,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for exam.json and exam.md.")] = Path("exam"),
+    pictures: Annotated[
+        Path | None, typer.Option(help="Only draw a picture of each condition, into this folder.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Examine the doctor: planted diseases and healthy runs, how often it is right, and how often it cries wolf.
+    """Test the doctor on planted diseases and healthy runs: rates of correct findings and of false alarms.
 
     [dim]equilibria exam --only swapped-labels --seeds 1 --half developed
 
@@ -125,10 +129,10 @@ def exam(
 
 
 def _print_result(kind: str, result: Any) -> None:
-    told = ", ".join(f"{name} since {at}" for name, at in result.said[:2]) or "no finding"
+    findings = ", ".join(f"{name} since {at}" for name, at in result.said[:2]) or "no finding"
     cured = "" if result.cured is None else f"; after {result.remedy}: {result.cured:.2f}"
     control = "" if kind == "healthy" else f" (control {result.control:.2f})"
-    say(f"{kind:8} {result.name} seed {result.seed}: {result.truth:.2f}{control}  {told}{cured}")
+    say(f"{kind:8} {result.name} seed {result.seed}: {result.truth:.2f}{control}  {findings}{cured}")
 
 
 def _say_exam(found: dict[str, Any], seeds: int, half: str, folder: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 from ..base.errors import ConfigError
 from . import workers
 from .console import UNFINISHED, JsonFlag, WithFiles, app, print_table, quoted, say
-from .judging import kept_diagnosis, print_diagnosis, print_metrics
+from .results import print_diagnosis, print_metrics, stored_diagnosis
 from .settings import applied, from_options, grouped, refuse_misplaced
 
 _Setting = Annotated[
@@ -27,8 +27,8 @@ _Setting = Annotated[
 _Seeds = Annotated[
     int | None,
     typer.Option(
-        help="So many seeds, from --seed on: a run each in one folder, side by side where the game allows, and "
-        "mean and standard error of each metric. The same command with --out continues them."
+        help="Train this many seeds, from --seed on: one run each in one folder, simultaneously if the game allows it, "
+        "and mean and standard error of each metric. The same command with --out continues them."
     ),
 ]
 
@@ -38,18 +38,21 @@ _Data = Annotated[
 ]
 _Resume = Annotated[
     Path | None,
-    typer.Option(help="Continue this run; --steps may ask for more rounds, --device for another one."),
+    typer.Option(help="Continue this run; --steps can set a larger number of rounds, --device another device."),
 ]
 _From = Annotated[
     list[str] | None,
     typer.Option(
         "--from",
         help="A finished run to start from: its weights, or the run that the recipe needs. Recipe "
-        "and data are those of that run if none are named. NAME=RUN for one of several sources.",
+        "and data are those of that run if not given. NAME=RUN for one of several sources.",
     ),
 ]
 _AutoRemedy = Annotated[
-    bool, typer.Option("--auto-remedy", help="At a critical finding of the doctor, go back and on with its remedy.")
+    bool,
+    typer.Option(
+        "--auto-remedy", help="After a critical finding, go back to a checkpoint and continue with the doctor's remedy."
+    ),
 ]
 
 
@@ -58,17 +61,18 @@ def train(
     context: typer.Context,
     recipe: Annotated[
         str | None,
-        typer.Argument(help="A recipe (see `equilibria recipes`); none for the default."),
+        typer.Argument(help="A recipe (see `equilibria recipes`); a default if not given."),
     ] = None,
     data: _Data = None,
     steps: Annotated[
-        int | None, typer.Option(help="Rounds (one turn of every player each); none for the recipe's number.")
+        int | None,
+        typer.Option(help="Number of rounds (a round is one turn of every player); the recipe's if not given."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="All randomness of the run follows from it; 0 if none.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all randomness of the run; 0 if not given.")] = None,
     folder: Annotated[
-        Path | None, typer.Option("--out", help="A folder that does not exist yet; none for one under runs/.")
+        Path | None, typer.Option("--out", help="A new folder for the run; under runs/ if not given.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; none for the best there is.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; the best available one if not given.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 (the default) or bfloat16.")] = None,
     resume: _Resume = None,
     begin: _From = None,
@@ -124,7 +128,7 @@ def train(
 
 def _refuse_beside_resume(fixed: dict[str, Any]) -> None:
     if given := [name for name, value in fixed.items() if value is not None]:
-        raise ConfigError(f"{given[0]} beside --resume, which takes it from the run", f"leave {given[0]} out")
+        raise ConfigError(f"{given[0]} together with --resume, which takes it from the run", f"leave {given[0]} out")
 
 
 def _continued(path: Path, **how: Any) -> Any:
@@ -134,7 +138,9 @@ def _continued(path: Path, **how: Any) -> Any:
     if not seeds.holds_seeds(path):
         return runs.resume(path, **how)
     if given := [name for name, value in how.items() if value is not None]:
-        raise ConfigError(f"--{given[0]} beside --resume of many seeds", f"leave it out, or resume a run in {path}")
+        raise ConfigError(
+            f"--{given[0]} together with --resume of many seeds", f"leave it out, or resume a run in {path}"
+        )
     return seeds.resume_seeds(path)
 
 
@@ -181,7 +187,7 @@ def _start(
 
 
 def _start_from(begin: list[str], row: Any) -> str | dict[str, str] | None:
-    """What ``--from`` says: a run, or runs by the names of the recipe's sources."""
+    """The value of ``--from``: a run, or runs by the names of the recipe's sources."""
     known = {source.name for source in row.sources} | {"start"} if row is not None else {"start"}
     named = dict(word.split("=", 1) for word in begin if word.partition("=")[0] in known and "=" in word)
     if not named and len(begin) <= 1:
@@ -197,10 +203,10 @@ def _start_from(begin: list[str], row: Any) -> str | dict[str, str] | None:
 def _after_seeds(done: Any, as_json: bool) -> None:
     if as_json:
         metrics = {name: asdict(spread) for name, spread in done.metrics.items()}
-        told = {"path": str(done.path), "finished": done.finished, "in_turn": done.in_turn, "metrics": metrics}
-        print(json.dumps(told | {"failed": done.failed, "runs": {s: str(p) for s, p in done.runs.items()}}))
+        values = {"path": str(done.path), "finished": done.finished, "in_turn": done.in_turn, "metrics": metrics}
+        print(json.dumps(values | {"failed": done.failed, "runs": {s: str(p) for s, p in done.runs.items()}}))
         return
-    how = f"in turn ({done.in_turn})" if done.in_turn else "side by side"
+    how = f"one after another ({done.in_turn})" if done.in_turn else "side by side"
     say(f"{len(done.runs)} seeds {how}, in {done.path}")
     for seed, why in done.failed.items():
         say(f"  seed {seed} has no result: {why}")
@@ -223,8 +229,8 @@ def _after_seeds(done: Any, as_json: bool) -> None:
 
 
 def _state_of(folder: Path) -> dict[str, Any]:
-    """The state of a run and the conditions that hold now, as its kept diagnosis has them."""
-    diagnosis = kept_diagnosis(folder)
+    """The state of a run and the active conditions in its stored diagnosis."""
+    diagnosis = stored_diagnosis(folder)
     return {"state": diagnosis.state or None, "findings": [finding.condition for finding in diagnosis.active]}
 
 

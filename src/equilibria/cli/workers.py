@@ -1,4 +1,4 @@
-"""`--processes`: the same command, started once for each process of this machine, and watched."""
+"""`--processes`: starts the same command in several processes on this machine and waits for them."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ Count = Annotated[
 ]
 _STARTED = "import sys; sys.argv[0] = 'equilibria'; from equilibria.cli import main; sys.exit(main())"
 _STOPPED = 130
-_MEETING = "EQUILIBRIA_MEETING"  # as in ranks.py, whose import would cost a second
-_GRACE = 60.0  # seconds for the others to end by themselves when one has failed
+_MEETING = "EQUILIBRIA_MEETING"  # as in base/distributed.py, whose import takes a second
+_GRACE = 60.0  # seconds for the others to end by themselves after one has failed
 _LINES = 20
 
 
 def spread(context: typer.Context, count: int | None) -> None:
-    """Leave the command to ``count`` processes and exit with their code, unless this is one of them.
+    """Run the command in ``count`` processes and exit with their code, unless this is one of them.
 
     Raises:
-        ConfigError: ``count`` is below 1, or not that of the launcher that started this process; or many seeds are to
-            be trained.
+        ConfigError: ``count`` is below 1, or differs from the number of the launcher that started this process; or
+            ``--seeds`` was given too.
         Exit: when the processes have ended.
     """
-    told = os.environ.get("WORLD_SIZE")
-    if context.params.get("seeds") is not None and (count is not None or told not in {None, "1"}):
-        raise ConfigError("--seeds beside --processes", "train the seeds on one process, or one seed on several")
+    world_size = os.environ.get("WORLD_SIZE")
+    if context.params.get("seeds") is not None and (count is not None or world_size not in {None, "1"}):
+        raise ConfigError("--seeds together with --processes", "train the seeds on one process, or one seed on several")
     if count is None:
         return
     if count < 1:
         raise ConfigError(f"--processes {count}", "use at least 1")
-    if told is not None and told != str(count):
-        raise ConfigError(f"--processes {count} where a launcher has started {told}", "leave --processes out")
-    if told is None and count > 1:
+    if world_size is not None and world_size != str(count):
+        raise ConfigError(f"--processes {count}, but a launcher has started {world_size}", "leave --processes out")
+    if world_size is None and count > 1:
         code = launch(_words(context), count, gpus=context.params.get("device") != "cpu")
         raise typer.Exit(UNFINISHED if code == _STOPPED else code)
 
 
 def _words(context: typer.Context) -> list[str]:
-    """The command's arguments as they are written on the command line."""
+    """The command's arguments as on the command line."""
     words = [str(context.info_name)]
     for parameter in context.command.params:
         value = context.params.get(str(parameter.name))
@@ -63,11 +63,11 @@ def _words(context: typer.Context) -> list[str]:
 
 
 def launch(words: list[str], count: int, gpus: bool = True) -> int:
-    """Run ``equilibria`` with these words on ``count`` processes of this machine; the exit code of them all.
+    """Run ``equilibria`` with these words on ``count`` processes of this machine; returns their exit code.
 
-    The first one speaks. What another says is shown when it was the first to fail. Signals are handed on.
+    The output of process 0 is shown; that of another process only if it was the first to fail. Signals are forwarded.
     """
-    said: list[IO[bytes] | None] = [None, *(tempfile.TemporaryFile() for _ in range(count - 1))]  # noqa: SIM115
+    outputs: list[IO[bytes] | None] = [None, *(tempfile.TemporaryFile() for _ in range(count - 1))]  # noqa: SIM115
     with tempfile.TemporaryDirectory(prefix="equilibria-") as folder:
         environment = _environment(count, gpus, os.path.join(folder, "meeting"))
         workers = [
@@ -76,7 +76,7 @@ def launch(words: list[str], count: int, gpus: bool = True) -> int:
                 env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                 stdin=subprocess.DEVNULL,
                 stdout=None if rank == 0 else subprocess.DEVNULL,
-                stderr=said[rank],
+                stderr=outputs[rank],
                 start_new_session=True,  # Ctrl-C reaches each once, through us: a second one would interrupt at once
             )
             for rank in range(count)
@@ -88,30 +88,30 @@ def launch(words: list[str], count: int, gpus: bool = True) -> int:
                 worker.kill()
                 worker.wait()
     if first is not None:
-        _explain(first, workers[first].returncode, said)
+        _explain(first, workers[first].returncode, outputs)
     return max(1 if worker.returncode < 0 else worker.returncode for worker in workers)
 
 
 def _environment(count: int, gpus: bool, meeting: str) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    told = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), _MEETING: meeting}
+    own = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), _MEETING: meeting}
     if sys.platform == "linux":
-        told["GLOO_SOCKET_IFNAME"] = "lo"  # nobody else's business
+        own["GLOO_SOCKET_IFNAME"] = "lo"  # only local traffic
     if not gpus:
-        told["CUDA_VISIBLE_DEVICES"] = ""
+        own["CUDA_VISIBLE_DEVICES"] = ""
     own_threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores // count)))
-    return {**os.environ, **told, "OMP_NUM_THREADS": own_threads}
+    return {**os.environ, **own, "OMP_NUM_THREADS": own_threads}
 
 
 def _watched(workers: list[subprocess.Popen[bytes]]) -> int | None:
-    """Wait for all, handing signals on. The first that failed, or None; the others get a while to see it themselves."""
+    """Wait for all and forward signals. Returns the first that failed, or None; the others get time to end."""
 
-    def hand_on(number: int, frame: Any) -> None:
+    def forward(number: int, frame: Any) -> None:
         for worker in workers:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     first, until = None, float("inf")
     try:
         while any(worker.poll() is None for worker in workers) and time.monotonic() < until:
@@ -125,12 +125,12 @@ def _watched(workers: list[subprocess.Popen[bytes]]) -> int | None:
             signal.signal(number, handler)
 
 
-def _explain(first: int, code: int, said: list[IO[bytes] | None]) -> None:
-    """What the first to fail said, or that it was killed; for process 0, who speaks anyway, what process 1 said."""
+def _explain(first: int, code: int, outputs: list[IO[bytes] | None]) -> None:
+    """Print the output of the first process that failed, or its signal; for a killed process 0, that of process 1."""
     if code < 0:
         tell("error", f"process {first} was ended by {signal.Signals(-code).name}.")
-    speaker = said[first] if first else said[1] if code < 0 else None
-    if speaker is not None:
-        speaker.seek(0)
-        for line in speaker.read().decode(errors="replace").splitlines()[-_LINES:]:
+    shown = outputs[first] if first else outputs[1] if code < 0 else None
+    if shown is not None:
+        shown.seek(0)
+        for line in shown.read().decode(errors="replace").splitlines()[-_LINES:]:
             err.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -17,7 +17,7 @@ from ..data import Dataset, DataSpec
 from ..data.views import Reweighted
 from ..networks import Auto, Networks
 from .judging import need_positive
-from .stages import Finished, Procedure, Row, Step, Task, anchor
+from .stages import Finished, Procedure, Row, Stage, Task, anchor
 
 LAW_ROWS = 10_000
 """Rows that are drawn from a law once and for all: weights belong to rows, and a law has none of its own."""
@@ -215,7 +215,7 @@ class Boosting(Procedure):
         self.judge.discriminator(data.spec.shape)
         return replace(self, rounds=row.steps, batch=row.batch)
 
-    def stages(self, done: tuple[Finished, ...], task: Task) -> Step | None:
+    def stages(self, done: tuple[Finished, ...], task: Task) -> Stage | None:
         t = len(done) + 1
         if t > self.components:
             return None
@@ -227,7 +227,7 @@ class Boosting(Procedure):
         size = task.data.size or LAW_ROWS
         weights = task.keep(f"weights/{_name(t)}", find, partial(_is_law, n=size))
         view = Reweighted(weights=tuple(weights.tolist()), seed=task.seed)
-        return Step(_name(t), task.row, view, numbers={"weights/effective_share": _effective(weights)})
+        return Stage(_name(t), task.row, view, numbers={"weights/effective_share": _effective(weights)})
 
     def joined(self, done: tuple[Finished, ...], data: DataSpec) -> Game:
         return Mixture(tuple(stage.game for stage in done))

@@ -25,7 +25,7 @@ HEADS = ("linear", "local", "network")
 
 
 class CoupledGenerator(nn.Module):
-    """Codes to a pair of points: what is common decides first, each domain's head renders it.
+    """Latent codes to a pair of points: common first layers (stems), then one head for each domain.
 
     Args:
         stems: one module for both domains (tied), or one for each (untied), ``(n, latent) -> (n, hidden)``.
@@ -88,14 +88,14 @@ class CoGAN(GameSpec):
         \theta_{D_1}^{(-j)} = \theta_{D_2}^{(-j)},\ j < l
 
     The common layers are one module, registered once: ``stem_layers`` hidden layers between the codes and the two
-    heads, and one hidden layer and the logit behind the two trunks. The fewer layers are a domain's own, the closer the
-    correspondence: with ``"linear"`` heads only the generators' last layer is. That layer still chooses freely what
-    each common unit draws; with ``"local"`` heads, as in the paper's convolutional networks, the common layers end in
-    feature maps that say where things are, and a domain's own 3x3 convolution only how they look. ``sample`` gives the
-    pair of each code side by side along the last axis: ``(n, c, h, 2w)`` or ``(n, 2d)``.
+    heads, and one hidden layer and the logit after the two trunks. The fewer layers belong to one domain only, the
+    closer the correspondence: with ``"linear"`` heads it is the generators' last layer. That layer can still map each
+    common unit to any pattern; with ``"local"`` heads, as in the paper's convolutional networks, the common layers end
+    in feature maps that fix positions, and a domain's 3x3 convolution sets only the local appearance. ``sample``
+    returns the pair of each code concatenated along the last axis: ``(n, c, h, 2w)`` or ``(n, 2d)``.
 
     Args:
-        tied_generators: False gives each generator its own first layers: the control without correspondence.
+        tied_generators: False gives each generator its own first layers: a control without correspondence.
         tied_discriminators: the same for the discriminators' last layers.
         hidden: units of the common layers.
         stem_layers: how many first layers the generators have in common.
@@ -132,9 +132,9 @@ class CoGAN(GameSpec):
     def __post_init__(self) -> None:
         counts = {"hidden": self.hidden, "stem_layers": self.stem_layers, "maps": self.maps}
         if min(counts.values()) < 1:
-            told = ", ".join(f"{name}={count}" for name, count in counts.items())
+            given = ", ".join(f"{name}={count}" for name, count in counts.items())
             small = {name: 1 for name, count in counts.items() if count < 1}
-            raise ConfigError(f"{told}: each is at least 1", settings=small)
+            raise ConfigError(f"{given}: each is at least 1", settings=small)
         if self.heads not in HEADS:
             raise not_known("heads", self.heads, HEADS)
 
@@ -144,11 +144,11 @@ class CoGAN(GameSpec):
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         if not data.paired:
             other = data.column("other")
-            told = "the data has one" if other is None else f"the data's are of {data.shape} and {other.shape}"
+            problem = "the data has one" if other is None else f"the data has shapes {data.shape} and {other.shape}"
             if other is not None and not other.stream:
-                told = "rows of the data's belong together"
+                problem = "the data's rows are aligned pairs"
             raise DataError(
-                f"CoGAN needs two domains, independent and of one shape, and {told}",
+                f"CoGAN needs two domains, independent and of one shape, and {problem}",
                 "name two, as in --data pairs:digits,digits-negative; for one shape add --set data.size=32",
             )
         if self.heads == "local" and len(data.shape) != 3:
@@ -215,10 +215,10 @@ class CoGANGame(Game):
 
     def contests(self, draw: Draw) -> dict[str, Contest]:
         first, second = self.generator(draw["latent"])
-        judges: CoupledDiscriminator = self.discriminator  # type: ignore[assignment]
+        both: CoupledDiscriminator = self.discriminator  # type: ignore[assignment]
         return {
-            "first": Contest((draw["real"],), (first,), judges.first),
-            "second": Contest((draw["other"],), (second,), judges.second),
+            "first": Contest((draw["real"],), (first,), both.first),
+            "second": Contest((draw["other"],), (second,), both.second),
         }
 
     def loss(self, player: str, draw: Draw) -> Loss:

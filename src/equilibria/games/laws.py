@@ -1,4 +1,4 @@
-"""Laws of latent codes, and what a law may learn from the data before training: buffers of the game."""
+"""Laws of latent codes; a law may have a state, buffers of the game, computed from the data before training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .spec import Latent
 
 @runtime_checkable
 class LatentLaw(Protocol):
-    """The law of a game's codes: a frozen record. What it learns from the data is held by :class:`Law`.
+    """The law of a game's latent codes: a frozen record. Its state is held by :class:`Law`.
 
     :class:`~equilibria.games.spec.Latent` is the law without state.
     """
@@ -29,7 +29,7 @@ class LatentLaw(Protocol):
 
     @property
     def prepared_on(self) -> int:
-        """Rows of the data that ``prepared`` is given; 0 where it needs none."""
+        """Number of rows of the data that ``prepared`` needs; 0 for none."""
 
     def state(self) -> Tensors:
         """The law's state before it has seen the data: tensors of their final shapes, by name."""
@@ -115,7 +115,7 @@ class Embedded:
 
     @property
     def prepared_on(self) -> int:
-        """As many rows as are embedded."""
+        """The number of embedded rows."""
         return self.points
 
     @property
@@ -139,8 +139,8 @@ class Embedded:
         embedded = embedded - embedded.mean(0)
         embedded = embedded / embedded.square().mean().sqrt().clamp(min=1e-8)
         between = _distances(embedded)
-        told = (apart > 0) & (between > 0)
-        ratio = torch.where(told, apart / between, torch.ones_like(apart)).log().sum() / told.sum().clamp(min=1)
+        distinct = (apart > 0) & (between > 0)
+        ratio = torch.where(distinct, apart / between, torch.ones_like(apart)).log().sum() / distinct.sum().clamp(min=1)
         return {"centres": embedded, "scale": ratio.exp()}
 
     def entries(self, n: int, like: Tensor | None, state: Mapping[str, Tensor]) -> Batch:

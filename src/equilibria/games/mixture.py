@@ -1,4 +1,4 @@
-"""Several generators, one discriminator, and a classifier that tells the generators apart: MGAN."""
+"""MGAN: several generators, one discriminator, and a classifier of which generator made a row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class MixtureGenerator(nn.Module):
         shared: the layers that all share, ``(n, hidden) -> (n, …)``.
         generators: K.
         latent: size of the codes.
-        hidden: size of what the first layers give.
+        hidden: output size of the first layers.
 
     Examples:
         >>> net = MixtureGenerator(nn.Linear(5, 2), generators=3, latent=4, hidden=5)
@@ -44,7 +44,7 @@ class MixtureGenerator(nn.Module):
         self.shared = shared
 
     def forward(self, z: Tensor, index: Tensor | None = None) -> Tensor:
-        """Without ``index`` every generator's point for every code, code after code, ``(n K, …)``; with it one each."""
+        """Without ``index`` the points of all generators for each code, ``(n K, …)``; with it one point per code."""
         first = torch.einsum("nl,khl->nkh", z, self.weight) + self.bias
         if index is None:
             hidden = first.flatten(0, 1)
@@ -54,16 +54,16 @@ class MixtureGenerator(nn.Module):
         return made
 
 
-class TellingDiscriminator(nn.Module):
+class ClassifyingDiscriminator(nn.Module):
     """A discriminator and a classifier on one trunk.
 
     Args:
         trunk: points to ``(n, trunk.features)``.
-        classes: how many generators the classifier tells apart.
+        classes: number of generators, the classes of the classifier.
 
     Examples:
         >>> from equilibria.networks import MLPPair
-        >>> net = TellingDiscriminator(MLPPair(width=8).trunk((2,)), classes=3)
+        >>> net = ClassifyingDiscriminator(MLPPair(width=8).trunk((2,)), classes=3)
         >>> [t.shape for t in net.both(torch.zeros(5, 2))]
         [torch.Size([5]), torch.Size([5, 3])]
     """
@@ -96,10 +96,10 @@ class MGAN(GameSpec):
     .. math:: -\log 4 + 2\,JSD(p, p_m) - \beta\,JSD(p_{G_1}, …, p_{G_K}) + \beta \log K .
 
     The classifier shares the discriminator's trunk and is trained in its turn with weight 1 (as in the authors' code);
-    the generators' adversarial loss is that of ``objective``. All generators see the same codes, a row of codes per
-    generator: ``n // K`` codes for ``n`` real rows, so real and generated rows are as many.
+    the generators' adversarial loss is that of ``objective``. All generators get the same
+    ``n // K`` codes for ``n`` real rows, so there are as many generated as real rows.
 
-    ``sample`` gives the mixture: the draw's ``index`` ``(n,)`` says which generator made each row. Without it (in a
+    ``sample`` returns the mixture: the draw's ``index`` ``(n,)`` says which generator made each row. Without it (in a
     training turn) row ``r`` is by generator ``r % K``.
 
     Args:
@@ -139,7 +139,7 @@ class MGAN(GameSpec):
         shared = networks.generator(self.hidden, data.shape)
         return {
             "generator": MixtureGenerator(shared, self.generators, self.latent.size, self.hidden),
-            "discriminator": TellingDiscriminator(networks.trunk(data.shape), self.generators),
+            "discriminator": ClassifyingDiscriminator(networks.trunk(data.shape), self.generators),
         }
 
     def assemble(self, modules: Mapping[str, nn.Module], data: DataSpec) -> Game:
@@ -178,15 +178,15 @@ class MGANGame(Game):
         return {"data": Contest((draw["real"],), (self.sample(draw),), self.discriminator)}
 
     def loss(self, player: str, draw: Draw) -> Loss:
-        fake, said = self.discriminator.both(self.sample(draw))  # type: ignore[operator]
-        made_by = torch.arange(self.spec.generators, device=said.device).repeat(len(draw["latent"]))
-        told = cross_entropy(said, made_by)
+        fake, predicted = self.discriminator.both(self.sample(draw))  # type: ignore[operator]
+        made_by = torch.arange(self.spec.generators, device=predicted.device).repeat(len(draw["latent"]))
+        entropy = cross_entropy(predicted, made_by)
         objective = self.spec.objective
         if player == "generator":
-            return Loss(objective.generator(fake) + self.spec.beta * told, {"told_apart": told})
+            return Loss(objective.generator(fake) + self.spec.beta * entropy, {"told_apart": entropy})
         real = self.discriminator(draw["real"])
-        parts = {"score/real": real.mean(), "score/fake": fake.mean(), "told_apart": told}
-        return Loss(objective.discriminator(real, fake) + told, parts)
+        parts = {"score/real": real.mean(), "score/fake": fake.mean(), "told_apart": entropy}
+        return Loss(objective.discriminator(real, fake) + entropy, parts)
 
     def sample(self, draw: Draw) -> Tensor:
         made: Tensor = self.generator(draw["latent"], draw.tensors.get("index"))

@@ -22,7 +22,7 @@ from ..metrics.measures import Diversity, JudgeOf, Measure, Rows, Trained
 from ..networks import Networks, activation, advance_spectral_norms
 from .judging import discriminator_loss, generator_loss, need_positive, need_shape
 from .spec import GameSpec, logits
-from .stages import Finished, Procedure, Row, Step, Task, anchor
+from .stages import Finished, Procedure, Row, Stage, Task, anchor
 
 SMALLEST = 8
 """The side at which a pyramid ends: what the convolutional pair can still halve once."""
@@ -348,14 +348,14 @@ class LaplacianPyramid(Procedure):
     def settled(self, row: Row, data: Dataset) -> LaplacianPyramid:
         return self
 
-    def stages(self, done: tuple[Finished, ...], task: Task) -> Step | None:
+    def stages(self, done: tuple[Finished, ...], task: Task) -> Stage | None:
         halvings = self.levels - len(done)
         if halvings < 0:
             return None
         name = _name(task.data.spec, halvings)
         if not done:
-            return Step(name, task.row, Level(halvings=halvings))
-        return Step(name, replace(task.row, game=self.band), Level(halvings=halvings, band=True))
+            return Stage(name, task.row, Level(halvings=halvings))
+        return Stage(name, replace(task.row, game=self.band), Level(halvings=halvings, band=True))
 
     def measures(self) -> tuple[Measure, ...]:
         """How exactly the pyramid inverts, and what its bands owe to the images that they are generated for."""

@@ -189,10 +189,10 @@ class SemiSupervisedAAEGame(Game):
         target = draw["label"]
         # An unlabelled row has a target of zeros. Processes divide by the share of labelled rows of all of them.
         (share,) = distributed.mean(target.sum(1).mean())
-        told = -(wide(category).log_softmax(1) * target).sum(1)
+        entropy = -(wide(category).log_softmax(1) * target).sum(1)
         right = ((category.argmax(1) == target.argmax(1)) * target.sum(1)).mean()
         floor = share.clamp(min=1 / 2**20)
-        return Loss(told.mean() / floor, {"accuracy/labelled": right / floor, "share/labelled": share})
+        return Loss(entropy.mean() / floor, {"accuracy/labelled": right / floor, "share/labelled": share})
 
     def _decoded(self, contests: Mapping[str, Contest]) -> Tensor:
         made: Tensor = self.decoder(torch.cat([contests["category"].fake[0], contests["style"].fake[0]], 1))

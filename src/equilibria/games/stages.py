@@ -1,8 +1,8 @@
-"""Procedures: several games trained one after another, and one game that is sampled in the end.
+"""Procedures: several games trained one after another, and one game that is sampled at the end.
 
-Boosting, pyramids, growing and fine-tuning in steps are procedures. A procedure is a frozen record in a recipe. It has
-no state: what comes next is a pure function of the finished stages, so a run that was interrupted continues by opening
-the finished stages and asking again. Inside a stage a run resumes like any run (:mod:`equilibria.runs.procedures`).
+Boosting, pyramids, growing and fine-tuning in stages are procedures. A procedure is a frozen record in a recipe. It has
+no state: the next stage is a pure function of the finished stages, so an interrupted run continues by opening the
+finished stages and asking again. Inside a stage a run resumes like any run (:mod:`equilibria.runs.procedures`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..data import Dataset, DataSpec
 from ..data.views import DataView
 from ..metrics.measures import Measure
 
-__all__ = ["Finished", "Procedure", "Row", "Step", "Task", "anchor", "as_sampled", "joined_play"]
+__all__ = ["Finished", "Procedure", "Row", "Stage", "Task", "anchor", "as_sampled", "joined_play"]
 
 Check = Callable[[Tensor], bool]
 Keep = Callable[[str, Callable[[], Tensor], Check], Tensor]
@@ -43,15 +43,15 @@ class Row(Protocol):
 
 
 @dataclass(frozen=True)
-class Step:
-    """The next stage: an ordinary run in ``stages/NAME/`` of the whole run's folder.
+class Stage:
+    """A stage: an ordinary run in ``stages/NAME/`` of the whole run's folder.
 
     Attributes:
         name: distinct within the procedure.
-        recipe: what is trained, a recipe without a procedure; its ``steps`` are the rounds of the stage.
-        view: derives the rows of the stage; None for the data as they are.
-        start: a finished stage whose parameters, buffers and averages are taken over where names and shapes fit.
-        numbers: logged when the stage is finished.
+        recipe: of the stage, without a procedure; its ``steps`` are the rounds of the stage.
+        view: derives the rows of the stage; None for the data unchanged.
+        start: a finished stage, from which parameters, buffers and averages are copied if names and shapes match.
+        numbers: values that are logged when the stage is finished.
     """
 
     name: str
@@ -74,21 +74,21 @@ class Finished:
     game: Game
 
 
-def _found(name: str, find: Callable[[], Tensor], sound: Check) -> Tensor:
+def _found(name: str, find: Callable[[], Tensor], valid: Check) -> Tensor:
     return find()
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a procedure is carried out on.
+    """The inputs of a procedure.
 
     Attributes:
         row: the recipe without its procedure.
         data: the data of the whole run.
         seed: of the whole run.
-        keep: ``keep(name, find, sound)`` returns the array of that name, found once and then kept with the run: another
-            machine rounds otherwise, and a stage has to continue on the same rows. What is kept and not ``sound`` is
-            found again.
+        keep: ``keep(name, find, valid)`` returns the array of that name, computed once by ``find`` and then stored with
+            the run, because another machine rounds differently and a stage must continue on the same rows. A stored
+            array that is not ``valid`` is computed again.
     """
 
     row: Any
@@ -98,7 +98,7 @@ class Task:
 
 
 class Procedure(ABC):
-    """Abstract record: which games are trained, in which order, on which rows, and what they make together."""
+    """Abstract record: which games are trained, in which order, on which rows, and how their samples are combined."""
 
     @abstractmethod
     def plan(self, row: Row, data: DataSpec) -> dict[str, int]:
@@ -109,24 +109,24 @@ class Procedure(ABC):
         """
 
     @abstractmethod
-    def stages(self, done: tuple[Finished, ...], task: Task) -> Step | None:
-        """The next stage after the finished ones, None at the end. Pure: the same stages give the same step."""
+    def stages(self, done: tuple[Finished, ...], task: Task) -> Stage | None:
+        """The next stage after the finished ones, None at the end. Pure: the same arguments give the same stage."""
 
     @abstractmethod
     def joined(self, done: tuple[Finished, ...], data: DataSpec) -> Game:
-        """The game that the finished stages make together: it is sampled and judged, and has no player.
+        """The game that combines the finished stages: it is sampled and evaluated, and has no player.
 
-        Some stages may be missing: a run shows what it makes so far.
+        Some stages may be missing, because a run is also sampled before its end.
         """
 
     @default
     def measures(self) -> tuple[Measure, ...]:
-        """What evaluation measures of the whole besides its samples; nothing, if the procedure says nothing."""
+        """The measures of the joined game besides the metrics of its samples; none by default."""
         return ()
 
     @abstractmethod
     def settled(self, row: Row, data: Dataset) -> Procedure:
-        """The procedure with everything written out that follows from the recipe, as run.json keeps it.
+        """The procedure with all values that follow from the recipe set, as run.json stores it.
 
         Raises:
             EquilibriaError: the procedure cannot be carried out on these data.
@@ -150,7 +150,7 @@ def as_sampled(play: Play) -> Game:
 def joined_play(game: Game, seed: int, rounds: int) -> Play:
     """A play of a game without players, which is sampled and not trained.
 
-    The time is 1: the stages are at their ends, whatever is still to come.
+    The time is 1: the finished stages are at their ends.
 
     Args:
         game: from :meth:`Procedure.joined`, on its device; it has a parameter, if an empty one (:func:`anchor`).
@@ -163,7 +163,7 @@ def joined_play(game: Game, seed: int, rounds: int) -> Play:
 
 
 def anchor() -> nn.Parameter:
-    """An empty parameter: a play asks a parameter which device the game is on, and a game of no stage has none."""
+    """An empty parameter, because a play reads its device from a parameter and a game without stages has none."""
     return nn.Parameter(torch.zeros(0), requires_grad=False)
 
 

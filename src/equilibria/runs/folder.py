@@ -1,15 +1,15 @@
-"""The folder of a run: what is in it, and the one reader of it.
+"""The folder of a run: its files, and their only reader.
 
 ```
 RUN/run.json        recipe, data and its fingerprint, seed, settings, versions, hardware, command
 RUN/metrics.jsonl   one line per logged round
 RUN/checkups.jsonl  one line per check-up of the doctor
 RUN/checkpoints/    step-00012000/ …
-RUN/sources/        what the run started from, as far as opening it needs (sources.py)
-RUN/stages/         component-01/ …: runs of their own, in a run of several (procedures.py), without checkpoints
+RUN/sources/        the source runs, as far as opening the run needs them (sources.py)
+RUN/stages/         component-01/ …: the runs of a procedure's stages (procedures.py)
 RUN/samples/        step-00001000.npz and .png
-RUN/diagnosis.json  what the doctor makes of them
-RUN/evaluation.json metrics beside the floors of a perfect sampler
+RUN/diagnosis.json  the doctor's diagnosis
+RUN/evaluation.json metrics with the floors of a perfect sampler
 RUN/report.html     everything above in one file
 RUN/.lock           held while a process trains here; .lock.json names it (lock.py)
 ```
@@ -61,17 +61,17 @@ T = TypeVar("T")
 
 
 class RunFolder:
-    """A run as it is on disk: the only reader of its files, for the command line, reports, seeds and resuming.
+    """A run on disk: the only reader of its files, for the command line, reports, seeds and resuming.
 
-    Nothing trusts what it reads. Files are read when they are first asked for, once; :meth:`open` reads a fresh state.
-    In strict mode a damaged file raises; a file that is not there yet is empty (a run that has just begun has no
-    evaluation). In lenient mode damaged pieces are left out and listed in :attr:`notes`.
+    Everything is validated. A file is read once, at its first use; :meth:`open` reads a fresh state.
+    In strict mode a damaged file raises; a missing file is empty (a run that has just begun has no
+    evaluation). In lenient mode damaged parts are left out and listed in :attr:`notes`.
 
     Args:
         path: the folder.
         info: the content of ``run.json``.
         strict: whether damage raises.
-        notes: what was wrong with ``run.json``, in lenient mode.
+        notes: problems of ``run.json``, in lenient mode.
 
     Examples:
         >>> import tempfile
@@ -94,8 +94,8 @@ class RunFolder:
         """Read the ``run.json`` of a folder.
 
         Raises:
-            RunError: no run is there, or its ``run.json`` is no JSON object; in strict mode also where it lacks
-                something, has something of another type, or was written by a newer version.
+            RunError: there is no run, or its ``run.json`` is not a JSON object; in strict mode also if a value is
+                missing or of another type, or if a newer version wrote it.
         """
         folder = Path(path)
         info = _info(folder)
@@ -112,7 +112,7 @@ class RunFolder:
         return _wrong(self.info) is None
 
     def part(self, name: str) -> dict[str, Any]:
-        """An object of ``run.json``, empty where there is none."""
+        """An object of ``run.json``, empty if there is none."""
         found = self.info.get(name)
         return found if isinstance(found, dict) else {}
 
@@ -127,12 +127,12 @@ class RunFolder:
 
     @cached_property
     def settings(self) -> Settings:
-        """How the run is carried out; raises as :attr:`recipe` does."""
+        """The settings of the run; raises as :attr:`recipe` does."""
         return part(self.path / "run.json", self.info.get("settings"), Settings)
 
     @cached_property
     def spec(self) -> DataSpec:
-        """What rows of the data are; raises as :attr:`recipe` does."""
+        """Kind and shape of the data's rows; raises as :attr:`recipe` does."""
         return part(self.path / "run.json", self.part("data").get("spec"), DataSpec)
 
     @cached_property
@@ -140,14 +140,14 @@ class RunFolder:
         """How the data was prepared; raises as :attr:`recipe` does."""
         return part(self.path / "run.json", self.part("data").get("options"), DataOptions)
 
-    # What the run logged and what was found ---------------------------------------------------------------------------
+    # Logs, diagnosis and evaluation -----------------------------------------------------------------------------------
 
     @cached_property
     def rows(self) -> tuple[dict[str, Any], ...]:
-        """The lines of ``metrics.jsonl`` in order: whole numbers under ``step``, what was logged under other names.
+        """The lines of ``metrics.jsonl`` in order: an integer ``step`` and the logged values by name.
 
         Raises:
-            RunError: in strict mode, a line is damaged; the last one may be torn where the run was killed.
+            RunError: in strict mode, a line is damaged; except the last one, which may be incomplete in a killed run.
         """
         return tuple(self._lines(METRICS).values())
 
@@ -169,7 +169,7 @@ class RunFolder:
 
     @cached_property
     def diagnosis(self) -> dict[str, Any]:
-        """What ``diagnosis.json`` says, as :meth:`equilibria.doctor.Diagnosis.to_dict` wrote it; empty without one.
+        """The content of ``diagnosis.json``, from :meth:`equilibria.doctor.Diagnosis.to_dict`; empty without one.
 
         Raises:
             RunError: in strict mode, it is damaged.
@@ -188,11 +188,11 @@ class RunFolder:
             RunError: in strict mode, it is damaged.
         """
         again = f"write it again: equilibria evaluate {shlex.quote(str(self.path))}"
-        told = self._object(EVALUATION, again)
-        sound = {name: row for name, row in told.items() if _is_measured(row)}
-        if len(sound) < len(told):
-            self._damaged(f"{len(told) - len(sound)} metrics of {EVALUATION} are damaged", again)
-        return sound
+        values = self._object(EVALUATION, again)
+        valid = {name: row for name, row in values.items() if _is_measured(row)}
+        if len(valid) < len(values):
+            self._damaged(f"{len(values) - len(valid)} metrics of {EVALUATION} are damaged", again)
+        return valid
 
     # Samples, checkpoints and stages ----------------------------------------------------------------------------------
 
@@ -202,28 +202,28 @@ class RunFolder:
         return snapshots.listed(self.path / "samples")
 
     def points(self) -> NDArray[Any] | None:
-        """Real rows that lie beside the samples (``samples/real.npz``, key ``x``); None where there are none."""
+        """The real rows stored with the samples (``samples/real.npz``, key ``x``); None if there are none."""
         return snapshots.load_array(self.path / "samples" / "real.npz")
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The folders of the checkpoints that are there now, oldest first; :func:`checkpoint.read` checks one."""
+        """The folders of the present checkpoints, oldest first; :func:`checkpoint.read` checks one."""
         return checkpoint.listed(self.path / "checkpoints")
 
     @property
     def stages(self) -> dict[str, Path]:
-        """The folders of the stages of a run in stages, by name; each is a run of its own."""
+        """The folders of the stages of a run in stages, by name; each is an ordinary run."""
         return {path.parent.name: path.parent for path in sorted(self.path.glob("stages/*/run.json"))}
 
     @property
     def played(self) -> int:
-        """The rounds that the checkpoints say are played; of a run in stages, those of all stages."""
+        """The number of rounds by the newest checkpoint; for a run in stages, the sum over them."""
         saved = [self.checkpoints, *(checkpoint.listed(path / "checkpoints") for path in self.stages.values())]
         return sum(checkpoint.round_of(own[-1]) for own in saved if own)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is damaged and was left out, in sentences; reads every file. Empty in strict mode, which raises."""
+        """Descriptions of damaged parts that were left out; reads every file. Empty in strict mode, which raises."""
         for read_it in (lambda: self.rows, lambda: self.checkups, lambda: self.evaluation, lambda: self.diagnosis):
             read_it()
         return tuple(self._notes)
@@ -239,7 +239,7 @@ class RunFolder:
         return shlex.quote(str(self.path / name))
 
     def _left_out(self, name: str, lines: list[int]) -> None:
-        """Say which lines of a log are damaged."""
+        """Report the damaged lines of a log."""
         if lines:
             shown = ", ".join(map(str, lines[:8])) + (", …" if len(lines) > 8 else "")
             which = f"line {shown} of {name} is damaged" if len(lines) == 1 else f"lines {shown} of {name} are damaged"
@@ -299,7 +299,7 @@ def _info(folder: Path) -> dict[str, Any]:
 
 
 def _wrong(info: dict[str, Any]) -> RunError | None:
-    """What keeps a ``run.json`` from being that of a run: a newer format, or something missing or of another type."""
+    """What is wrong with a ``run.json``: a newer format, or a value that is missing or of another type."""
     version = info.get("format")
     if type(version) is int and version > FORMAT:
         what = f"was written by a newer version (format {version}; this one reads up to {FORMAT})"
@@ -315,7 +315,7 @@ def _wrong(info: dict[str, Any]) -> RunError | None:
 
 
 def _is_measured(row: object) -> bool:
-    """Whether this is a metric: a value and a floor that are numbers or missing, and a unit in words."""
+    """Whether this is a metric: numbers that may be missing, and a unit as text."""
     if not isinstance(row, dict) or "value" not in row:
         return False
     numbers = all(

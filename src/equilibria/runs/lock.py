@@ -1,7 +1,7 @@
 """The lock of a run's folder: one process at a time trains in it.
 
-`filelock <https://py-filelock.readthedocs.io>`_ holds ``RUN/.lock`` with the operating system's own lock, which ends
-with the process, however it ends. ``RUN/.lock.json`` names the process that holds it; it is read for messages only.
+`filelock <https://py-filelock.readthedocs.io>`_ holds ``RUN/.lock`` with a lock of the operating system, which is
+released when the process ends, even by a kill. ``RUN/.lock.json`` names that process; it is read for messages only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HOST = re.compile(r"[\w.-]{1,253}")
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a run's folder for writing, and clear what processes that are gone left half written in it.
+    """Hold a run's folder for writing, and delete incomplete files of processes that have ended.
 
     Raises:
         RunError: another process trains in this folder (the message names it), or the lock cannot be written.
@@ -46,8 +46,8 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise disk.disk_error(error, path / LOCK) from error
     try:
-        told = {"pid": os.getpid(), "host": socket.gethostname()}
-        disk.write_atomically(path / HOLDER, json.dumps(told))
+        holder = {"pid": os.getpid(), "host": socket.gethostname()}
+        disk.write_atomically(path / HOLDER, json.dumps(holder))
         for folder in (path, path / "samples"):
             disk.clear_leftovers(folder)
         yield
@@ -58,17 +58,17 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def held_by(path: Path) -> tuple[int, str] | None:
-    """The process id and host that ``.lock.json`` names; None where there is none, or it is damaged.
+    """The process id and host that ``.lock.json`` names; None if there is none or it is damaged.
 
     The file says nothing about whether the lock is held: a process that was killed leaves it behind.
     """
     try:
-        told = parsed((path / HOLDER).read_bytes())
-        pid, host = told["pid"], told["host"]
+        values = parsed((path / HOLDER).read_bytes())
+        pid, host = values["pid"], values["host"]
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         return None
-    sound = type(pid) is int and 0 < pid < 2**31 and isinstance(host, str) and _HOST.fullmatch(host)
-    return (pid, host) if sound else None
+    valid = type(pid) is int and 0 < pid < 2**31 and isinstance(host, str) and _HOST.fullmatch(host)
+    return (pid, host) if valid else None
 
 
 def _taken(path: Path) -> RunError:

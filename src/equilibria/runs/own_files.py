@@ -20,7 +20,7 @@ def _needs_file(path: Path, entries: list[Mapping[str, Any]]) -> RunError:
     files = tuple(str(entry.get("path") or entry.get("file")) for entry in entries)
     calls = "; ".join(f"equilibria.use_file({file!r})" for file in files)
     gone = [file for file in files if not Path(file).is_file()]
-    moved = f"; {gone[0]} is not there any more: name the file where it is now" if gone else ""
+    moved = f"; {gone[0]} does not exist any more: use its new path" if gone else ""
     error = RunError(f"{path} was made with {named}, and no file is run by itself", f"{calls}{moved}")
     error.files = files
     return error

@@ -1,14 +1,14 @@
-"""A procedure as a run: its stages are runs of their own in the folder of the whole.
+"""A run of a procedure: its stages are ordinary runs in subfolders.
 
 ```
 RUN/run.json             as of any run; steps counts the rounds of all stages
-RUN/stages/NAME/         an ordinary run, of the stage's recipe on the stage's rows
-RUN/metrics.jsonl, samples/   one row and one sample per finished stage, of what the finished stages make together
-RUN/weights/, …          arrays that the procedure has found and keeps (:attr:`Task.keep`)
+RUN/stages/NAME/         an ordinary run of the stage's recipe on the stage's rows
+RUN/metrics.jsonl, samples/   one row and one sample per finished stage, of the joined game
+RUN/weights/, …          arrays that the procedure computed and stores (:attr:`Task.keep`)
 ```
 
-What is sampled is the procedure's joined game, a game that nobody moves. So a run of a procedure is sampled, judged and
-reported on as any run is. Everything follows from the folder: a killed run continues where its last stage stopped.
+Samples come from the procedure's joined game, which has no player. So a run of a procedure is sampled, evaluated and
+reported like any run. Its state is in the folder: a killed run continues where its last stage stopped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..base.randomness import mix
 from ..core.play import Play
 from ..data import Dataset, DataSpec
 from ..doctor import Diagnosis, Finding, State
-from ..games.stages import Check, Finished, Procedure, Step, Task, as_sampled, joined_play
+from ..games.stages import Check, Finished, Procedure, Stage, Task, as_sampled, joined_play
 from ..recipes import Recipe
 from ..training import disk, hooks, pictures
 from .folder import RunFolder
@@ -50,35 +50,35 @@ class Trained(Protocol):
 
 @dataclass(frozen=True)
 class Runs:
-    """How a stage's run is begun, continued, and opened (:mod:`equilibria.runs.launch`, which imports this module)."""
+    """The functions that start, resume and open a stage's run, from :mod:`equilibria.runs.launch`."""
 
     train: Callable[..., Trained]
     resume: Callable[..., Trained]
     open_run: Callable[..., Trained]
 
-    def stage(self, site: Site, step: Step, t: int, data: Dataset) -> Trained:
-        """The run of stage ``t`` as far as it comes: at its end, or where it was stopped."""
-        folder = site.folder(step.name)
+    def stage(self, site: Site, stage: Stage, t: int, data: Dataset) -> Trained:
+        """Train stage ``t`` and return its run, at its end or where it was stopped."""
+        folder = site.folder(stage.name)
         if not folder.exists():
-            start = None if step.start is None else site.folder(step.start)
-            return self.train(step.recipe, data, seed=mix(site.seed, t), out=folder, start=start)
-        with suppress(RunError):  # whatever is the matter, continuing says it
+            start = None if stage.start is None else site.folder(stage.start)
+            return self.train(stage.recipe, data, seed=mix(site.seed, t), out=folder, start=start)
+        with suppress(RunError):  # resuming reports the reason
             found = self.open_run(folder, data)
-            if found.play.round >= step.recipe.steps:
+            if found.play.round >= stage.recipe.steps:
                 return found
         return self.resume(folder, data, device=str(site.device))
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a procedure is carried out, and on what.
+    """The folder, the data and the device of a procedure's run.
 
     Attributes:
         path: the folder of the whole run.
         row: the recipe with its procedure.
         data: of the whole run.
         seed: of the whole run.
-        device: where everything lives.
+        device: of all games.
     """
 
     path: Path
@@ -95,7 +95,7 @@ class Site:
 
     @property
     def task(self) -> Task:
-        """What the procedure is asked about; arrays are kept in the run's folder, and so is what it starts from."""
+        """The inputs of the procedure; its arrays and its sources are stored in the run's folder."""
         kept = tuple(replace(s, run=str(self.path / "sources" / s.name)) for s in self.row.sources)
         row = replace(self.row, procedure=None, sources=kept)
         return Task(row, self.data, self.seed, partial(_keep, self.path))
@@ -105,13 +105,13 @@ class Site:
         return stage_folder(self.path, name)
 
     def joined(self, done: tuple[Finished, ...], played: int) -> Play:
-        """The live state of the whole after ``played`` rounds."""
+        """The play of the joined game after ``played`` rounds."""
         return joined(self.row, self.data.spec, done, self.seed, played, self.device)
 
 
 @dataclass(frozen=True)
 class StageDiagnoses:
-    """What the doctor says of a run in stages: a diagnosis of each.
+    """The diagnoses of a run in stages, one for each.
 
     Attributes:
         stages: by name, in their order.
@@ -123,7 +123,7 @@ class StageDiagnoses:
 
     @property
     def state(self) -> State | None:
-        """The worst state of a stage; None where no stage could be examined."""
+        """The worst state of a stage; None if no stage could be examined."""
         order = (State.SICK, State.ON_THE_WAY, State.ARRIVED)
         states = [one.state for one in self.stages.values()]
         return min(states, key=order.index, default=None)
@@ -135,7 +135,7 @@ class StageDiagnoses:
 
     @property
     def active(self) -> tuple[Finding, ...]:
-        """The findings that ask for something now."""
+        """The active findings that need attention or a change."""
         return tuple(finding for one in self.stages.values() for finding in one.active)
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,15 +157,15 @@ def diagnosed(site: Site, open_run: Callable[..., Any]) -> StageDiagnoses:
     """
     found: dict[str, Diagnosis] = {}
     missing: dict[str, str] = {}
-    for step in begun(site, open_run):
+    for stage in begun(site, open_run):
         try:
-            found[step.name] = open_run(site.folder(step.name), viewed(site.data, step)).diagnose()
+            found[stage.name] = open_run(site.folder(stage.name), viewed(site.data, stage)).diagnose()
         except RunError as error:
-            missing[step.name] = error.what
+            missing[stage.name] = error.what
     if not found:
         why = next(iter(missing.values()), "no stage has a checkpoint yet")
         raise RunError(
-            f"no doctor can look at {site.path}: {why}", f"continue it: equilibria train --resume {site.path}"
+            f"the doctor cannot examine {site.path}: {why}", f"continue it: equilibria train --resume {site.path}"
         )
     return StageDiagnoses(found, missing)
 
@@ -185,13 +185,12 @@ def stages_of(path: Path, row: Recipe, spec: DataSpec) -> dict[str, Path]:
 def settled(
     row: Recipe, rounds: int, data: Dataset, seed: int, modules: dict[str, nn.Module], frozen: dict[str, nn.Module]
 ) -> tuple[Recipe, int]:
-    """The row with the rounds of a stage and all that follows written out, and the rounds of all stages.
+    """The recipe with all values that follow from it set, and the number of rounds of all stages.
 
-    The first stage's game is built and prepared as a trial, so that what does not fit is refused before anything is
-    written.
+    The first stage's game is built and prepared as a trial, so that errors are raised before anything is written.
 
     Raises:
-        EquilibriaError: modules of the user's, or data that the procedure cannot be carried out on.
+        EquilibriaError: the user passed modules, or the data does not fit the procedure.
     """
     assert row.procedure is not None
     if modules:
@@ -204,18 +203,18 @@ def settled(
     row = replace(row, procedure=row.procedure.settled(row, data))
     assert row.procedure is not None
     total = sum(row.procedure.plan(row, data.spec).values())
-    step = row.procedure.stages((), Task(replace(row, procedure=None), data, seed))
-    if step is None:
+    stage = row.procedure.stages((), Task(replace(row, procedure=None), data, seed))
+    if stage is None:
         raise ConfigError(f"the procedure of {row.name} has no stage for '{data.name}'", "use other data")
-    own = data if step.view is None else step.view(data)
-    step.recipe.play(step.recipe.build(own.spec, seed, frozen), own.batches(step.recipe.batch), seed=seed).prepare()
+    own = data if stage.view is None else stage.view(data)
+    stage.recipe.play(stage.recipe.build(own.spec, seed, frozen), own.batches(stage.recipe.batch), seed=seed).prepare()
     return row, total
 
 
 def joined(
     row: Recipe, spec: DataSpec, done: tuple[Finished, ...], seed: int, played: int, device: torch.device
 ) -> Play:
-    """The live state of a procedure whose stages ``done`` are finished."""
+    """The play of the joined game of the finished stages ``done``."""
     assert row.procedure is not None
     return joined_play(row.procedure.joined(done, spec).to(device), seed, played)
 
@@ -223,14 +222,14 @@ def joined(
 def reopened(
     path: Path, row: Recipe, spec: DataSpec, seed: int, device: torch.device, opened: Callable[..., Trained]
 ) -> Play:
-    """What the finished stages of a run make together, in order, up to the first that is not finished."""
+    """The joined game of a run's finished stages, in order, up to the first that is not finished."""
     assert row.procedure is not None
     done: tuple[Finished, ...] = ()
     played = 0
     for name, rounds in row.procedure.plan(row, spec).items():
         found = None
         if stage_folder(path, name).is_dir():
-            with suppress(RunError):  # one that cannot be read is not finished; continuing the run says what it lacks
+            with suppress(RunError):  # an unreadable stage is not finished; resuming reports the reason
                 found = opened(stage_folder(path, name))
         if found is None or found.play.round < rounds:
             break
@@ -240,11 +239,11 @@ def reopened(
 
 
 def carry_out(site: Site, runs: Runs) -> tuple[Play, float]:
-    """Train the stages one after another, from wherever the folder says that the run is.
+    """Train the stages one after another, from the first that is not finished.
 
     Args:
-        site: where, and on what.
-        runs: what makes and continues the stages' runs.
+        site: the folder, the data and the procedure.
+        runs: the functions that start and continue the stages' runs.
 
     Returns:
         The joined game and the seconds of its stages; of fewer stages if it was stopped (Ctrl-C or SIGTERM).
@@ -256,45 +255,45 @@ def carry_out(site: Site, runs: Runs) -> tuple[Play, float]:
     seconds, played = 0.0, 0
     while True:
         try:
-            step = site.procedure.stages(done, site.task)
-        except KeyboardInterrupt:  # while the procedure finds the next step, which is done again
+            stage = site.procedure.stages(done, site.task)
+        except KeyboardInterrupt:  # while the procedure computes the next stage, which is repeated at the next start
             break
-        if step is None:
+        if stage is None:
             break
-        stage = runs.stage(site, step, len(done) + 1, viewed(site.data, step))
-        seconds += stage.seconds
-        if stage.play.round < step.recipe.steps:
+        run = runs.stage(site, stage, len(done) + 1, viewed(site.data, stage))
+        seconds += run.seconds
+        if run.play.round < stage.recipe.steps:
             stopped = site.joined(done, played)
-            stopped.round += stage.play.round
+            stopped.round += run.play.round
             return stopped, seconds
-        done = (*done, Finished(step.name, as_sampled(stage.play).to(site.device)))
-        before, played = played, played + step.recipe.steps
+        done = (*done, Finished(stage.name, as_sampled(run.play).to(site.device)))
+        before, played = played, played + stage.recipe.steps
         follows = names[len(done)] if len(done) < len(names) else None
         if not _looked(site.path, played, None if follows is None else site.folder(follows)):
             hooks.cut_rows(log.path, before)
-            log.write({"step": played, **step.numbers})
+            log.write({"step": played, **stage.numbers})
             shown.look(site.joined(done, played), {})
             log.sync()
     return site.joined(done, played), seconds
 
 
-def viewed(data: Dataset, step: Step) -> Dataset:
+def viewed(data: Dataset, stage: Stage) -> Dataset:
     """The rows of a stage."""
-    return data if step.view is None else step.view(data)
+    return data if stage.view is None else stage.view(data)
 
 
-def begun(site: Site, open_run: Callable[..., Trained]) -> Iterator[Step]:
-    """The steps whose stages have begun, in order."""
+def begun(site: Site, open_run: Callable[..., Trained]) -> Iterator[Stage]:
+    """The stages that have begun, in order."""
     done: tuple[Finished, ...] = ()
-    while (step := site.procedure.stages(done, site.task)) is not None and site.folder(step.name).is_dir():
-        yield step
+    while (stage := site.procedure.stages(done, site.task)) is not None and site.folder(stage.name).is_dir():
+        yield stage
         try:
-            play = open_run(site.folder(step.name)).play
+            play = open_run(site.folder(stage.name)).play
         except RunError:
             return  # it has no whole checkpoint
-        if play.round < step.recipe.steps:
+        if play.round < stage.recipe.steps:
             return
-        done = (*done, Finished(step.name, as_sampled(play).to(site.device)))
+        done = (*done, Finished(stage.name, as_sampled(play).to(site.device)))
 
 
 def rows_of_stage(site: Site, name: str, open_run: Callable[..., Trained]) -> Dataset:
@@ -303,14 +302,14 @@ def rows_of_stage(site: Site, name: str, open_run: Callable[..., Trained]) -> Da
     Raises:
         RunError: the run has no such stage.
     """
-    for step in begun(site, open_run):
-        if step.name == name:
-            return viewed(site.data, step)
+    for stage in begun(site, open_run):
+        if stage.name == name:
+            return viewed(site.data, stage)
     raise RunError(f"{site.path} has no stage '{name}'", f"continue it: equilibria train --resume {site.path}")
 
 
 def _looked(path: Path, played: int, follows: Path | None) -> bool:
-    """Whether the whole was looked at to the end after so many rounds: then the next stage has begun."""
+    """Whether samples of the joined game were stored after so many rounds: then the next stage has begun."""
     if follows is None or not follows.exists():
         return False
     return any(row["step"] == played for row in RunFolder.open(path, strict=False).rows)

@@ -1,4 +1,4 @@
-"""`equilibria sample`, `apply`, `evaluate`, `diagnose`, `report`, `cite`, `runs`, `recipes`: what runs give and are."""
+"""`equilibria sample`, `apply`, `evaluate`, `diagnose`, `report`, `cite`, `runs`, `recipes`: use and list runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
-    """Print a table of metrics beside what a perfect sampler scores."""
+    """Print a table of metrics with the scores of a perfect sampler."""
     levels = {"perfect sampler": "floor"}
     if any(row.get("chance") is not None for row in measured.values()):
         levels["chance"] = "chance"
@@ -35,15 +35,15 @@ def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
 
 
 def print_diagnosis(run: Path, stages: Mapping[str, Path]) -> None:
-    """Print in brief what ``diagnosis.json`` says: the state, and each active finding with what to do.
+    """Print a summary of ``diagnosis.json``: the state, and each active finding with its first remedy.
 
     Args:
         run: the run's folder.
-        stages: the folders of its stages, each of which has a diagnosis of its own; empty for a run without stages.
+        stages: the folders of its stages, each with its own diagnosis; empty for a run without stages.
     """
     found = False
     for name, folder in (stages or {"": run}).items():
-        diagnosis = kept_diagnosis(folder)
+        diagnosis = stored_diagnosis(folder)
         lines = diagnosis.brief()
         if name and lines:
             say(f"Stage {name}")
@@ -54,8 +54,8 @@ def print_diagnosis(run: Path, stages: Mapping[str, Path]) -> None:
         say(f"More:    equilibria diagnose {quoted(run)}")
 
 
-def kept_diagnosis(run: Path) -> DiagnosisText:
-    """The ``diagnosis.json`` of a run in words; empty where there is none, or it is damaged."""
+def stored_diagnosis(run: Path) -> DiagnosisText:
+    """The ``diagnosis.json`` of a run as text; empty if there is none or it is damaged."""
     from ..doctor import DiagnosisText
     from ..runs.folder import RunFolder
 
@@ -65,8 +65,8 @@ def kept_diagnosis(run: Path) -> DiagnosisText:
 _Given = Annotated[
     str | None,
     typer.Option(
-        help="Rows to start from: a data set by name, a folder of images, a .npz or .npy file, read with the options "
-        "of the run's data; none for rows held out of the run's data."
+        help="Input rows: a data set by name, a folder of images, a .npz or .npy file, read with the options "
+        "of the run's data; if not given, held-out rows of the run's data."
     ),
 ]
 
@@ -74,10 +74,12 @@ _Given = Annotated[
 @app.command()
 def sample(
     run: RunArg,
-    n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
-    to: Annotated[Path, typer.Option("--out", help="A .png picture, or .npy / .npz numbers.")] = Path("samples.png"),
+    n: Annotated[int, typer.Option("-n", help="Number of samples.")] = 64,
+    to: Annotated[Path, typer.Option("--out", help="A .png picture, or a .npy or .npz file of numbers.")] = Path(
+        "samples.png"
+    ),
     label: Annotated[int | None, typer.Option(help="The class to sample, for a conditional run.")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     given: _Given = None,
     setting: Annotated[
         list[str] | None,
@@ -87,7 +89,7 @@ def sample(
 ) -> None:
     """Sample from a run's generator into a picture or an array.
 
-    A run that translates shows each input beside its result; a .npz holds each view under its name, a .npy the results.
+    For a translation each input is shown beside its result. A .npz has each view under its name, a .npy the results.
 
     [dim]equilibria sample runs/digits -n 100 --out digits.png
 
@@ -129,10 +131,14 @@ def _codes(pairs: list[str]) -> dict[str, float]:
 @app.command()
 def apply(
     run: RunArg,
-    name: Annotated[str | None, typer.Argument(metavar="MAP", help="A map of the run; none to list them.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="MAP", help="A map of the run; lists the maps if not given.")
+    ] = None,
     given: _Given = None,
-    to: Annotated[Path | None, typer.Option("--out", help="A .npz or .npy of numbers, or a .png of images.")] = None,
-    seed: Annotated[int, typer.Option(help="Of what is random in the map.")] = 0,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="A .npz or .npy file of numbers, or a .png picture of images.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the map's random numbers.")] = 0,
     own: WithFiles = None,
 ) -> None:
     """Apply what a run has learned besides sampling (encode, translate, classify, invert) to rows.
@@ -175,12 +181,12 @@ def _list_maps(path: Path, opened: Any) -> None:
 @app.command()
 def evaluate(
     run: RunArg,
-    n: Annotated[int | None, typer.Option("-n", help="How many samples; none for the usual number.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the samples and of every random choice in the metrics.")] = 0,
+    n: Annotated[int | None, typer.Option("-n", help="Number of samples; a default if not given.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the samples and of the metrics.")] = 0,
     own: WithFiles = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Judge a run's samples, each number beside what a perfect sampler of the same size scores.
+    """Evaluate a run's samples: each metric with the score of a perfect sampler of the same size.
 
     [dim]equilibria evaluate runs/digits
 
@@ -197,9 +203,9 @@ def evaluate(
 
 @app.command()
 def diagnose(run: RunArg, own: WithFiles = None, as_json: JsonFlag = False) -> None:
-    """Say whether a run is healthy, and if not, why, since when, on what evidence and what to change.
+    """Report whether a run is healthy, and if not, why, since when, on what evidence and what to change.
 
-    The doctor concludes from its check-ups during training and from a look at the newest checkpoint.
+    The doctor uses its check-ups during training and one more of the newest checkpoint.
 
     [dim]equilibria diagnose runs/digits
 
@@ -216,7 +222,7 @@ def diagnose(run: RunArg, own: WithFiles = None, as_json: JsonFlag = False) -> N
 
 @app.command()
 def recipes(own: WithFiles = None, as_json: JsonFlag = False) -> None:
-    """List the recipes: name, year, paper, and what is particular about each.
+    """List the recipes: name, year, paper, and what each is.
 
     [dim]equilibria recipes
 
@@ -245,7 +251,7 @@ def report(run: RunArg, own: WithFiles = None) -> None:
 
 @app.command()
 def cite(run: RunArg, own: WithFiles = None) -> None:
-    """Print the BibTeX of what a run used.
+    """Print the BibTeX of the papers that a run uses.
 
     [dim]equilibria cite runs/digits >> references.bib[/dim]
     """
@@ -253,7 +259,7 @@ def cite(run: RunArg, own: WithFiles = None) -> None:
 
     found = runs.cite(run)
     if not found:
-        raise ConfigError(f"{run} plays a game of your own", "cite your own paper")
+        raise ConfigError(f"{run} trains your own game", "cite your own paper")
     print(found)
 
 
@@ -275,7 +281,7 @@ def runs(
         try:
             found = RunFolder.open(path)
         except EquilibriaError as error:
-            warnings.warn(error.what, stacklevel=2)  # the others are still to be listed
+            warnings.warn(error.what, stacklevel=2)  # the other runs are still listed
             continue
         row = {"run": str(path), "recipe": found.info["recipe"].get("name", ""), "data": found.info["data"]["name"]}
         rows.append({**row, "seed": found.info["seed"], "step": found.played, "steps": found.info["steps"]})
