@@ -336,7 +336,7 @@ def test_domains_may_be_unlike(tmp_path: Path) -> None:
     assert torch.equal(rows["other"][:, 0], rows["other_kind"].float())  # the second stream's own columns are aligned
     laws = load("pairs:moons,grid25")
     assert laws.size is None and laws.spec.paired and tuple(laws.batch(5, 0, 0)["other"].shape) == (5, 2)
-    with pytest.raises(DataError, match="two domains.*one shape"):
+    with pytest.raises(DataError, match=r"two domains.*one shape"):
         eq.recipe("cogan").build(data.spec, 0)
     with pytest.raises(DataError, match="aligned"):
         eq.recipe("cogan").build(load("aligned:digits,digits-edges").spec, 0)

@@ -347,7 +347,7 @@ def test_a_game_of_ones_own_is_seen_through_its_contest() -> None:
     doctor = adapter.doctor()
     assert doctor.look(0).vitals["latent/dependence"] > 0.1 and set(doctor.optimizers) == {"generator", "discriminator"}
     assert doctor.subject.draw_codes(5)[0].shape == (5, 1)
-    with pytest.raises(ConfigError, match="not those of modules of its own"):
+    with pytest.raises(ConfigError, match="parameters of one side"):
         adapter_of(*played(Line(bare=True)))
 
 
