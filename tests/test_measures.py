@@ -24,7 +24,7 @@ from equilibria.data import DataSpec, load
 from equilibria.games.spec import GameSpec
 from equilibria.metrics import MEASURES, Measure, Measured, measures
 from equilibria.networks import Networks
-from equilibria.runs.measuring import judge_of, measured
+from equilibria.runs.measuring import labeller_of_data, measured
 from equilibria.training import Settings
 
 QUIET = Settings(progress=False, doctor=False, evaluate=False, device="cpu")
@@ -311,8 +311,11 @@ def test_judges_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("equilibria.metrics.train_classifier", train)
     pairs = load("pairs:digits,digits-negative")
-    assert judge_of(pairs, classify=False)("x") is None and judge_of(load("digits"), classify=True)("x") is not None
-    judge = judge_of(pairs, classify=True)
+    assert (
+        labeller_of_data(pairs, classify=False)("x") is None
+        and labeller_of_data(load("digits"), classify=True)("x") is not None
+    )
+    judge = labeller_of_data(pairs, classify=True)
     assert judge("other") is judge("other") and len(trained) == 2
     x, y = trained[-1]
     assert len(x) == pairs.size and float(x.mean()) > 0.3, "the second domain is light"
@@ -321,8 +324,8 @@ def test_judges_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
         same = (digits.whole()["x"] + x[row]).abs().flatten(1).max(1).values < 1e-6
         assert digits.whole()["y"][same].unique().tolist() == [int(y[row])]
     aligned = load("aligned:digits,digits-edges")
-    assert judge_of(aligned, classify=True)("other") is not None
+    assert labeller_of_data(aligned, classify=True)("other") is not None
     of_other, of_x = (float(aligned.whole()[name].mean()) for name in ("other", "x"))
     assert float(trained[-1][0].mean()) == pytest.approx(of_other, abs=0.02) and abs(of_other - of_x) > 0.1
-    ring = judge_of(load("ring8-U"), classify=False)("x")
+    ring = labeller_of_data(load("ring8-U"), classify=False)("x")
     assert ring is not None and ring.accuracy > 0.99

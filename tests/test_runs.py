@@ -178,7 +178,7 @@ def test_a_conditional_run_of_images_samples_by_label(tmp_path: Path) -> None:
     assert {"frechet", "recall"} <= run.evaluate(60).keys()
     with pytest.raises(ConfigError, match="ask for at least 1"):
         run.sample(0)
-    with pytest.raises(ConfigError, match="too few to judge"):
+    with pytest.raises(ConfigError, match="samples are too few"):
         run.evaluate(3)
 
 

@@ -171,19 +171,19 @@ class Boosting(Procedure):
 
     .. math:: Q_t = (1 - \beta_t) Q_{t-1} + \beta_t G_t, \qquad \beta_t = 1/t
 
-    Before component t a judge learns to tell the data from :math:`Q_{t-1}`; its :math:`h = (1-D)/D` gives the weights
-    of :func:`boosting_weights`. Everything is a function of the finished games and the seed, so the procedure resumes
-    between stages and inside each.
+    Before component t a discriminator (``judge``) is trained on the data against :math:`Q_{t-1}`; its
+    :math:`h = (1-D)/D` gives the weights of :func:`boosting_weights`. Everything is a function of the finished games
+    and the seed, so the procedure resumes between stages and inside each.
 
     Args:
-        components: how many games.
+        components: number of games.
         rounds: of each game.
         batch: rows in a batch.
         scheme: ``"adagan"``; or a control: ``"bagging"`` (each component sees a bootstrap sample of the rows) or
             ``"independent"`` (each sees all rows; as a mixture an ensemble, and the best of them "best of T").
-        judge: the judge's architecture.
-        judge_steps: steps of its training, Adam at ``judge_rate``, ``batch`` rows of each side.
-        judge_rate: see there.
+        judge: the architecture of the discriminator that gives the weights.
+        judge_steps: steps of its training with Adam, on ``batch`` real and ``batch`` generated rows.
+        judge_rate: its learning rate.
 
     Raises:
         ConfigError: an unknown scheme, or a count that is not positive.
@@ -243,7 +243,7 @@ class Boosting(Procedure):
         return boosting_weights(self.ratios(done, rows, mix(seed, t, 7)), 1 / t)
 
     def ratios(self, done: tuple[Game, ...], rows: Tensor, seed: int) -> Tensor:
-        """A trained judge's estimate of (mixture density)/(data density) at each row, ``(n,)``."""
+        """A trained discriminator's estimate of (mixture density)/(data density) at each row, ``(n,)``."""
         fakes = mixture_sample(done, len(rows), seed).to(rows)
         with own_randomness(), torch.enable_grad():
             reseed(seed)
@@ -266,8 +266,8 @@ def _name(t: int) -> str:
 
 def _is_law(weights: Tensor, n: int) -> bool:
     """Whether these are non-negative weights of ``n`` rows with sum 1."""
-    sound = weights.shape == (n,) and weights.dtype == torch.float64 and abs(float(weights.sum()) - 1) < 1e-6
-    return sound and bool((weights >= 0).all())
+    valid = weights.shape == (n,) and weights.dtype == torch.float64 and abs(float(weights.sum()) - 1) < 1e-6
+    return valid and bool((weights >= 0).all())
 
 
 def _effective(weights: Tensor) -> float:

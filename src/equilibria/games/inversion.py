@@ -15,7 +15,7 @@ from ..core.game import Batch, Contest, Draw, Game, Loss, Player, make_draw
 from ..core.maps import Map
 from ..data import DataSpec
 from ..metrics import Measured
-from ..metrics.measures import InverseError, JudgeOf, Measure, Rows, Trained
+from ..metrics.measures import InverseError, LabellerOf, Measure, Rows, Trained
 from ..networks import Encoder, Frozen, Networks, Trunk
 from .judging import need_positive, need_shape
 from .spec import GameSpec, Latent
@@ -182,7 +182,7 @@ class InverseGame(Game):
         return self._source.codes(n, labels)
 
     def sample(self, draw: Draw) -> Tensor:
-        """What the frozen generator makes."""
+        """Samples of the frozen generator."""
         return self._source.sample(draw)
 
     def draw(self, batch: Batch) -> Batch:
@@ -190,7 +190,7 @@ class InverseGame(Game):
             return self._source.codes(len(batch["x"]), batch["y"] if self.classes else None)
 
     def contests(self, draw: Draw) -> dict[str, Contest]:
-        """None: nobody tells generated rows from real ones here."""
+        """No contest: this game has no discriminator."""
         return {}
 
     def loss(self, player: str, draw: Draw) -> Loss:
@@ -295,7 +295,7 @@ class StartErrors(Measure):
     within: float = 1e-3
     most: int = 64
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         errors = apply("start_errors", {**rows, "x": apply.sample(self.most)})
         value = float((errors < self.within).double().mean())
         return {"starts_within": Measured(value=value, floor=1.0, unit="share", n=errors.numel(), higher=True)}
@@ -303,7 +303,7 @@ class StartErrors(Measure):
 
 @record
 class NegativeError(Measure):
-    """The error of the search on rows that are not of the data: negatives of images, rows turned about their mean.
+    """The error of the search on rows that are not of the data: negatives of images, rows reflected at their mean.
 
     Args:
         most: rows at most.
@@ -311,7 +311,7 @@ class NegativeError(Measure):
 
     most: int = 64
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         x = rows["x"][: self.most]
         other = -x if x.dim() == 4 else 2 * x.mean(0) - x
         errors = (apply("reconstruct", {**rows, "x": other}) - other).flatten(1).double().square().mean(1)

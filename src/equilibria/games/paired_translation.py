@@ -30,7 +30,7 @@ class Pix2Pix(GameSpec):
 
     with the mean of absolute differences over the values of an image. ``x`` of the data is what is translated, and its
     aligned column ``other`` is the target. The generator's only noise :math:`z` is dropout, in training and in use; its
-    masks are in the draw. The discriminator judges the pair, channels side by side, patch by patch; its loss is halved
+    masks are in the draw. The discriminator scores the pair, channels side by side, patch by patch; its loss is halved
     (section 3.3), and the generator maximises :math:`\log D(x, G(x, z))` as in practice.
 
     Args:
@@ -64,10 +64,10 @@ class Pix2Pix(GameSpec):
 
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         target = aligned(data, "pix2pix").shape
-        judged = _side_by_side(data.shape, target) if self.conditional else target
+        scored = _side_by_side(data.shape, target) if self.conditional else target
         return {
             "generator": networks_of.translator(networks, data.shape, target),
-            "discriminator": networks_of.discriminator(networks, judged),
+            "discriminator": networks_of.discriminator(networks, scored),
         }
 
     def measures(self) -> tuple[Measure, ...]:

@@ -18,7 +18,7 @@ from ..data.store import Store
 from ..data.views import Halved, Residual, enlarge, halve
 from ..losses import NonSaturating, Objective, Penalty
 from ..metrics import Measured
-from ..metrics.measures import Diversity, JudgeOf, Measure, Rows, Trained
+from ..metrics.measures import Diversity, LabellerOf, Measure, Rows, Trained
 from ..networks import Networks, activation, advance_spectral_norms
 from .judging import discriminator_loss, generator_loss, need_positive, need_shape
 from .spec import GameSpec, logits
@@ -383,7 +383,7 @@ class PyramidError(Measure):
 
     most: int = 256
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         x = rows["x"][: self.most]
         error = float((apply("rebuild", {**rows, "x": x}) - x).abs().max())
         return {"pyramid_error": Measured(value=error, floor=0.0, unit="greatest difference", n=len(x))}
@@ -404,7 +404,7 @@ class BandError(Measure):
 
     map: str = "band"
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         if "coarse" not in rows:
             return {}
         made, real = (t.flatten(1).double() for t in (apply(self.map, rows), rows["x"]))
@@ -434,7 +434,7 @@ class BandLikelihood(Measure):
     draws: int = 24
     most: int = 64
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         x = rows["x"][: self.most]
         images = [x]
         for _ in range(self.levels):

@@ -110,12 +110,12 @@ class D2GANGame(Game):
             fit_pair(generator, discriminator, spec.latent.size, data.shape, 0)
         self.first, self.second = (logits(d) for d in discriminators)
         turns = spec.discriminator_turns
-        judges = (
+        scoring = (
             (Player("discriminators", ("first", "second"), turns),)
             if spec.joint
             else (Player("first", ("first",), turns), Player("second", ("second",), turns))
         )
-        self.players = (*judges, Player("generator", ("generator",)))
+        self.players = (*scoring, Player("generator", ("generator",)))
 
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
         return {"latent": self.spec.latent.codes(n, labels)}

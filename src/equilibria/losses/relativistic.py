@@ -14,7 +14,7 @@ from .base import Objective, both_sides, margins
 
 @record
 class RelativisticPairing(Objective):
-    r"""RpGAN: each fake is judged against a real one (Jolicoeur-Martineau 2018; Huang et al. 2024, eq. 2).
+    r"""RpGAN: each fake score is compared with a real one (Jolicoeur-Martineau 2018; Huang et al. 2024, eq. 2).
 
     .. math:: L_D = E\,\mathrm{sp}(h(y) - h(x)), \qquad L_G = E\,\mathrm{sp}(h(x) - h(y))
 
@@ -46,7 +46,7 @@ class RelativisticPairing(Objective):
 
 @record
 class RelativisticAverage(Objective):
-    r"""RaGAN: each example is judged against the mean of the other side (Jolicoeur-Martineau 2018).
+    r"""RaGAN: each score is compared with the mean of the other side (Jolicoeur-Martineau 2018).
 
     .. math::
         L_D = E_p\,\mathrm{sp}(-(h - E_q h)) + E_q\,\mathrm{sp}(h - E_p h), \qquad

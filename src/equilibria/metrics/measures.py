@@ -34,8 +34,8 @@ class Trained(Protocol):
         """``n`` samples, ``(n, …)``, with codes fixed at ``choices``."""
 
 
-class Judge(Protocol):
-    """What tells the classes of rows: a classifier of the data, or the nearest mode of its law."""
+class Labeller(Protocol):
+    """Assigns classes to rows: a classifier of the data, or the nearest mode of its law."""
 
     accuracy: float
 
@@ -43,25 +43,25 @@ class Judge(Protocol):
         """The class of each row, ``(n,)`` int64."""
 
 
-JudgeOf = Callable[[str], Judge | None]
-"""The judge of a column, made on demand; None where the data has no classes to judge by."""
+LabellerOf = Callable[[str], Labeller | None]
+"""The labeller of a column, made on demand; None if the data has no classes."""
 
 
 class Measure(ABC):
     """Abstract record: a number, or several, of a trained game.
 
-    ``measure(apply, rows, judge)`` gives them by name. A measure that has nothing to work on (no labels in the data, no
-    classifier) gives none.
+    ``measure(apply, rows, labeller_of)`` returns them by name. A measure that lacks something (labels in the data, a
+    classifier) returns none.
     """
 
     @abstractmethod
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         """The numbers, by name.
 
         Args:
             apply: the trained game.
             rows: held-out columns of the data, the same number of rows of each.
-            judge: of a column's classes.
+            labeller_of: returns the labeller of a column.
         """
 
 
@@ -83,7 +83,7 @@ class Accuracy(Measure):
     label: str = "y"
     name: str = "accuracy"
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         if self.label not in rows:
             return {}
         predicted, y = _numbers(apply(self.map, rows)), rows[self.label].cpu()
@@ -93,16 +93,16 @@ class Accuracy(Measure):
 
 @record
 class LabelKept(Measure):
-    r"""The share of rows whose class survives a map, told by a judge of where they went.
+    r"""The share of rows whose class a map keeps, by the labeller of the target column.
 
     .. math:: \frac1n \sum_i \mathbf 1[J(f(x_i)) = y_i]
 
-    The floor is the judge's own accuracy on real rows of that column, with the standard deviation of a share of n rows;
+    The floor is the labeller's accuracy on real rows of that column, with the standard deviation of a share of n rows;
     chance is the share of the most frequent class. Both columns need the same classes.
 
     Args:
         map: from the labelled column to ``gives``.
-        gives: the column whose judge is asked.
+        gives: the column whose labeller is used.
         label: the column of classes of what is mapped.
         name: of the number.
     """
@@ -112,8 +112,8 @@ class LabelKept(Measure):
     label: str = "y"
     name: str = "label_kept"
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
-        found = judge(self.gives) if self.label in rows else None
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
+        found = labeller_of(self.gives) if self.label in rows else None
         if found is None:
             return {}
         predicted, y = found.predict(apply(self.map, rows)).cpu(), rows[self.label].cpu()
@@ -143,7 +143,7 @@ class CycleError(Measure):
     through: str = "other"
     name: str = "cycle_error"
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         if self.column not in rows:
             return {}
         back = apply(self.back, {**rows, self.through: apply(self.there, rows)})
@@ -168,7 +168,7 @@ class Reconstruction(Measure):
     column: str = "x"
     name: str = "reconstruction"
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         if self.column not in rows:
             return {}
         return {self.name: _relative(apply(self.map, rows), rows[self.column])}
@@ -202,7 +202,7 @@ class InverseError(Measure):
     within: float = 1e-3
     most: int = 256
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         own = self.column == "samples"
         if not own and self.column not in rows:
             return {}
@@ -236,7 +236,7 @@ class Purity(Measure):
     label: str = "y"
     name: str = "purity"
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         if self.label not in rows:
             return {}
         clusters, y = _numbers(apply(self.map, rows)), rows[self.label].cpu()
@@ -250,7 +250,7 @@ class CodePurity(Measure):
 
     .. math:: \frac1n \sum_k \max_c |\{i : k_i = k,\, J(G(z_i, k_i)) = c\}|
 
-    with as many samples of each value, and the judge of the data telling their classes (Chen et al. 2016, section 7.2).
+    with as many samples of each value, and J the labeller of the data (Chen et al. 2016, section 7.2).
 
     Args:
         code: a categorical code among the game's choices.
@@ -264,8 +264,8 @@ class CodePurity(Measure):
     each: int = 100
     name: str = "code_purity"
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
-        found = judge("x")
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
+        found = labeller_of("x")
         if found is None:
             return {}
         predicted = [found.predict(apply.sample(self.each, k, {self.code: k})).cpu() for k in range(self.values)]
@@ -292,7 +292,7 @@ class Diversity(Measure):
     draws: int = 4
     name: str = "diversity"
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         made = torch.stack([apply(self.map, rows, seed).cpu().flatten(1).double() for seed in range(self.draws)])
         total = float(made.flatten(0, 1).var(0).mean())
         within = float(made.var(0).mean())
@@ -318,7 +318,7 @@ class GradientEnergy(Measure):
     column: str = "other"
     name: str = "gradient_energy"
 
-    def __call__(self, apply: Trained, rows: Rows, judge: JudgeOf) -> dict[str, Measured]:
+    def __call__(self, apply: Trained, rows: Rows, labeller_of: LabellerOf) -> dict[str, Measured]:
         if self.column not in rows or rows[self.column].dim() != 4:
             return {}
         made, real = apply(self.map, rows), rows[self.column]

@@ -1,4 +1,4 @@
-"""Which networks translate between two shapes of points, and which discriminators judge them."""
+"""The networks that translate between two shapes of points, and their discriminators."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ RELATIVISTIC = (
         year=2019,
         cite="jolicoeur2018",
         source="equations 12-13 (relativistic average, logistic)",
-        about="each side judged against the mean of the other",
+        about="each score relative to the mean of the other side",
         game=TwoPlayer(objective=RelativisticAverage()),
     ),
     Recipe(

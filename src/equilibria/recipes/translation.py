@@ -16,7 +16,7 @@ RECIPES = (
         year=2017,
         cite="isola2017",
         source="equations 1 to 4, section 3.3, appendix 6.1 (batch 1, where batch norm is instance norm)",
-        about="images to images from aligned pairs (`aligned:A,B`): U-Net, patches judged with their input, L1",
+        about="images to images from aligned pairs (`aligned:A,B`): U-Net, patches scored with their input, L1",
         game=Pix2Pix(),
         networks=Auto(vector=MLPPair(), image=ImageToImage(translator=UNet(), patch=PatchGAN())),
         update=Alternating(share=True),

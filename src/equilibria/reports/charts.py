@@ -20,7 +20,7 @@ _GROUPS = {
 _MOST = 10
 _LOSSES_SAY_LITTLE = (
     "Players' losses need not fall, and alone they cannot tell a healthy run from a broken one: "
-    "judge by the samples and the evaluation."
+    "look at the samples and the evaluation."
 )
 _BANDS = " Lines are medians of neighbouring rounds, bands span their 10th to 90th percentiles."
 

@@ -1,7 +1,7 @@
 """CycleGAN on digits and their negatives, without pairs: translations can be undone and keep the digit.
 
 What is lost on the way there and back is the squared error as a share of the data's variance. Whether a digit is still
-the same is told by a classifier of real digits, which sees the negative of a translation into the domain of negatives.
+the same is measured by a classifier of real digits, on the negative of a translation into the domain of negatives.
 The control is the same game without the cycle term. In this small convolutional translator it still finds maps that
 keep most digits, since a local map that looks right often is the negative; it forgets more, and cannot be undone.
 """
@@ -53,8 +53,8 @@ class Run(NamedTuple):
 def run(quick: bool) -> Outcome:
     seeds = range(1) if quick else range(5)
     data = load("pairs:mnist,mnist-negative", size=16)
-    held, judge = data.take(JUDGED, held_out=True), _judge(data)
-    found = {weight: [_trained(data, held, judge, weight, seed) for seed in seeds] for weight in (10.0, 0.0)}
+    held, classifier = data.take(JUDGED, held_out=True), _classifier(data)
+    found = {weight: [_trained(data, held, classifier, weight, seed) for seed in seeds] for weight in (10.0, 0.0)}
     means = {w: [statistics.mean(one.kept[ROUNDS]) for one in runs] for w, runs in found.items()}
     drops = [with_it - without for with_it, without in zip(means[10.0], means[0.0], strict=True)]
     checks = (
@@ -62,7 +62,7 @@ def run(quick: bool) -> Outcome:
         at_least("least share of digits kept", min(min(one.kept[ROUNDS]) for one in found[10.0]), 0.8),
         at_least("least drop of the digits kept without the cycle term", min(drops), 1e-9),
     )
-    numbers = {"judge's accuracy": round(judge.accuracy, 3)} | {
+    numbers = {"judge's accuracy": round(classifier.accuracy, 3)} | {
         "with" if weight else "without": {
             "cycle error / variance, x and other": [_rounded(one.lost[ROUNDS]) for one in runs],
             "digits kept, to other and to x": [_rounded(one.kept[ROUNDS]) for one in runs],
@@ -72,19 +72,19 @@ def run(quick: bool) -> Outcome:
     return Outcome(_draw(held, found), checks, numbers)
 
 
-def _judge(data: Dataset) -> Classifier:
+def _classifier(data: Dataset) -> Classifier:
     """A classifier of the real digits, from 10,000 training rows."""
     rows, test = data.take(10_000), data.take(JUDGED, held_out=True)
     return metrics.train_classifier(rows["x"], rows["y"], test=(test["x"], test["y"]))
 
 
-def _trained(data: Dataset, held: dict[str, Tensor], judge: Classifier, weight: float, seed: int) -> Run:
+def _trained(data: Dataset, held: dict[str, Tensor], classifier: Classifier, weight: float, seed: int) -> Run:
     optimizer = Adam(lr=Linear(start=1e-3, end=0.0, after=0.5), betas=(0.5, 0.999))
     play = started(CycleGAN(cycle=weight), NETWORKS, data, seed, optimizer, BATCH, ROUNDS)
     lost, kept = {}, {}
     for _ in range(4):
         play.advance(ROUNDS // 4)
-        lost[play.round], kept[play.round] = _lost(play, held), _kept(play, held, judge)
+        lost[play.round], kept[play.round] = _lost(play, held), _kept(play, held, classifier)
     some = {"x": held["x"][:SHOWN]}
     return Run(lost, kept, play.apply("to_other", some), play.apply("reconstruct", some))
 
@@ -99,12 +99,12 @@ def _lost(play: Play, held: dict[str, Tensor]) -> tuple[float, float]:
     return both[0], both[1]
 
 
-def _kept(play: Play, held: dict[str, Tensor], judge: Classifier) -> tuple[float, float]:
-    """The share of digits that the judge finds unchanged, translated into the negatives and out of them."""
+def _kept(play: Play, held: dict[str, Tensor], classifier: Classifier) -> tuple[float, float]:
+    """The share of digits that the classifier finds unchanged by a translation to the negatives or from them."""
     negatives = play.apply("to_other", held)
     digits = play.apply("to_x", {"other": -held["x"]})  # negatives whose digits are known
-    told = (judge.predict(-negatives), judge.predict(digits))
-    first, second = (float((classes == held["y"]).double().mean()) for classes in told)
+    predicted = (classifier.predict(-negatives), classifier.predict(digits))
+    first, second = (float((classes == held["y"]).double().mean()) for classes in predicted)
     return first, second
 
 

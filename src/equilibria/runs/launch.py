@@ -245,7 +245,7 @@ def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None, r
     if run.finished and settings.evaluate:
         try:
             run.evaluate(classify=False)
-        except EquilibriaError as error:  # a game of one's own may sample what no metric of the data judges
+        except EquilibriaError as error:  # samples of a user's game may not fit the data's metrics
             warnings.warn(f"the run is complete, and it was not evaluated: {error.what}", stacklevel=2)
     if report:
         run.report()
@@ -253,7 +253,7 @@ def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None, r
 
 
 def _carry_out_stages(run: Run, settings: Settings) -> None:
-    """Train the stages of a procedure, each a run of its own that is judged and reported on with the whole."""
+    """Train the stages of a procedure, each an ordinary run that is evaluated and reported together with the whole."""
     here = replace(settings, device=str(run.play.device), evaluate=False)
 
     def train_stage(row: Recipe, data: Dataset, *, seed: int, out: Path, start: Path | None) -> Run:

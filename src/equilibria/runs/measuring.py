@@ -15,7 +15,7 @@ from ..data import Dataset
 from ..data.store import PairStore
 from ..data.table import scaled
 from ..metrics import Measure, Measured
-from ..metrics.measures import Judge
+from ..metrics.measures import Labeller
 from ..training.pictures import held_out_rows, rows_for
 from .rows import column_of
 from .samples import Asked, classifier, classifier_of, drawn, labelled, mean_of
@@ -27,9 +27,9 @@ ROWS = 1000
 def measured(
     play: Play, data: Dataset, measures: Sequence[Measure], seed: int = 0, classify: bool = False
 ) -> dict[str, Measured]:
-    """What measures say of a play on held-out rows of its data, the mean over an ensemble's members.
+    """The measures of a play on held-out rows of its data, the mean over an ensemble's members.
 
-    With ``classify``, a classifier of the data serves as their judge; the modes of a law do without.
+    With ``classify``, a classifier of the data assigns classes to rows; for a law, the nearest mode does.
 
     Raises:
         ConfigError: two measures give a number of one name.
@@ -37,12 +37,12 @@ def measured(
     if not measures:
         return {}
     rows = held_out_rows(None, lambda: data, min(ROWS, data.held_out_size or data.size or ROWS), seed)
-    rows, judge = {name: column.cpu() for name, column in rows.items()}, judge_of(data, classify)
+    rows, labeller_of = {name: column.cpu() for name, column in rows.items()}, labeller_of_data(data, classify)
     found: list[dict[str, Measured]] = []
     for i in range(max(1, len(play.game.seeds))):
         member: dict[str, Measured] = {}
         for measure in measures:
-            for name, value in measure(_Trained(play, data, i, seed), rows, judge).items():
+            for name, value in measure(_Trained(play, data, i, seed), rows, labeller_of).items():
                 if name in member:
                     raise ConfigError(f"two measures give a '{name}'", "give one of them another name=")
                 member[name] = value
@@ -70,23 +70,23 @@ class _Trained:
         return made[self.member] if self.play.game.seeds else made
 
 
-def judge_of(data: Dataset, classify: bool) -> Callable[[str], Judge | None]:
-    """What tells the classes of a column: the nearest mode of a law, or a classifier, where ``classify`` allows one.
+def labeller_of_data(data: Dataset, classify: bool) -> Callable[[str], Labeller | None]:
+    """The labeller of a column: the nearest mode of a law, or a classifier if ``classify`` allows one.
 
-    A column beside the labels is judged by them; the second of two domains by labels of its own, where its source has
-    as many classes.
+    The classifier is trained on the column's aligned labels; for the second of two domains on its own labels, if its
+    source has the same number of classes.
     """
-    known: dict[str, Judge | None] = {}
+    known: dict[str, Labeller | None] = {}
 
-    def judge(column: str) -> Judge | None:
+    def labeller_of(column: str) -> Labeller | None:
         if column not in known:
-            known[column] = _judge(data, column, classify)
+            known[column] = _labeller(data, column, classify)
         return known[column]
 
-    return judge
+    return labeller_of
 
 
-def _judge(data: Dataset, column: str, classify: bool) -> Judge | None:
+def _labeller(data: Dataset, column: str, classify: bool) -> Labeller | None:
     law, kind = data.law, column_of(column, data.spec)
     if column == "x" and law is not None and law.modes is not None and len(law.modes) > 1:
         return metrics.NearestMode(law, law.draw)
@@ -97,7 +97,7 @@ def _judge(data: Dataset, column: str, classify: bool) -> Judge | None:
     return _of_second(data) if column == "other" else None
 
 
-def _of_second(data: Dataset) -> Judge | None:
+def _of_second(data: Dataset) -> Labeller | None:
     """The classifier of the second of two domains, whose labels its own source holds."""
     store = data.store.second if isinstance(data.store, PairStore) else None
     if store is None or store.size is None or "y" not in store.take(1, 0, False):

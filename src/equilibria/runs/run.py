@@ -160,21 +160,21 @@ class Run:
 
         The measures that the game's record lists, of its maps and codes, are added to them.
 
-        With ``classify``, samples of labelled images are also judged by a classifier of the data, which is trained the
-        first time (a minute for MNIST) and kept in the cache.
+        With ``classify``, samples of labelled images are also evaluated by a classifier of the data, which is trained
+        the first time (a minute for MNIST) and kept in the cache.
 
         Raises:
             ConfigError: too few samples.
         """
-        judged = samples.judge(self.play, self.data, n, seed, classify)
+        found = samples.evaluate(self.play, self.data, n, seed, classify)
         measures = (self.recipe.procedure or self.recipe.game).measures()
-        judged |= measured(self.play, self.data, measures, seed, classify)
-        text = json.dumps({name: value.to_dict() for name, value in judged.items()}, indent=1)
+        found |= measured(self.play, self.data, measures, seed, classify)
+        text = json.dumps({name: value.to_dict() for name, value in found.items()}, indent=1)
         try:
             disk.write_atomically(self.path / "evaluation.json", text)
         except RunError as error:
             warnings.warn(f"the evaluation is not kept with the run: {error.what}", stacklevel=2)
-        return judged
+        return found
 
     def begin(self, play: Play) -> None:
         """Prepare a play of the run's recipe at round 0: what depends on the data, and the weights to start from."""
@@ -219,7 +219,7 @@ class Run:
 
 
 def open_run(path: str | Path, data: Any = None, **modules: Any) -> Run:
-    """Open a run to sample from it, judge it or report on it, at its newest whole checkpoint.
+    """Open a run to sample, evaluate or report on it, at its newest complete checkpoint.
 
     The data is opened when it is first asked for: samples need none.
 

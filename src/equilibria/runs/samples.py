@@ -1,4 +1,4 @@
-"""Samples of a play: drawn in pieces, judged against the data, and written to files."""
+"""Samples of a play: drawn in pieces, evaluated against the data, and written to files."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def _in_pieces(
     return {name: joined(parts, play.game) for name, parts in pieces.items()}
 
 
-def judge(
+def evaluate(
     play: Play, data: Dataset, n: int | None = None, seed: int = 0, classify: bool = False
 ) -> dict[str, Measured]:
-    """Metrics of a play's samples against its data: each judged view against its column, the mean over members.
+    """Metrics of a play's samples against its data: each view in ``judged`` against its column, the mean over members.
 
-    Where a game judges several views, their metrics are named ``view/metric``. With ``classify``, labelled images of a
-    game that judges one view are also judged by a classifier trained on the data once (and kept in the cache): which
-    classes the samples have, and, for a game that can be asked for the classes of the data, whether they have those.
+    With several such views, the metrics are named ``view/metric``. With ``classify`` and one view of labelled images,
+    a classifier that is trained on the data once (and kept in the cache) measures which classes the samples have, and,
+    for a game that is conditional on these classes, whether they have the classes asked for.
 
     Raises:
         ConfigError: too few samples.
@@ -98,7 +98,7 @@ def judge(
         ShapeError: a view is not of its column's shape.
     """
     if n is not None and n < _FEWEST:
-        raise ConfigError(f"{n} samples are too few to judge", f"use at least {_FEWEST}")
+        raise ConfigError(f"{n} samples are too few to evaluate", f"use at least {_FEWEST}")
     count = n or (2500 if data.law is not None else 2000)
     labels = labels_for(play, count)
     asked = Asked(labels, rows_for(play.game, lambda: data, count, seed))
@@ -106,9 +106,11 @@ def judge(
     found: dict[str, Measured] = {}
     for view, column in judged.items():
         if view not in views:
-            raise ConfigError(f"the game judges '{view}', which it does not show", did_you_mean(view, views))
+            raise ConfigError(
+                f"Game.judged names '{view}', which is not among the game's views", did_you_mean(view, views)
+            )
         content = _Content(play, labels, classify and len(judged) == 1)
-        scores = _judged(views[view], column, data, metrics.Suite(seed=seed), content)
+        scores = _scores(views[view], column, data, metrics.Suite(seed=seed), content)
         found.update({f"{view}/{name}" if len(judged) > 1 else name: value for name, value in scores.items()})
     return found
 
@@ -125,19 +127,19 @@ class _Content:
         spec = data.spec
         if column != "x" or not self.classify or spec.kind != "image" or spec.classes < 2:
             return {}
-        # Codes are not classes: only a game that can be asked for the classes of the data is held to them.
+        # Only a game that is conditional on the classes of the data is expected to follow them.
         asked = self.labels if self.play.game.classes == spec.classes else None
         return {"classifier": classifier_of(data), "labels": None if asked is None else asked.cpu()}
 
 
-def _judged(
+def _scores(
     samples: Tensor, column: str, data: Dataset, suite: metrics.Suite, content: _Content
 ) -> dict[str, Measured]:
     """A view's metrics against a column of the data, the mean over members."""
     parts = members_of(samples, column_of(column, data.spec).shape)
     against: Dataset | Tensor = data
     if column != "x":
-        # Rows of another column are judged against rows alone: what is held out of it is not known to the metrics.
+        # Another column is compared with its rows only: the metrics do not know which of them are held out.
         most = 2 * len(parts[0])
         against = data.take(min(most, data.size or most), suite.seed)[column].cpu()
     # A floor is of the data, not of the samples: the first member's is enough, the others take the cheapest.
