@@ -1,4 +1,4 @@
-"""VEEGAN (Srivastava et al. 2017) in one file outside the package: a game and a recipe of one's own.
+"""VEEGAN (Srivastava et al. 2017) in one file outside the package: a user's game and recipe.
 
 equilibria train own-veegan --with veegan_own_file.py --data ring8-U --out runs/veegan
 equilibria train --resume runs/veegan --with veegan_own_file.py --steps 6000

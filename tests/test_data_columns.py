@@ -166,10 +166,10 @@ def test_a_test_set_has_its_columns_too(tmp_path: Path) -> None:
     assert (data.size, data.held_out_size) == (40, 10) and sorted(said(held)["kind"]) == list(range(40, 50))
     assert misaligned(held) == [] and misaligned(data.batch(40, 0, 0)) == []
     np.savez(tmp_path / "bad.npz", **parts, extra=np.zeros(50))
-    with pytest.raises(DataError, match="the array 'extra' of"):
+    with pytest.raises(DataError, match="'extra'"):
         load(tmp_path / "bad.npz")
     np.savez(tmp_path / "bad.npz", **{**parts, "place_test": np.zeros((9, 2))})
-    with pytest.raises(DataError, match="place_train and place_test have 40 and 9 rows"):
+    with pytest.raises(DataError, match=r"place_test .*40 and 9"):
         load(tmp_path / "bad.npz")
 
 
@@ -224,7 +224,7 @@ def test_a_picture_without_a_partner_is_named_or_left_out(tmp_path: Path) -> Non
     photos = pictures(tmp_path / "A", [f"{i}.png" for i in range(9)])
     sketches = pictures(tmp_path / "B", [f"{i}.png" for i in range(9)])
     (tmp_path / "B" / "4.png").unlink()
-    with pytest.raises(DataError, match=r"1 pictures of 'A' have no partner of the same name, for example '4'"):
+    with pytest.raises(DataError, match=r"'A' .*'4'"):
         load(f"aligned:{tmp_path}/A,{tmp_path}/B")
     broken = (tmp_path / "A" / "7.png").read_bytes()
     (tmp_path / "A" / "7.png").write_bytes(broken[: len(broken) // 2])
@@ -236,7 +236,7 @@ def test_a_picture_without_a_partner_is_named_or_left_out(tmp_path: Path) -> Non
         np.testing.assert_array_equal(other, partner[x.tobytes()].transpose(2, 0, 1))
     assert data.size == 7
     pictures(tmp_path / "C", ["1.png", "1.bmp"])
-    with pytest.raises(DataError, match="two pictures of 'C' are called '1'"):
+    with pytest.raises(DataError, match=r"'C' .*'1'"):
         load(f"aligned:{tmp_path}/C,{tmp_path}/C")
     with pytest.raises(DataError, match="no two pictures"), pytest.warns(UserWarning, match="left out"):
         load(f"aligned:{tmp_path}/A,{pictures(tmp_path / 'D', ['z.png']) and tmp_path / 'D'}", corrupt="skip")
@@ -449,7 +449,7 @@ def test_few_labels_of_aligned_and_streamed_pictures(tmp_path: Path) -> None:
 
 
 def test_a_game_that_needs_every_label_refuses_few() -> None:
-    with pytest.raises(DataError, match=r"needs the label of every row.*y = -1"):
+    with pytest.raises(DataError, match=r"y = -1"):
         eq.recipe("cgan").build(load("few:digits,100").spec, 0)
     eq.recipe("gan").build(load("few:digits,100").spec, 0)
 

@@ -112,7 +112,7 @@ def test_one_row_holds_nothing_out() -> None:
 
 def test_impossible_requests_are_refused() -> None:
     data = numbered(20)
-    with pytest.raises(DataError, match="a batch of 19 rows is more than the 18 training rows"):
+    with pytest.raises(DataError, match=r"19 rows .*18"):
         data.batch(19, 0, 0)
     for call in (lambda: data.batch(0, 0, 0), lambda: data.batch(1, 0, -1), lambda: data.take(0)):
         with pytest.raises(DataError, match="at least one row"):

@@ -223,5 +223,5 @@ def test_a_law_is_reweighted_on_rows_drawn_once() -> None:
 def test_what_are_no_weights_is_refused(weights: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match=f"{len(weights)} weights"):
         Reweighted(weights=weights)
-    with pytest.raises(ConfigError, match="2 weights for the 1617 training rows"):
+    with pytest.raises(ConfigError, match=r"2 weights .*1617"):
         Reweighted(weights=(1.0, 1.0))(load("digits"))

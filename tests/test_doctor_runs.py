@@ -295,7 +295,7 @@ def test_a_short_run_calls_no_doctor_and_one_can_do_without(tmp_path: Path, monk
 def test_a_run_in_stages_of_which_none_has_begun_has_no_diagnosis(tmp_path: Path) -> None:
     run = eq.train(tiny("gan"), POINTS, steps=2, out=tmp_path / "a", settings=QUIET)
     run.recipe = eq.recipe("adagan")
-    with pytest.raises(RunError, match=r"no stage has a checkpoint.*--resume"):
+    with pytest.raises(RunError, match=r"--resume"):
         run.diagnose()
 
 

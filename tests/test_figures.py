@@ -175,7 +175,7 @@ def test_long_series_become_medians_inside_their_deciles() -> None:
 
 def test_curves_refuse_unlogged_keys_and_mark_divergence() -> None:
     rows = [{"step": i, "a": float(i)} for i in range(10)]
-    with pytest.raises(DataError, match="none of b, c is in the 10 rows"):
+    with pytest.raises(DataError, match=r"b, c .*10 rows"):
         curves(rows, ["b", "c"])
     assert not has(curves(rows, ["a"]), VERMILION)
     assert has(curves([*rows, {"step": 10, "a": float("inf")}], ["a"]), VERMILION, at_least=20)

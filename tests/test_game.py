@@ -74,7 +74,7 @@ def test_parts_of_a_draw_are_its_rows_in_order() -> None:
     parts = [draw.part(i, 3, whole=("table",)) for i in range(3)]
     assert torch.equal(torch.cat([p["x"] for p in parts]), draw["x"])
     assert all(p["table"] is draw["table"] and p.seed == 3 and p.step is draw.step for p in parts)
-    with pytest.raises(ConfigError, match=r"6 rows of 'x' do not divide by 4"):
+    with pytest.raises(ConfigError, match=r"6 rows .*4"):
         draw.part(0, 4, whole=("table",))
 
 

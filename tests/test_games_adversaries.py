@@ -215,7 +215,7 @@ def test_mgan_refuses(wrong: dict[str, object]) -> None:
 def test_mgan_names_a_batch_that_is_too_small_and_modules_that_do_not_fit() -> None:
     spec = MGAN(generators=8, hidden=4, latent=Latent(size=2))
     game = spec.build(MLPPair(width=4, depth=1), SPEC)
-    with pytest.raises(ConfigError, match="batch of 7 for 8 generators"):
+    with pytest.raises(ConfigError, match=r"7 .*8 generators"):
         game.draw({"x": torch.zeros(7, SYMBOLS)})
     made = spec.make(MLPPair(width=4), DataSpec(kind="vector", shape=(3,)))
     with pytest.raises(ShapeError, match="mixture of generators"):

@@ -58,14 +58,14 @@ def test_an_opened_run_samples_as_it_did_without_its_data(done: Path) -> None:
     assert torch.equal(run.sample(5, seed=1), eq.open_run(done).sample(5, seed=1))
     assert not torch.equal(run.sample(5, seed=1), run.sample(5, seed=2))
     assert run.sample(1203).shape == (1203, 2) and len(run.sample(1203).unique(dim=0)) == 1203
-    with pytest.raises(RunError, match="was given in Python and is not kept") as refused:
+    with pytest.raises(RunError, match="given in Python") as refused:
         _ = run.data
     assert pasted(refused.value, data=POINTS).data.size == 180
     assert eq.open_run(done, POINTS).data.size == 180
 
 
 def test_data_is_needed_to_continue_and_has_to_be_the_same(done: Path) -> None:
-    with pytest.raises(RunError, match="is not kept with the run") as refused:
+    with pytest.raises(RunError, match="not kept") as refused:
         eq.resume(done)
     assert pasted(refused.value, data=POINTS).finished
     with pytest.raises(RunError, match="fingerprint differs"):
@@ -100,7 +100,7 @@ def test_a_run_without_a_whole_checkpoint_is_begun_again_not_sampled(tmp_path: P
 
 def test_one_folder_is_trained_in_by_one_process(done: Path) -> None:
     before = content(done)
-    with locked(done), pytest.raises(RunError, match="another process is training in"):
+    with locked(done), pytest.raises(RunError, match="another process"):
         eq.resume(done, POINTS, steps=9)
     assert content(done) == before and json.loads((done / "run.json").read_text())["steps"] == 4
     assert eq.open_run(done).finished
@@ -117,7 +117,7 @@ def test_own_networks_are_needed_again(tmp_path: Path) -> None:
         with pytest.raises(RunError, match="with your own generator") as refused:
             call(out)
         assert pasted(refused.value, data=POINTS, generator=net()).sample(3).shape == (3, 2)
-    with pytest.raises(RunError, match="without a discriminator of yours"):
+    with pytest.raises(RunError, match="discriminator"):
         eq.open_run(out, generator=net(), discriminator=net())
     with pytest.raises(RunError, match="in the checkpoint and"):
         eq.open_run(out, generator=nn.Sequential(nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 2)))
@@ -129,7 +129,7 @@ def test_an_ensemble_is_sampled_judged_and_reported(tmp_path: Path) -> None:
     eq.train(ensemble(), POINTS, steps=3, out=out, settings=SHOWN)
     with pytest.raises(RunError, match="with your own game"):
         eq.open_run(out)
-    with pytest.raises(RunError, match="plays a Ensemble, not a TwoPlayerGame"):
+    with pytest.raises(RunError, match=r"Ensemble.*TwoPlayerGame"):
         eq.open_run(out, game=ensemble().member(0))
     run = eq.open_run(out, POINTS, game=ensemble())
     assert run.sample(4).shape == (3, 4, 2) and run.sample(503).shape == (3, 503, 2)

@@ -99,7 +99,7 @@ def test_the_log_has_losses_parts_and_lists(tmp_path: Path) -> None:
 
 def test_divergence_is_said(tmp_path: Path) -> None:
     log = hooks.Log(tmp_path / "metrics.jsonl", 1)
-    with pytest.raises(EquilibriaError, match="loss/generator is nan at round 0: the run has diverged"):
+    with pytest.raises(EquilibriaError, match="loss/generator is nan at round 0"):
         log.look(Clock(), {"generator": Loss(torch.tensor(float("nan")))})
 
 

@@ -1,7 +1,7 @@
-"""Files of one's own: Python code outside the package that a user names, and that is never found by itself.
+"""User files: Python code outside the package that a user names, and that is never searched for.
 
 ``equilibria train --with FILE.py`` runs the file once, so that the records it defines (games, networks, objectives) can
-be named and read back. Its name and the SHA-256 of its bytes go into run.json. A file named so is run like any program:
+be named and read back. Its name and the SHA-256 of its bytes go into run.json. The file is run like any program:
 name only files that you trust.
 """
 
@@ -22,12 +22,12 @@ __all__ = ["OwnFile", "forget", "in_use", "load"]
 
 @dataclass(frozen=True)
 class OwnFile:
-    """A file that was run.
+    """A user file that was run.
 
     Attributes:
         path: absolute.
         sha256: of its bytes.
-        module: what it defines.
+        module: the module with its definitions.
     """
 
     path: Path
@@ -62,7 +62,7 @@ def load(path: str | Path) -> OwnFile:
     """
     given = Path(path).expanduser()
     if given.suffix != ".py" or not given.is_file():
-        what = "is no Python file" if given.is_file() else "does not exist"
+        what = "is not a Python file" if given.is_file() else "does not exist"
         raise ConfigError(f"--with {given}, which {what}", "name a .py file that defines records")
     file = given.resolve()
     content = file.read_bytes()
@@ -80,7 +80,7 @@ def in_use() -> tuple[OwnFile, ...]:
 
 
 def forget() -> None:
-    """Name no file any more; what the files have defined stays defined."""
+    """Clear the list of files in use; their definitions remain."""
     _NAMED.clear()
 
 

@@ -202,7 +202,7 @@ class _Change:
         return True
 
     def _too_deep(self, before: tuple[str, ...]) -> ConfigError:
-        """The path goes on behind a value that has no settings: one that may be a record is made one first."""
+        """The error for a path that continues after a value without settings; the fix may make it a record first."""
         here, last = ".".join(before), self.path.split(".")[len(before)]
         hint = self._hint(before)
         for name in choices(hint) if is_expected(hint) else ():

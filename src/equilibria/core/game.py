@@ -199,7 +199,7 @@ class Game(nn.Module):
             without labels are no classes but ``choices``.
         needs: columns of real rows that ``sample`` reads (the image that is translated, the caption); where the user
             gives none, they come from held-out rows.
-        shows: further columns that ``views`` shows beside (the target of a translation), where they are at hand.
+        shows: further columns that ``views`` shows beside (the target of a translation), if they are available.
         choices: codes that a user may fix, by name.
         maps: trained functions of rows, by name.
         judged: each view that is compared with the data, and the column that it is compared with.
@@ -267,7 +267,7 @@ class Game(nn.Module):
 
     @default
     def mapped(self, name: str, rows: Batch) -> Tensor:
-        """What the map of that name in ``maps`` makes of the rows."""
+        """The result of the map of that name in ``maps`` for the rows."""
         made: Tensor = getattr(self, self.maps[name].method)(rows)
         return made
 

@@ -79,7 +79,7 @@ class Sampler:
                 return make_draw(tensors, mix(seed, 4), *self.play.clock)
 
     def shown(self, method: str, draw: Draw, averaged: bool = True) -> Any:
-        """What ``sample`` or ``views`` makes of a draw."""
+        """The result of ``sample`` or ``views`` for a draw."""
         game = self.play.game
         values = self._values(averaged)
         statistics = self.statistics(method, averaged, draw)
@@ -106,7 +106,7 @@ class Sampler:
         """Buffers of the game's batch norms for a function: ``"sample"``, ``"views"`` or a map (by its ``norms``).
 
         They are measured on fresh codes and the first training rows, from seeds of their own, so that they depend on
-        nothing that a user asks for. Where the training rows are not at hand, ``example`` serves in their place.
+        nothing that a user asks for. If the training rows are not available, ``example`` is used instead.
         """
         game = self.play.game
         if not calibration.normed(game):

@@ -53,7 +53,7 @@ def built(found: Found, options: DataOptions, order: Order | None = None) -> Dat
     store: Store = rows
     if table.on_disk:
         store = StreamStore(rows)
-        options = replace(options, stream="true")  # a run goes on as it began, whatever the memory of the next machine
+        options = replace(options, stream="true")  # a resumed run streams too, whatever the memory of its machine
     data = Dataset(found.name, store, table.spec(), options=options, class_names=table.class_names)
     for view in found.views:
         data = view(data)

@@ -32,7 +32,7 @@ def _generator(*numbers: int) -> torch.Generator:
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device. A GPU fetches it while the program goes on."""
+    """The tensor on a device. The copy to a GPU is asynchronous."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

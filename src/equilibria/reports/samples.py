@@ -85,7 +85,7 @@ def _frame(snapshot: Snapshot, array: NDArray[Any] | None, view: View) -> Frame 
         except ShapeError:
             pass
     stored = snapshot.picture()
-    # A picture drawn while the run had its data at hand shows them; it is better than samples alone.
+    # A picture drawn during the run shows real rows too; it is better than samples alone.
     if array is not None and array.ndim == 2 and (view.real is not None or stored is None):
         try:
             return _points(snapshot.step, array, view)

@@ -87,7 +87,7 @@ def _unmake(made: list[Path]) -> None:
 def described(recipe: Any, data: Dataset, settings: Any, own: list[str]) -> dict[str, Any]:
     """What run.json says of a run before its seed and rounds; ``own`` are the modules that were made in Python.
 
-    ``with`` lists the files of one's own that were in use (:mod:`equilibria.base.own_files`).
+    ``with`` lists the user files in use (:mod:`equilibria.base.own_files`).
     """
     return {
         "format": FORMAT,

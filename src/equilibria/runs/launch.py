@@ -217,7 +217,7 @@ def _own_row(game: GameSpec) -> Recipe:
 
 
 def _played_with(run: Run, row: Recipe, settings: Settings) -> Play:
-    """A fresh play of a changed recipe on the run's data; of networks or a game of one's own only the training changes.
+    """A fresh play of a changed recipe on the run's data; with the user's networks or game only the training changes.
 
     Raises:
         ConfigError: the change is not one of the training alone.

@@ -1,4 +1,4 @@
-"""Files of one's own in runs: what they define becomes known, and a run says which files it was made with."""
+"""User files in runs: registers what they define; a run records the files that it was made with."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ..recipes import Recipe, cite_also, register
 
 
 def _needs_file(path: Path, entries: list[Mapping[str, Any]]) -> RunError:
-    """What is said of a run that was made with files of one's own, opened without them."""
+    """The error for a run that was made with user files and is opened without them."""
     named = ", ".join(str(entry.get("file")) for entry in entries)
     files = tuple(str(entry.get("path") or entry.get("file")) for entry in entries)
     calls = "; ".join(f"equilibria.use_file({file!r})" for file in files)
     gone = [file for file in files if not Path(file).is_file()]
     moved = f"; {gone[0]} does not exist any more: use its new path" if gone else ""
-    error = RunError(f"{path} was made with {named}, and no file is run by itself", f"{calls}{moved}")
+    error = RunError(f"{path} was made with {named}, and files are not run automatically", f"{calls}{moved}")
     error.files = files
     return error
 
 
 def use_file(path: str | Path) -> OwnFile:
-    """Run a file of one's own and make known what it defines (``--with FILE.py`` on the command line).
+    """Run a user file and register what it defines (``--with FILE.py`` on the command line).
 
     Its records are read back from run.json, its recipes can be named, and the BibTeX in its ``REFERENCES`` can be
-    cited. Runs that are made afterwards say that the file was in use.
+    cited. Runs that are made afterwards record the file.
 
     Args:
         path: a Python file. It is run like any program: name only files that you trust.
@@ -83,10 +83,10 @@ def _same(entry: Mapping[str, Any]) -> OwnFile | None:
 
 @contextmanager
 def explained(path: Path, info: Mapping[str, Any]) -> Iterator[None]:
-    """What cannot be read of a run because a file of one's own is missing, is said so.
+    """Turn an error inside into one that names the missing user files of a run.
 
     Raises:
-        RunError: something inside failed, and a file that the run was made with is not in use.
+        RunError: there was an error inside, and a file that the run was made with is not in use.
     """
     absent = [entry for entry in _entries(info) if _same(entry) is None]
     try:

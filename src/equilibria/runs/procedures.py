@@ -315,12 +315,12 @@ def _looked(path: Path, played: int, follows: Path | None) -> bool:
     return any(row["step"] == played for row in RunFolder.open(path, strict=False).rows)
 
 
-def _keep(path: Path, name: str, find: Callable[[], Tensor], sound: Check) -> Tensor:
+def _keep(path: Path, name: str, find: Callable[[], Tensor], valid: Check) -> Tensor:
     """The array ``path/NAME.npz``, or the one that is found and put there."""
     file = path / f"{name}.npz"
     if file.exists():
         kept = _kept(file)
-        if kept is not None and sound(kept):
+        if kept is not None and valid(kept):
             return kept
         warnings.warn(f"{file} is damaged; it is computed again", stacklevel=2)
     found = find()

@@ -187,12 +187,12 @@ class Run:
         return procedures.stages_of(self.path, self.recipe, self.spec)
 
     def diagnose(self) -> Diagnosis | procedures.StageDiagnoses:
-        """What the doctor makes of the run: of its check-ups so far, and of a look at it as it is.
+        """The doctor's diagnosis of the run, from its check-ups so far and one more now.
 
         Of a run of a procedure it is a diagnosis of each stage.
 
         Raises:
-            RunError: the run cannot be examined, or its data is not at hand.
+            RunError: the run cannot be examined, or its data is not available.
         """
         if self.recipe.procedure is not None:
             seed, device = int(self.info["seed"]), self.play.device
@@ -234,7 +234,7 @@ def open_run(path: str | Path, data: Any = None, **modules: Any) -> Run:
 
 
 def write_report(path: Path, data: Dataset | None = None) -> Path:
-    """Write a run's report.html from what is in its folder, over real points where the data is at hand.
+    """Write a run's report.html from what is in its folder, over real points if the data is available.
 
     Raises:
         RunError: no run is there, or the file cannot be written.

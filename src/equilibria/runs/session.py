@@ -46,7 +46,7 @@ class Session:
         self.shown = pictures.sample_hook(run.path, run.data, settings.sample_every or max(1, planned // 12), self.log)
         self.checkups: Checkups | None = None
         if settings.doctor:
-            # Without a check-up whose line is damaged the doctor goes on; nothing else depends on it.
+            # The doctor can continue without a check-up whose line is damaged; nothing else depends on it.
             past = RunFolder.open(run.path, strict=False).checkups if run.play.round else ()
             site = Site(run.path, run.data, self.steps, self.log, resumed.path if resumed else None, past)
             self.checkups = Checkups(site, run.play, alarm)
