@@ -19,7 +19,7 @@ from ..data import DataSpec, law
 from ..losses import NonSaturating, Objective, Penalty
 from ..metrics.measures import Measure, Reconstruction
 from ..networks import Networks, advance_spectral_norms
-from .judging import discriminator_loss, generator_loss, need_positive, need_shape
+from .contest_losses import discriminator_loss, generator_loss, need_positive, need_shape
 from .spec import GameSpec, Latent, logits
 
 ENCODERS = ("deterministic", "gaussian")

@@ -16,7 +16,7 @@ from ..core.game import Batch, Batches, Draw, Game, make_draw
 from ..data import Dataset, DataSpec
 from ..data.views import Reweighted
 from ..networks import Auto, Networks
-from .judging import need_positive
+from .contest_losses import need_positive
 from .stages import Finished, Procedure, Row, Stage, Task, anchor
 
 LAW_ROWS = 10_000

@@ -17,7 +17,7 @@ from ..losses import NonSaturating, Objective, Penalty
 from ..networks import Networks, Reshape, activation, advance_spectral_norms
 from ..networks.layers import volume
 from ..networks.pairs import output_layers
-from .judging import discriminator_loss, features_of, generator_loss, need_shape
+from .contest_losses import discriminator_loss, features_of, generator_loss, need_shape
 from .spec import GameSpec, Latent
 
 DOMAINS = ("first", "second")

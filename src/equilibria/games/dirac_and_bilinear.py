@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..base.errors import ConfigError, ShapeError
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player
 from ..losses import Clip, Minimax, Objective, Penalty, RelativisticAverage, Wasserstein
-from .judging import discriminator_loss, generator_loss
+from .contest_losses import discriminator_loss, generator_loss
 
 Score = Callable[[Tensor], Tensor]
 

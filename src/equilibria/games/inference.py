@@ -20,7 +20,7 @@ from ..losses import NonSaturating, Objective, Penalty
 from ..losses.base import wide
 from ..metrics.measures import CodePurity, Measure, Purity
 from ..networks import Networks, advance_spectral_norms, one_hot
-from .judging import discriminator_loss, features_of, need_shape
+from .contest_losses import discriminator_loss, features_of, need_shape
 from .spec import GameSpec, Latent
 
 NARROWEST = 0.05  # the smallest deviation that Q may state: without it log Q has no upper bound

@@ -17,7 +17,7 @@ from ..data import DataSpec
 from ..metrics import Measured
 from ..metrics.measures import InverseError, LabellerOf, Measure, Rows, Trained
 from ..networks import Encoder, Frozen, Networks, Trunk
-from .judging import need_positive, need_shape
+from .contest_losses import need_positive, need_shape
 from .spec import GameSpec, Latent
 
 ERRORS = ("squared", "cross-entropy")

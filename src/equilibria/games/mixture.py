@@ -16,7 +16,7 @@ from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec
 from ..losses import NonSaturating, Objective
 from ..networks import Networks, advance_spectral_norms
-from .judging import features_of, need_shape, need_single
+from .contest_losses import features_of, need_shape, need_single
 from .spec import GameSpec, Latent
 
 

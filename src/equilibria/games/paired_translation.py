@@ -17,7 +17,7 @@ from ..losses import NonSaturating, Objective, Penalty
 from ..metrics.measures import Diversity, GradientEnergy, Measure, Reconstruction
 from ..networks import Networks, advance_spectral_norms
 from ..networks import image_to_image as networks_of
-from .judging import discriminator_loss, generator_loss, need_shape
+from .contest_losses import discriminator_loss, generator_loss, need_shape
 from .spec import GameSpec
 
 

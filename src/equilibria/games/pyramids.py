@@ -20,7 +20,7 @@ from ..losses import NonSaturating, Objective, Penalty
 from ..metrics import Measured
 from ..metrics.measures import Diversity, LabellerOf, Measure, Rows, Trained
 from ..networks import Networks, activation, advance_spectral_norms
-from .judging import discriminator_loss, generator_loss, need_positive, need_shape
+from .contest_losses import discriminator_loss, generator_loss, need_positive, need_shape
 from .spec import GameSpec, logits
 from .stages import Finished, Procedure, Row, Stage, Task, anchor
 

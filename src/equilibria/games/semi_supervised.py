@@ -18,7 +18,7 @@ from ..losses import NonSaturating, Objective, Penalty
 from ..losses.base import wide
 from ..metrics.measures import Accuracy, Measure, Reconstruction
 from ..networks import Networks, advance_spectral_norms, one_hot
-from .judging import discriminator_loss, generator_loss, need_shape
+from .contest_losses import discriminator_loss, generator_loss, need_shape
 from .spec import GameSpec, Latent, logits
 
 CONTESTS = ("style", "category")

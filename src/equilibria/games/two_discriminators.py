@@ -14,7 +14,7 @@ from ..base.schedules import Schedule
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec
 from ..networks import Networks, advance_spectral_norms
-from .judging import need_positive
+from .contest_losses import need_positive
 from .spec import GameSpec, Latent, fit_pair, logits
 
 _TAIL = -15.0

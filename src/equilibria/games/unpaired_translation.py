@@ -17,8 +17,8 @@ from ..losses import LeastSquares, Objective, Penalty
 from ..metrics.measures import CycleError, LabelKept, Measure
 from ..networks import Networks, advance_spectral_norms
 from ..networks import image_to_image as networks_of
+from .contest_losses import discriminator_loss, generator_loss, need_shape
 from .image_pool import ImagePool
-from .judging import discriminator_loss, generator_loss, need_shape
 from .spec import GameSpec
 
 MAPS = {

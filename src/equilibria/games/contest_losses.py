@@ -1,4 +1,4 @@
-"""What games with several contests have in common: one contest's share of the two sides' losses."""
+"""Losses of discriminator and generator in one contest, and checks of settings and shapes that many games need."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def discriminator_loss(
 ) -> Loss:
     r"""The discriminator's loss in one contest, :math:`L_D(h(x), h(\tilde x)) + \sum_i R_i`.
 
-    Penalties come first: a slope leaves its score behind, so that no forward is done twice. The parts are named
-    ``score/real`` and ``score/fake``, with ``name/`` before them where a game has several contests.
+    Penalties come first, because computing a slope also stores its score: so each forward pass is done once. The parts
+    are named ``score/real`` and ``score/fake``, with the prefix ``name/`` if a game has several contests.
     """
     prefix = f"{name}/" if name else ""
     found = {f"{prefix}penalty/{type(p).__name__}": p(contest, draw) for p in penalties}
@@ -29,13 +29,13 @@ def discriminator_loss(
 
 
 def generator_loss(contest: Contest, objective: Objective) -> Tensor:
-    """The loss of the player that makes the fakes of a contest."""
+    """The loss of the player that makes the fake inputs of a contest."""
     real = contest.scores("real") if objective.pairs else None
     return objective.generator(contest.scores("fake"), real)
 
 
 def need_single(objective: Objective, game: str) -> None:
-    """Refuse relativistic objectives where real and generated rows do not come in pairs.
+    """Refuse relativistic objectives for a game without pairs of real and generated rows.
 
     Raises:
         ConfigError: the objective pairs rows.
@@ -48,10 +48,10 @@ def need_single(objective: Objective, game: str) -> None:
 
 
 def need_positive(**values: float) -> None:
-    """Hold settings to positive numbers.
+    """Check that settings are positive.
 
     Raises:
-        ConfigError: names the first that is not.
+        ConfigError: one is not; the message names it.
     """
     for name, value in values.items():
         if not value > 0:
@@ -59,22 +59,22 @@ def need_positive(**values: float) -> None:
 
 
 def need_shape(given: Tensor, wanted: tuple[int, ...], who: str) -> None:
-    """Hold one forward of a user's module to the shape that the game needs.
+    """Check that the output of a user's module has the shape that the game needs.
 
     Raises:
-        ShapeError: says what came and what was needed.
+        ShapeError: it has another shape.
     """
     if tuple(given.shape) != wanted:
-        raise ShapeError(f"{who} gives {tuple(given.shape)} and the game needs {wanted}", "match its last layer")
+        raise ShapeError(f"{who} returns {tuple(given.shape)} and the game needs {wanted}", "match its last layer")
 
 
 def features_of(trunk: nn.Module) -> int:
     """The size of a trunk's feature vectors.
 
     Raises:
-        ShapeError: the trunk does not say.
+        ShapeError: the trunk has no attribute ``features``.
     """
     size = getattr(trunk, "features", None)
     if not isinstance(size, int):
-        raise ShapeError(f"{type(trunk).__name__} does not say how many features it gives", "set its .features: int")
+        raise ShapeError(f"{type(trunk).__name__} has no integer attribute 'features'", "set its .features: int")
     return size
