@@ -32,12 +32,17 @@ REPLACED = {
     r"\b(astray|blown up)\b": "very far, update exploded",
     r"\binhabitants?\b": "systems, recipes",
     r"\bdear for\b": "expensive, high cost",
+    r"\bsent away\b": "doctor disabled at round N: reason",
+    r"tells? the sides apart": "separates real from generated rows",
+    r"\bof one's own\b": "your own, a user's",
+    r"\bcries? wolf\b": "false alarm",
     # names
     r"\bclass Kernels\b": "Eager",
     r"\bclocked\(": "make_draw",
     r"\bdef lone\b|\.lone\(": "member_view",
     r"\bdef fool\(|(?<!\.)\bjudge\(contest": "discriminator_loss, generator_loss",
     r"\bdistributed\.(told|led|ask|anyone|copied|announced)\(": "broadcast_text, run_on_first, any_process, …",
+    r"\bclass (Told|Judge|Step)\b|\bgiven_back\(": "DoctorOptions, Labeller, Stage, preserved_randomness",
     # documents that are not in the repository
     r"\b(PEERS|EDGES)\b|\bSPEC (appendix|[A-Z]\d)|\(CORE:": "the paper, with its section",
     r"\brow \d+ of the list\b|\bthe specification('s| prints|\b that| does not)": "the paper, with its section",
@@ -79,6 +84,7 @@ def test_there_are_texts_of_every_kind() -> None:
         "each follows the lone\n    run with its seed",
         "as in SPEC appendix B",
         "found here, row 30 of the list",
+        "the doctor was sent\n    away",
     ],
 )
 def test_a_planted_phrase_is_found(planted: str) -> None:

@@ -137,7 +137,7 @@ def _tight(view: View) -> Found:
         above(
             "slopes/largest",
             1e-4 / scale,
-            "a flatter critic gives next to no gradient; under a gradient penalty it is about 1",
+            "a flatter critic gives almost no gradient; under a gradient penalty it is about 1",
         ),
     )
 
