@@ -69,9 +69,7 @@ def train(
         typer.Option(help="Number of rounds (a round is one turn of every player); the recipe's if not given."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all randomness of the run; 0 if not given.")] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--out", help="A new folder for the run; under runs/ if not given.")
-    ] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="A new folder; one under runs/ if not given.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; the best available one if not given.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 (the default) or bfloat16.")] = None,
     resume: _Resume = None,
