@@ -33,7 +33,7 @@ from ..data import DataOptions, DataSpec
 from ..doctor import DiagnosisText
 from ..doctor.chart import Checkup
 from ..recipes import Recipe
-from ..training import Settings, checkpoint, checkups, hooks
+from ..training import Settings, checkpoint, checkups, disk, hooks
 from . import snapshots
 from .snapshots import Snapshot
 
@@ -282,6 +282,9 @@ def _changed(path: Path) -> float:
 def _info(folder: Path) -> dict[str, Any]:
     """The JSON object in a folder's ``run.json``."""
     file = folder / "run.json"
+    if (found := next(disk.irregular(folder), None)) is not None:
+        what = f"{found} is a link, a pipe or a device, and a run holds plain files and folders only"
+        raise RunError(what, f"copy what it stands for, or remove it: rm {shlex.quote(str(found))}")
     if not file.is_file():
         why = "it has no run.json" if folder.is_dir() else "there is no such folder"
         near = next((place for place in (folder, folder.parent) if runs_in(place)), Path("runs"))

@@ -16,12 +16,13 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..base.errors import RunError
@@ -55,43 +56,63 @@ def save(
 
     Each function in ``beside`` gets the checkpoint's folder and may write further files, which become part of it.
 
-    Checkpoints of later rounds are deleted as well: they are damaged, otherwise the play would have continued from
-    them.
+    Checkpoints of later rounds are damaged, otherwise the play would have continued from them. They are not deleted
+    but renamed (:func:`set_aside`), and so is a damaged one of this round.
 
     Raises:
-        RunError: the disk is full or cannot be written; earlier checkpoints are unchanged.
+        RunError: the disk is full or cannot be written, or the folder around is gone; earlier checkpoints are unchanged.
     """
     final = folder / f"step-{play.round:08d}"
     temporary = folder / f".tmp-{final.name}-{os.getpid()}"
+    disk.make_subfolder(folder)
     try:
-        disk.make_folder(folder)
         _clear_leftovers(folder)
         temporary.mkdir()
         for leave in beside:
             leave(temporary)
         _write(play.tensors(), temporary, (play.round, play.turn), seconds)
         if final.exists():
-            _discard(final)
+            _make_way(final)
         temporary.rename(final)
         disk.sync(folder)
-    except (OSError, SafetensorError, RunError) as error:
+    except (OSError, RunError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise disk.disk_error(_as_os_error(error), final) from error
+        raise disk.disk_error(_cause(error), final) from error
     found = listed(folder)
     past = [path for path in found if round_of(path) <= play.round]
-    for path in {*found} - {*past[-keep:]}:
-        try:
+    with suppress(OSError):  # an extra checkpoint does no harm
+        for path in found[len(past) :]:
+            set_aside(path)
+        for path in past[:-keep]:
             _discard(path)
-        except OSError:
-            continue  # an extra checkpoint does no harm
     return final
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a checkpoint to ``damaged-step-…``, so that it is kept and never read again; returns its new place."""
+    name, count = f"damaged-{path.name}", 2
+    while (place := path.with_name(name)).exists():
+        name, count = f"damaged-{path.name}-{count}", count + 1
+    return path.rename(place)
+
+
+def _make_way(path: Path) -> None:
+    """Delete a whole checkpoint, whose round is about to be written again; one that is not whole is kept aside."""
+    try:
+        read(path)
+    except (DamagedError, RunError):
+        set_aside(path)
+    else:
+        _discard(path)
 
 
 def newest(folder: Path) -> Saved | None:
     """The newest complete checkpoint of a folder, or None. A damaged one is skipped with a warning.
 
+    One that cannot be read now (no permission, a disk or a share that fails) may be whole, so it is not skipped.
+
     Raises:
-        RunError: a checkpoint was written by a newer version.
+        RunError: a checkpoint was written by a newer version, or cannot be read now.
     """
     skipped: set[Path] = set()
     while left := [path for path in listed(folder) if path not in skipped]:
@@ -109,13 +130,15 @@ def read(path: Path) -> Saved:
 
     Raises:
         DamagedError: it is truncated, changed, or not a checkpoint.
-        RunError: it was written by a newer version.
+        RunError: it was written by a newer version, or cannot be read now.
     """
     try:
         state: dict[str, Any] = parsed((path / "state.json").read_bytes())
         version, play_round, turn = int(state["format"]), int(state["round"]), int(state["turn"])
         digest, seconds = str(state["sha256"]), float(state.get("seconds", 0.0))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+    except OSError as error:
+        raise _not_read(error, path) from error
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DamagedError(f"state.json: {type(error).__name__}: {error}") from error
     if version > FORMAT:
         raise RunError(f"{path} has format {version}; this version reads up to {FORMAT}", "upgrade equilibria")
@@ -126,8 +149,17 @@ def read(path: Path) -> Saved:
         if _digest(file, play_round, turn) != digest:
             raise DamagedError("its content does not match its checksum")
         return Saved(path, load_file(file), play_round, turn, seconds)
-    except (SafetensorError, OSError, ValueError) as error:
+    except OSError as error:
+        raise _not_read(error, path) from error
+    except (SafetensorError, ValueError) as error:
         raise DamagedError(f"state.safetensors: {error}") from error
+
+
+def _not_read(error: OSError, path: Path) -> DamagedError | RunError:
+    """A part that is missing makes a checkpoint a damaged one; any other error says nothing about its content."""
+    if disk.is_missing(error):
+        return DamagedError(f"{Path(str(error.filename)).name} is missing")
+    return disk.read_error(error, path)
 
 
 def drop(folder: Path, beyond: int) -> None:
@@ -168,16 +200,15 @@ def write_weights(saved: Saved, folder: Path) -> Path:
     try:
         disk.make_folder(final)
         _write(weights, final, (saved.round, saved.turn), saved.seconds)
-    except (OSError, SafetensorError) as error:
-        raise disk.disk_error(_as_os_error(error), final) from error
+    except OSError as error:
+        raise disk.disk_error(error, final) from error
     return final
 
 
 def _write(tensors: dict[str, Tensor], folder: Path, at: tuple[int, int], seconds: float) -> None:
     """Write named tensors with the round and the turn that they are of."""
     file = folder / "state.safetensors"
-    save_file(_unshared(tensors), file)
-    disk.sync(file)
+    disk.write_tensors(_unshared(tensors), file)
     state = {
         "format": FORMAT,
         "round": at[0],
@@ -201,14 +232,11 @@ def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return own
 
 
-def _as_os_error(error: Exception) -> OSError:
-    """The error of the file system; safetensors reports it as text, from which the error number is read."""
-    if isinstance(error.__cause__, OSError):
-        return error.__cause__
+def _cause(error: OSError | RunError) -> OSError:
+    """The error of the file system behind an error of ours."""
     if isinstance(error, OSError):
         return error
-    code = re.search(r"(?:os error|code:) (\d+)", str(error))
-    return OSError(int(code[1]) if code else errno.EIO, str(error))
+    return error.__cause__ if isinstance(error.__cause__, OSError) else OSError(errno.EIO, str(error))
 
 
 def _discard(path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from ..base.errors import EquilibriaError, RunError
 from ..base.randomness import own_randomness
@@ -107,9 +107,7 @@ class Checkups:
     def beside(self, checkpoint: Path) -> None:
         """Store the doctor's memory in a checkpoint's folder for the next session, and write the diagnosis so far."""
         if self._adapter is not None:
-            file = checkpoint / _MEMORY
-            save_file(self._memory.tensors(), file)
-            disk.sync(file)
+            disk.write_tensors(self._memory.tensors(), checkpoint / _MEMORY)
         self._write()
 
     def _begin(self, play: Play) -> None:
@@ -199,10 +197,18 @@ def diagnosis_values(diagnosis: Diagnosis | None, note: str = "") -> dict[str, A
 
 
 def stored_memory(checkpoint: Path | None, like: Memory, step: int) -> Memory:
-    """The doctor's memory in a checkpoint's folder; blank if there is none."""
+    """The doctor's memory in a checkpoint's folder; blank if there is none, or if it is damaged.
+
+    Raises:
+        RunError: the file is there and cannot be read now.
+    """
     try:
         saved = {} if checkpoint is None else load_file(checkpoint / _MEMORY)
-    except (SafetensorError, OSError, ValueError):
+    except OSError as error:
+        if checkpoint is not None and not disk.is_missing(error):
+            raise disk.read_error(error, checkpoint / _MEMORY) from error
+        saved = {}
+    except (SafetensorError, ValueError):
         saved = {}
     return like.restored(saved, step)
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shlex
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
 
 from ..base.errors import RunError
 
@@ -33,6 +41,28 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise disk_error(error, path) from error
 
 
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write named tensors as a ``.safetensors`` file with the permissions of any new file, and sync it.
+
+    Raises:
+        OSError: the disk is full or cannot be written; a part of the file may be there.
+    """
+    path.touch()  # with the user's umask; safetensors itself would let the owner alone read it
+    mode = stat.S_IMODE(path.stat().st_mode)
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        raise _as_os_error(error) from error
+    path.chmod(mode)
+    sync(path)
+
+
+def _as_os_error(error: SafetensorError) -> OSError:
+    """The error of the file system, which safetensors reports as text that holds its number."""
+    code = re.search(r"(?:os error|code:) (\d+)", str(error))
+    return OSError(int(code[1]) if code else errno.EIO, str(error))
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents; their names survive a power failure.
 
@@ -46,6 +76,17 @@ def make_folder(path: Path) -> None:
             sync(one.parent)
     except OSError as error:
         raise disk_error(error, path) from error
+
+
+def make_subfolder(path: Path) -> None:
+    """Make a folder in one that is there; a run's folder that was deleted is not made again.
+
+    Raises:
+        RunError: it cannot be made, or the folder around it is gone.
+    """
+    if not path.parent.is_dir():
+        raise RunError(f"{path.parent} is gone: it was deleted or moved while it was in use", "start the run again")
+    make_folder(path)
 
 
 def sync(path: Path) -> None:
@@ -75,6 +116,18 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def irregular(folder: Path) -> Iterator[Path]:
+    """What lies in a folder, at any depth, and is neither a plain file nor a folder: links, pipes, sockets, devices.
+
+    Links are not followed.
+    """
+    for where, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            mode = (path := Path(where, name)).lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                yield path
+
+
 def disk_error(error: OSError, path: Path) -> RunError:
     """The error for a file that cannot be written: the cause in one line, and a fix."""
     if error.errno in _FULL:
@@ -84,6 +137,19 @@ def disk_error(error: OSError, path: Path) -> RunError:
     if error.errno in _NOWHERE:
         return RunError(f"{path} cannot be written: {error.strerror}", f"check the path; its folder is {path.parent}")
     return RunError(f"{path} cannot be written: {error.strerror or error}", "check the disk, then resume the run")
+
+
+def is_missing(error: OSError) -> bool:
+    """Whether a file is not there, as opposed to one that is there and cannot be read."""
+    return error.errno in _NOWHERE
+
+
+def read_error(error: OSError, path: Path) -> RunError:
+    """The error for a file that is there and cannot be read now: the cause in one line, and a fix."""
+    why = error.strerror or str(error)
+    if error.errno in _FORBIDDEN:
+        return RunError(f"{path} cannot be read: {why}", f"chmod -R u+rX {shlex.quote(str(path))}")
+    return RunError(f"{path} cannot be read now: {why}. It may be whole", "check the disk or the share, then try again")
 
 
 def _forget(path: Path) -> None:

@@ -189,7 +189,7 @@ class Samples:
 
     def look(self, play: Play, losses: dict[str, Loss]) -> None:
         views = self.draw(play)
-        disk.make_folder(self.folder)
+        disk.make_subfolder(self.folder)
         path = self.folder / f"step-{play.round:08d}"
         disk.write_atomically(path.with_suffix(".npz"), packed_views(views, self.kind))
         try:

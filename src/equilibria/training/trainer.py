@@ -14,6 +14,9 @@ from ..core.game import Loss
 from ..core.play import Play
 
 
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
 class Hook(Protocol):
     """Something that observes a run. It may read the play and must not change it.
 
@@ -28,7 +31,7 @@ class Hook(Protocol):
 
 
 def fit(play: Play, until: int, hooks: Sequence[Hook] = ()) -> bool:
-    """Train until round ``until``. Returns False if a signal (Ctrl-C or SIGTERM) stopped it before.
+    """Train until round ``until``. Returns False if a signal (Ctrl-C, SIGTERM or SIGHUP) stopped it before.
 
     A signal ends the loop between two rounds, never inside one; a second Ctrl-C interrupts at once. If one of several
     processes that train together gets a signal, all stop after the same round.
@@ -60,7 +63,9 @@ def _stop_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A signal that is ignored stays so: `nohup` starts a process that way, so that it outlives its terminal.
+    asked = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in asked}
     try:
         yield stop
     finally:
