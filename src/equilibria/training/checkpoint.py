@@ -60,7 +60,7 @@ def save(
     but renamed (:func:`set_aside`), and so is a damaged one of this round.
 
     Raises:
-        RunError: the disk is full or cannot be written, or the folder around is gone; earlier checkpoints are unchanged.
+        RunError: the disk is full or cannot be written, or the run's folder is gone; earlier checkpoints are unchanged.
     """
     final = folder / f"step-{play.round:08d}"
     temporary = folder / f".tmp-{final.name}-{os.getpid()}"

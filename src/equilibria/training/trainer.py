@@ -13,7 +13,6 @@ from ..base import distributed
 from ..core.game import Loss
 from ..core.play import Play
 
-
 _STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
