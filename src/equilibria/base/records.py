@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform
 
+from . import bounds
 from .errors import ConfigError, did_you_mean
 from .fields import KNOWN, fits, hints_of, is_record, named, required
 
@@ -23,7 +24,8 @@ def record(cls: type[T]) -> type[T]:
     """Make ``cls`` a frozen, keyword-only dataclass and register it by name for :func:`decode`.
 
     Where a field is declared as a record, a name may be given: ``TwoPlayer(objective="hinge")``
-    (:mod:`~equilibria.base.fields`). Type checkers do not know that; they know ``OBJECTIVES.find("hinge")``.
+    (:mod:`~equilibria.base.fields`). Type checkers do not know that; they know ``OBJECTIVES.find("hinge")``. Numbers
+    are held to their bounds (:mod:`~equilibria.base.bounds`).
 
     Raises:
         TypeError: another record has the same class name.
@@ -41,6 +43,7 @@ def record(cls: type[T]) -> type[T]:
         _name_records(self)
         if check is not None:
             check(self)
+        bounds.check(self)
 
     cls.__post_init__ = complete  # type: ignore[attr-defined]
     made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
