@@ -88,12 +88,14 @@ BOUNDS: dict[str, Bound] = {
 
 
 def check(made: Any) -> None:
-    """Hold the numbers of a record to the table.
+    """Hold the numbers of a record of this library to the table; a record of somebody else's means what it says itself.
 
     Raises:
         ConfigError: one is not finite or out of bounds; it names the setting, the value and the bound.
     """
     kind = type(made).__name__
+    if not type(made).__module__.startswith(f"{__package__.partition('.')[0]}."):
+        return
     for own in dataclasses.fields(made):
         bound = BOUNDS.get(f"{kind}.{own.name}", BOUNDS.get(own.name))
         value = getattr(made, own.name)
