@@ -1,6 +1,7 @@
 """AdaGAN as a run: stages on disk, kills at any point, the mixture that is sampled, and what is refused.
 
-``python tests/test_procedures.py FOLDER KILLS`` is the driver of the kills: a process that forks the runs it kills.
+``python tests/test_procedures.py CASE FOLDER KILLS`` is the driver of the kills, of AdaGAN or of LAPGAN: a process that
+forks the runs it kills.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from equilibria.core.play import Play
 from equilibria.data import DataSpec
 from equilibria.games import boosting
 from equilibria.games.boosting import Boosting, Mixture
+from equilibria.games.pyramids import BandGAN, LaplacianPyramid
 from equilibria.games.two_player import TwoPlayer
-from equilibria.networks import MLPPair
+from equilibria.networks import ConvPair, MLPPair
 from equilibria.recipes import Recipe
 from equilibria.runs import procedures
 from equilibria.runs.folder import RunFolder
@@ -57,6 +59,20 @@ def boosted(**changes: Any) -> Recipe:
         procedure=Boosting(components=COMPONENTS, judge=SMALL, judge_steps=4),
     )
     return replace(row, **changes)
+
+
+def pyramid() -> Recipe:
+    """Two stages: a GAN of 8 px and the band of its doubling."""
+    return replace(
+        eq.recipe("lapgan"),
+        networks=ConvPair(width=2),
+        batch=8,
+        procedure=LaplacianPyramid(levels=1, band=BandGAN(width=2)),
+    )
+
+
+IMAGES = torch.randint(256, (60, 16, 16), generator=torch.Generator().manual_seed(1)).byte().numpy()
+KILLED: dict[str, tuple[Callable[[], Recipe], Any]] = {"adagan": (boosted, POINTS), "lapgan": (pyramid, IMAGES)}
 
 
 def content(run: Path) -> dict[str, str]:
@@ -278,11 +294,12 @@ def counted_kills(after: int) -> None:
     os.replace = wrapped(os.replace)  # type: ignore[assignment]
 
 
-def carry_on(out: Path) -> None:
+def carry_on(case: str, out: Path) -> None:
+    make, data = KILLED[case]
     if (out / "run.json").exists():
-        eq.resume(out, POINTS)
+        eq.resume(out, data)
     else:
-        eq.train(boosted(), POINTS, steps=ROUNDS, out=out, settings=QUIET)
+        eq.train(make(), data, steps=ROUNDS, out=out, settings=QUIET)
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -297,15 +314,16 @@ def forked(work: Callable[[], None]) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def main(folder: str, kills: str) -> int:
+def main(case: str, folder: str, kills: str) -> int:
     """Kill a run at every few events until it comes to its end; it is the run that was never killed."""
     whole = Path(folder) / "whole"
-    carry_on(whole)
+    carry_on(case, whole)
     wanted, hits = content(whole), 0
+    assert {name.split("/")[1] for name in wanted if name.startswith("stages/")} == {*stages(whole)}
     for step in map(int, kills.split(",")):
         out = Path(folder) / f"cut-{step}"
         for _ in range(200):
-            status = forked(lambda: (counted_kills(step), carry_on(out))[1])  # noqa: B023 (called at once)
+            status = forked(lambda: (counted_kills(step), carry_on(case, out))[1])  # noqa: B023 (called at once)
             if not os.WIFSIGNALED(status):
                 break
             hits += 1
@@ -314,10 +332,16 @@ def main(folder: str, kills: str) -> int:
     return 0
 
 
-def test_a_procedure_killed_again_and_again_ends_the_same(tmp_path: Path) -> None:
+def stages(run: Path) -> list[str]:
+    """The names of a run's stages."""
+    return [part.name for part in (run / "stages").iterdir()]
+
+
+@pytest.mark.parametrize("case", KILLED)
+def test_a_procedure_killed_again_and_again_ends_the_same(tmp_path: Path, case: str) -> None:
     where = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
-        [sys.executable, __file__, str(tmp_path), os.environ.get("KILLS", "23")],
+        [sys.executable, __file__, case, str(tmp_path), os.environ.get("KILLS", "23")],
         env={**os.environ, "PYTHONPATH": where, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

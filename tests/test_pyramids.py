@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import KernelDensity
 from torch import Tensor, nn
 
 import equilibria as eq
+from equilibria.base.errors import ConfigError
 from equilibria.core.game import Draw
 from equilibria.data import DataSpec
-from equilibria.games.pyramids import BandGame, BandGAN, LaplacianPyramid, Level, PyramidGame
+from equilibria.games.pyramids import BandGame, BandGAN, BandLikelihood, LaplacianPyramid, Level, PyramidGame
 from equilibria.games.stages import Finished, Task
+from equilibria.metrics.kernel import log_windows
 from equilibria.networks import Auto, ConvPair
 from equilibria.recipes import recipe
+from equilibria.reproduce import denton2015_pyramid as claim
 
 TINY = Auto(image=ConvPair(width=4))
 ROW = replace(recipe("lapgan"), networks=TINY, batch=4, steps=2)
@@ -125,3 +129,119 @@ def test_a_run_has_a_stage_a_size_and_is_sampled_as_a_whole(tmp_path: Path) -> N
     assert run.finished and run.sample(3).shape == (3, 1, 32, 32)
     again = eq.open_run(tmp_path / "run", eq.load("digits", size=32))
     assert torch.equal(again.sample(3, seed=2), run.sample(3, seed=2))
+
+
+# The multi-scale Parzen window ---------------------------------------------------------------------------------------
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def kernel_density(centres: Tensor, rows: Tensor, width: float) -> np.ndarray:
+    """The same by scikit-learn, row by row: ``(n,)``."""
+    own = centres.expand(-1, len(rows), -1)
+    fitted = [KernelDensity(bandwidth=width).fit(own[:, i].numpy()) for i in range(len(rows))]
+    return np.array([float(one.score_samples(row[None].numpy())[0]) for one, row in zip(fitted, rows, strict=True)])
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_windows_are_the_kernel_density_of_another_library(shared: bool) -> None:
+    centres, rows = normal(7, 1 if shared else 4, 5), normal(4, 5, seed=1)
+    found = log_windows(centres, rows, [0.3, 1.5])
+    wanted = np.stack([kernel_density(centres, rows, width) for width in (0.3, 1.5)])
+    assert found.numpy() == pytest.approx(wanted, abs=1e-9)
+    with pytest.raises(ConfigError, match=r"0\.0"):
+        log_windows(centres, rows, [1.0, 0.0])
+
+
+def test_the_likelihood_of_bands_is_the_kernel_density_at_the_best_width() -> None:
+    x, draws = normal(6, 1, 8, 8).float(), [normal(6, 80, seed=s).float() for s in range(5)]
+    found = BandLikelihood(levels=2, draws=5)(lambda name, rows, seed: draws[seed], {"x": x}, lambda column: None)
+    made, coarse = torch.stack(draws).double(), torch.from_numpy(halved(x.numpy()))
+    whole = {"size-4": coarse - doubled(torch.from_numpy(halved(coarse.numpy()))), "size-8": x - doubled(coarse)}
+    for (size, band), own in zip(whole.items(), (made[..., :16], made[..., 16:]), strict=True):
+        rows, widths = band.flatten(1).double(), [0.01 * 1.3**i for i in range(20)]
+        best = max(widths, key=lambda w: kernel_density(own[:, :3], rows[:3], w).mean())
+        wanted = kernel_density(own[:, 3:], rows[3:], best).mean() / rows.shape[1]
+        assert found[f"band_log_likelihood/{size}"].value == pytest.approx(wanted, rel=1e-6)
+
+
+def test_densities_of_levels_add_up_with_a_width_each() -> None:
+    windows, real = [normal(9, 1, 3), normal(4, 8, 6, seed=2) / 3], [normal(8, 3, seed=3), normal(8, 6, seed=4) / 3]
+    wanted = np.zeros(4)
+    for centres, rows in zip(windows, real, strict=True):
+        own = centres.expand(-1, 8, -1)
+        best = max(claim.WIDTHS, key=lambda w: kernel_density(own[:, :4], rows[:4], w).mean())
+        wanted += kernel_density(own[:, 4:], rows[4:], best)
+    assert claim.log_densities(windows, real).numpy() == pytest.approx(wanted, abs=1e-8)
+
+
+def test_levels_are_an_orthonormal_basis_of_images() -> None:
+    basis = torch.eye(64, dtype=torch.float64).reshape(64, 1, 8, 8)
+    columns = torch.cat(claim.parts(basis, 2), 1)
+    assert torch.allclose(columns.T @ columns, torch.eye(64, dtype=torch.float64), atol=1e-12)
+    images = normal(3, 1, 8, 8)
+    coarsest = torch.from_numpy(halved(halved(images.numpy())))
+    assert torch.allclose(claim.parts(images, 2)[0], 4 * coarsest.flatten(1), atol=1e-12)
+
+
+class Answers(nn.Module):
+    """Gives the bands that it is told, by their size."""
+
+    def __init__(self, bands: dict[int, Tensor]) -> None:
+        super().__init__()
+        self.bands = bands
+
+    def forward(self, z: Tensor, blurred: Tensor) -> Tensor:
+        return self.bands[blurred.shape[-1]]
+
+
+def answering(bands: dict[int, Tensor]) -> PyramidGame:
+    coarsest = recipe("gan").game.build(TINY, DataSpec(kind="image", shape=(1, 8, 8)))
+    games = []
+    for size in (16, 32):
+        data = DataSpec(kind="image", shape=(1, size, size))
+        spec = Level(band=True)(eq.load("digits", size=size)).spec
+        game = BandGAN(width=4).assemble(
+            {
+                "generator": Answers({size: torch.zeros(2, *data.shape)}),
+                "discriminator": TINY.discriminator(data.shape),
+            },
+            spec,
+        )
+        assert isinstance(game, BandGame)
+        game.generator = Answers(bands)
+        games.append(game)
+    return PyramidGame(coarsest, tuple(games), 0)
+
+
+def test_generated_details_are_those_of_the_images_if_the_bands_are_right() -> None:
+    images = normal(4, 1, 32, 32).float()
+    middle = torch.from_numpy(halved(images.numpy()))
+    small = torch.from_numpy(halved(middle.numpy()))
+    right = answering({16: middle - doubled(small), 32: images - doubled(middle)})
+    for made, wanted in zip(claim.generated_details(right, images, 2), claim.parts(images, 2)[1:], strict=True):
+        assert torch.allclose(made, wanted.double().expand_as(made), atol=1e-5)
+    blank = answering({16: torch.zeros(4, 1, 16, 16), 32: torch.zeros(4, 1, 32, 32)})
+    pairs = zip(claim.generated_details(blank, images, 2), claim.enlarged_details(images, 2), strict=True)
+    assert all(torch.allclose(made, alone.expand_as(made), atol=1e-6) for made, alone in pairs)
+    assert claim.spreads(right, images, 2, fixed=False) == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_the_spread_is_that_of_the_noise() -> None:
+    class Noise(nn.Module):
+        def forward(self, z: Tensor, blurred: Tensor) -> Tensor:
+            return 0.5 * z
+
+    game = answering({})
+    for band in game.levels[1:]:
+        band.generator = Noise()  # type: ignore[assignment]
+    images = normal(50, 1, 32, 32).float()
+    middle = torch.from_numpy(halved(images.numpy()))
+    sizes = [middle - doubled(torch.from_numpy(halved(middle.numpy()))), images - doubled(middle)]
+    wanted = [0.5 / float(band.square().mean().sqrt()) for band in sizes]
+    torch.manual_seed(0)
+    # The generator's only noise here is one plane for all rows, so eight draws are few: the tolerance is wide.
+    assert claim.spreads(game, images, 2, fixed=False) == pytest.approx(wanted, rel=0.05)
+    assert claim.spreads(game, images, 2, fixed=True) == pytest.approx([0, 0], abs=1e-6)

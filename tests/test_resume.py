@@ -28,6 +28,7 @@ import torch
 import equilibria as eq
 from equilibria.core.optimizers import Adam, RMSprop
 from equilibria.games.boosting import Boosting
+from equilibria.games.pyramids import BandGAN, LaplacianPyramid
 from equilibria.games.two_player import TwoPlayer
 from equilibria.losses import R1
 from equilibria.networks import ConvPair, MLPPair
@@ -81,6 +82,16 @@ def boosted() -> Recipe:
     return small("adagan", procedure=Boosting(components=2, judge=MLPPair(width=8), judge_steps=20))
 
 
+def pyramid() -> Recipe:
+    """Two stages: images of 8 px, and the band of their doubling."""
+    return small("lapgan", ConvPair(width=2), procedure=LaplacianPyramid(levels=1, band=BandGAN(width=2)))
+
+
+def larger() -> Any:
+    """Images that can be halved once."""
+    return torch.randint(256, (90, 16, 16), generator=torch.Generator().manual_seed(2)).byte().numpy()
+
+
 CASES: dict[str, tuple[Callable[[], Any], Any]] = {
     "mixed": (mixed, POINTS),
     "aae": (lambda: small("aae"), POINTS),  # players that share modules
@@ -88,6 +99,7 @@ CASES: dict[str, tuple[Callable[[], Any], Any]] = {
     "wgan-gp": (lambda: small("wgan-gp"), POINTS),
     "conditional": (lambda: small("cgan", ConvPair(width=4, norm="batch")), pictures()),
     "procedure": (boosted, POINTS),
+    "pyramid": (pyramid, larger()),
     "law": (lambda: small("r3gan-small"), "ring8-U"),  # fresh rows each turn, and check-ups that know the modes
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from ..data.store import Store
 from ..data.views import Halved, Residual, enlarge, halve
 from ..losses import NonSaturating, Objective, Penalty
 from ..metrics import Measured
+from ..metrics.kernel import log_windows
 from ..metrics.measures import Diversity, LabellerOf, Measure, Rows, Trained
 from ..networks import Networks, activation, advance_spectral_norms
 from .contest_losses import discriminator_loss, generator_loss, need_positive, need_shape
@@ -419,8 +419,8 @@ class BandLikelihood(Measure):
 
     .. math:: \log p(h_k \mid l_k) \approx \log \frac1S \sum_{s=1}^S N\big(h_k;\, G_k(z_s, l_k),\, \sigma_k^2 I\big)
 
-    per number of the band, in nats (the Parzen estimate at several scales of Denton et al. 2015, section 4.1, without
-    its coarsest level). :math:`\sigma_k` is the best of a grid on half of the rows; the other half gives the number.
+    per number of the band, in nats (the multi-scale Parzen estimate of Denton et al. 2015, appendix A, without its
+    coarsest level). :math:`\sigma_k` is the best of a grid on half of the rows; the other half gives the number.
     The chance level is the same with bands generated for other images. A high value needs bands that fit their images
     and vary as real ones do.
 
@@ -454,13 +454,6 @@ class BandLikelihood(Measure):
 
 def _windowed(made: Tensor, real: Tensor) -> float:
     """The mean log-density per number of ``real`` ``(n, d)`` under windows on ``made`` ``(S, n, d)``."""
-    squared = (made - real).square().sum(2)
-    d, half = real.shape[1], real.shape[0] // 2
-
-    def density(sigma: float, rows: slice) -> Tensor:
-        exponent = -squared[:, rows] / (2 * sigma**2) - d * math.log(sigma * math.sqrt(2 * math.pi))
-        return (exponent.logsumexp(0) - math.log(len(made))).mean() / d
-
-    grid = [0.01 * 1.3**i for i in range(20)]
-    best = max(grid, key=lambda sigma: float(density(sigma, slice(0, half))))
-    return float(density(best, slice(half, None)))
+    half, d = len(real) // 2, real.shape[1]
+    found = log_windows(made, real, [0.01 * 1.3**i for i in range(20)])
+    return float(found[found[:, :half].mean(1).argmax(), half:].mean()) / d

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -79,6 +80,39 @@ def median_scale(x: Tensor) -> float:
         3.0
     """
     return float(torch.pdist(points(x[:2000], "rows", least=2)).median())
+
+
+def log_windows(centres: Tensor, rows: Tensor, widths: Sequence[float]) -> Tensor:
+    r"""The logarithm of a Parzen estimate: the mean of Gaussian densities about samples of a model.
+
+    .. math:: \log \frac1S \sum_{s=1}^S \mathcal N(x_i;\, c_{si}, \sigma^2 I)
+
+    (Breuleux et al. 2011, section 4, with centres that may depend on the row: a conditional density.)
+
+    Args:
+        centres: ``(S, n, d)``, a set of centres for each row, or ``(S, 1, d)``, the same for all rows.
+        rows: ``(n, d)``.
+        widths: values of :math:`\sigma`, above 0.
+
+    Returns:
+        ``(len(widths), n)`` in nats, in the dtype of ``rows``; float64 is advised, for d in the hundreds.
+
+    Raises:
+        ConfigError: a width is not positive.
+
+    Examples:
+        >>> log_windows(torch.zeros(1, 1, 2), torch.zeros(1, 2), [1.0]).item()  # -log 2π
+        -1.8378770351409912
+    """
+    if not min(widths) > 0:
+        raise ConfigError(f"a window of width {min(widths)}: it must be positive", "choose it on held-out rows")
+    if centres.shape[1] == 1:
+        squares = torch.cdist(centres[:, 0], rows).square()
+    else:
+        squares = (centres - rows).square().sum(2)
+    d = rows.shape[1]
+    found = [torch.logsumexp(-squares / (2 * w**2), 0) - d / 2 * math.log(2 * math.pi * w**2) for w in widths]
+    return torch.stack(found) - math.log(len(centres))
 
 
 def mmd2(x: Tensor, y: Tensor, kernel: Kernel = polynomial) -> float:
