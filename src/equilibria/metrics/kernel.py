@@ -87,7 +87,7 @@ def log_windows(centres: Tensor, rows: Tensor, widths: Sequence[float]) -> Tenso
 
     .. math:: \log \frac1S \sum_{s=1}^S \mathcal N(x_i;\, c_{si}, \sigma^2 I)
 
-    (Breuleux et al. 2011, section 4, with centres that may depend on the row: a conditional density.)
+    (Breuleux et al. 2011, with centres that may depend on the row: a conditional density.)
 
     Args:
         centres: ``(S, n, d)``, a set of centres for each row, or ``(S, 1, d)``, the same for all rows.
