@@ -94,11 +94,11 @@ def trained_pyramid(data: Dataset, levels: int, seed: int) -> PyramidGame:
     plan = LaplacianPyramid(levels=levels, band=BandGAN(width=24))
     task = Task(_row(), data, seed)
     done: tuple[Finished, ...] = ()
-    while (step := plan.stages(done, task)) is not None:
-        row = step.recipe if done else replace(step.recipe, networks=COARSEST)
-        rows = data if step.view is None else step.view(data)
-        play = _played(row, rows, mix(seed, len(done)), ROUNDS[step.name])
-        done = (*done, Finished(step.name, as_sampled(play)))
+    while (stage := plan.stages(done, task)) is not None:
+        row = stage.recipe if done else replace(stage.recipe, networks=COARSEST)
+        rows = data if stage.view is None else stage.view(data)
+        play = _played(row, rows, mix(seed, len(done)), ROUNDS[stage.name])
+        done = (*done, Finished(stage.name, as_sampled(play)))
     game = plan.joined(done, data.spec)
     assert isinstance(game, PyramidGame)
     return game.eval()
