@@ -162,7 +162,7 @@ def complaint(capsys: pytest.CaptureFixture[str], what: str, fix: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_mistake_is_said_in_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_gives_a_message_of_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make, what, fix = BAD[name]
     arguments = make(tmp_path)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
@@ -293,7 +293,7 @@ def test_samples_that_cannot_be(
     assert not (run.parent / "s.npy").exists()
 
 
-def test_too_few_to_judge(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_samples_to_evaluate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", str(run), "-n", "3"]) == 1
     complaint(capsys, "3 samples", "at least 12")
 

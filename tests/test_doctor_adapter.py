@@ -192,7 +192,7 @@ def test_what_is_no_condition_is_refused(contest: Any, inputs: int, points: int,
         adapted(Duel(inputs, points, contest), rows(("y",)))
 
 
-def test_conditions_of_a_loop_of_ones_own_need_not_be_classes() -> None:
+def test_conditions_of_a_users_loop_need_not_be_classes() -> None:
     torch.manual_seed(0)
     x = torch.randn(200, 2)
     make, judge = nn.Linear(4, 2), nn.Linear(4, 1)

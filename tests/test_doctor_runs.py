@@ -167,7 +167,7 @@ def test_nothing_of_the_doctor_outlives_the_run(tmp_path: Path, monkeypatch: pyt
     assert game() is None
 
 
-def test_a_doctor_that_fails_is_sent_away_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_doctor_that_fails_is_disabled_and_the_run_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = tiny("gan")
     without = eq.train(row, POINTS, steps=25, out=tmp_path / "a", settings=replace(QUIET, doctor=False))
     look = Doctor.look
@@ -340,7 +340,7 @@ def played(game: Game, data: Any = POINTS) -> tuple[eq.Play, eq.Dataset]:
     return play, found
 
 
-def test_a_game_of_ones_own_is_seen_through_its_contest() -> None:
+def test_a_users_game_is_examined_through_its_first_contest() -> None:
     game = Line()
     adapter = adapter_of(*played(game))
     assert adapter.networks == {"generator": game.maker, "discriminator": game.judge}
@@ -378,7 +378,7 @@ def test_labels_are_one_hot_and_noise_is_seen() -> None:
     assert float(subject.score(x).detach().std()) < 1e-6
 
 
-def test_what_a_contest_is_not_is_said() -> None:
+def test_other_contests_are_listed_as_not_assessed() -> None:
     found = adapter_of(*played(tiny("d2gan").game.build(SMALL, load(POINTS).spec))).doctor()
     said = {one.what: one.reason for one in found.chart.not_assessed}
     assert "'first'" in said["the contest 'second'"]

@@ -47,7 +47,7 @@ class Hand:
 
 @dataclass
 class Sign:
-    """Tells classes by the sign of the first number, and is said to be right nine times of ten."""
+    """Assigns classes by the sign of the first number, with a stated accuracy of 0.9."""
 
     accuracy: float = 0.9
 
@@ -76,7 +76,7 @@ def test_accuracy_counts_labelled_rows() -> None:
         assert (found.value, found.floor, found.chance, found.n) == (0.6, 1.0, 0.6, 5) and found.higher
 
 
-def test_kept_labels_are_told_by_the_judge_of_the_other_column() -> None:
+def test_kept_labels_use_the_labeller_of_the_other_column() -> None:
     x, y = torch.tensor([[1.0], [-1.0], [2.0], [3.0]]), torch.tensor([1, 0, 0, 1])
     asked: list[str] = []
 
@@ -131,7 +131,7 @@ def test_purity_is_that_of_the_contingency_table() -> None:
     assert found.chance == pytest.approx(np.mean(shuffled), abs=0.01) and found.chance > 1 / 4
 
 
-def test_the_purity_of_a_code_is_told_by_the_judge() -> None:
+def test_the_purity_of_a_code_uses_the_labeller() -> None:
     def sampled(n: int, seed: int, choices: Mapping[str, float]) -> Tensor:
         sign = 1.0 if choices["c1"] >= 2 else -1.0
         return torch.cat([torch.full((n - 1, 2), sign), torch.full((1, 2), -sign)])
@@ -277,7 +277,7 @@ def test_an_evaluation_holds_the_measures_of_the_game(tmp_path: Any, capsys: pyt
     assert "chance" in capsys.readouterr().out
 
 
-def test_the_modes_of_a_law_are_judges_of_codes(tmp_path: Any) -> None:
+def test_the_modes_of_a_law_label_samples_of_codes(tmp_path: Any) -> None:
     law = eq.data.GaussianMixture([[-2.0, -2.0], [2.0, 2.0]], std=0.3)
     run = eq.train(Doubling(), law, steps=1, out=tmp_path / "run", settings=QUIET)
     found = run.evaluate(60)
@@ -302,7 +302,7 @@ def test_an_ensemble_is_measured_by_member() -> None:
     assert found["accuracy"].value == 1.0 and found["cycle_error"].value == pytest.approx(0.0, abs=1e-10)
 
 
-def test_judges_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labellers_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[tuple[Tensor, Tensor]] = []
 
     def train(x: Tensor, y: Tensor, *, test: Any) -> Sign:
