@@ -55,7 +55,7 @@ CLAIM = Claim(
     "over the held-out images; standard deviation over the noise at least .1 of the real bands' size at every level, "
     "and 0 with the noise fixed. 5 seeds at 8 -> 16 -> 32 pixels, 1,500, 600 and 300 rounds of 32 images a level, 600 "
     "of the plain GAN; quick: 1 seed at 8 -> 16",
-    budget=(65, 660),
+    budget=(70, 660),
 )
 ROUNDS = {"size-8": 1500, "size-16": 600, "size-32": 300}
 PLAIN_ROUNDS, BATCH = 600, 32
