@@ -206,7 +206,9 @@ def test_stopped_after_a_remedy_it_goes_on_as_it_would_have(
 
     with monkeypatch.context() as patch, pytest.warns(UserWarning, match="back to round 15"):
         patch.setattr(eq.Play, "advance", stopping)
-        run = eq.train(SATURATING, POINTS, steps=45, out=tmp_path / "cut", settings=AUTO)
+        with pytest.raises(eq.RunStopped) as stopped:
+            eq.train(SATURATING, POINTS, steps=45, out=tmp_path / "cut", settings=AUTO)
+    run = stopped.value.run
     assert not run.finished and seen.count(16) == 2
     again = eq.resume(run.path, POINTS)
     assert same(left(again), left(whole)) and told(again) == told(whole) and again.recipe == whole.recipe

@@ -220,6 +220,15 @@ def test_labels_stay_with_their_rows_and_can_be_asked_for(tmp_path: Path) -> Non
 # Stopped and continued -----------------------------------------------------------------------------------------------
 
 
+def ended(training: Callable[[], eq.Run]) -> eq.Run:
+    """The run of a training, finished or stopped by a signal."""
+    try:
+        return training()
+    except eq.RunStopped as stopped:
+        found: eq.Run = stopped.run
+        return found
+
+
 @pytest.mark.usefixtures("unreported")
 @pytest.mark.parametrize("at", [1, 4, 9])
 def test_a_signal_stops_it_and_it_continues(
@@ -235,7 +244,7 @@ def test_a_signal_stops_it_and_it_continues(
 
     with monkeypatch.context() as patch:
         patch.setattr(Play, "advance", stopping)
-        run = eq.train(boosted(), POINTS, steps=ROUNDS, out=tmp_path / "cut", settings=QUIET)
+        run = ended(lambda: eq.train(boosted(), POINTS, steps=ROUNDS, out=tmp_path / "cut", settings=QUIET))
     assert run.play.round == at == RunFolder.open(tmp_path / "cut").played and run.finished == (at == 9)
     if at < ROUNDS:
         for look in (lambda: run.sample(2), lambda: eq.open_run(tmp_path / "cut")):
@@ -253,7 +262,7 @@ def test_ctrl_c_between_components_stops_it(done: Path, tmp_path: Path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(Boosting, "ratios", interrupted)
-        run = eq.train(boosted(), POINTS, steps=ROUNDS, out=tmp_path / "cut", settings=QUIET)
+        run = ended(lambda: eq.train(boosted(), POINTS, steps=ROUNDS, out=tmp_path / "cut", settings=QUIET))
     assert not run.finished and run.play.round == ROUNDS and run.sample(3).shape == (3, 2)
     assert eq.resume(tmp_path / "cut", POINTS).finished and content(tmp_path / "cut") == content(done)
 

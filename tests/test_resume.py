@@ -158,7 +158,8 @@ def test_a_run_that_is_stopped_at_any_round_ends_the_same(tmp_path: Path, monkey
 
         with monkeypatch.context() as patch:
             patch.setattr(eq.Play, "advance", stopping)
-            play("mixed", out, 9)
+            with pytest.raises(eq.RunStopped):
+                play("mixed", out, 9)
         assert not eq.open_run(out).finished
         assert eq.resume(out, POINTS).finished
         assert content(out) == content(tmp_path / "whole")

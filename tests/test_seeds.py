@@ -64,14 +64,44 @@ def test_each_run_is_the_lone_run_of_its_seed(whole: seeds.Seeds, tmp_path: Path
         assert info["beside"] == [0, 1, 2]
 
 
-def test_the_summary_is_mean_and_standard_error_of_the_evaluations(whole: seeds.Seeds) -> None:
+def test_the_summary_is_mean_and_interval_of_the_evaluations(whole: seeds.Seeds) -> None:
     judged = [json.loads((path / "evaluation.json").read_text()) for path in whole.runs.values()]
     values = [one["reverse_kl"]["value"] if "reverse_kl" in one else one["modes"]["value"] for one in judged]
     name = "reverse_kl" if "reverse_kl" in judged[0] else "modes"
     assert whole.metrics[name].mean == pytest.approx(fmean(values))
-    assert whole.metrics[name].error == pytest.approx(stdev(values) / 3**0.5)
+    half = 4.302652729911275 * stdev(values) / 3**0.5  # the table of Student's t: 97.5 %, 2 degrees of freedom
+    assert (whole.metrics[name].low, whole.metrics[name].high) == pytest.approx(
+        (fmean(values) - half, fmean(values) + half)
+    )
     kept = json.loads((whole.path / "seeds.json").read_text())
     assert kept["finished"] and kept["metrics"][name]["n"] == 3
+
+
+def evaluated(folder: Path, value: float | None, higher: bool = False) -> Path:
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    score = {"value": value, "floor": 0.0, "unit": "nats", "n": 10, "higher": higher, "spread": 0.0}
+    (folder / "evaluation.json").write_text(json.dumps({"score": score}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("values", "failed", "higher", "wanted"),
+    [
+        ((1.0, 2.0, 6.0), 0, False, (2.0, 3.0)),
+        ((1.0, 2.0, 6.0), 1, False, (4.0, None)),  # the fourth ranks behind 6
+        ((1.0, 2.0, 6.0), 1, True, (1.5, None)),  # and where higher is better, before 1
+        ((1.0, 2.0), 2, False, (None, None)),
+        ((1.0, 2.0, None), 0, False, (2.0, None)),  # not a finite number: a failure
+    ],
+)
+def test_failed_seeds_rank_worst_and_leave_no_mean(
+    tmp_path: Path, values: tuple[float | None, ...], failed: int, higher: bool, wanted: tuple[float | None, ...]
+) -> None:
+    folders = [evaluated(tmp_path / str(i), value, higher) for i, value in enumerate(values)]
+    found = seeds.summary(folders, failed)["score"]
+    assert (found.median, found.mean) == wanted and (found.low is None) == (found.mean is None)
+    assert found.n + found.failed == len(values) + failed
 
 
 def test_a_run_of_many_samples_and_continues_alone(whole: seeds.Seeds, tmp_path: Path) -> None:
@@ -103,8 +133,9 @@ def test_stopped_and_continued_is_never_stopped(
     out = tmp_path / "seeds"
     with monkeypatch.context() as patch:
         Stops(patch, 7)
-        stopped = trained(out)
-    assert not stopped.finished and not list(out.rglob(".tmp-*"))
+        with pytest.raises(runs.RunStopped) as stopped:
+            trained(out)
+    assert not stopped.value.run.finished and not list(out.rglob(".tmp-*"))
     done = trained(out) if by == "command" else seeds.resume_seeds(out)
     assert done.finished
     for seed, path in done.runs.items():
@@ -118,8 +149,9 @@ def test_in_turn_stopped_and_continued_is_the_lone_run(tmp_path: Path, monkeypat
     out = tmp_path / "seeds"
     with monkeypatch.context() as patch:
         Stops(patch, 7)
-        stopped = trained(out, seeds=2, together=False)
-    assert not stopped.finished and not (out / "seed1").exists()
+        with pytest.raises(runs.RunStopped) as stopped:
+            trained(out, seeds=2, together=False)
+    assert not stopped.value.run.finished and not (out / "seed1").exists()
     done = seeds.resume_seeds(out)
     assert done.finished and done.in_turn
     lone = runs.train(ROW, "ring8-U", steps=STEPS, seed=1, out=tmp_path / "lone", settings=QUIET)
@@ -218,7 +250,7 @@ def test_the_command_line_prints_the_table_and_json(tmp_path: Path) -> None:
     words = ["train", "gan", "--data", "ring8-U", "--seeds", "2", "--seed", "3", "--steps", "2", "--set", "batch=16"]
     words += ["--set", "run.progress=false", "--set", "run.doctor=false", "--out", str(tmp_path / "out")]
     first = CliRunner().invoke(app, words)
-    assert first.exit_code == 0 and "side by side" in first.output and "standard error" in first.output
+    assert first.exit_code == 0 and "side by side" in first.output and "interval" in first.output
     again = CliRunner().invoke(app, [*words, "--json"])
     told = json.loads(again.output)
     assert told["finished"] and sorted(told["runs"]) == ["3", "4"] and told["metrics"]["modes"]["n"] == 2

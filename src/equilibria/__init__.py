@@ -20,6 +20,7 @@ _HOME = {
     "open_run": "runs",
     "use_file": "runs",
     "Run": "runs",
+    "RunStopped": "runs",
     "Settings": "training",
     "recipe": "recipes",
     "Recipe": "recipes",
@@ -74,6 +75,7 @@ __all__ = [
     "Recipe",
     "Run",
     "RunError",
+    "RunStopped",
     "Settings",
     "ShapeError",
     "TwoPlayer",
@@ -101,7 +103,7 @@ if TYPE_CHECKING:
     from .games.spec import GameSpec, Latent
     from .games.two_player import TwoPlayer
     from .recipes import RECIPES, Recipe, recipe
-    from .runs import Run, open_run, resume, resume_seeds, train, train_seeds, use_file
+    from .runs import Run, RunStopped, open_run, resume, resume_seeds, train, train_seeds, use_file
     from .training import Settings
 
 

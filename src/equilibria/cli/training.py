@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ _Seeds = Annotated[
     int | None,
     typer.Option(
         help="Train this many seeds, from --seed on: one run each in one folder, simultaneously if the game allows it, "
-        "and mean and standard error of each metric. The same command with --out continues them."
+        "and mean, 95 % interval and median of each metric. The same command with --out continues them."
     ),
 ]
 
@@ -98,6 +99,7 @@ def train(
     equilibria train --resume runs/2026-11-22_digits_r3gan_seed0[/dim]
     """
     workers.spread(context, processes)
+    from .. import runs
     from ..base import distributed
 
     if resume is not None:
@@ -111,11 +113,15 @@ def train(
                 "--seeds": seeds,
             }
         )
-        run = _continued(resume, steps=steps, device=device)
+        begun = partial(_continued, resume, steps=steps, device=device)
     else:
         base = {"device": device or "auto", "precision": precision or "float32", "auto_remedy": str(auto_remedy)}
         how = {"steps": steps, "seed": seed or 0, "count": seeds, "begin": begin or []}
-        run = _start(recipe, data, setting or [], folder, base, **how)
+        begun = partial(_start, recipe, data, setting or [], folder, base, **how)
+    try:
+        run = begun()
+    except runs.RunStopped as stopped:
+        run = stopped.run
     if hasattr(run, "in_turn"):
         _after_seeds(run, as_json)
     elif distributed.from_environment().is_first:
@@ -214,16 +220,21 @@ def _after_seeds(done: Any, as_json: bool) -> None:
     rows = [
         {
             "metric": name.replace("_", " "),
-            "mean": f"{one.mean:.4g}",
-            "standard error": "–" if one.error is None else f"{one.error:.2g}",
-            "seeds": str(one.n),
-            "perfect sampler": "–" if one.floor is None else f"{one.floor:.4g}",
+            "mean": _shown(one.mean),
+            "95 % interval": "–" if one.low is None else f"{one.low:.4g} to {one.high:.4g}",
+            "median": _shown(one.median) if one.n > one.failed else "failed",
+            "seeds": str(one.n + one.failed) + (f", {one.failed} failed" if one.failed else ""),
+            "perfect sampler": _shown(one.floor),
             "unit": one.unit,
         }
         for name, one in done.metrics.items()
     ]
     if rows:
-        print_table(rows, right=("mean", "standard error", "seeds", "perfect sampler"))
+        print_table(rows, right=("mean", "95 % interval", "median", "seeds", "perfect sampler"))
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _state_of(folder: Path) -> dict[str, Any]:

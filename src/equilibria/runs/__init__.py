@@ -12,6 +12,7 @@ _HOME = {
     "train": "launch",
     "resume": "launch",
     "Run": "run",
+    "RunStopped": "stopped",
     "open_run": "run",
     "opened": "run",
     "data_again": "run",
@@ -23,6 +24,7 @@ _HOME = {
 }
 __all__ = [
     "Run",
+    "RunStopped",
     "cite",
     "data_again",
     "open_run",
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from .own_files import use_file
     from .run import Run, cite, data_again, open_run, opened, write_report
     from .seeds import resume_seeds, train_seeds
+    from .stopped import RunStopped
 
 
 def __getattr__(name: str) -> Any:

@@ -24,9 +24,9 @@ from . import auto_remedy, creation, data_parallel, procedures, sources
 from .folder import RunFolder
 from .run import Run, data_again, open_run, opened, restored
 from .session import Session
+from .stopped import to_the_end
 
 
-@distributed.joined()
 def train(
     recipe: str | Recipe | GameSpec | Game | None = None,
     data: Any = None,
@@ -55,10 +55,12 @@ def train(
         modules: your own networks in place of the recipe's, by their names in the game (``generator=…``).
 
     Returns:
-        The finished run; unfinished if it was stopped by Ctrl-C (continue with :func:`resume`).
+        The finished run.
 
     Raises:
         EquilibriaError: what is wrong with an argument, before anything is trained or written.
+        RunStopped: a signal ended the training (Ctrl-C, SIGTERM, SIGHUP); a checkpoint of the last round was written,
+            and the exception carries the run.
 
     Examples:
         >>> import tempfile, pathlib
@@ -67,7 +69,9 @@ def train(
         >>> run.sample(3).shape
         torch.Size([3, 2])
     """
-    return _trained(recipe, data, modules, Order(steps, seed, out, settings or Settings(), start))
+    with distributed.joined():
+        run = _trained(recipe, data, modules, Order(steps, seed, out, settings or Settings(), start))
+    return to_the_end(run)
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,6 @@ def _data_of(data: Any, start: sources.Start | None) -> Dataset:
     return data_again(Path(start), RunFolder.open(start).info, None)
 
 
-@distributed.joined()
 def resume(
     path: str | Path, data: Any = None, *, steps: int | None = None, device: str | None = None, **modules: Any
 ) -> Run:
@@ -169,8 +172,11 @@ def resume(
 
     Raises:
         RunError: no run, another process trains in it, or data or networks are not those of the run.
+        RunStopped: a signal ended the training, as in :func:`train`.
     """
-    return _resumed(Path(path), data, modules, steps, device)
+    with distributed.joined():
+        run = _resumed(Path(path), data, modules, steps, device)
+    return to_the_end(run)
 
 
 def _resumed(

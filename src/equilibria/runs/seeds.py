@@ -1,7 +1,7 @@
 """Many seeds of one recipe: one ordinary run per seed, in one folder, and the statistics of their metrics.
 
 ```
-PARENT/seeds.json   the arguments, how the seeds are trained, the diverged seeds; mean and standard error of each metric
+PARENT/seeds.json   the arguments, how the seeds are trained, the diverged seeds; mean and 95 % interval of each metric
 PARENT/seed0/ …     ordinary runs: each can be opened, sampled and resumed by itself
 ```
 
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 from .. import runs
@@ -32,6 +32,7 @@ from ..training import Settings, disk, progress
 from . import creation, own_files, side_by_side
 from .folder import RunFolder, part
 from .lock import locked
+from .stopped import RunStopped, to_the_end
 
 FORMAT = 1
 _FILE = "seeds.json"
@@ -39,19 +40,32 @@ _FILE = "seeds.json"
 
 @record
 class Spread:
-    r"""A metric over seeds: mean :math:`\bar x` and standard error :math:`s/\sqrt{n}`, with n - 1 in the variance.
+    r"""A metric over seeds: the mean with its 95 % interval, and the median.
+
+    .. math:: \bar x \pm t_{0.975,\,n-1}\; s / \sqrt n \qquad
+        s^2 = \frac1{n-1} \sum_i (x_i - \bar x)^2
+
+    (Student 1908; normal values are assumed). A seed that diverged, or whose metric is not a finite number, is a result
+    and not a gap: it ranks worst in the median, and there is no mean. The survivors of a method that fails half the
+    time say little about it.
 
     Args:
-        mean: mean over the seeds that have the metric.
-        error: standard error of the mean; None for one seed.
-        n: number of seeds.
+        mean: of all seeds; None if one has no number.
+        low: lower end of the interval; None with a single seed, or without a mean.
+        high: upper end of the interval.
+        median: over all seeds, failed ones ranked worst; None if those are half or more.
+        n: number of seeds with a number.
+        failed: number of seeds without one.
         floor: the score of a perfect sampler; None if it is unknown.
         unit: unit of the metric.
     """
 
-    mean: float
-    error: float | None
+    mean: float | None
+    low: float | None
+    high: float | None
+    median: float | None
     n: int
+    failed: int = 0
     floor: float | None = None
     unit: str = ""
 
@@ -66,7 +80,7 @@ class Seeds:
         failed: the error message of each seed that diverged.
         in_turn: why the seeds were trained one after another; empty if they were trained side by side.
         finished: whether every seed was trained to the end, or diverged.
-        metrics: statistics of each metric over the seeds that have it.
+        metrics: statistics of each metric over all seeds, failed ones among them.
     """
 
     path: Path
@@ -105,6 +119,7 @@ def train_seeds(
     Raises:
         ConfigError: an argument is wrong.
         RunError: the folder holds something else, or cannot be written.
+        RunStopped: a signal ended the training; it carries the runs so far.
 
     Examples:
         >>> import tempfile
@@ -139,7 +154,7 @@ def train_seeds(
     span = f"s{numbers[0]}" + (f"-{numbers[-1]}" if len(numbers) > 1 else "")
     path = Path(out) if out is not None else creation.default_folder(dataset.name, row.name, span)
     _make(path, asked)
-    return _carry_out(path, dataset)
+    return to_the_end(_carry_out(path, dataset))
 
 
 def resume_seeds(path: str | Path, data: Any = None) -> Seeds:
@@ -151,9 +166,10 @@ def resume_seeds(path: str | Path, data: Any = None) -> Seeds:
 
     Raises:
         RunError: there is no such folder, it is damaged, or the data has changed.
+        RunStopped: a signal ended the training; it carries the runs so far.
     """
     folder = Path(path)
-    return _carry_out(folder, runs.data_again(folder, read(folder), data, "resume_seeds"))
+    return to_the_end(_carry_out(folder, runs.data_again(folder, read(folder), data, "resume_seeds")))
 
 
 def holds_seeds(path: Path) -> bool:
@@ -224,7 +240,7 @@ def _carry_out(path: Path, data: Dataset) -> Seeds:
         if not at_once or all(_played(folder, steps) for folder in left.values()):
             failed |= _one_by_one(left, row, dataset, settings, steps)
         finished = all(s in failed or _done(f, steps, settings) for s, f in folders.items())
-        metrics = summary([folder for seed, folder in folders.items() if seed not in failed])
+        metrics = summary([folder for seed, folder in folders.items() if seed not in failed], len(failed))
         results = {"failed": failed, "in_turn": why_not, "finished": finished, "cores": os.cpu_count()}
         results["metrics"] = {name: asdict(spread) for name, spread in metrics.items()}
         disk.write_atomically(path / _FILE, json.dumps(info | results, indent=1))
@@ -246,33 +262,49 @@ def _one_by_one(left: dict[int, Path], row: Recipe, data: Dataset, settings: Set
     for seed, folder in left.items():
         try:
             if folder.exists():
-                run = runs.resume(folder, data)
+                runs.resume(folder, data)
             else:
-                run = runs.train(row, data, steps=steps, seed=seed, out=folder, settings=settings)
+                runs.train(row, data, steps=steps, seed=seed, out=folder, settings=settings)
+        except RunStopped:
+            break
         except (ConfigError, DataError, RunError):
             raise
         except EquilibriaError as error:  # a loss that is not finite: a result of this seed only
             failed[seed] = error.what
-            continue
-        if not run.finished:
-            break
     return failed
 
 
-def summary(folders: Sequence[Path]) -> dict[str, Spread]:
-    """Mean and standard error of each metric over the evaluated runs."""
-    values: dict[str, list[dict[str, Any]]] = {}
+def summary(folders: Sequence[Path], failed: int = 0) -> dict[str, Spread]:
+    """Each metric over the evaluated runs, and over ``failed`` further ones that came to no result."""
+    found: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:
-        with suppress(RunError):  # a folder without a run has no result
+        with suppress(RunError):  # a folder without a run has not been evaluated yet
             for name, result in RunFolder.open(folder, strict=False).evaluation.items():
-                if result["value"] is not None:
-                    values.setdefault(name, []).append(result)
-    spreads = {}
-    for name, results in values.items():
-        numbers = [float(one["value"]) for one in results]
-        error = stdev(numbers) / math.sqrt(len(numbers)) if len(numbers) > 1 else None
-        first = results[0]
-        spreads[name] = Spread(
-            mean=fmean(numbers), error=error, n=len(numbers), floor=first.get("floor"), unit=first.get("unit", "")
-        )
-    return spreads
+                found.setdefault(name, []).append(result)
+    return {name: _spread(results, failed) for name, results in found.items()}
+
+
+def _spread(results: list[dict[str, Any]], failed: int) -> Spread:
+    from scipy import stats
+
+    numbers = [float(one["value"]) for one in results if one["value"] is not None]
+    failed += len(results) - len(numbers)
+    first, n = results[0], len(numbers)
+    worst = -math.inf if first.get("higher") else math.inf
+    middle = median([*numbers, *[worst] * failed])
+    mean = low = high = None
+    if not failed:
+        mean = fmean(numbers)
+        if n > 1:
+            half = float(stats.t.ppf(0.975, n - 1)) * stdev(numbers) / math.sqrt(n)
+            low, high = mean - half, mean + half
+    return Spread(
+        mean=mean,
+        low=low,
+        high=high,
+        median=middle if math.isfinite(middle) else None,
+        n=n,
+        failed=failed,
+        floor=first.get("floor"),
+        unit=first.get("unit", ""),
+    )
