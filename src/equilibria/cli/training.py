@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -99,25 +100,23 @@ def train(
     equilibria train --resume runs/2026-11-22_digits_r3gan_seed0[/dim]
     """
     workers.spread(context, processes)
-    from .. import runs
-    from ..base import distributed
-
     if resume is not None:
         fixed = {"RECIPE": recipe, "--data": data, "--seed": seed, "--out": folder, "--precision": precision}
-        _refuse_beside_resume(
-            {
-                **fixed,
-                "--from": begin or None,
-                "--set": setting or None,
-                "--auto-remedy": auto_remedy or None,
-                "--seeds": seeds,
-            }
-        )
+        several = {"--from": begin, "--set": setting, "--auto-remedy": auto_remedy, "--seeds": seeds}
+        _refuse_beside_resume(fixed | {name: value or None for name, value in several.items()})
         begun = partial(_continued, resume, steps=steps, device=device)
     else:
         base = {"device": device or "auto", "precision": precision or "float32", "auto_remedy": str(auto_remedy)}
         how = {"steps": steps, "seed": seed or 0, "count": seeds, "begin": begin or []}
         begun = partial(_start, recipe, data, setting or [], folder, base, **how)
+    _to_the_end(begun, as_json)
+
+
+def _to_the_end(begun: Callable[[], Any], as_json: bool) -> None:
+    """Train, and print what came of it, of a run that a signal has stopped as well."""
+    from .. import runs
+    from ..base import distributed
+
     try:
         run = begun()
     except runs.RunStopped as stopped:

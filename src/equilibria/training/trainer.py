@@ -13,8 +13,6 @@ from ..base import distributed
 from ..core.game import Loss
 from ..core.play import Play
 
-_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
 
 class Hook(Protocol):
     """Something that observes a run. It may read the play and must not change it.
@@ -62,8 +60,10 @@ def _stop_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    # A signal that is ignored stays so: `nohup` starts a process that way, so that it outlives its terminal.
-    asked = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    asked = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # `nohup` ignores it: training goes on
+        asked.append(hangup)
     before = {number: signal.signal(number, ask) for number in asked}
     try:
         yield stop
