@@ -84,6 +84,11 @@ def test_a_damaged_checkpoint_is_kept_aside_and_its_round_is_played_again(run: P
     assert contents(run)[last] == contents(finished)[last]
 
 
+def test_a_checkpoint_without_the_doctors_memory_is_whole(run: Path) -> None:
+    assert not list(run.rglob("doctor.safetensors"))
+    assert eq.open_run(run).diagnose().state
+
+
 def test_a_whole_checkpoint_is_not_called_damaged(tmp_path: Path) -> None:
     play = play_of()
     checkpoint.save(play, tmp_path)

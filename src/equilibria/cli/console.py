@@ -44,6 +44,10 @@ out = Console(width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
 
 RunArg = Annotated[Path, typer.Argument(help="The folder of a run, made by `equilibria train`.", show_default=False)]
+DataArg = Annotated[
+    str | None,
+    typer.Option("--data", help="Where the run's data is now, if it was moved; refused if it is not the same data."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import ConfigError, EquilibriaError
-from .console import JsonFlag, RunArg, WithFiles, app, print_table, quoted, say
+from .console import DataArg, JsonFlag, RunArg, WithFiles, app, print_table, quoted, say
 
 if TYPE_CHECKING:
     from ..doctor import DiagnosisText
@@ -183,6 +183,7 @@ def evaluate(
     run: RunArg,
     n: Annotated[int | None, typer.Option("-n", help="Number of samples; a default if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples and of the metrics.")] = 0,
+    data: DataArg = None,
     own: WithFiles = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -194,7 +195,7 @@ def evaluate(
     """
     from .. import runs
 
-    found = {name: value.to_dict() for name, value in runs.open_run(run).evaluate(n, seed).items()}
+    found = {name: value.to_dict() for name, value in runs.open_run(run, data).evaluate(n, seed).items()}
     if as_json:
         print(json.dumps(found))
     else:
@@ -202,7 +203,7 @@ def evaluate(
 
 
 @app.command()
-def diagnose(run: RunArg, own: WithFiles = None, as_json: JsonFlag = False) -> None:
+def diagnose(run: RunArg, data: DataArg = None, own: WithFiles = None, as_json: JsonFlag = False) -> None:
     """Report whether a run is healthy, and if not, why, since when, on what evidence and what to change.
 
     The doctor uses its check-ups during training and one more of the newest checkpoint.
@@ -213,7 +214,7 @@ def diagnose(run: RunArg, own: WithFiles = None, as_json: JsonFlag = False) -> N
     """
     from .. import runs
 
-    found = runs.open_run(run).diagnose()
+    found = runs.open_run(run, data).diagnose()
     if as_json:
         print(json.dumps(found.to_dict()))
     else:

@@ -101,10 +101,10 @@ def train(
     """
     workers.spread(context, processes)
     if resume is not None:
-        fixed = {"RECIPE": recipe, "--data": data, "--seed": seed, "--out": folder, "--precision": precision}
+        fixed = {"RECIPE": recipe, "--seed": seed, "--out": folder, "--precision": precision}
         several = {"--from": begin, "--set": setting, "--auto-remedy": auto_remedy, "--seeds": seeds}
         _refuse_beside_resume(fixed | {name: value or None for name, value in several.items()})
-        begun = partial(_continued, resume, steps=steps, device=device)
+        begun = partial(_continued, resume, data, steps=steps, device=device)
     else:
         base = {"device": device or "auto", "precision": precision or "float32", "auto_remedy": str(auto_remedy)}
         how = {"steps": steps, "seed": seed or 0, "count": seeds, "begin": begin or []}
@@ -134,17 +134,17 @@ def _refuse_beside_resume(fixed: dict[str, Any]) -> None:
         raise ConfigError(f"{given[0]} together with --resume, which takes it from the run", f"leave {given[0]} out")
 
 
-def _continued(path: Path, **how: Any) -> Any:
+def _continued(path: Path, data: str | None, **how: Any) -> Any:
     from .. import runs
     from ..runs import seeds
 
     if not seeds.holds_seeds(path):
-        return runs.resume(path, **how)
+        return runs.resume(path, data, **how)
     if given := [name for name, value in how.items() if value is not None]:
         raise ConfigError(
             f"--{given[0]} together with --resume of many seeds", f"leave it out, or resume a run in {path}"
         )
-    return seeds.resume_seeds(path)
+    return seeds.resume_seeds(path, data)
 
 
 def _start(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError, EquilibriaError, RunError
+from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
 from ..core.game import Game
 from ..core.play import Play
 from ..core.sampling import check_map
@@ -289,6 +289,8 @@ def _opened(
     where = replace(settings, device="auto" if reading else device or settings.device).where()
     call = "open_run" if reading else "resume"
     given = None if reading and data is None else data_again(path, info, data, call).to(where)
+    if given is not None:
+        remember_place(path, info, given)
     horizon, seed = int(info["horizon"]), int(info["seed"])
     if row.procedure is not None:
         _own_modules(path, info, modules, call)
@@ -354,10 +356,25 @@ def data_again(path: Path, info: dict[str, Any], given: Any, call: str = "open_r
         raise RunError(what, f"pass it again: {call_again(path, info, call)}")
     options = part(path / "run.json", was["options"], DataOptions)
     source = was["source"] if given is None else given
-    data = source if isinstance(source, Dataset) else load(source, options=options)
+    try:
+        data = source if isinstance(source, Dataset) else load(source, options=options)
+    except DataError as error:
+        if given is not None:
+            raise
+        fix = f"{error.fix}; if it has been moved, add --data PLACE (in Python: {call}({str(path)!r}, data=PLACE))"
+        raise DataError(f"the data of {path}: {error.what}", fix) from error
     if data.fingerprint() != was["fingerprint"]:
         raise RunError(f"the data is not what {path} was trained on (its fingerprint differs)", "give the same data")
     return data
+
+
+def remember_place(path: Path, info: dict[str, Any], data: Dataset) -> None:
+    """Write to run.json where the run's data is now, if it was found elsewhere and the folder can be written."""
+    if data.source is None or data.source == info["data"]["source"]:
+        return
+    info["data"]["source"] = data.source
+    with suppress(RunError):
+        disk.write_atomically(path / "run.json", json.dumps(info, indent=1))
 
 
 def _rows_of_stage(path: Path) -> Dataset | None:

@@ -141,13 +141,13 @@ def disk_error(error: OSError, path: Path) -> RunError:
 
 def is_missing(error: OSError) -> bool:
     """Whether a file is not there, as opposed to one that is there and cannot be read."""
-    return error.errno in _NOWHERE
+    return isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError))  # safetensors sets no errno
 
 
 def read_error(error: OSError, path: Path) -> RunError:
     """The error for a file that is there and cannot be read now: the cause in one line, and a fix."""
     why = error.strerror or str(error)
-    if error.errno in _FORBIDDEN:
+    if isinstance(error, PermissionError):
         return RunError(f"{path} cannot be read: {why}", f"chmod -R u+rX {shlex.quote(str(path))}")
     return RunError(f"{path} cannot be read now: {why}. It may be whole", "check the disk or the share, then try again")
 
