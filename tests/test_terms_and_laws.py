@@ -26,6 +26,7 @@ from equilibria.games.spec import Latent
 from equilibria.games.two_player import TwoPlayer
 from equilibria.losses import TERMS, FeatureMatching, NonSaturating, PreservedDistances, PullAway, Term
 from equilibria.networks import MLPPair
+from equilibria.recipes import recipe
 
 PLANE = DataSpec(kind="vector", shape=(2,))
 SMALL = MLPPair(width=8, depth=1)
@@ -272,3 +273,10 @@ def test_members_of_an_ensemble_have_embeddings_of_their_own() -> None:
     centres = dict(game.named_buffers())["stack.law.centres"]
     assert centres.shape == (2, 40, 12) and not torch.equal(centres[0], centres[1])
     assert NonSaturating() == BOUR.objective
+
+
+def test_terms_and_laws_are_found_by_name() -> None:
+    settings = {"game.latent": "embedded", "game.latent.points": "64", "game.terms": "feature-matching"}
+    game = recipe("gan").with_settings(settings).game
+    assert game == TwoPlayer(latent=Embedded(points=64), terms=(FeatureMatching(),))
+    assert TwoPlayer(latent="uniform") == TwoPlayer(latent=Latent(law="uniform"))  # type: ignore[arg-type]
