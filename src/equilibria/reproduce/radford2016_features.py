@@ -40,7 +40,6 @@ CLAIM = Claim(
     tolerance="in every seed more test rows right than with pixels, and on average more than with the discriminator's "
     "first, random weights; 5 seeds, 500 rounds; quick: 1 seed, 200 rounds",
     budget=(60, 400),
-    items=("B3",),
 )
 LABELLED, TESTED, SIZE, WIDTH, GRID = 500, 5000, 16, 16, 4
 CONSTANTS = (1e-4, 1e-3, 1e-2, 1e-1)
