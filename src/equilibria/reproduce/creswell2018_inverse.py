@@ -8,8 +8,8 @@ recipe's search and, as a control, for plain descent: the same steps at a consta
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -57,12 +57,11 @@ def run(quick: bool) -> Outcome:
     data = load(rows["x"][kept].numpy())
     held = whole.take(1000, held_out=True)
     found = [_seed(data, held, seed) for seed in (range(1) if quick else range(5))]
-    steps = [[one.errors[b] / one.errors[a] for a, b in zip(KINDS, KINDS[1:], strict=False)] for one in found]
     checks = (
         at_least("least share of starts that reach a sample", min(one.reached["search"] for one in found), 0.9),
         *(
-            at_least(f"least error of {b} / error of {a}", min(step[i] for step in steps), 1.0)
-            for i, (a, b) in enumerate(zip(KINDS, KINDS[1:], strict=False))
+            at_least(f"least error of {b} / error of {a}", min(one.errors[b] / one.errors[a] for one in found), 1.0)
+            for a, b in pairwise(KINDS)
         ),
     )
     numbers = {
@@ -90,7 +89,7 @@ def _seed(data: Dataset, held: dict[str, Tensor], seed: int) -> Found:
 
 
 def _inverse(gan: Play, data: Dataset, seed: int, search: Search, rounds: int) -> Play:
-    """The recipe's game with a search, its learned inverse trained for some rounds; the generator is the averaged one."""
+    """The recipe's game with another search, after some rounds; its generator is the averaged one of a trained GAN."""
     row = recipe("inverse-gan")
     values = {name: value for own in gan.averaged.values() for name, value in own.items()}
     gan.game.load_state_dict(values, strict=False)
@@ -115,17 +114,13 @@ def _draw(found: list[Found]) -> Figure:
     _columns(axes[1], {kind: [one.errors[kind] for one in found] for kind in KINDS})
     axes[1].set(yscale="log")
     label(axes[1], "", "mean squared error", "Reconstructions by search")
-    rows = [
-        (name, images)
-        for kind, both in found[0].shown.items()
-        for name, images in zip((kind, "again"), both, strict=True)
-    ]
+    rows = [(name, row) for kind, own in found[0].shown.items() for name, row in zip((kind, "again"), own, strict=True)]
     picture_rows(axes[2], rows, "What the codes generate")
     return figure
 
 
 def _columns(axes: Axes, values: dict[str, list[float]]) -> None:
-    for i, (name, own) in enumerate(values.items()):
+    for i, own in enumerate(values.values()):
         axes.scatter([i] * len(own), own, color=PALETTE[i % 2], s=26, alpha=0.8, linewidths=0)
     axes.set_xticks(range(len(values)), [name.replace(" ", "\n") for name in values])
     axes.set_xlim(-0.6, len(values) - 0.4)
