@@ -48,7 +48,7 @@ CLAIM = Claim(
 CODES, TRIALS, SHOWN = 4000, 100, 6
 SETTINGS = {"networks.width": "16", "batch": "64"}
 KINDS = ("means of three", "single codes", "random codes")
-TARGETS = tuple(product((False, True), repeat=2))
+TARGETS = tuple(product((False, True), (False, True)))
 
 
 class Found(NamedTuple):
