@@ -31,7 +31,7 @@ CLAIM = Claim(
     "network about 25 %",
     tolerance="in every seed fewer errors than the supervised control at its best moment, and on average at least 5 "
     "percentage points fewer. 5 seeds, 1,500 rounds, 16 x 16 pixels; quick: 1 seed, 600 rounds",
-    budget=(120, 700),
+    budget=(30, 370),
 )
 LABELS, SIZE, WIDTH, LOOKS = 100, 16, 256, 6
 STYLES = 10

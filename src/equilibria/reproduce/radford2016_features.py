@@ -3,8 +3,9 @@
 As in the paper, the maps of all convolutions of the discriminator are pooled to a grid of 4 x 4 by their maximum,
 joined, and classified by a linear support vector machine. MNIST at 16 x 16 pixels, 500 labelled rows, 5,000 test rows;
 the machine's constant is chosen by five-fold cross-validation on the labelled rows, on both sides. Batch norms use
-statistics of real rows. A discriminator with its first, random weights is measured beside: what convolutions give
-without training.
+statistics of real rows. A discriminator with its first, random weights is measured beside, and does as well (86.8 %
+against 86.8 % of the trained one, the mean of five seeds): at this size the convolutions make the difference to pixels,
+not what they have learned. The paper compares with pixels and k-means features, and not with random weights.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ CLAIM = Claim(
     paper="radford2016",
     figure="section 5.1, Tables 1 and 2 (discriminator as a feature extractor)",
     statement="A discriminator's convolutions, trained without labels, are better features for a linear classifier "
-    "than the pixels.",
+    "than the pixels. (Untrained ones are as good here.)",
     expected="CIFAR-10: 82.8 % with a discriminator trained on ImageNet, against 80.6 % of k-means features; SVHN with "
     "1,000 labels: 22.5 % errors. Other data here, so the order is what counts",
-    tolerance="in every seed more test rows right than with pixels, and on average more than with the discriminator's "
-    "first, random weights; 5 seeds, 500 rounds; quick: 1 seed, 200 rounds",
-    budget=(60, 400),
+    tolerance="in every seed at least 3 percentage points more test rows right than with pixels; 5 seeds, 500 rounds; "
+    "quick: 1 seed, 200 rounds",
+    budget=(45, 290),
 )
 LABELLED, TESTED, SIZE, WIDTH, GRID = 500, 5000, 16, 16, 4
 CONSTANTS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -58,13 +59,8 @@ def run(quick: bool) -> Outcome:
     pixels = _score(known["x"].flatten(1), test["x"].flatten(1), known["y"], test["y"])
     seeds, rounds = (range(1), 200) if quick else (range(5), 500)
     found = [_train(data, seed, rounds, known, test) for seed in seeds]
-    gain = statistics.mean(one.features - one.random for one in found)
-    checks = (
-        at_least(
-            "least accuracy with features, less that with pixels", min(one.features for one in found) - pixels, 1e-4
-        ),
-        at_least("mean accuracy with features, less that with random weights", gain, 1e-4),
-    )
+    least = min(one.features for one in found)
+    checks = (at_least("least accuracy with features, less that with pixels", least - pixels, 0.03),)
     numbers = {
         "pixels": round(pixels, 4),
         "features": [round(one.features, 4) for one in found],
