@@ -1,6 +1,8 @@
 """Semi-supervised AAE: with 100 labels of MNIST it errs far less often than its encoder trained on those 100 alone.
 
-MNIST at 16 x 16 pixels, perceptrons of 256 units, the recipe ``aae-semi`` otherwise. The control is the same encoder
+MNIST at 16 x 16 pixels, perceptrons of 256 units and 3 numbers of style, the recipe ``aae-semi`` otherwise. (With 10
+numbers, as in the paper, the decoder does without the category for the rounds that are trained here: every class gives
+the same picture, and 14.8 % of the rows are misclassified in the mean.) The control is the same encoder
 from the same initial weights, moved by the classification phase alone, for as many rounds with the same input noise;
 it is also credited with its best moment. The 100 labelled rows are those of ``few:mnist,100`` in every seed. Errors are
 those of averaged parameters on the 10,000 test rows.
@@ -20,6 +22,7 @@ from torch import Tensor
 from ..core.play import Average, Play
 from ..data import Dataset, load
 from ..figures.panels import PALETTE, label, legend, panels
+from ..metrics import Classifier, train_classifier
 from ..recipes import recipe
 from .claim import Claim, Outcome, at_least, at_most
 
@@ -30,39 +33,50 @@ CLAIM = Claim(
     expected="1.90 +/- .10 % errors with 100 labels of MNIST, by larger networks trained far longer; a supervised "
     "network about 25 %",
     tolerance="in every seed fewer errors than the supervised control at its best moment, and on average at least 5 "
-    "percentage points fewer. 5 seeds, 1,500 rounds, 16 x 16 pixels; quick: 1 seed, 600 rounds",
+    "percentage points fewer; of the samples of a category at least 70 % are of its digit. 5 seeds, 1,500 rounds, 16 x 16 pixels; quick: 1 seed, 600 rounds",
     budget=(30, 370),
 )
 LABELS, SIZE, WIDTH, LOOKS = 100, 16, 256, 6
 STYLES = 10
+SETTINGS = {"networks.width": str(WIDTH), "game.prior.size": "3"}
 
 
 class Trained(NamedTuple):
-    """One seed: test errors by round with both, and samples, a row a class and a column a style."""
+    """One seed: test errors by round with both; the share of samples of their category; samples, a row a class."""
 
     both: dict[int, float]
     control: dict[int, float]
+    named: float
     made: Tensor
 
 
 def run(quick: bool) -> Outcome:
     data = load(f"few:mnist,{LABELS}", size=SIZE)
     seeds, rounds = (range(1), 600) if quick else (range(5), 1500)
-    found = [_train(data, seed, rounds) for seed in seeds]
+    judge = _judge()
+    found = [_train(data, judge, seed, rounds) for seed in seeds]
     gaps = [min(one.control.values()) - one.both[rounds] for one in found]
     checks = (
         at_least("least gap to the control's best moment over seeds, in error", min(gaps), 1e-4),
         at_least("mean gap to the control's best moment, in error", statistics.mean(gaps), 0.05),
+        at_least("least share of samples whose digit is the category", min(one.named for one in found), 0.7),
         at_most("greatest error with unlabelled rows", max(one.both[rounds] for one in found), 0.25),
     )
     numbers = {
         f"seed {seed}": {"with unlabelled rows": _rounded(one.both), "labelled rows alone": _rounded(one.control)}
         for seed, one in zip(seeds, found, strict=True)
     }
+    numbers["samples whose digit is the category"] = {f"seed {i}": round(one.named, 3) for i, one in enumerate(found)}
     return Outcome(_draw(found), checks, numbers)
 
 
-def _train(data: Dataset, seed: int, rounds: int) -> Trained:
+def _judge() -> Classifier:
+    """A classifier of real digits, from 10,000 labelled training rows."""
+    rows = load("mnist", size=SIZE).take(10_000)
+    return train_classifier(rows["x"], rows["y"])
+
+
+def _train(data: Dataset, judge: Classifier, seed: int, rounds: int) -> Trained:
     plays = [_play(data, seed, rounds, control) for control in (False, True)]
     test = data.take(10_000, held_out=True)
     errors: list[dict[int, float]] = [{}, {}]
@@ -70,12 +84,13 @@ def _train(data: Dataset, seed: int, rounds: int) -> Trained:
         for play, own in zip(plays, errors, strict=True):
             play.advance(rounds // LOOKS)
             own[play.round] = float((play.apply("classify", test) != test["y"]).float().mean())
-    made = [plays[0].sample(STYLES, seed=1, choices={"y": k}) for k in range(data.spec.classes)]  # the same styles
-    return Trained(errors[0], errors[1], torch.stack(made))
+    made = [plays[0].sample(100, seed=1, choices={"y": k}) for k in range(data.spec.classes)]  # the same styles
+    named = [float((judge.predict(rows) == k).double().mean()) for k, rows in enumerate(made)]
+    return Trained(errors[0], errors[1], statistics.mean(named), torch.stack([rows[:STYLES] for rows in made]))
 
 
 def _play(data: Dataset, seed: int, rounds: int, control: bool) -> Play:
-    row = recipe("aae-semi").with_settings({"networks.width": str(WIDTH)})
+    row = recipe("aae-semi").with_settings(SETTINGS)
     game = row.build(data.spec, seed)
     if control:
         row, game.players = replace(row, averages=(Average(player="classifier"),)), game.players[-1:]
