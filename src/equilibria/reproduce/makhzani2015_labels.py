@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.axes import Axes
@@ -33,7 +33,8 @@ CLAIM = Claim(
     expected="1.90 +/- .10 % errors with 100 labels of MNIST, by larger networks trained far longer; a supervised "
     "network about 25 %",
     tolerance="in every seed fewer errors than the supervised control at its best moment, and on average at least 5 "
-    "percentage points fewer; of the samples of a category at least 70 % are of its digit. 5 seeds, 1,500 rounds, 16 x 16 pixels; quick: 1 seed, 600 rounds",
+    "percentage points fewer; of the samples of a category at least 70 % are of its digit. 5 seeds, 1,500 rounds, "
+    "16 x 16 pixels; quick: 1 seed, 600 rounds",
     budget=(30, 370),
 )
 LABELS, SIZE, WIDTH, LOOKS = 100, 16, 256, 6
@@ -62,7 +63,7 @@ def run(quick: bool) -> Outcome:
         at_least("least share of samples whose digit is the category", min(one.named for one in found), 0.7),
         at_most("greatest error with unlabelled rows", max(one.both[rounds] for one in found), 0.25),
     )
-    numbers = {
+    numbers: dict[str, Any] = {
         f"seed {seed}": {"with unlabelled rows": _rounded(one.both), "labelled rows alone": _rounded(one.control)}
         for seed, one in zip(seeds, found, strict=True)
     }
