@@ -35,7 +35,7 @@ CLAIM = Claim(
     tolerance="in every seed: at least 90 % of single starts within 1e-3 of a sample, and the mean error grows in the "
     "order samples, digits of learned classes, the class left out, negatives. 5 seeds, 4,000 rounds of the GAN; "
     "quick: 1 seed",
-    budget=(60, 400),
+    budget=(50, 210),
 )
 LEFT_OUT, ROUNDS, ROWS = 0, 4000, 48
 KINDS = ("samples", "learned classes", "class left out", "negatives")

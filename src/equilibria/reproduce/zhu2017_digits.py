@@ -35,7 +35,7 @@ CLAIM = Claim(
     tolerance="in every seed and both ways: cycle error below a tenth of the variance, at least 80 % of the digits "
     "kept; without the cycle term fewer digits kept (mean of both ways) in every seed. 5 seeds, 360 rounds of 8 "
     "rows at 16 pixels; quick: 1 seed",
-    budget=(80, 450),
+    budget=(140, 640),
 )
 NETWORKS = ImageToImage(translator=ResNet(width=16, blocks=2), patch=PatchGAN(width=16))
 ROUNDS, BATCH, JUDGED, SHOWN = 360, 8, 2000, 10
