@@ -38,6 +38,21 @@ def check_positive(**numbers: float) -> None:
         raise ValueError(f"{', '.join(wrong)}: must be > 0")
 
 
+def check_points(**points: Tensor) -> None:
+    """Check that all coordinates of the points are finite: a comparison with NaN is false, and would pass in silence.
+
+    Raises:
+        ValueError: names the points that are not, and how many entries.
+
+    Examples:
+        >>> check_points(x=torch.zeros(3, 2))
+    """
+    for name, values in points.items():
+        if readable(values) and not bool(values.isfinite().all()):
+            wrong = int((~values.isfinite()).sum())
+            raise ValueError(f"{name}: {wrong} of {values.numel()} entries are not finite; remove these points")
+
+
 def check_square(matrix: Tensor, name: str = "the matrix") -> None:
     """Check that a matrix has shape ``(n, n)``.
 

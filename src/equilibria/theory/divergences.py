@@ -2,6 +2,11 @@
 
 Laws are probabilities of ``k`` atoms, or densities on a grid of ``k`` points with quadrature weights; leading axes are
 a batch. Everything with a logarithm is in nats.
+
+All terms are computed from the logarithms of the two laws, in float64, and returned in the laws' type. So ratios of
+densities far out in the tails neither overflow nor become 0/0 (:func:`f_divergence_of_logs` takes the logarithms).
+Where an entry is zero, the slope in this entry is defined as 0. The chain rule is then right for every differentiable
+family of laws: an entry that is >= 0 everywhere and 0 here has derivative 0 here.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from .checks import check_laws, check_masses, check_positive
+from .checks import check_laws, check_masses, check_points, check_positive
 
 Map = Callable[[Tensor], Tensor]
 
@@ -29,6 +34,19 @@ def softplus(t: Tensor) -> Tensor:
         [-0.0, 0.6931471824645996, 10000.0]
     """
     return -logsigmoid(-t)
+
+
+def expm1(t: Tensor) -> Tensor:
+    r""":math:`e^t - 1`, whose slope is :math:`e^t` to full precision.
+
+    torch derives the slope of its own ``expm1`` as the result plus one, which is rounded to 0 below -37.
+
+    Examples:
+        >>> t = torch.tensor(-36.0, requires_grad=True)
+        >>> torch.autograd.grad(expm1(t), t)[0], torch.autograd.grad(torch.expm1(t), t)[0]
+        (tensor(2.3195e-16), tensor(0.))
+    """
+    return torch.where(t > -1, torch.expm1(t.clamp(min=-1)), t.clamp(max=-1).exp() - 1)
 
 
 def log_lambert_w_exp(y: Tensor) -> Tensor:
@@ -60,23 +78,29 @@ class FDivergence:
 
     Attributes:
         name: kebab-case.
-        perspective: ``(p, q)`` to :math:`q f(p/q)`, with its limits where one of them is 0.
+        excess: ``(log p, log q)``, both finite, to :math:`q\,[f(p/q) - f(1) - f'(1)(p/q - 1)] \ge 0`.
+        at_zero: :math:`f(0^+)`, the cost per unit of ``q`` where ``p`` has no mass.
+        at_infinity: :math:`\lim_u f(u)/u`, the cost per unit of ``p`` where ``q`` has no mass.
         slope: ``u`` to :math:`f'(u)`, the optimal ``T`` at ratio ``u = p/q``.
         conjugate: ``t`` to :math:`f^*(t)`, on the interior of its domain.
         output_map: ``v`` to :math:`g_f(v)`, increasing, from the real line into the domain of the conjugate.
         conjugate_output: ``v`` to :math:`f^*(g_f(v))`, written so that it neither overflows nor cancels.
         optimal_score: ``log(p/q)`` to the optimal ``v``.
         threshold: :math:`f'(1)`, the value of ``T`` that separates real from fake.
+        at_one: :math:`f(1)`.
     """
 
     name: str
-    perspective: Callable[[Tensor, Tensor], Tensor]
+    excess: Callable[[Tensor, Tensor], Tensor]
+    at_zero: float
+    at_infinity: float
     slope: Map
     conjugate: Map
     output_map: Map
     conjugate_output: Map
     optimal_score: Map
     threshold: float
+    at_one: float = 0.0
 
     def f(self, u: Tensor) -> Tensor:
         """The convex function itself, at ``u >= 0``.
@@ -87,10 +111,94 @@ class FDivergence:
         """
         return self.perspective(u, torch.ones_like(u))
 
+    def perspective(self, p: Tensor, q: Tensor) -> Tensor:
+        """:math:`q f(p/q)`, with its limits where one of them is 0.
 
-def _shares(p: Tensor, q: Tensor, scale: float) -> Tensor:
-    """``p log(scale p/(p+q)) + q log(scale q/(p+q))``."""
-    return torch.xlogy(p, scale * p / (p + q)) + torch.xlogy(q, scale * q / (p + q))
+        Examples:
+            >>> F_DIVERGENCES["kl"].perspective(torch.tensor([0.5, 0.0]), torch.tensor([0.25, 0.0]))
+            tensor([0.3466, 0.0000])
+        """
+        wide_p, wide_q = _wide(p), _wide(q)
+        return (_terms(self, _log(wide_p), _log(wide_q)) + _linear(self, wide_p, wide_q)).to(p.dtype)
+
+    def contribution(self, p: Tensor, q: Tensor) -> Tensor:
+        """:math:`q\\,[f(p/q) - f(1) - f'(1)(p/q - 1)]`, which is not negative, with its limits at 0.
+
+        Examples:
+            >>> F_DIVERGENCES["kl"].contribution(torch.tensor([0.0, 1.0]), torch.tensor([0.5, 1.0]))
+            tensor([0.5000, 0.0000])
+        """
+        return _terms(self, _log(_wide(p)), _log(_wide(q))).to(p.dtype)
+
+
+def _wide(law: Tensor) -> Tensor:
+    """In float64, where the device has it."""
+    return law if law.device.type == "mps" else law.double()
+
+
+def _log(law: Tensor) -> Tensor:
+    """The logarithm; minus infinity, as a constant, where there is no mass."""
+    some = law > 0
+    return torch.where(some, torch.where(some, law, 1.0).log(), -torch.inf)
+
+
+def _terms(row: FDivergence, log_p: Tensor, log_q: Tensor) -> Tensor:
+    """The excess of each point, with its limits where a law has no mass; an infinite limit is a constant."""
+    in_p, in_q = log_p > -torch.inf, log_q > -torch.inf
+    both = in_p & in_q
+    inside = row.excess(torch.where(both, log_p, 0.0), torch.where(both, log_q, 0.0))
+    # The linear terms f(1) q + f'(1)(p - q) are not part of the excess.
+    only_q = _one_sided(log_q, row.at_zero - row.at_one + row.threshold)
+    only_p = _one_sided(log_p, row.at_infinity - row.threshold)
+    return torch.where(both, inside, torch.where(in_q, only_q, torch.where(in_p, only_p, 0.0)))
+
+
+def _one_sided(log_mass: Tensor, price: float) -> Tensor:
+    return log_mass.exp() * price if math.isfinite(price) else torch.full_like(log_mass, price)
+
+
+def _linear(row: FDivergence, p: Tensor, q: Tensor) -> Tensor:
+    some_p, some_q = (torch.where(law > 0, law, 0.0) for law in (p, q))  # slope 0 where there is no mass
+    return row.at_one * some_q + row.threshold * (some_p - some_q)
+
+
+def _by_sign(r: Tensor, below: Map, above: Map) -> Tensor:
+    """``below(r)`` where ``r <= 0``, ``above(r)`` elsewhere; each sees only its own side."""
+    return torch.where(r > 0, above(r.clamp(min=0)), below(r.clamp(max=0)))
+
+
+def _forward_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """``p log(p/q) - p + q``."""
+    r = log_p - log_q
+    below = log_q.exp() * _by_sign(r, lambda t: t * t.exp() - expm1(t), torch.zeros_like)
+    above = log_p.exp() * _by_sign(r, torch.zeros_like, lambda t: t + expm1(-t))
+    return below + above
+
+
+def _square(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """``(p - q)^2 / q``."""
+    r = log_p - log_q
+    larger = torch.where(r > 0, 2 * log_p - log_q, log_q)
+    return larger.exp() * expm1(-r.abs()).square()
+
+
+def _hellinger(log_p: Tensor, log_q: Tensor) -> Tensor:
+    r = log_p - log_q
+    return torch.maximum(log_p, log_q).exp() * expm1(-r.abs() / 2).square()
+
+
+def _jeffreys(log_p: Tensor, log_q: Tensor) -> Tensor:
+    far = (log_p - log_q).abs()
+    return torch.maximum(log_p, log_q).exp() * -expm1(-far) * far
+
+
+def _shares(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """``p log(2p/(p+q)) + q log(2q/(p+q))``."""
+    p, q, r = log_p.exp(), log_q.exp(), log_p - log_q
+    far = p * (_LOG2 + logsigmoid(r)) + q * (_LOG2 + logsigmoid(-r))
+    share = (r.clamp(-1.0, 1.0) / 2).tanh()  # (p - q)/(p + q); without the rounding of log 2
+    near = (p + q) / 2 * ((1 + share) * share.log1p() + (1 - share) * (-share).log1p())
+    return torch.where(r.abs() < 1, near, far)
 
 
 def _jeffreys_conjugate(t: Tensor) -> Tensor:
@@ -102,7 +210,9 @@ _LOG2 = math.log(2)
 _ROWS = (
     FDivergence(
         name="kl",
-        perspective=lambda p, q: torch.xlogy(p, p / q),
+        excess=_forward_kl,
+        at_zero=0.0,
+        at_infinity=math.inf,
         slope=lambda u: 1 + u.log(),
         conjugate=lambda t: (t - 1).exp(),
         output_map=lambda v: v,
@@ -112,7 +222,9 @@ _ROWS = (
     ),
     FDivergence(
         name="reverse-kl",
-        perspective=lambda p, q: torch.xlogy(q, q / p),
+        excess=lambda log_p, log_q: _forward_kl(log_q, log_p),
+        at_zero=math.inf,
+        at_infinity=0.0,
         slope=lambda u: -1 / u,
         conjugate=lambda t: -1 - (-t).log(),
         output_map=lambda v: -(-v).exp(),
@@ -122,47 +234,57 @@ _ROWS = (
     ),
     FDivergence(
         name="pearson",
-        perspective=lambda p, q: (p - q).square() / q,
+        excess=_square,
+        at_zero=1.0,
+        at_infinity=math.inf,
         slope=lambda u: 2 * (u - 1),
         conjugate=lambda t: t.square() / 4 + t,
         output_map=lambda v: v,
         conjugate_output=lambda v: v.square() / 4 + v,
-        optimal_score=lambda r: 2 * r.expm1(),
+        optimal_score=lambda r: 2 * expm1(r),
         threshold=0.0,
     ),
     FDivergence(
         name="neyman",
-        perspective=lambda p, q: (p - q).square() / p,
+        excess=lambda log_p, log_q: _square(log_q, log_p),
+        at_zero=math.inf,
+        at_infinity=1.0,
         slope=lambda u: 1 - u.pow(-2),
         conjugate=lambda t: 2 - 2 * (1 - t).sqrt(),
-        output_map=lambda v: -(-v).expm1(),
-        conjugate_output=lambda v: -2 * (-v / 2).expm1(),
+        output_map=lambda v: -expm1(-v),
+        conjugate_output=lambda v: -2 * expm1(-v / 2),
         optimal_score=lambda r: 2 * r,
         threshold=0.0,
     ),
     FDivergence(
         name="squared-hellinger",
-        perspective=lambda p, q: (p.sqrt() - q.sqrt()).square(),
+        excess=_hellinger,
+        at_zero=1.0,
+        at_infinity=1.0,
         slope=lambda u: 1 - u.rsqrt(),
         conjugate=lambda t: t / (1 - t),
-        output_map=lambda v: -(-v).expm1(),
-        conjugate_output=lambda v: v.expm1(),
+        output_map=lambda v: -expm1(-v),
+        conjugate_output=expm1,
         optimal_score=lambda r: r / 2,
         threshold=0.0,
     ),
     FDivergence(
         name="jeffreys",
-        perspective=lambda p, q: (p - q) * (p / q).log(),
+        excess=_jeffreys,
+        at_zero=math.inf,
+        at_infinity=math.inf,
         slope=lambda u: 1 + u.log() - 1 / u,
         conjugate=_jeffreys_conjugate,
         output_map=lambda v: v,
         conjugate_output=_jeffreys_conjugate,
-        optimal_score=lambda r: r - (-r).expm1(),
+        optimal_score=lambda r: r - expm1(-r),
         threshold=0.0,
     ),
     FDivergence(
         name="js",
-        perspective=lambda p, q: _shares(p, q, 2.0),
+        excess=_shares,
+        at_zero=_LOG2,
+        at_infinity=_LOG2,
         slope=lambda u: _LOG2 + (u / (1 + u)).log(),
         conjugate=lambda t: -(2 - t.exp()).log(),
         output_map=lambda v: _LOG2 + logsigmoid(v),
@@ -172,13 +294,16 @@ _ROWS = (
     ),
     FDivergence(
         name="gan",
-        perspective=lambda p, q: _shares(p, q, 1.0),
+        excess=_shares,
+        at_zero=0.0,
+        at_infinity=0.0,
         slope=lambda u: (u / (1 + u)).log(),
-        conjugate=lambda t: -(-t.expm1()).log(),
+        conjugate=lambda t: -(-expm1(t)).log(),
         output_map=logsigmoid,
         conjugate_output=softplus,
         optimal_score=lambda r: r,
         threshold=-_LOG2,
+        at_one=-2 * _LOG2,
     ),
 )
 F_DIVERGENCES: dict[str, FDivergence] = {row.name: row for row in _ROWS}
@@ -207,20 +332,28 @@ def optimal_logit(log_ratio: Tensor, real_target: float = 1.0, fake_target: floa
     """
     if not (0 <= real_target <= 1 and 0 <= fake_target <= 1 and 0 < prior < 1):
         raise ValueError(f"targets {real_target} and {fake_target} must be in [0, 1], the prior {prior} in (0, 1)")
-    shifted = log_ratio + math.log(prior / (1 - prior))
-    log_share, log_rest = logsigmoid(shifted), logsigmoid(-shifted)
 
-    def log_mix(a: float, b: float) -> Tensor:
+    def log_mix(a: float, b: float, share: Tensor, rest: Tensor) -> Tensor:
         log_a, log_b = (math.log(w) if w > 0 else -math.inf for w in (a, b))
-        return torch.logaddexp(log_share + log_a, log_rest + log_b)
+        return torch.logaddexp(share + log_a, rest + log_b)
 
-    return log_mix(real_target, fake_target) - log_mix(1 - real_target, 1 - fake_target)
+    def logit(ratio: Tensor) -> Tensor:
+        shifted = ratio + math.log(prior / (1 - prior))
+        shares = logsigmoid(shifted), logsigmoid(-shifted)
+        return log_mix(real_target, fake_target, *shares) - log_mix(1 - real_target, 1 - fake_target, *shares)
+
+    # At an infinite ratio the result is a constant; its slope would be infinity less infinity.
+    infinite = log_ratio.isinf()
+    return torch.where(infinite, logit(log_ratio.detach()), logit(torch.where(infinite, 0.0, log_ratio)))
 
 
 def f_divergence(name: str, p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tensor:
     r""":math:`D_f(p\|q) = \sum_i w_i\, q_i f(p_i/q_i)` (Nowozin et al. 2016, eq. 2).
 
-    Where a law has no mass, the limits :math:`f(0^+)` and :math:`p \lim_u f(u)/u` are used; the result may be infinite.
+    Where a law has no mass, the limits :math:`f(0^+)` and :math:`p \lim_u f(u)/u` are used; the result may be infinite,
+    and such a term has slope 0. The sum is over :math:`q\,[f(p/q) - f(1) - f'(1)(p/q - 1)]`, whose terms are not
+    negative; what is subtracted sums to the constant :math:`f(1)` for laws. So the result is never below its minimum
+    :math:`f(1)`, also for nearly equal laws in float32. The slopes are those of the sum above.
 
     Args:
         name: a key of :data:`F_DIVERGENCES`.
@@ -241,7 +374,36 @@ def f_divergence(name: str, p: Tensor, q: Tensor, weights: Tensor | None = None)
         0.333333
     """
     check_laws(p, q, weights)
-    return f_integral(name, p, q, weights)
+    row, (wide_p, wide_q) = _row(name), (_wide(p), _wide(q))
+    return _of_laws(row, _log(wide_p), _log(wide_q), (wide_p, wide_q), weights).to(p.dtype)
+
+
+def f_divergence_of_logs(name: str, log_p: Tensor, log_q: Tensor, weights: Tensor | None = None) -> Tensor:
+    r""":func:`f_divergence` of two laws that are given by their logarithms.
+
+    A density far out in its tail rounds to 0 (in float32 beyond 14 standard deviations of a Gaussian, in float64 beyond
+    38), where the ratio of two densities is lost and divergences become infinite. Their logarithms keep it.
+
+    Args:
+        name: a key of :data:`F_DIVERGENCES`.
+        log_p: ``(..., k)``; minus infinity where there is no mass.
+        log_q: the same shape.
+        weights: quadrature weights ``(k,)``, as in :func:`f_divergence`.
+
+    Raises:
+        ValueError: as in :func:`f_divergence`.
+
+    Examples:
+        >>> x = torch.linspace(-14, 14, 2001)
+        >>> logs = [-(x - mean).square() / 2 - math.log(2 * math.pi) / 2 for mean in (0.0, 1.3)]
+        >>> width = torch.full_like(x, 0.014)
+        >>> f_divergence_of_logs("kl", *logs, width), f_divergence("kl", logs[0].exp(), logs[1].exp(), width)
+        (tensor(0.8450), tensor(inf))
+    """
+    row, (wide_p, wide_q) = _row(name), (_wide(log_p), _wide(log_q))
+    laws = (wide_p.exp(), wide_q.exp())
+    check_laws(*laws, None if weights is None else _wide(weights))
+    return _of_laws(row, wide_p, wide_q, laws, weights).to(log_p.dtype)
 
 
 def f_integral(name: str, p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -254,13 +416,30 @@ def f_integral(name: str, p: Tensor, q: Tensor, weights: Tensor | None = None) -
         >>> f_integral("kl", torch.tensor([1.0]), torch.tensor([2.0]))
         tensor(-0.6931)
     """
+    row = _row(name)
+    check_masses(p, q)
+    wide_p, wide_q = _wide(p), _wide(q)
+    terms = _terms(row, _log(wide_p), _log(wide_q)) + _linear(row, wide_p, wide_q)
+    return _total(terms, weights).to(p.dtype)
+
+
+def _row(name: str) -> FDivergence:
     if name not in F_DIVERGENCES:
         raise ValueError(f"unknown f-divergence '{name}'; known: {', '.join(F_DIVERGENCES)}")
-    check_masses(p, q)
-    nowhere = (p == 0) & (q == 0)
-    one = torch.ones_like(p)
-    terms = F_DIVERGENCES[name].perspective(torch.where(nowhere, one, p), torch.where(nowhere, one, q))
-    return _total(torch.where(nowhere, torch.zeros_like(terms), terms), weights)
+    return F_DIVERGENCES[name]
+
+
+def _of_laws(
+    row: FDivergence, log_p: Tensor, log_q: Tensor, laws: tuple[Tensor, Tensor], weights: Tensor | None
+) -> Tensor:
+    found = _total(_terms(row, log_p, log_q), weights)
+    finite = found < torch.inf
+    excess = torch.where(finite, found, 0.0)
+    # Of laws the linear terms sum to f(1): only their slopes are needed. Rounding may leave the range of the excess.
+    slopes = _total(_linear(row, *laws), weights)
+    within = excess.clamp(0.0, row.at_zero + row.at_infinity - row.at_one).detach()
+    value = within + (excess - excess.detach()) + (slopes - slopes.detach()) + row.at_one
+    return torch.where(finite, value, torch.inf)
 
 
 def kl(p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -333,8 +512,9 @@ def wasserstein_1d(p: Tensor, q: Tensor, points: Tensor, order: float = 1.0) -> 
         tensor(3.)
     """
     check_laws(p, q)
-    if points.shape != p.shape or p.ndim != 1 or order < 1:
+    if points.shape != p.shape or p.ndim != 1 or not order >= 1:
         raise ValueError(f"points {tuple(points.shape)}, laws {tuple(p.shape)}, order {order}: want (k,), (k,), >= 1")
+    check_points(points=points)
     points, by = points.sort()
     steps_p, steps_q = p[by].cumsum(0), q[by].cumsum(0)
     if order == 1:
@@ -344,7 +524,9 @@ def wasserstein_1d(p: Tensor, q: Tensor, points: Tensor, order: float = 1.0) -> 
     middle = (levels - widths / 2).detach()
     last = len(points) - 1
     gaps = [points[torch.searchsorted(steps.detach(), middle).clamp(max=last)] for steps in (steps_p, steps_q)]
-    return (widths * (gaps[0] - gaps[1]).abs().pow(order)).sum().pow(1 / order)
+    total = (widths * (gaps[0] - gaps[1]).abs().pow(order)).sum()
+    apart = total > 0
+    return torch.where(apart, torch.where(apart, total, 1.0).pow(1 / order), 0.0)
 
 
 def energy_value(p: Tensor, q: Tensor, margin: float, weights: Tensor | None = None) -> Tensor:

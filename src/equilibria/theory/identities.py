@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from .checks import CLOSE, check_law, check_laws, check_masses, check_positive
-from .divergences import F_DIVERGENCES, js, kl, softplus
+from .divergences import F_DIVERGENCES, f_divergence_of_logs, js, kl, softplus
 
 LogDensity = Callable[[Tensor, Tensor], Tensor]
 
@@ -50,7 +50,9 @@ def generator_gradients(
     minimising a convex one" (E14): for a frozen ``D`` both losses are linear in ``q``.
 
     Expectations are integrals over the grid, :math:`E_z \phi(g_\theta(z)) = \int \phi\, q_\theta`. The push-forward
-    needs no inverse of ``g`` (printed proofs invert it, E20).
+    needs no inverse of ``g`` (printed proofs invert it, E20). Everything is computed from the logarithms, so densities
+    may round to 0 in the tails. If the model has mass where the data have none (a logarithm of minus infinity), the
+    reverse KL and :math:`-\log D^*` are infinite, and their two gradients are NaN.
 
     Args:
         log_real: :math:`\log p` at the points, ``(k,)``.
@@ -81,14 +83,18 @@ def generator_gradients(
             raise ValueError(f"log densities and weights of shape {shapes}; all must be (k,)")
         check_law(p, "the real density", weights)
         check_law(q, "the model density", weights)
-        frozen = (log_real - log_q).detach()
+        # Where the model has no mass its part of an expectation is 0 and has slope 0.
+        frozen = torch.where(log_q > -torch.inf, log_real - log_q, 0.0).detach()
+        two_js = f_divergence_of_logs("js", log_real, log_q, weights)
         values = (
             (weights * q) @ logsigmoid(-frozen),
             (weights * q) @ -logsigmoid(frozen),
-            2 * js(p, q, weights),
-            kl(q, p, weights) - 2 * js(p, q, weights),
+            two_js,
+            f_divergence_of_logs("kl", log_q, log_real, weights) - two_js,
         )
-        return GeneratorGradients(*(torch.autograd.grad(value, own, retain_graph=True)[0] for value in values))
+        slopes = [torch.autograd.grad(value, own, retain_graph=True)[0] for value in values]
+    found = (torch.where(value.isfinite(), slope, torch.nan) for value, slope in zip(values, slopes, strict=True))
+    return GeneratorGradients(*found)
 
 
 def cauchy_scale(jacobian: Tensor, value_noise: float = 1.0, slope_noise: float = 1.0) -> Tensor:
@@ -183,9 +189,7 @@ def contribution(name: str, p: Tensor, q: Tensor) -> Tensor:
             f"'{name}' of {tuple(p.shape)} and {tuple(q.shape)}; one shape, one of {', '.join(F_DIVERGENCES)}"
         )
     check_masses(p, q)
-    row = F_DIVERGENCES[name]
-    at_one = float(row.f(torch.ones((), dtype=torch.float64)))
-    return row.perspective(p, q) - at_one * q - row.threshold * (p - q)
+    return F_DIVERGENCES[name].contribution(p, q)
 
 
 def misprinted_js(p: Tensor, q: Tensor, weights: Tensor | None = None) -> Tensor:

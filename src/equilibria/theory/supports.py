@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .checks import check_points
 from .slopes import input_slopes
 
 Map = Callable[[Tensor], Tensor]
@@ -33,7 +34,7 @@ def jacobian_singular_values(generate: Map, z: Tensor) -> Tensor:
         ``(n, min(d, k))``, descending, with ``d`` the size of a generated row.
 
     Raises:
-        ValueError: ``z`` is not a matrix, or a row of output is missing.
+        ValueError: ``z`` is not a matrix, a row of output is missing, or a slope is not finite.
 
     Examples:
         >>> jacobian_singular_values(lambda z: torch.cat([3 * z, 4 * z], 1), torch.zeros(1, 1))
@@ -48,6 +49,7 @@ def jacobian_singular_values(generate: Map, z: Tensor) -> Tensor:
         return generate(one[None])[0].flatten()
 
     slopes: Tensor = torch.func.vmap(torch.func.jacrev(row))(z)
+    check_points(slopes=slopes)
     values: Tensor = torch.linalg.svdvals(slopes)
     return values
 
@@ -106,6 +108,7 @@ def two_nn_dimension(points: Tensor, discard: float = 0.1) -> float:
     """
     if len(points) < 10 or not 0 <= discard < 1:
         raise ValueError(f"{len(points)} points, discard {discard}; give at least 10 points and discard in [0, 1)")
+    check_points(points=points)
     x = points.flatten(1).double()
     two = torch.cat([torch.cdist(part, x).topk(3, largest=False).values[:, 1:] for part in torch.split(x, _CHUNK)])
     if bool((two[:, 0] == 0).any()):
@@ -143,6 +146,7 @@ def pca_dimension(points: Tensor, share: float = 0.99, neighbours: int | None = 
     size = len(points) if neighbours is None else neighbours + 1
     if not 0 < share <= 1 or not 2 <= size <= len(points):
         raise ValueError(f"{len(points)} points, neighbourhoods of {size}, share {share}: want 2 <= size <= n, (0, 1]")
+    check_points(points=points)
     x = points.flatten(1).double()
     if neighbours is None:
         groups = x[None]
@@ -170,6 +174,7 @@ def intersection_dimension(tangent_a: Tensor, tangent_b: Tensor) -> int:
     """
     if tangent_a.ndim != 2 or tangent_b.ndim != 2 or len(tangent_a) != len(tangent_b):
         raise ValueError(f"tangents {tuple(tangent_a.shape)} and {tuple(tangent_b.shape)}; pass (d, j) and (d, k)")
+    check_points(tangent_a=tangent_a, tangent_b=tangent_b)
     rank = torch.linalg.matrix_rank
     return int(rank(tangent_a) + rank(tangent_b) - rank(torch.cat([tangent_a, tangent_b], 1)))
 
@@ -211,6 +216,7 @@ def set_distance(a: Tensor, b: Tensor) -> float:
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or 0 in (len(a), len(b)):
         raise ValueError(f"sets {tuple(a.shape)} and {tuple(b.shape)}; pass (n, d) and (m, d), none of them empty")
+    check_points(a=a, b=b)
     return min(float(_distances(part, b).min()) for part in torch.split(a, _CHUNK))
 
 

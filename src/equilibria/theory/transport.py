@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import eye_array, kron, vstack
 from torch import Tensor
 
-from .checks import check_law, readable
+from .checks import check_law, check_points, readable
 
 
 class LineDistances(NamedTuple):
@@ -52,7 +52,7 @@ def costs(x: Tensor, y: Tensor, order: float = 1.0) -> Tensor:
         order: ``r >= 1``.
 
     Raises:
-        ValueError: shapes that do not fit, or ``order < 1``.
+        ValueError: shapes that do not fit, ``order < 1``, or points that are not finite.
 
     Examples:
         >>> costs(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
@@ -60,6 +60,7 @@ def costs(x: Tensor, y: Tensor, order: float = 1.0) -> Tensor:
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not order >= 1:
         raise ValueError(f"points {tuple(x.shape)} and {tuple(y.shape)}, order {order}; want (n, d), (m, d), >= 1")
+    check_points(x=x, y=y)
     squares = (x[:, None] - y).square().sum(-1)
     apart = squares > 0
     return torch.where(apart, torch.where(apart, squares, 1.0).pow(order / 2), 0.0)
@@ -89,7 +90,7 @@ def assignment(x: Tensor, y: Tensor, order: float = 1.0) -> Assignment:
         order: ``r >= 1``.
 
     Raises:
-        ValueError: sets of different sizes or dimensions.
+        ValueError: sets of different sizes or dimensions, or points that are not finite.
 
     Examples:
         >>> assignment(torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [2.0]]))
@@ -182,6 +183,7 @@ def line_potential(p: Tensor, q: Tensor, points: Tensor) -> Tensor:
     check_law(q, "q")
     if not p.shape == q.shape == points.shape:
         raise ValueError(f"laws {tuple(p.shape)}, {tuple(q.shape)}, points {tuple(points.shape)}; all must be (k,)")
+    check_points(points=points)
     by = points.argsort()
     slopes = (q - p)[by].cumsum(0)[:-1].sign()
     heights = torch.zeros_like(points)
@@ -201,7 +203,8 @@ def sliced(x: Tensor, y: Tensor, directions: Tensor, order: float = 1.0) -> Tens
         order: ``r >= 1``.
 
     Raises:
-        ValueError: sets of different sizes, or directions of another dimension or of length zero.
+        ValueError: sets of different sizes, directions of another dimension or of length zero, or entries that are not
+            finite.
 
     Examples:
         >>> sliced(torch.zeros(4, 2), torch.ones(4, 2), torch.eye(2))
@@ -210,6 +213,7 @@ def sliced(x: Tensor, y: Tensor, directions: Tensor, order: float = 1.0) -> Tens
     if x.shape != y.shape or x.ndim != 2 or directions.ndim != 2 or directions.shape[0] != x.shape[1] or not order >= 1:
         shapes = f"{tuple(x.shape)}, {tuple(y.shape)}, directions {tuple(directions.shape)}, order {order}"
         raise ValueError(f"points {shapes}; want (n, d) twice, (d, p), >= 1")
+    check_points(x=x, y=y, directions=directions)
     if readable(directions) and not bool((directions != 0).any(0).all()):
         raise ValueError("a direction is zero; give columns that can be normalised")
     lines: Tensor = directions / torch.linalg.vector_norm(directions, dim=0)

@@ -6,14 +6,13 @@ on a grid of ``k`` points with quadrature weights. Values are in nats.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from .checks import check_law, check_laws, check_masses, check_positive
-from .divergences import js, kl, optimal_logit, softplus
+from .divergences import f_divergence, kl, optimal_logit, softplus
 
 Map = Callable[[Tensor], Tensor]
 
@@ -64,7 +63,8 @@ def value_of_laws(logit: Tensor, p: Tensor, q: Tensor, weights: Tensor | None = 
     if p.shape != q.shape or logit.shape[-1:] != p.shape[-1:]:
         raise ValueError(f"logits {tuple(logit.shape)}, laws {tuple(p.shape)}, {tuple(q.shape)}; want one (..., k)")
     check_laws(p, q, weights)
-    terms = torch.where(p > 0, p * softplus(-logit), 0.0) + torch.where(q > 0, q * softplus(logit), 0.0)
+    # The inner choice keeps infinite logits out of the branch that is not used: its slope would be 0 times infinity.
+    terms = p * softplus(torch.where(p > 0, -logit, 0.0)) + q * softplus(torch.where(q > 0, logit, 0.0))
     return -(terms if weights is None else terms * weights).sum(-1)
 
 
@@ -99,7 +99,7 @@ def optimal_discriminator(
     if p.shape != q.shape or not bool((p >= 0).all() and (q >= 0).all()):
         raise ValueError(f"densities {tuple(p.shape)} and {tuple(q.shape)}; want one shape and entries >= 0")
     nowhere = (p == 0) & (q == 0)
-    ratio = torch.where(nowhere, torch.ones_like(p), p).log() - torch.where(nowhere, torch.ones_like(q), q).log()
+    ratio = _log(torch.where(nowhere, 1.0, p)) - _log(torch.where(nowhere, 1.0, q))
     found = optimal_logit(ratio, real_target, fake_target, prior)
     return torch.where(nowhere, torch.zeros_like(found), found)
 
@@ -186,7 +186,9 @@ def virtual_criterion(p: Tensor, q: Tensor, weights: Tensor | None = None) -> Te
     .. math:: C(G) = \max_D V(D, G) = -\log 4 + KL(p\|m) + KL(q\|m) = -\log 4 + 2\,JSD(p, q), \quad m = \tfrac12(p+q)
 
     It ranges from :math:`-\log 4`, reached exactly at ``p = q``, to 0, reached by laws with disjoint supports, where it
-    is constant and its gradient is zero.
+    is constant and its gradient is zero. It is computed as
+    :math:`\sum p \log\frac{p}{p+q} + q \log\frac{q}{p+q}`, whose slope in :math:`q` is :math:`\log\frac{q}{p+q}`,
+    and 0 in an entry without mass (:mod:`~equilibria.theory.divergences`).
 
     Arguments and errors as in :func:`~equilibria.theory.divergences.f_divergence`.
 
@@ -195,7 +197,7 @@ def virtual_criterion(p: Tensor, q: Tensor, weights: Tensor | None = None) -> Te
         >>> abs(virtual_criterion(p, q).item()) < 1e-6, virtual_criterion(p, p)
         (True, tensor(-1.3863))
     """
-    return 2 * js(p, q, weights) - math.log(4)
+    return f_divergence("gan", p, q, weights)
 
 
 def density_descent(p: Tensor, q: Tensor, steps: int, rate: float = 0.5) -> Tensor:
@@ -300,6 +302,12 @@ def js_smoothing(real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Te
     squares = [slope.square().flatten(1).sum(1) for _, slope in (real, fake)]
     doubt, trust = torch.sigmoid(-real[0]).square(), torch.sigmoid(fake[0]).square()
     return (doubt * squares[0]).mean() + (trust * squares[1]).mean()
+
+
+def _log(law: Tensor) -> Tensor:
+    """The logarithm; minus infinity, as a constant, where there is no mass."""
+    some = law > 0
+    return torch.where(some, torch.where(some, law, 1.0).log(), -torch.inf)
 
 
 def _check_sides(real: Tensor, fake: Tensor) -> None:
