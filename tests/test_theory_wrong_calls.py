@@ -54,6 +54,7 @@ WRONG: list[tuple[Callable, Call, str]] = [
     *((f, lambda f=f: f(NORMAL, 2 * NORMAL, STEP), "q integrates to 2, not 1") for f in (dv.kl, dv.js, dv.chi2)),
     (dv.f_divergence, lambda: dv.f_divergence("kl", NORMAL, NORMAL, STEP[:1]), r"weights \(1,\)"),
     (dv.f_divergence, lambda: dv.f_divergence("gini", HALF, HALF), "unknown f-divergence"),
+    (dv.f_divergence_of_logs, lambda: dv.f_divergence_of_logs("kl", TWICE.log(), HALF.log()), "p sums to 2, not 1"),
     (dv.f_integral, lambda: dv.f_integral("kl", -HALF, HALF), "not >= 0"),
     (dv.optimal_logit, lambda: dv.optimal_logit(HALF, prior=1.0), r"in \(0, 1\)"),
     (dv.wasserstein_1d, lambda: dv.wasserstein_1d(HALF, HALF, VOID), r"want \(k,\)"),
@@ -187,7 +188,7 @@ WRONG: list[tuple[Callable, Call, str]] = [
 ]
 # What takes every tensor and number there is, or maps whose faults are torch's to tell.
 ANYTHING = {
-    "softplus", "log_lambert_w_exp", "smooth_step", "slopes_in_logits", "slopes_at_zero", "parallel_lines", "drift",
+    "softplus", "expm1", "log_lambert_w_exp", "smooth_step", "slopes_in_logits", "slopes_at_zero", "parallel_lines", "drift",
     "critical_damping", "consensus", "simultaneous", "extragradient", "orbit",
 }  # fmt: skip
 
