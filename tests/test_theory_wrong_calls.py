@@ -188,8 +188,8 @@ WRONG: list[tuple[Callable, Call, str]] = [
 ]
 # What takes every tensor and number there is, or maps whose faults are torch's to tell.
 ANYTHING = {
-    "softplus", "expm1", "log_lambert_w_exp", "smooth_step", "slopes_in_logits", "slopes_at_zero", "parallel_lines", "drift",
-    "critical_damping", "consensus", "simultaneous", "extragradient", "orbit",
+    "softplus", "expm1", "log_lambert_w_exp", "smooth_step", "slopes_in_logits", "slopes_at_zero", "parallel_lines",
+    "drift", "critical_damping", "consensus", "simultaneous", "extragradient", "orbit",
 }  # fmt: skip
 
 
