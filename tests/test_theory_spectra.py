@@ -16,7 +16,7 @@ from equilibria.data import load
 from equilibria.games.dirac_and_bilinear import DiracGAN, UniformGAN
 from equilibria.games.spec import Latent
 from equilibria.games.two_player import TwoPlayer
-from equilibria.losses import R1, R2, Minimax, NonSaturating, RelativisticPairing, Wasserstein
+from equilibria.losses import R1, R2, GradientPenalty, Minimax, NonSaturating, RelativisticPairing, Wasserstein
 from equilibria.networks import MLPPair
 from equilibria.theory import fields, spectra
 from equilibria.theory.fields import FlatField
@@ -158,6 +158,75 @@ def test_the_theorem_does_not_cover_wasserstein() -> None:
         spectra.stability_bounds(torch.eye(1), torch.zeros(1, 1), 0.5, -0.25)
     with pytest.raises(ValueError, match=r"\(d, g\)"):
         spectra.equilibrium_jacobian(torch.eye(2), torch.ones(1, 1), 0.5, -0.25)
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.4])
+def test_stability_bounds_refuse_what_their_assumptions_exclude(turn: float) -> None:
+    """A generator that acts where the discriminator's mean of outer products is zero: eigenvalues on the axis."""
+    c, s = math.cos(turn), math.sin(turn)
+    basis = torch.tensor([[c, -s], [s, c]], dtype=torch.float64)
+    k_dd = basis @ torch.diag(torch.tensor([1.0, 0.0], dtype=torch.float64)) @ basis.T
+    inside, outside = basis[:, :1], basis[:, 1:]
+    spectrum = np.linalg.eigvals(spectra.equilibrium_jacobian(k_dd, outside, 0.5, -0.25).numpy())
+    assert np.abs(spectrum.real[np.abs(spectrum.imag) > 0.1]).max() < 1e-12  # so the bound -1/4 would be false
+    with pytest.raises(ValueError, match="supports differ"):
+        spectra.stability_bounds(k_dd, outside, 0.5, -0.25)
+    bound, _ = spectra.stability_bounds(k_dd, inside, 0.5, -0.25)
+    found = np.linalg.eigvals(spectra.equilibrium_jacobian(k_dd, inside, 0.5, -0.25).numpy())
+    assert bound == pytest.approx(-0.25) and found.real[np.abs(found.imag) > 0.1].max() <= bound + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("k_dd", "words"),
+    [
+        ([[1.0, 0.0], [0.0, -0.2]], "below 0"),
+        ([[1.0, 0.0], [0.0, math.nan]], "not"),
+        ([[1.0, 0.3], [0.0, 1.0]], "symm"),
+    ],
+)
+def test_stability_bounds_refuse_what_is_no_mean_of_outer_products(k_dd: list[list[float]], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        spectra.stability_bounds(torch.tensor(k_dd), torch.ones(2, 1), 0.5, -0.25)
+
+
+@pytest.mark.parametrize("wasserstein", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_regulariser_is_stable_for_every_weight(seed: int, wasserstein: bool) -> None:
+    """T8: far below the bound, at it, and far beyond it; by the spectrum of the similar matrix, in numpy."""
+    rng = np.random.default_rng(seed)
+    root, b = rng.standard_normal((3, 3)), rng.standard_normal((3, 3 if wasserstein else 2))
+    a = np.zeros((3, 3)) if wasserstein else -root @ root.T
+    j_dd, j_dg = torch.from_numpy(a), torch.from_numpy(b)
+    bound = spectra.regulariser_bound(j_dd)
+    assert math.isinf(bound) if wasserstein else bound == pytest.approx(0.5 / np.linalg.eigvalsh(-a).max())
+    for eta in (1e-3, 0.1, 1.0, 30.0) if wasserstein else (1e-2 * bound, 0.999 * bound, 1.001 * bound, 100 * bound):
+        found = np.linalg.eigvals(spectra.regularised_jacobian(j_dd, j_dg, eta).numpy())
+        similar = np.block([[a - 2 * eta * b @ b.T, b], [-b.T, np.zeros((b.shape[1], b.shape[1]))]])
+        assert np.abs(np.sort_complex(found) - np.sort_complex(np.linalg.eigvals(similar))).max() < 1e-6 * (1 + eta)
+        assert found.real.max() < 0
+    none = np.linalg.eigvals(spectra.regularised_jacobian(j_dd, j_dg, 0.0).numpy()).real.max()
+    assert abs(none) < 1e-9 if wasserstein else none < 0
+
+
+def test_the_regularised_jacobian_is_that_of_the_regularised_field() -> None:
+    rng = np.random.default_rng(3)
+    root, b = rng.standard_normal((3, 3)), torch.from_numpy(rng.standard_normal((3, 2)))
+    a = torch.from_numpy(-root @ root.T)
+
+    start = {"d": torch.zeros(3, dtype=torch.float64), "g": torch.zeros(2, dtype=torch.float64)}
+    v = FlatField(lambda p: {"d": {"d": a @ p["d"] + b @ p["g"]}, "g": {"g": -b.T @ p["d"]}}, start)
+    found = fields.jacobian(fields.gradient_regularised(v, "g", "d", eta=0.7), v.start)
+    torch.testing.assert_close(found, spectra.regularised_jacobian(a, b, 0.7))
+
+
+@pytest.mark.parametrize("weight", [0.5, 3.0])
+def test_lambda_is_twice_the_weight_of_the_gradient_penalty(weight: float) -> None:
+    """T14: the loss w (|psi| - g0)^2 has the slope 2 w (|psi| - g0) sign psi, so lambda = 2 w."""
+    v = flat(DiracGAN(Wasserstein(), (GradientPenalty(weight=weight, center=0.3),)))
+    for theta, psi in ((0.7, 1.1), (-0.4, -0.2), (0.0, 0.5)):
+        found = v(torch.tensor([theta, psi], dtype=torch.float64)).tolist()
+        # psi here is minus the paper's psi: a real example has the higher score.
+        assert found == pytest.approx([psi, -theta - 2 * weight * (abs(psi) - 0.3) * math.copysign(1, psi)], abs=1e-9)
 
 
 # Arnoldi --------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from scipy.linalg import null_space
 from torch import Tensor, nn
 
 from equilibria.theory.supports import (
+    crossing_discriminator,
     generator_gradient,
     intersect_transversally,
     intersection_dimension,
@@ -101,6 +102,50 @@ def test_curves_that_meet_in_space_part_under_a_random_translation() -> None:
     across = torch.linalg.cross(a[:, 0], b[:, 0])
     moved = torch.randn(1000, 3, dtype=F64)
     assert float((moved @ across / across.norm()).abs().min()) > 0
+
+
+def test_translations_must_be_absolutely_continuous() -> None:
+    """Lemma 2 with the same segment twice: shifts along it have no atoms, and the copies overlap and align."""
+    direction = torch.tensor([[1.0], [0.0]], dtype=F64)
+    assert not intersect_transversally(direction, direction)
+    shifts = torch.from_numpy(np.random.default_rng(0).uniform(0, 0.4, (2, 1000)))  # of [0, 1] x {0} along itself
+    overlap = (torch.minimum(*shifts) + 1) - torch.maximum(*shifts)
+    assert float(overlap.min()) > 0.5 and len(shifts.unique()) == 2000
+    apart = torch.from_numpy(np.random.default_rng(1).standard_normal((2, 1000, 2)))  # with a density in the plane
+    assert float((apart[0] - apart[1])[:, 1].abs().min()) > 0  # parallel lines at different heights do not meet
+
+
+def test_crossing_supports_have_a_discriminator_that_is_flat_almost_everywhere() -> None:
+    """Theorem 2.2 for a circle and a line that cross in two points, at random points of both."""
+
+    def to_circle(x: Tensor) -> Tensor:
+        return (x.norm(dim=1) - 1).abs()
+
+    def to_line(x: Tensor) -> Tensor:
+        return (x[:, 1] - 0.5).abs()
+
+    judge = crossing_discriminator(to_circle, to_line)
+    rng = np.random.default_rng(0)
+    angles, along = torch.from_numpy(rng.uniform(0, 2 * math.pi, 4000)), torch.from_numpy(rng.uniform(-2, 2, 4000))
+    real = torch.stack([angles.cos(), angles.sin()], 1)
+    fake = torch.stack([along, torch.full_like(along, 0.5)], 1)
+    real = real / real.norm(dim=1, keepdim=True)
+    for points, wanted, other in ((real, 1.0, to_line), (fake, 0.0, to_circle)):
+        clear = other(points) > 1e-9  # rounding puts a point of the circle up to 1e-16 beside it
+        assert float(clear.double().mean()) > 0.999
+        assert bool((judge(points)[clear] == wanted).all())
+        # Locally constant: it has the same value in a ball whose radius is less than half the way to the other set.
+        for _ in range(20):
+            step = torch.from_numpy(rng.standard_normal(points.shape))
+            step = 0.45 * other(points)[:, None] * step / step.norm(dim=1, keepdim=True)
+            assert bool((judge(points + step)[clear] == wanted).all())
+    crossing = torch.tensor([[math.sqrt(0.75), 0.5]], dtype=F64)
+    sides = judge(crossing + 1e-3 * torch.tensor([[1.0, 0.0], [-0.5, math.sqrt(0.75)]], dtype=F64))
+    assert sides.tolist() == [0.0, 1.0]  # and not continuous where they cross
+    with pytest.raises(ValueError, match=r"\(n,\)"):
+        crossing_discriminator(to_circle, lambda x: x)(real)
+    with pytest.raises(ValueError, match=">= 0"):
+        crossing_discriminator(to_circle, lambda x: -to_line(x))(real)
 
 
 # Theorem 2.1 -------------------------------------------------------------------------------------------------------

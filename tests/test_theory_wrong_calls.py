@@ -129,6 +129,7 @@ WRONG: list[tuple[Callable, Call, str]] = [
         lambda: sp.smooth_perfect_discriminator(torch.zeros(1, 2), torch.ones(1, 2))(ONE),
         "in 2 dimensions",
     ),
+    (sp.crossing_discriminator, lambda: sp.crossing_discriminator(torch.abs, torch.abs)(ONE), r"want \(n,\)"),
     (sp.smooth_norm, lambda: sp.smooth_norm(lambda x: x.sum(), ONE), r"want \(n,\)"),
     (gn.ascend, lambda: gn.ascend(lambda p: p["x"].sum(), NOBODY, 1, 0.1), "no parameters"),
     (gn.critic_value, lambda: gn.critic_value(VOID, HALF), "at least one of each"),
@@ -180,6 +181,11 @@ WRONG: list[tuple[Callable, Call, str]] = [
     *(
         (f, lambda f=f: f(torch.eye(2), ONE, 0.5, -0.25), r"\(d, g\)")
         for f in (spectra.equilibrium_jacobian, spectra.stability_bounds)
+    ),
+    (
+        spectra.regularised_jacobian,
+        lambda: spectra.regularised_jacobian(torch.eye(2), torch.ones(2, 1), -1.0),
+        "eta=-1",
     ),
     *((f, lambda f=f: f(-1.0), ">= 0") for f in (spectra.penalised_eigenvalues, spectra.consensus_eigenvalues)),
     (spectra.noised_eigenvalues, lambda: spectra.noised_eigenvalues(-1.0), "variance=-1.0"),

@@ -248,7 +248,9 @@ def gradient_regularised(field: FlatField, generator: str, discriminator: str, e
 
     .. math:: v_G - \eta \nabla_{\theta_G} \|v_D\|^2, \qquad v_D \text{ unchanged}
 
-    Locally stable for :math:`\eta < 1/(2\lambda_{max}(-J_{DD}))`, for the Wasserstein value too.
+    Locally stable for every :math:`\eta > 0`, for the Wasserstein value too; the paper's bound
+    :math:`\eta < 1/(2\lambda_{max}(-J_{DD}))` is no threshold
+    (:func:`~equilibria.theory.spectra.regularised_jacobian`).
 
     Raises:
         ValueError: the game has no player of one of these names.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import check_map, check_positive, check_square
+from .checks import check_map, check_points, check_positive, check_square
 
 Map = Callable[[Tensor], Tensor]
 Which = Literal["LR", "SR", "LM", "LI"]
@@ -187,11 +187,16 @@ def stability_bounds(k_dd: Tensor, k_dg: Tensor, slope: float, curvature: float)
     E26: often printed as "f can be any concave function". It needs :math:`f''(0) < 0` and :math:`f'(0) \ne 0`:
     the Wasserstein :math:`f(t) = t` is concave, and its spectrum is imaginary.
 
+    Two more assumptions can be read off the blocks, and are checked: :math:`K_{DD}`, a mean of outer products, has no
+    negative eigenvalue; and :math:`K_{DD} u = 0` implies :math:`K_{DG}^T u = 0`, which follows from equal supports
+    (:math:`u^T \nabla D = 0` on the data is then 0 on generated samples too). Without the second one the bounds are
+    false: :math:`K_{DD} = \mathrm{diag}(1, 0)` with :math:`K_{DG} = (0, 1)^T` has eigenvalues :math:`\pm i f'(0)`.
+
     Returns:
         The bounds for complex and for real eigenvalues, both negative.
 
     Raises:
-        ValueError: the blocks do not fit, the assumptions on ``f`` do not hold, or a block is zero.
+        ValueError: the blocks do not fit or are not finite, an assumption does not hold, or a block is zero.
 
     Examples:
         >>> stability_bounds(torch.tensor([[0.2]]), torch.tensor([[2 / 3]]), 0.5, -0.25)[0]
@@ -199,9 +204,11 @@ def stability_bounds(k_dd: Tensor, k_dg: Tensor, slope: float, curvature: float)
     """
     if not (curvature < 0 and slope != 0):
         raise ValueError(f"f'(0)={slope}, f''(0)={curvature}: the theorem needs f'(0) != 0 and f''(0) < 0")
+    check_points(k_dd=k_dd, k_dg=k_dg)
     _check_blocks(k_dd, k_dg)
-    of_d, of_g = torch.linalg.eigvalsh(k_dd), torch.linalg.eigvalsh(k_dg.mT @ k_dg)
+    (of_d, directions), of_g = torch.linalg.eigh(k_dd), torch.linalg.eigvalsh(k_dg.mT @ k_dg)
     low_d, low_g = _least_positive(of_d, "K_DD"), _least_positive(of_g, "K_DG^T K_DG")
+    _check_equilibrium(of_d, directions, k_dg)
     top = 2 * curvature * slope**2 * low_d * low_g
     return curvature * low_d, top / (4 * curvature**2 * low_d * float(of_d.max()) + slope**2 * low_g)
 
@@ -213,20 +220,70 @@ def _check_blocks(k_dd: Tensor, k_dg: Tensor) -> None:
         raise ValueError("K_DD is not symmetric; it is a mean of outer products of the discriminator's slopes")
 
 
+def _check_equilibrium(of_d: Tensor, directions: Tensor, k_dg: Tensor) -> None:
+    floor = _floor(of_d)
+    if float(of_d.min()) < -floor:
+        raise ValueError(f"K_DD has the eigenvalue {of_d.min().item():.3g}; a mean of outer products has none below 0")
+    lost = (directions[:, of_d <= floor].mT @ k_dg).norm()
+    if float(lost) > 1e2 * len(of_d) * torch.finfo(of_d.dtype).eps * float(k_dg.norm()):
+        raise ValueError(
+            f"K_DG has a part of size {lost.item():.3g} in directions where K_DD is zero: the supports differ, and the "
+            "theorem does not apply; look at eigenvalues(equilibrium_jacobian(...))"
+        )
+
+
+def _floor(values: Tensor) -> float:
+    return float(values.abs().max()) * len(values) * torch.finfo(values.dtype).eps
+
+
 def _least_positive(values: Tensor, name: str) -> float:
-    floor = values.abs().max() * len(values) * torch.finfo(values.dtype).eps
-    positive = values[values > floor]
+    positive = values[values > _floor(values)]
     if not len(positive):
         raise ValueError(f"{name} is zero: the players do not interact at this point, and the theorem does not apply")
     return float(positive.min())
 
 
+def regularised_jacobian(j_dd: Tensor, j_dg: Tensor, eta: float) -> Tensor:
+    r"""The Jacobian if the generator also descends :math:`\eta\|\nabla_{\theta_D} V\|^2` (Nagarajan & Kolter 2017).
+
+    .. math:: \begin{pmatrix} A & B \\ -B^T (I + 2\eta A) & -2\eta B^T B \end{pmatrix} \;\sim\;
+        \begin{pmatrix} A - 2\eta B B^T & B \\ -B^T & 0 \end{pmatrix}, \qquad A = J_{DD},\; B = J_{DG}
+
+    in the order discriminator, generator. The second matrix has the same eigenvalues: it is the first in the
+    coordinates :math:`(a,\, b + 2\eta B^T a)`. So if :math:`A` is negative semidefinite, every :math:`\eta > 0` is
+    stable: an eigenvector :math:`(a, c)` with :math:`\mathrm{Re}\,\lambda \ge 0` has :math:`A a = 0` and
+    :math:`B^T a = 0`, hence :math:`\lambda c = 0` and :math:`B c = \lambda a`, which leaves only directions in which
+    nothing moves (``a`` in the null space of :math:`A` and of :math:`B^T`, ``c`` in that of ``B``).
+
+    Args:
+        j_dd: ``(d, d)``, symmetric; zero for Wasserstein's value.
+        j_dg: ``(d, g)``.
+        eta: the weight, >= 0.
+
+    Raises:
+        ValueError: the blocks do not fit, or a negative weight.
+
+    Examples:
+        Uniform data, ``G = a z``, ``D = w x^2``, far beyond :func:`regulariser_bound`, which is 5 here.
+
+        >>> J = regularised_jacobian(torch.tensor([[-0.1]]), torch.tensor([[-1 / 3]]), eta=500.0)
+        >>> bool((eigenvalues(J).real < 0).all())
+        True
+    """
+    _check_blocks(j_dd, j_dg)
+    _check_least(eta=eta)
+    lower = torch.cat([-j_dg.mT - 2 * eta * j_dg.mT @ j_dd, -2 * eta * j_dg.mT @ j_dg], 1)
+    return torch.cat([torch.cat([j_dd, j_dg], 1), lower], 0)
+
+
 def regulariser_bound(j_dd: Tensor) -> float:
-    r"""The bound on :math:`\eta` for local stability with the gradient-norm regulariser.
+    r"""The bound on :math:`\eta` in the theorem about the gradient-norm regulariser; it is *no threshold*.
 
     .. math:: \eta < 1/(2\lambda_{max}(-J_{DD}))
 
-    (Nagarajan & Kolter 2017, sec. 4.) Infinite for the Wasserstein value, whose :math:`J_{DD}` is zero.
+    (Nagarajan & Kolter 2017, sec. 4.) The condition is sufficient for local stability, and not necessary: every
+    :math:`\eta > 0` is stable (:func:`regularised_jacobian`). Infinite for the Wasserstein value, whose
+    :math:`J_{DD}` is zero.
 
     Raises:
         ValueError: the block is not square.

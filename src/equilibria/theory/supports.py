@@ -183,9 +183,10 @@ def intersect_transversally(tangent_a: Tensor, tangent_b: Tensor) -> bool:
     r"""Whether two tangent spaces at a common point span the whole space (Arjovsky & Bottou 2017, Definition 2.1).
 
     Manifolds that meet at a point where this fails *perfectly align*. If both lack full dimension, a pair of
-    independent continuous random translations removes perfect alignment **with probability 1** (Lemma 2; often printed
-    as "with high probability", E44), and the remaining intersection has measure zero in both (Lemma 3). Two curves that
-    meet in 3-D space align in this sense: after the translations they no longer meet.
+    independent, *absolutely* continuous random translations removes perfect alignment **with probability 1** (Lemma 2;
+    often printed as "with high probability", E44), and the remaining intersection has measure zero in both (Lemma 3).
+    A law without atoms is not enough: a segment and its copy, each shifted at random *along* the segment, still
+    overlap. Two curves that meet in 3-D space align in this sense: after the translations they no longer meet.
 
     Arguments and errors as in :func:`intersection_dimension`.
 
@@ -280,6 +281,46 @@ def smooth_perfect_discriminator(real: Tensor, fake: Tensor, net: float = 0.0) -
         squares = (x[:, None] - real).square().sum(-1)
         # A function of the squared distance: it is smooth at the centre, where the distance itself is not.
         return 1 - (1 - smooth_step((outer**2 - squares) / (outer**2 - inner**2))).prod(1)
+
+    return discriminator
+
+
+def crossing_discriminator(to_real: Map, to_fake: Map) -> Map:
+    r"""A discriminator of accuracy 1 for supports that intersect, flat almost everywhere (A&B 2017, Theorem 2.2).
+
+    .. math:: D^*(x) = 1 \text{ if } d(x, M) < d(x, P), \quad 0 \text{ otherwise}
+
+    Assumptions: ``p`` and ``q`` are supported in closed manifolds ``M`` and ``P`` that do not perfectly align and lack
+    full dimension, and null sets of a manifold are null under its law. The intersection is then null under both laws
+    (Lemma 3). A point of ``M`` outside ``P`` has :math:`d(x, M) = 0 < d(x, P)`; distances are continuous, so
+    :math:`D^*` is 1 in a neighbourhood, and smooth with slope 0 there; likewise for ``P``. On the intersection it is
+    not continuous, and nothing is claimed.
+
+    Args:
+        to_real: ``(n, d)`` to the distances to ``M``, ``(n,)``.
+        to_fake: ``(n, d)`` to the distances to ``P``, ``(n,)``.
+
+    Returns:
+        A map from ``(n, d)`` to ``(n,)``, of zeros and ones.
+
+    Raises:
+        ValueError: by the map, if the distances are not ``(n,)`` or one is not >= 0.
+
+    Examples:
+        Two lines that cross at the origin.
+
+        >>> discriminator = crossing_discriminator(lambda x: x[:, 1].abs(), lambda x: x[:, 0].abs())
+        >>> discriminator(torch.tensor([[0.3, 0.0], [0.0, -0.2]])).tolist()
+        [1.0, 0.0]
+    """
+
+    def discriminator(x: Tensor) -> Tensor:
+        real, fake = to_real(x), to_fake(x)
+        if not real.shape == fake.shape == x.shape[:1]:
+            raise ValueError(f"{len(x)} points have distances {tuple(real.shape)} and {tuple(fake.shape)}; want (n,)")
+        if not bool(((real >= 0) & (fake >= 0)).all()):  # NaN is refused as well
+            raise ValueError("a distance to a support is not >= 0")
+        return (real < fake).to(x.dtype)
 
     return discriminator
 
