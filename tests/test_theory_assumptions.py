@@ -72,7 +72,7 @@ def test_another_divergence(separation: float) -> None:
 
 def test_few_samples() -> None:
     found = relax_population()
-    assert found.relaxed["to_train"] == 0 < found.relaxed["to_test"]
+    assert found.relaxed["to_train"] < 1e-6 < 0.05 < found.relaxed["to_test"]
     assert found.control["to_train"] == pytest.approx(found.control["to_test"], rel=0.4)
     assert found.relaxed["critic_train"] > 0.1 and found.relaxed["critic_held_out"] < 0
     seen = {name: sides["critic_train"] - sides["critic_held_out"] for name, sides in found._asdict().items()}

@@ -17,13 +17,13 @@ from torch import Tensor
 from ..base.randomness import own_randomness, reseed
 from ..core.ensemble import Ensemble
 from ..core.game import Game, field_of, make_draw, parameters_of, state_of
-from ..core.optimizers import RMSprop
+from ..core.optimizers import SGD, RMSprop
 from ..core.play import Play, Rule
 from ..core.updates import Consensus, Simultaneous
 from ..data import Dataset, load
 from ..figures.images import INK
 from ..figures.panels import BLUE, PALETTE, label, legend, panels
-from ..games.dirac_and_bilinear import BilinearGame
+from ..games.dirac_and_bilinear import BilinearGame, DiracGAN, no_batches
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
 from ..metrics.modes import modes
@@ -43,10 +43,10 @@ CLAIM = Claim(
     "steps oscillate.",
     expected="w' = v' - gamma v'^T v' at a zero of v; the ring is covered (frames only); bilinear game: every gamma > "
     "0",
-    tolerance="no eigenvalue of w' right of 1/(4 gamma), which holds for every v'; the ten fastest turning "
-    "eigenvalues of v' decay a tenth as fast as they turn or less, those of w' ten times faster than v's; all looks "
-    "of the last quarter see 7 modes in 4 of 5 seeds, plain steps fewer at some in 4 of 5; bilinear to 1e-9. Quick: 2 "
-    "seeds, 1,500 of 4,000 rounds",
+    tolerance="the ten fastest turning eigenvalues of v' decay a tenth as fast as they turn or less, those of w' ten "
+    "times faster than v's; all looks of the last quarter see 7 modes in 4 of 5 seeds, plain steps fewer at some in 4 "
+    "of 5; the rule that trains, on the bilinear game to 1e-9 and on the Dirac-GAN to 1e-6. Quick: 2 seeds, 1,500 of "
+    "4,000 rounds",
     budget=(30, 75),
     items=("T13",),
 )
@@ -73,10 +73,11 @@ def run(quick: bool) -> Outcome:
         "modes, by seed and look": {"simultaneous": plain.tolist(), "consensus": counted.tolist()},
         "a look every": EVERY,
         "norm of the field where the spectrum is taken": found.field,
+        "largest real part of v', w' (at most 1/(4 gamma) for every v')": [float(s.real.max()) for s in found[:2]],
         "fastest turning eigenvalue of v', w'": [str(_turning(s)[0].item()) for s in found[:2]],
         "largest step that contracts the ten, v', w'": [largest_step(_turning(s)) for s in found[:2]],
     }
-    checks = (*_of_spectra(found), *_of_modes(plain, counted), *_of_bilinear())
+    checks = (*_of_spectra(found), *_of_modes(plain, counted), *_of_bilinear(), *_of_dirac())
     return Outcome(_draw(found, plain, counted), checks, numbers)
 
 
@@ -113,10 +114,7 @@ def _turning(spectrum: Tensor) -> Tensor:
 def _of_spectra(found: Spectra) -> tuple[Check, ...]:
     plain, damped = _turning(found.plain), _turning(found.consensus)
     before, after = float((plain.real.abs() / plain.imag).median()), float((-damped.real / damped.imag).median())
-    # For a unit eigenvector x of w': Re = Re(x* v' x) - gamma |v' x|^2 <= |v' x| - gamma |v' x|^2 <= 1/(4 gamma).
     return (
-        at_most("consensus: largest real part", float(found.consensus.real.max()), 1 / (4 * GAMMA)),
-        at_least("plain: largest real part, above that bound", float(found.plain.real.max()), 1 / (4 * GAMMA)),
         at_most("plain: |Re| / |Im| of the ten fastest turning eigenvalues (median)", before, 0.1),
         at_least("consensus: −Re / |Im| of the same (median)", after, 10 * before),
     )
@@ -131,13 +129,36 @@ def _of_modes(plain: Tensor, counted: Tensor) -> tuple[Check, ...]:
     )
 
 
+def _stepped(game: Game, rule: Rule, h: float, steps: int) -> Tensor:
+    """The parameters after plain gradient steps of the rule that trains."""
+    play = Play(game, rule, {p.name: SGD(lr=h) for p in game.players}, no_batches)
+    play.prepare()
+    play.advance(steps)
+    return torch.stack([p.detach().reshape(()) for p in parameters_of(game).values()])
+
+
 def _of_bilinear(h: float = 0.1, steps: int = 300) -> tuple[Check, ...]:
-    v, checks = flat(BilinearGame()), []
+    checks = []
     for gamma in (0.0, 0.05, 0.5, 2.0):
-        end = float(fields.orbit(fields.simultaneous(fields.consensus(v, gamma), h), v.start, steps)[-1].norm())
+        end = float(_stepped(BilinearGame(), Consensus(gamma=gamma), h, steps).norm())
         exact = math.sqrt(2) * ((1 - h * gamma) ** 2 + h**2) ** (steps / 2)
         checks.append(close(f"bilinear game, gamma = {gamma}: norm after {steps} steps", end, exact, 1e-9 * exact))
     return tuple(checks)
+
+
+def _of_dirac(gamma: float = 0.7, e: float = 1e-5) -> tuple[Check, ...]:
+    """One step off the equilibrium, where second derivatives enter, against differences of half the squared field."""
+    v = flat(DiracGAN())
+
+    def energy(x: Tensor) -> float:
+        return float(v(x).square().sum()) / 2
+
+    rises = torch.stack(
+        [torch.tensor(energy(v.start + e * u) - energy(v.start - e * u)) for u in torch.eye(2).double()]
+    )
+    wanted = v(v.start) - gamma * rises.double() / (2 * e)
+    moved = _stepped(DiracGAN(), Consensus(gamma=gamma), 1.0, 1) - v.start
+    return (at_most("Dirac-GAN: error of one step of the rule", float((moved - wanted).abs().max()), 1e-6),)
 
 
 def _draw(found: Spectra, plain: Tensor, counted: Tensor) -> Figure:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..figures.images import INK
 from ..figures.panels import BLUE, FONT, GREY, PALETTE, label, legend, panels
-from ..games.dirac_and_bilinear import DiracGAN
-from ..losses import R1, R2, GradientPenalty, Minimax, NonSaturating, Wasserstein
+from ..games.dirac_and_bilinear import DiracGAN, UniformGAN
+from ..losses import R1, R2, GradientPenalty, Minimax, NonSaturating, Penalty, Wasserstein
 from ..theory import fields
 from ..theory.fields import Map
 from ..theory.spectra import (
@@ -38,7 +38,7 @@ CLAIM = Claim(
     expected="GAN, NSGAN ± i f'(0); WGAN ± i; noise f'' s^2 ± sqrt(f''^2 s^4 - f'^2); R1, R2 -g/2 ± sqrt(g^2/4 - "
     "f'^2); consensus -g f'^2 ± i f'; WGAN-GP not differentiable: its field jumps by 2 lambda g0",
     tolerance="1e-6 on every eigenvalue; R3GAN's printed form is off by .5 at gamma = 1, the notebook's by half its "
-    "term",
+    "term. On D = psi x R1 and R2 are one term; D = w x^2 tells them apart: gamma 4 w E x^2 at real and at fake points",
     budget=(3, 3),
     items=("T14", "E31"),
 )
@@ -77,7 +77,7 @@ def run(quick: bool) -> Outcome:
         for name, found in steps.items()
     ]
     fastest = float(GAMMAS[torch.stack([s.real.max() for s in spectra["R1"]]).argmin()])
-    checks += [close("weight of R1 with the fastest decay", fastest, critical_damping(), 0.025), *_errors()]
+    checks += [close("weight of R1 with the fastest decay", fastest, critical_damping(), 0.025), *_sides(), *_errors()]
     at_one = {name: [str(z) for z in found[20].tolist()] for name, found in spectra.items()}
     return Outcome(_draw(spectra, closed, steps), tuple(checks), {"eigenvalues at gamma = 1, s^2 = 2.1": at_one})
 
@@ -118,6 +118,20 @@ STEPS: dict[str, Callable[[float], Tensor]] = {
     "extragradient": lambda h: 1 + h * penalised_eigenvalues(0.0) + (h * penalised_eigenvalues(0.0)) ** 2,
     "optimistic": _optimistic,
 }
+
+
+def _sides() -> tuple[Check, ...]:
+    """Uniform data and G = 2 z with D = w x^2, w = .3: E |2 w x|^2 is 4 w^2/3 at real points, 16 w^2/3 at fake ones."""
+    gamma, at = 1.5, torch.tensor([0.3, 2.0], dtype=torch.float64)
+
+    def pull(*penalties: Penalty) -> float:
+        fields_at = [flat(UniformGAN(Minimax(), penalties=chosen))(at) for chosen in ((), penalties)]
+        return float((fields_at[0] - fields_at[1])[0])
+
+    return (
+        close("R1 on D = w x^2: its pull on w", pull(R1(gamma=gamma)), gamma * 4 * 0.3 / 3, 1e-9),
+        close("R2 on D = w x^2: its pull on w", pull(R2(gamma=gamma)), gamma * 16 * 0.3 / 3, 1e-9),
+    )
 
 
 def _errors() -> tuple[Check, ...]:

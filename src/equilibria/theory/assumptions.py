@@ -242,33 +242,37 @@ def relax_divergence(name: str = "reverse-kl", separation: float = 2.0) -> Evide
     return Evidence(numbers("kl"), numbers(name))
 
 
-def relax_population(points: int = 50, seed: int = 0) -> Evidence:
+def relax_population(points: int = 50, seed: int = 0, steps: int = 100) -> Evidence:
     r"""Assumption 6: the ring of eight Gaussians is known only through ``points`` samples.
 
     The empirical objective has one minimiser, the empirical law: its samples are training points, with JSD 0 to the
-    training set and ``log 2`` to the population. And a large critic separates two samples of *one* law, but only the
-    rows on which it was trained.
+    training set and ``log 2`` to the population. Here free generated points start as Gaussian noise and descend their
+    exact squared transport cost to the data. And a large critic separates two samples of *one* law, but only the rows
+    on which it was trained.
 
     Args:
         points: size of the training set.
         seed: seed of all randomness.
+        steps: descent steps of the generated points; 0 leaves them untrained.
 
     Returns:
         ``to_train`` and ``to_test``, mean distances of generated points to the nearest training and the nearest fresh
         one; ``critic_train`` and ``critic_held_out``, a fitted critic's distance between two samples of the same law,
-        on the samples of the fit and on others, in nats. In ``control`` the generator samples the population, and the
-        critic is fitted to 20 times as many points.
+        on the samples of the fit and on others, in nats. In ``control`` every step has a new sample of the population
+        as its data, and the critic is fitted to 20 times as many points.
 
     Raises:
-        ValueError: fewer than 2 points.
+        ValueError: fewer than 2 points, or a negative number of steps.
 
     Examples:
         >>> found = relax_population(points=20)
-        >>> found.relaxed["to_train"], found.relaxed["critic_train"] > found.relaxed["critic_held_out"]
-        (0.0, True)
+        >>> found.relaxed["to_train"] < 1e-4, found.relaxed["critic_train"] > found.relaxed["critic_held_out"]
+        (True, True)
     """
     if points < 2:
         raise ValueError(f"a training set of {points} points; at least 2 are needed")
+    if steps < 0:
+        raise ValueError(f"{steps} descent steps; the number must be >= 0")
     draw = torch.Generator().manual_seed(seed)
     train, test = _ring(points, draw), _ring(points, draw)
     start = _network(2, 24, draw)
@@ -283,8 +287,10 @@ def relax_population(points: int = 50, seed: int = 0) -> Evidence:
             "critic_held_out": seen.held_out,
         }
 
-    memorised = train[torch.randint(points, (points,), generator=draw)]
-    return Evidence(numbers(_ring(points, draw), 20 * points), numbers(memorised, points))
+    noise = torch.randn(points, 2, generator=draw)
+    fresh = _descended(noise, lambda: _ring(points, draw), steps)
+    learned = _descended(noise, lambda: train, steps)
+    return Evidence(numbers(fresh, 20 * points), numbers(learned, points))
 
 
 ASSUMPTIONS: dict[str, Callable[[], Evidence]] = {
@@ -295,6 +301,18 @@ ASSUMPTIONS: dict[str, Callable[[], Evidence]] = {
     "divergence": relax_divergence,
     "population": relax_population,
 }
+
+
+def _descended(start: Tensor, data: Callable[[], Tensor], steps: int, rate: float = 0.2) -> Tensor:
+    """Generated points after gradient steps on the mean squared distance to their partners in an optimal matching."""
+    made = start
+    for _ in range(steps):
+        at = made.clone().requires_grad_()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(assignment(at, data(), order=2.0).cost, at)
+        made = made - rate * len(made) / 2 * slope
+    return made
+
 
 _Score = Callable[[Parameters, Tensor], Tensor]
 _MODES, _RADIUS, _STD = 8, 2.0, 0.3

@@ -1,0 +1,170 @@
+"""The checks of reproductions can fail: each is given one planted error, and its verdict turns.
+
+Only the part of a reproduction that the error concerns is run, so that no network is trained here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from equilibria.core.updates import Consensus
+from equilibria.losses import R1, R2
+from equilibria.reproduce import (
+    arjovsky2017_lines,
+    arjovsky2017principled_bound,
+    arjovsky2017principled_noise,
+    mescheder2017numerics_consensus,
+    mescheder2018_eigenvalues,
+    nagarajan2017_stability,
+    nie2019_assumptions,
+)
+from equilibria.reproduce.claim import Check
+from equilibria.theory import assumptions, supports
+from equilibria.theory.smoothing import noise_distance_bound
+from equilibria.theory.spectra import stability_bounds
+from equilibria.theory.transport import LineDistances, parallel_lines
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def hold(checks: Sequence[Check]) -> bool:
+    return bool(checks) and all(check.holds for check in checks)
+
+
+def turned(run: Callable[[], Sequence[Check]], monkeypatch: pytest.MonkeyPatch, plant: Plant) -> bool:
+    """Whether the checks hold without the error and one fails with it."""
+    before = hold(run())
+    plant(monkeypatch)
+    return before and not hold(run())
+
+
+# Nagarajan & Kolter, Theorem 3.1 -------------------------------------------------------------------------------------
+
+
+def scaled_bounds(complex_by: float, real_by: float) -> Plant:
+    def planted(*blocks: object) -> tuple[float, float]:
+        of_complex, of_real = stability_bounds(*blocks)  # type: ignore[arg-type]
+        return complex_by * of_complex, real_by * of_real
+
+    return lambda patch: patch.setattr(nagarajan2017_stability, "stability_bounds", planted)
+
+
+@pytest.mark.parametrize("by", [(0.9, 1.0), (1.1, 1.0), (1.0, 0.9), (1.0, 1.1)])
+def test_bounds_that_are_too_weak_or_too_strong(by: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert turned(nagarajan2017_stability._of_tightness, monkeypatch, scaled_bounds(*by))
+
+
+# Mescheder et al. 2018, R1 and R2 ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("R1", R2), ("R2", R1)])
+def test_one_penalty_in_place_of_the_other(name: str, wrong: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert turned(
+        mescheder2018_eigenvalues._sides,
+        monkeypatch,
+        lambda patch: patch.setattr(mescheder2018_eigenvalues, name, wrong),
+    )
+
+
+# Parallel lines ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda d: d._replace(js=0.0),  # E5
+        lambda d: d._replace(js=d.js / 2),
+        lambda d: d._replace(total_variation=min(1.0, d.w1)),
+        lambda d: d._replace(kl=0.0),
+        lambda d: d._replace(reverse_kl=1.0),
+        lambda d: d._replace(w1=d.w1**2),
+    ],
+)
+def test_a_wrong_distance_of_parallel_lines(
+    wrong: Callable[[LineDistances], LineDistances], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert turned(
+        arjovsky2017_lines._exact,
+        monkeypatch,
+        lambda patch: patch.setattr(arjovsky2017_lines, "parallel_lines", lambda theta: wrong(parallel_lines(theta))),
+    )
+
+
+# Theorem 2.4 ---------------------------------------------------------------------------------------------------------
+
+
+def larger_jacobian(*arguments: object) -> supports.GeneratorGradient:
+    found = supports.generator_gradient(*arguments)  # type: ignore[arg-type]
+    return found._replace(jacobian=3 * found.jacobian)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("generator_gradient", larger_jacobian),
+        ("vanishing_bound", lambda epsilon, jacobian: jacobian * epsilon),
+        ("vanishing_bound", lambda epsilon, jacobian: 2 * supports.vanishing_bound(epsilon, jacobian)),
+    ],
+)
+def test_a_bound_that_is_not_the_theorem_s(
+    name: str, wrong: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound is the theorem's only with its M and its 1 - epsilon; a larger one bounds the gradient too."""
+    monkeypatch.setattr(arjovsky2017principled_bound, name, wrong)
+    failed = [check.name for check in arjovsky2017principled_bound.run(True).checks if not check.holds]
+    assert failed
+
+
+def test_the_bound_itself_holds() -> None:
+    assert arjovsky2017principled_bound.run(True).holds
+
+
+# Theorem 3.3 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda js, variance, diameter: noise_distance_bound(variance) + 2 * diameter * math.sqrt(js),
+        lambda js, variance, diameter: 2 * noise_distance_bound(variance) + 4 * diameter * math.sqrt(js),
+        lambda js, variance, diameter: 2 * noise_distance_bound(variance) + 2 * diameter * js,
+        lambda js, variance, diameter: 2 * variance + 2 * diameter * math.sqrt(js),
+    ],
+)
+def test_another_bound_on_the_transport_distance(
+    wrong: Callable[[float, float, float], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert turned(
+        arjovsky2017principled_noise._of_bound,
+        monkeypatch,
+        lambda patch: patch.setattr(arjovsky2017principled_noise, "transport_bound", wrong),
+    )
+
+
+# Consensus -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 2.0])
+def test_consensus_with_another_weight(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule that trains, not a formula for it, is what is compared."""
+
+    def weighted(gamma: float) -> Consensus:
+        return Consensus(gamma=factor * gamma)
+
+    for run in (mescheder2017numerics_consensus._of_bilinear, mescheder2017numerics_consensus._of_dirac):
+        with monkeypatch.context() as patch:
+            assert turned(run, patch, lambda one: one.setattr(mescheder2017numerics_consensus, "Consensus", weighted))
+
+
+# Six assumptions -----------------------------------------------------------------------------------------------------
+
+
+def test_a_generator_that_has_learned_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Assumption 6: the samples are at the training points because they were trained to be there."""
+    short = [assumptions.relax_population(points=20, seed=seed) for seed in range(2)]
+    untrained = [assumptions.relax_population(points=20, seed=seed, steps=0) for seed in range(2)]
+    memorised = nie2019_assumptions._few(short)[0], nie2019_assumptions._few(untrained)[0]
+    assert memorised[0].holds and not memorised[1].holds
