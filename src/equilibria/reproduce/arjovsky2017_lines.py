@@ -115,7 +115,7 @@ def _of_masses(distance: Callable[[Tensor, Tensor], Tensor], theta: float) -> fl
     """A distance of the two laws, from the masses of evenly spaced points of both lines; equal points are one atom."""
     t = torch.linspace(0, 1, 33, dtype=torch.float64)
     lines = [torch.stack([torch.full_like(t, at), t], 1) for at in (0.0, theta)]
-    atoms, places = torch.cat(lines).unique(dim=0, return_inverse=True)
+    atoms, places = torch.cat(lines).unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
     p, q = (torch.zeros(len(atoms)).double().index_add(0, own, torch.full_like(t, 1 / 33)) for own in places.chunk(2))
     return float(distance(p, q))
 
