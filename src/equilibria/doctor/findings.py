@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from ..base import notebooks
 from .diagnosis_text import DiagnosisText, FindingText
 from .evidence import Evidence, NotAssessed
 from .remedies import Remedy
@@ -113,3 +114,6 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return str(DiagnosisText(self.to_dict()))
+
+    def _repr_html_(self) -> str:
+        return notebooks.shown(str(self))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from ..base import notebooks
 from ..base.records import record
 
 
@@ -72,6 +73,9 @@ class Measured:
         # A spread far below the last printed digit is not shown.
         spread = f" ± {self.spread:.1g}" if self.spread > 1e-6 * abs(self.floor or 0.0) else ""
         return f"{self.value:.4g} | {floor}{spread} {self.unit}".rstrip()
+
+    def _repr_html_(self) -> str:
+        return notebooks.shown(f"value | perfect sampler\n{self}")
 
 
 def table(measured: Mapping[str, Measured]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 
 from torch import nn
 
+from ..base import notebooks
 from ..base.errors import ConfigError, EquilibriaError
 from ..base.randomness import mix, own_randomness, reseed
-from ..base.records import record
+from ..base.records import encode, record
 from ..base.settings import option, placed, replace_at
 from ..core import registry  # noqa: F401  (the names of update rules)
 from ..core.game import Batches, Game
@@ -93,6 +95,12 @@ class Recipe:
     steps: int = 20_000
     procedure: Procedure | None = None
     sources: tuple[Source, ...] = ()
+
+    def _repr_html_(self) -> str:
+        lines = [f"{self.name}: {self.about}", f"{self.cite} ({self.year}), {self.source}", ""]
+        settings = encode(self)
+        shown = (name for name in settings if name not in {"type", "name", "year", "cite", "source", "about"})
+        return notebooks.shown("\n".join([*lines, *(f"{name} = {json.dumps(settings[name])}" for name in shown)]))
 
     def optimizer_of(self, player: str) -> OptimizerSpec:
         """The optimiser of a player."""

@@ -13,17 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..base import notebooks
 from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
 from ..core.game import Game
 from ..core.play import Play
 from ..core.sampling import check_map
 from ..data import DataOptions, Dataset, DataSpec, load
-from ..doctor import Diagnosis
+from ..doctor import Diagnosis, DiagnosisText
 from ..metrics import Measured
 from ..recipes import Recipe, citation
 from ..training import Settings, checkpoint, checkups, disk, engine
 from ..training.pictures import held_out_rows, rows_for
-from . import own_files, procedures, samples, sources
+from . import own_files, procedures, samples, snapshots, sources
 from .calls import call_again, continue_again
 from .folder import RunFolder, part
 from .measuring import measured
@@ -33,7 +34,7 @@ APPLIED = 64
 """Rows that a map is applied to where none are given."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A run: its folder, what run.json says, the recipe, and the live state.
 
@@ -46,6 +47,20 @@ class Run:
     play: Play
     given: Dataset | None = None
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        """Three lines: where the run is, how far it has been trained on what, and what the doctor says."""
+        return (
+            f"Run {self.path}\n"
+            f"{self.recipe.name} on {self.info['data']['name']}, seed {self.info['seed']}: "
+            f"round {self.play.round:,} of {int(self.info['steps']):,}, {self.seconds:,.0f} s\n"
+            f"doctor: {_doctors_word(self.path)}"
+        )
+
+    def _repr_html_(self) -> str:
+        newest = snapshots.listed(self.path / "samples")[-1:]
+        drawn = [one.image for one in newest if one.image is not None and one.picture() is not None]
+        return notebooks.shown(repr(self), drawn[0].read_bytes() if drawn else None)
 
     @property
     def finished(self) -> bool:
@@ -216,6 +231,15 @@ class Run:
     def cite(self) -> str:
         """BibTeX of the paper behind the recipe; empty for a game of your own."""
         return cite(self.path)
+
+
+def _doctors_word(path: Path) -> str:
+    """The state in a run's diagnosis and the conditions that are active."""
+    try:
+        text = DiagnosisText(RunFolder.open(path, strict=False).diagnosis)
+    except RunError:
+        return "the folder cannot be read"
+    return ", ".join([text.state or "no diagnosis", *(finding.condition for finding in text.active)])
 
 
 def open_run(path: str | Path, data: Any = None, **modules: Any) -> Run:
