@@ -93,7 +93,8 @@ def _verdict(key: str) -> str:
         f"{c['measured']}, should be {html.escape(c['rule'])}</li>"
         for c in checks
     )
-    said = f"<code>equilibria reproduce {key}</code>: <strong>{html.escape(told['verdict'])}</strong>"
+    quick = " (quick: fewer seeds and rounds)" if told.get("quick") else ""
+    said = f"<code>equilibria reproduce {key}</code>: <strong>{html.escape(told['verdict'])}</strong>{quick}"
     return f"<details><summary>{said}, {len(checks)} checks</summary><ul>{rows}</ul></details>"
 
 

@@ -74,7 +74,8 @@ def _list_claims(chosen: list[str], as_json: bool) -> None:
 
 
 def _print_verdict(verdict: Any, folder: Path) -> None:
-    say(f"{verdict.key}: {verdict.word} ({verdict.seconds:.1f} s)  {folder / verdict.key}.png")
+    word = f"{verdict.word} (quick: fewer seeds and rounds)" if verdict.record.get("quick") else verdict.word
+    say(f"{verdict.key}: {word}, {verdict.seconds:.1f} s, {folder / verdict.key}.png")
     if verdict.word == "error":
         say(f"  {verdict.record['error']}")
     for check in verdict.record.get("checks", []):
