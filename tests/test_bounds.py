@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from equilibria import cli
 from equilibria.base import bounds
 from equilibria.base.errors import ConfigError
 from equilibria.base.fields import is_record
@@ -99,3 +101,21 @@ def test_every_bound_is_of_a_setting_that_exists() -> None:
         for name in (f.name, f"{type(one).__name__}.{f.name}")
     }
     assert not set(bounds.BOUNDS) - known
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["gan", "--data", ""], "--data"),
+        (["", "--data", "digits"], "RECIPE"),
+        (["gan", "--data", "digits", "--device", ""], "--device"),
+        (["gan", "--data", "digits", "--precision", " "], "--precision"),
+        (["gan", "--data", "ring8-M", "--steps", "3", "--set", "steps=4"], "--set steps"),
+        (["gan", "--data", "ring8-M", "--set", "averages.0.player=nobody", "--steps", "2"], "nobody"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(
+    words: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", *words, "--out", str(tmp_path / "run")]) == 1
+    assert named in capsys.readouterr().err and not (tmp_path / "run").exists()

@@ -100,6 +100,7 @@ def train(
     equilibria train --resume runs/2026-11-22_digits_r3gan_seed0[/dim]
     """
     workers.spread(context, processes)
+    _refuse_empty({"RECIPE": recipe, "--data": data, "--device": device, "--precision": precision})
     if resume is not None:
         fixed = {"RECIPE": recipe, "--seed": seed, "--out": folder, "--precision": precision}
         several = {"--from": begin, "--set": setting, "--auto-remedy": auto_remedy, "--seeds": seeds}
@@ -127,6 +128,11 @@ def _to_the_end(begun: Callable[[], Any], as_json: bool) -> None:
         _after(run, as_json)
     if not run.finished:
         raise typer.Exit(UNFINISHED)
+
+
+def _refuse_empty(given: dict[str, str | None]) -> None:
+    if empty := [name for name, value in given.items() if value is not None and not value.strip()]:
+        raise ConfigError(f"{empty[0]} '' is empty", f"leave {empty[0]} out, or give it a value")
 
 
 def _refuse_beside_resume(fixed: dict[str, Any]) -> None:
@@ -167,6 +173,8 @@ def _start(
         creation.refuse_existing(folder)
     row = named(recipe) if recipe else None
     groups = grouped(setting)
+    if how["steps"] is not None and any(path == "steps" for path, _ in groups["recipe"]):
+        raise ConfigError(f"--steps {how['steps']} beside --set steps", "give the rounds once: --steps")
     settings = applied(from_options(Settings(), base), groups["run"], "run.")
     start = _start_from(begin, row)
     first = Path(next(iter(start.values())) if isinstance(start, dict) else start) if start else None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from torch import nn
 
 from ..base import notebooks
-from ..base.errors import ConfigError, EquilibriaError
+from ..base.errors import ConfigError, EquilibriaError, did_you_mean
 from ..base.randomness import mix, own_randomness, reseed
 from ..base.records import encode, record
 from ..base.settings import option, placed, replace_at
@@ -141,8 +141,14 @@ class Recipe:
             seed: all randomness is a function of it and the turn.
             horizon: rounds that schedules count as the whole run; None for the recipe's steps.
             settings: precision and how turns are launched.
+
+        Raises:
+            ConfigError: an optimiser or an average is for a player that the game does not have.
         """
         names, chosen = [player.name for player in game.players], settings or Settings()
+        for who in (*(own.player for own in self.optimizers), *(a.player for a in self.averages if a != Average())):
+            if who not in names:
+                raise ConfigError(f"{self.name} has no player '{who}'", did_you_mean(who, names))
         return Play(
             game,
             self.update,
