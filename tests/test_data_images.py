@@ -49,12 +49,15 @@ def test_a_folder_gives_images_with_its_subfolders_as_classes(folder: Path) -> N
     assert len(rows_of(pixels(rows["x"]))) == 12
 
 
-def test_images_beside_subfolders_have_no_labels(folder: Path) -> None:
+def test_an_image_beside_the_class_folders_is_left_out_and_said(folder: Path) -> None:
     save(folder / "more.png", COLOUR[0])
     (folder / ".hidden.png").write_bytes(b"")
     (folder / "notes.txt").write_text("hello")
-    data = load(folder, options=ALL)
-    assert data.spec.classes == 0 and data.size == 13
+    with pytest.warns(UserWarning, match=r"more\.png.*classes=none"):
+        data = load(folder, options=ALL)
+    assert data.class_names == ("cats", "dogs") and data.size == 12
+    none = load(folder, options=ALL, classes="none")
+    assert none.spec.classes == 0 and none.size == 13
 
 
 def test_a_folder_of_gray_images_has_one_channel_and_a_mixed_one_three(tmp_path: Path) -> None:

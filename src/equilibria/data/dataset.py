@@ -142,6 +142,20 @@ class Dataset:
             found["labels"] = dict(zip(self.class_names, labels, strict=True))
         return found
 
+    def described(self) -> str:
+        """What the data was understood to be, in one line.
+
+        Rows, shape, classes with their counts in order, how values were scaled, and files that were not read.
+
+        Examples:
+            >>> from equilibria.data import load
+            >>> load("digits").described()[:48]
+            'digits: 1,617 training rows, 180 held out; image'
+        """
+        from .summary import described  # which reads the stores of every kind
+
+        return described(self)
+
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set on a device: the same batches, bit for bit."""
         moved = copy.copy(self)

@@ -4,65 +4,51 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..base.errors import DataError
-from .checks import checked_labels, fitted
 from .files import check_memory
+from .folders import in_order, listed
+from .formats import Header, UnscaledError, as_array, brightest, header_of, is_picture, opened
+from .notes import warn
 from .options import DataOptions, setting
 from .streams import Files, streamed
 from .table import Table, Values
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 __all__ = ["as_array", "folder_rows", "is_picture", "stacked"]
 
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-_GRAY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
-_SPLITS = frozenset({"train", "training", "test", "val", "valid", "validation"})
-_TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
-
-
-def is_picture(path: Path) -> bool:
-    """Whether the name is that of an image file."""
-    return path.suffix.lower() in _SUFFIXES
-
-
-class _Header(NamedTuple):
-    path: Path
-    size: tuple[int, int]  # width, height as shown
-    gray: bool
+_PART = 64  # of 255: images that use no more of their range are warned of
 
 
 def folder_rows(folder: Path, options: DataOptions, parts: int = 1) -> Table:
-    """Every image under a folder, in the order of its path; first-level subfolders are the classes.
+    """Every image under a folder, in the order of its path, with the labels that :mod:`equilibria.data.folders` finds.
 
-    Without subfolders, with only one, or with images beside them there are no labels. With ``parts`` pictures side by
-    side in an image, each is fitted to the options by itself.
+    Pixels become bytes by the rule of :mod:`equilibria.data.formats`. With ``parts`` pictures side by side in an image,
+    each is fitted to the options by itself.
 
     Raises:
-        DataError: no images, an image that cannot be decoded, mixed sizes, train and test side by side,
-            or more pixels than the machine's memory holds.
+        DataError: no images, an image that cannot be decoded, mixed sizes, train and test side by side, pixels whose
+            range is not known, or more pixels than the machine's memory holds.
     """
-    paths = [folder] if folder.is_file() else _pictures(folder)
-    labels = _labels(folder, paths)
+    if options.kind in ("vector", "series"):
+        raise DataError(f"the images of {folder} as rows of kind {options.kind}", setting(kind="image"))
+    paths, labels, notes = listed(folder, options)
     headers = _headers(paths, options)
     width, height = _common_size(headers, options, parts)
-    channels = 1 if options.grayscale or all(h.gray for h in headers) else 3
+    channels = 4 if options.alpha == "keep" else 1 if options.grayscale or all(h.gray for h in headers) else 3
     shape = (len(headers), channels, height, width)
+    notes = (*notes, *_said(folder, headers, options))
     if streamed(options.stream, math.prod(shape)):
         rows = Files([h.path for h in headers], shape, partial(_decode_into, options=options, parts=parts), folder)
         _say_skipped(folder, len(paths) - len(headers), len(paths))
-        return _table(rows, folder, rows.paths, labels)
+        return _table(rows, folder, rows.paths, labels, notes)
     check_memory(math.prod(shape), f"{len(headers)} images of {folder}")
     x = np.empty(shape, dtype=np.uint8)
     # each worker writes its own row, so the order is that of the paths whichever finishes first
@@ -72,74 +58,69 @@ def folder_rows(folder: Path, options: DataOptions, parts: int = 1) -> Table:
         if fault is not None and options.corrupt == "error":
             raise _corrupt(header.path, fault)
     good = [fault is None for fault in faults]
-    kept = [header.path for header, fine in zip(headers, good, strict=True) if fine]
+    kept = [header for header, fine in zip(headers, good, strict=True) if fine]
+    if len(kept) < len(paths):
+        notes = (*notes, f"left out: {len(paths) - len(kept)} images that cannot be decoded")
     _say_skipped(folder, len(paths) - len(kept), len(paths))
-    return _table(torch.from_numpy(x if all(good) else x[good]), folder, kept, labels)
+    found = x if all(good) else x[good]
+    _warn_of_small_range(folder, found, kept, options)
+    return _table(torch.from_numpy(found), folder, [header.path for header in kept], labels, notes)
 
 
-def _table(x: Values, folder: Path, paths: Sequence[Path], labels: dict[Path, str] | None) -> Table:
+def _table(
+    x: Values, folder: Path, paths: Sequence[Path], labels: Mapping[Path, str | None] | None, notes: tuple[str, ...]
+) -> Table:
     base = folder.parent if folder.is_file() else folder
-    table = Table({"x": x}, row_names=tuple(str(path.relative_to(base).with_suffix("")) for path in paths))
-    return table if labels is None else table.with_labels(*checked_labels([labels[p] for p in paths], len(paths)))
+    names = tuple(str(path.relative_to(base).with_suffix("")) for path in paths)
+    table = Table({"x": x}, row_names=names, notes=notes)
+    return table if labels is None else table.with_labels(*_numbered([labels[path] for path in paths]))
 
 
-def _pictures(folder: Path) -> list[Path]:
-    found, others, entered = [], 0, set()
-    for root, names, files in os.walk(folder, followlinks=True):
-        here = os.stat(root)
-        if (here.st_dev, here.st_ino) in entered:  # a link to where the walk has been
-            names[:] = []
-            continue
-        entered.add((here.st_dev, here.st_ino))
-        names[:] = sorted(n for n in names if not n.startswith(".") and n != "__MACOSX")
-        for name in files:
-            path = Path(root) / name
-            if is_picture(path) and not name.startswith(".") and not _is_pipe(path):
-                found.append(path)
-            else:
-                others += 1
-    if not found:
-        raise DataError(
-            f"the folder {folder} has no images (of {others} files none ends in {', '.join(sorted(_SUFFIXES))})",
-            "give the folder that holds the image files",
+def _numbered(labels: Sequence[str | None]) -> tuple[Tensor, tuple[str, ...]]:
+    """Classes 0 … K-1 in the order of their names, -1 for none."""
+    names = sorted({label for label in labels if label is not None}, key=in_order)
+    place: dict[str | None, int] = {name: i for i, name in enumerate(names)}
+    return torch.tensor([place.get(label, -1) for label in labels], dtype=torch.int64), tuple(names)
+
+
+def _said(folder: Path, headers: Sequence[Header], options: DataOptions) -> list[str]:
+    """How pixels become bytes, and what is not read of a file."""
+    said = []
+    deep, animated = sum(header.deep for header in headers), [header for header in headers if header.animated]
+    if options.range is not None:
+        said.append("pixels {:g} … {:g} scaled to 0 … 255".format(*options.range))
+    elif deep:
+        said.append(f"{deep} images of more than 8 bits scaled from their full range to 0 … 255")
+    if animated:
+        said.append(f"the first frame of {len(animated)} animated files")
+        warn(
+            f"{len(animated)} files of {folder} hold several frames, for example {animated[0].path.name}; only the "
+            "first frame of each is read; save frames as files of their own to read all"
         )
-    return sorted(found)
+    return said
 
 
-def _is_pipe(path: Path) -> bool:
-    """Whether reading may wait for ever: a pipe, a socket, a device. A link to nowhere is none of these."""
-    return path.exists() and not path.is_file()
+def _warn_of_small_range(folder: Path, x: np.ndarray, headers: Sequence[Header], options: DataOptions) -> None:
+    """Warn of images that use a small part of their range: masks, label maps, 12 bits in 16."""
+    most = int(x.max())
+    if options.range is not None or most >= _PART or most == int(x.min()):
+        return
+    deep = [header for header in headers if header.deep]
+    high = max(brightest(header.path) for header in deep) if len(deep) == len(headers) else most
+    warn(
+        f"the largest pixel of {folder} is {high:g}, a small part of what its files can hold, so the images are dark; "
+        f"if white is another value, {setting(range=(0, int(high)))}"
+    )
 
 
-def _labels(folder: Path, paths: Sequence[Path]) -> dict[Path, str] | None:
-    if folder.is_file():
-        return None
-    parts = {path: path.relative_to(folder).parts for path in paths}
-    if any(len(part) < 2 for part in parts.values()):
-        return None
-    labels = {path: part[0] for path, part in parts.items()}
-    names = set(labels.values())
-    if len(names) > 1 and all(name.lower() in _SPLITS for name in names):
-        raise DataError(
-            f"the subfolders of {folder} are {', '.join(sorted(names))}, which are splits, not classes",
-            f"give one of them, e.g. {folder / max(sorted(names), key=lambda n: n.lower().startswith('train'))}",
-        )
-    return labels if len(names) > 1 else None
-
-
-def _headers(paths: Sequence[Path], options: DataOptions) -> list[_Header]:
+def _headers(paths: Sequence[Path], options: DataOptions) -> list[Header]:
     """Sizes and modes, read without decoding, so that a fault shows before minutes of work."""
-    from PIL import Image
-
     headers = []
     for path in paths:
         try:
-            with Image.open(path) as image:
-                width, height = image.size
-                _check_pixels(width * height)
-                turned = image.getexif().get(0x0112) in _TURNED
-                size = (height, width) if turned else (width, height)
-                headers.append(_Header(path, size, image.mode in _GRAY))
+            headers.append(header_of(path, options))
+        except UnscaledError:
+            raise
         except Exception as error:  # a decoder of hostile bytes may raise anything
             if options.corrupt == "error":
                 raise _corrupt(path, str(error)) from error
@@ -148,19 +129,7 @@ def _headers(paths: Sequence[Path], options: DataOptions) -> list[_Header]:
     return headers
 
 
-def _check_pixels(count: int) -> None:
-    """Pillow's own bound, of which it only warns: a file of a few bytes may say that it is larger."""
-    from PIL import Image
-
-    most = Image.MAX_IMAGE_PIXELS
-    if most is not None and count > most:
-        raise DataError(
-            f"{count:,} pixels are more than {most:,}",
-            f"make it smaller; in Python, PIL.Image.MAX_IMAGE_PIXELS = {count} allows it",
-        )
-
-
-def _common_size(headers: Sequence[_Header], options: DataOptions, parts: int) -> tuple[int, int]:
+def _common_size(headers: Sequence[Header], options: DataOptions, parts: int) -> tuple[int, int]:
     if options.size is not None:
         return parts * options.size, options.size
     first = headers[0]
@@ -176,10 +145,8 @@ def _common_size(headers: Sequence[_Header], options: DataOptions, parts: int) -
 
 def _decode_into(row: np.ndarray, path: Path, options: DataOptions, parts: int = 1) -> str | None:
     """Fill ``row (c, h, w)`` with the image; what went wrong, or None."""
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             row[...] = as_array(image, options, parts)  # one channel spreads over three
     except Exception as error:  # as above
         return str(error) or type(error).__name__
@@ -195,29 +162,9 @@ def _corrupt(path: Path, reason: str) -> DataError:
 
 def _say_skipped(folder: Path, skipped: int, count: int) -> None:
     if skipped:
-        warnings.warn(f"{skipped} of {count} images of {folder} cannot be decoded and are left out", stacklevel=5)
+        warn(f"{skipped} of {count} images of {folder} cannot be decoded and are left out")
     if skipped == count:
         raise DataError(f"none of {count} images of {folder} can be decoded", "replace them")
-
-
-def as_array(image: Image.Image, options: DataOptions, parts: int = 1) -> np.ndarray:
-    """A picture as uint8 ``(c, h, w)``, upright, on white where it is transparent, fitted to the options."""
-    from PIL import Image, ImageOps
-
-    gray = image.mode in _GRAY
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        # 16-bit pixels: Pillow's own conversion to 8 bits clips instead of scaling
-        deep = np.asarray(image).astype(np.float64).clip(0, 65535)
-        image = Image.fromarray(np.rint(deep / 257.0).astype(np.uint8))
-    if image.mode == "F":
-        raise DataError("an image of 32-bit float pixels", "save it with 8 bits a channel, or load arrays")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        clear = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", clear.size, (255, 255, 255, 255)), clear)
-    array = np.array(image.convert("L" if gray else "RGB"), dtype=np.uint8)
-    pixels = array[None] if gray else array.transpose(2, 0, 1)
-    return fitted(torch.from_numpy(pixels)[None], options, parts)[0].numpy()
 
 
 def stacked(images: Iterable[np.ndarray], where: str) -> np.ndarray:

@@ -133,6 +133,14 @@ class DataOptions:
             batches are the same bit for bit. Of streamed rows, a fingerprint holds the names and sizes of all and the
             bytes of a thousand, evenly spaced.
         unlabelled: a label of -1 marks a row without a label; otherwise negative labels are refused.
+        classes: where the labels of a folder's images come from: its ``"folders"``, a ``"file"`` beside the images
+            (dataset.json, metadata.jsonl, metadata.csv, labels.csv), ``"none"``; ``"auto"`` takes the file if there is
+            one and the folders otherwise, and refuses folders that are splits or domains.
+        kind: what the rows of an array are: ``"image"``, ``"vector"`` (numbers kept as given, one row flattened),
+            ``"series"`` (refused: not supported), or ``"auto"``, by the rule of :mod:`equilibria.data.checks`.
+        range: the pixel values that are black and white, ``(low, high)``, which become -1 and 1; values outside become
+            the nearer end. None for the rules of :mod:`equilibria.data.formats` and :mod:`equilibria.data.checks`.
+        alpha: ``"white"`` composites transparent images on white; ``"keep"`` gives every image a fourth channel.
 
     Raises:
         ConfigError: a value outside its rule.
@@ -150,11 +158,22 @@ class DataOptions:
     labelled: bool = False
     stream: str = "auto"
     unlabelled: bool = False
+    classes: str = "auto"
+    kind: str = "auto"
+    range: tuple[float, float] | None = None
+    alpha: str = "white"
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 1:
             raise ConfigError(f"size={self.size} is no image size", f"{setting(size=64)}, or leave it out")
-        words = {"crop": ("center", "none"), "corrupt": ("error", "skip"), "stream": ("auto", "true", "false")}
+        words = {
+            "crop": ("center", "none"),
+            "corrupt": ("error", "skip"),
+            "stream": ("auto", "true", "false"),
+            "classes": ("auto", "folders", "file", "none"),
+            "kind": ("auto", "image", "vector", "series"),
+            "alpha": ("white", "keep"),
+        }
         for field, known in words.items():
             value = getattr(self, field)
             if value not in known:
@@ -163,6 +182,12 @@ class DataOptions:
                 raise ConfigError(f"{field}='{value}' is unknown", fix)
         if not 0.0 <= self.held_out < 1.0:
             raise ConfigError(f"held_out={self.held_out} is no share in [0, 1) of the rows", setting(held_out=0.1))
+        if self.range is not None and not (all(map(math.isfinite, self.range)) and self.range[0] < self.range[1]):
+            raise ConfigError(
+                f"range={self.range} is no pair of finite numbers, low before high", setting(range=(0, 255))
+            )
+        if self.alpha == "keep" and self.grayscale:
+            raise ConfigError("alpha='keep' of images in gray", setting(alpha="white"))
 
 
 def setting(**options: object) -> str:
@@ -172,7 +197,12 @@ def setting(**options: object) -> str:
         >>> setting(size=64)
         'add --set data.size=64 (in Python: load(source, size=64))'
     """
-    words = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
-    line = " ".join(f"--set data.{name}={word}" for name, word in words.items())
+    line = " ".join(f"--set data.{name}={_word(value)}" for name, value in options.items())
     call = ", ".join(f"{name}={value!r}" for name, value in options.items())
     return f"add {line} (in Python: load(source, {call}))"
+
+
+def _word(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(_word(one) for one in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from . import synthetic
 from .columns import labels_of, table_of
 from .dataset import Dataset
 from .files import Arrays, chosen, read_arrays
+from .folders import in_order
 from .named import NAMED
+from .notes import warn
 from .options import DataOptions, setting
 from .store import Order, Store, TableStore, split
 from .streams import ArrayFile, StreamStore, array_header, streamed
@@ -145,7 +148,23 @@ def _plain(source: str, labels: Any, options: DataOptions, parts: int) -> Found:
         table, called = _pictures(path, options, parts), path.name
     if labels is not None:
         table = table.with_labels(*labels_of(labels, len(table), options))
+        _warn_of_order(table.row_names)
     return Found(called, table, reopens)
+
+
+def _warn_of_order(names: Sequence[str]) -> None:
+    """Warn of labels given one by one, where images by number are in another order than images by path."""
+
+    def by_number(name: str) -> list[tuple[int, int, str]]:
+        return [in_order(part) for part in re.split(r"(\d+)", name) if part]
+
+    if list(names) != sorted(names, key=by_number):
+        first = next(i for i, (a, b) in enumerate(zip(names, sorted(names, key=by_number), strict=True)) if a != b)
+        shown = ", ".join(names[max(0, first - 1) : first + 3])
+        warn(
+            f"labels are taken in the order of the paths, which is not that of the numbers in them (… {shown} …); if yours "
+            "are in another order, name the images in a file labels.csv"
+        )
 
 
 def _column(found: Found, name: str) -> Found:
@@ -165,7 +184,7 @@ def _column(found: Found, name: str) -> Found:
 def _pictures(path: Path, options: DataOptions, parts: int) -> Table:
     from .images import folder_rows, is_picture
 
-    if path.is_file() and not is_picture(path):
+    if path.is_file() and not is_picture(path):  # by its content
         raise DataError(
             f"{path} is of no format that is read here",
             "give .npz, .npy, an image or a folder; an array x is saved by np.save('data.npy', x)",

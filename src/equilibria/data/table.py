@@ -89,12 +89,14 @@ class Table:
         columns: what the others are.
         class_names: of the classes of ``y``.
         row_names: what the rows are called (paths in a folder, without their suffix); empty where they have no names.
+        notes: how the rows were understood, for people: what was not read, how values were scaled.
     """
 
     values: Mapping[str, Values]
     columns: tuple[Column, ...] = ()
     class_names: tuple[str, ...] = ()
     row_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
