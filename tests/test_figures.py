@@ -84,7 +84,7 @@ def test_grid_gutters_can_be_transparent_and_captions_leave_images_alone() -> No
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), (2, 2, 8, 8), (0, 1, 8, 8), (2, 1, 0, 8)])
 def test_grid_refuses_what_is_no_batch_of_images(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeError, match="1 or 3 channels"):
+    with pytest.raises(ShapeError, match="1, 3 or 4 channels"):
         image_grid(torch.zeros(shape))
     with pytest.raises(ShapeError, match="3 labels for 2 images"):
         image_grid(torch.zeros(2, 1, 8, 8), labels=["a", "b", "c"])

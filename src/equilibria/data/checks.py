@@ -1,4 +1,4 @@
-"""Arrays as data: what they are taken to be, and one clear line for each way they can be unusable."""
+"""Arrays and labels as tensors, images fitted to the options; one clear line for each way they can be unusable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..base.errors import DataError
 from .options import DataOptions, setting
 
-__all__ = ["as_tensor", "checked_labels", "checked_rows", "fitted"]
+__all__ = ["as_tensor", "checked_labels", "fitted"]
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -33,87 +33,6 @@ def as_tensor(values: Any, where: str) -> Tensor:
         array = array.astype(np.float64)
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return torch.from_numpy(array if array.flags.writeable else array.copy())
-
-
-def checked_rows(values: Any, where: str = "the array") -> Tensor:
-    """The array as vectors ``(n, d)`` or images ``(n, c, h, w)``, uint8 or float32 as stored.
-
-    One axis more than rows need (``(n,)``) becomes ``(n, 1)``; ``(n, h, w)`` becomes one channel; channels may be
-    first or last. Images of floats are to lie in [0, 1], which is mapped to [-1, 1], or in [-1, 1].
-
-    Raises:
-        DataError: not numbers, empty, NaN or infinite, an unusable shape, channel count or range.
-    """
-    x = as_tensor(values, where)
-    if x.numel() == 0:
-        raise DataError(f"{where} is empty: shape {tuple(x.shape)}", "give at least one example")
-    if x.dim() not in (1, 2, 3, 4):
-        raise DataError(
-            f"{where} has shape {tuple(x.shape)}", "give vectors (n, d) or images (n, c, h, w), (n, h, w, c), (n, h, w)"
-        )
-    if x.is_complex():
-        raise DataError(f"{where} is complex", "give its real and imaginary parts as columns")
-    if x.is_floating_point():
-        _check_finite(x, where)
-    if x.dim() == 1:
-        x = x[:, None]
-    if x.dim() == 2:
-        if x.dtype == torch.uint8:
-            return x.contiguous()
-        narrow = x.to(torch.float32).contiguous()
-        _check_finite(narrow, f"{where} as float32")
-        return narrow
-    return _pixels(_channels_first(x, where), where).contiguous()
-
-
-def _check_finite(x: Tensor, where: str) -> None:
-    # a sum is finite only if every term is: one pass, no mask, for the usual case
-    if torch.isfinite(x.sum(dtype=torch.float64)):
-        return
-    bad = ~torch.isfinite(x)
-    count = int(bad.sum())
-    if count:
-        first = tuple(int(i) for i in bad.nonzero()[0])
-        raise DataError(
-            f"{where} has {count} NaN or infinite values of {x.numel()}, the first at index {first}",
-            "remove those rows or fill them in",
-        )
-
-
-def _channels_first(x: Tensor, where: str) -> Tensor:
-    if x.dim() == 3:
-        return x[:, None]
-    if x.shape[1] in (1, 3):
-        return x
-    if x.shape[3] in (1, 3):
-        return x.permute(0, 3, 1, 2)
-    raise DataError(
-        f"{where} of shape {tuple(x.shape)} has neither 1 nor 3 channels, first or last",
-        "give gray or RGB images; drop an alpha channel with x[..., :3]",
-    )
-
-
-def _pixels(x: Tensor, where: str) -> Tensor:
-    if x.dtype == torch.uint8:
-        return x
-    if x.dtype == torch.bool:
-        return x.to(torch.uint8) * 255
-    low, high = float(x.min()), float(x.max())
-    if not x.is_floating_point():
-        if low >= 0 and high <= 255:
-            return x.to(torch.uint8)
-        raise DataError(
-            f"{where}: whole-number pixels range over [{low:g}, {high:g}]", "give uint8 images with values 0..255"
-        )
-    if low < -1.0 - 1e-6 or high > 1.0 + 1e-6:
-        raise DataError(
-            f"{where}: float pixels range over [{low:g}, {high:g}]",
-            "give uint8 images with values 0..255, or floats in [0, 1] or [-1, 1]; here perhaps x.astype('uint8')"
-            if low >= 0 and high <= 255
-            else "give uint8 images with values 0..255, or floats in [0, 1] or [-1, 1]",
-        )
-    x = x.to(torch.float32)
-    return x * 2.0 - 1.0 if low >= 0.0 else x
 
 
 def checked_labels(

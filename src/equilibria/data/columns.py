@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from ..base.errors import DataError
-from .checks import as_tensor, checked_labels, checked_rows, fitted
+from .arrays import checked_rows
+from .checks import as_tensor, checked_labels, fitted
 from .files import Arrays, read_arrays
 from .options import Column, DataOptions
 from .table import Table
@@ -54,8 +55,9 @@ def table_of(
         >>> found.columns[0].kind, found.columns[0].shape
         ('vector', (1,))
     """
-    x = fitted(checked_rows(arrays.x, where), options, parts)
-    table = Table({"x": x})
+    rows, notes = checked_rows(arrays.x, where, options)
+    x = fitted(rows, options, parts)
+    table = Table({"x": x}, notes=notes)
     given = arrays.y if labels is None else labels
     if given is not None:
         y, names = labels_of(given, len(x), options)
@@ -99,7 +101,7 @@ def further_column(name: str, values: Any, n: int, where: str, options: DataOpti
         raise DataError(f"{where} has {count}, and there are {n} examples", f"give one row per example, or {leave_out}")
     whole = not x.is_floating_point() and not x.is_complex()
     if x.dim() == 4 or (x.dim() == 3 and x.dtype == torch.uint8):
-        return _rows(name, "image", fitted(checked_rows(x, where), options))
+        return _rows(name, "image", fitted(checked_rows(x, where, alone=False)[0], options))
     if x.dim() == 1 and whole:
         return _label(name, x.to(torch.int64), where)
     if x.dim() == 2 and x.numel() and bool(((x == 0) | (x == 1)).all()):
@@ -107,7 +109,7 @@ def further_column(name: str, values: Any, n: int, where: str, options: DataOpti
     if x.dim() == 2 and whole:
         return _text(name, x.to(torch.int64), where)
     if x.dim() in (1, 2) and x.is_floating_point():
-        return _rows(name, "vector", checked_rows(x, where))
+        return _rows(name, "vector", checked_rows(x, where, alone=False)[0])
     dtype = str(x.dtype).removeprefix("torch.")
     raise DataError(
         f"{where}, {dtype} of shape {tuple(x.shape)}, is of no kind that is known",

@@ -24,7 +24,15 @@ __all__ = ["FORMS", "of_law", "single"]
 
 
 def of_law(law: Law, options: DataOptions, source: str | None = None) -> Dataset:
-    """The data set that a law's samples are."""
+    """The data set that a law's samples are.
+
+    Raises:
+        DataError: options of images.
+    """
+    if options.kind not in ("auto", "vector"):
+        raise DataError(f"the samples of {law.name} as rows of kind {options.kind}", setting(kind="vector"))
+    if options.range is not None:
+        raise DataError(f"a range of the samples of {law.name}, which are kept as they are", setting(range=None))
     labelled = options.labelled and law.components > 1
     spec = DataSpec(kind="vector", shape=(law.dim,), classes=law.components if labelled else 0)
     names = tuple(str(k) for k in range(spec.classes))

@@ -14,6 +14,7 @@ from ..base.errors import DataError
 from .laws import Law
 from .options import DataOptions, DataSpec
 from .store import LawStore, Store
+from .summary import described
 from .table import scaled
 
 __all__ = ["Dataset"]
@@ -152,9 +153,7 @@ class Dataset:
             >>> load("digits").described()[:48]
             'digits: 1,617 training rows, 180 held out; image'
         """
-        from .summary import described  # which reads the stores of every kind
-
-        return described(self)
+        return described(self.name, self.spec, self.class_names, self.store)
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set on a device: the same batches, bit for bit."""

@@ -218,7 +218,7 @@ def _full_range(image: Image.Image, facts: _Facts) -> tuple[float, float] | None
 
 def _values(image: Image.Image, facts: _Facts) -> np.ndarray:
     """The numbers in the file. Pillow reads unsigned 32-bit integers as signed ones."""
-    found = np.asarray(image)
+    found: np.ndarray = np.asarray(image)
     wrapped = image.mode == "I" and facts.format == "TIFF" and facts.unsigned and facts.bits == 32
     return found.view(np.uint32).astype(np.float64) if wrapped else found.astype(np.float64)
 
@@ -245,7 +245,9 @@ def _in_bytes(image: Image.Image, facts: _Facts, options: DataOptions) -> Image.
 def _scaled(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
     """``low … high`` as 0 … 255, rounded; values outside become the nearer end."""
     low, high = span
-    return np.rint(((values.astype(np.float64) - low) * (255.0 / (high - low))).clip(0.0, 255.0)).astype(np.uint8)
+    scaled: np.ndarray = ((values.astype(np.float64) - low) * (255.0 / (high - low))).clip(0.0, 255.0)
+    found: np.ndarray = np.rint(scaled).astype(np.uint8)
+    return found
 
 
 def _stretched(image: Image.Image, span: tuple[float, float]) -> Image.Image:

@@ -137,9 +137,9 @@ class DataOptions:
             (dataset.json, metadata.jsonl, metadata.csv, labels.csv), ``"none"``; ``"auto"`` takes the file if there is
             one and the folders otherwise, and refuses folders that are splits or domains.
         kind: what the rows of an array are: ``"image"``, ``"vector"`` (numbers kept as given, one row flattened),
-            ``"series"`` (refused: not supported), or ``"auto"``, by the rule of :mod:`equilibria.data.checks`.
+            ``"series"`` (refused: not supported), or ``"auto"``, by the rule of :mod:`equilibria.data.arrays`.
         range: the pixel values that are black and white, ``(low, high)``, which become -1 and 1; values outside become
-            the nearer end. None for the rules of :mod:`equilibria.data.formats` and :mod:`equilibria.data.checks`.
+            the nearer end. None for the rules of :mod:`equilibria.data.formats` and :mod:`equilibria.data.arrays`.
         alpha: ``"white"`` composites transparent images on white; ``"keep"`` gives every image a fourth channel.
 
     Raises:
@@ -205,4 +205,4 @@ def setting(**options: object) -> str:
 def _word(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(_word(one) for one in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

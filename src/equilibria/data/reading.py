@@ -145,7 +145,8 @@ def _plain(source: str, labels: Any, options: DataOptions, parts: int) -> Found:
             return Found(path.stem, table_of(arrays, options, str(path), labels, parts), reopens, arrays.test)
         table, called = Table({"x": stream}), path.stem
     else:
-        table, called = _pictures(path, options, parts), path.name
+        own = options if labels is None else replace(options, classes="none")
+        table, called = _pictures(path, own, parts), path.name
     if labels is not None:
         table = table.with_labels(*labels_of(labels, len(table), options))
         _warn_of_order(table.row_names)
@@ -162,8 +163,8 @@ def _warn_of_order(names: Sequence[str]) -> None:
         first = next(i for i, (a, b) in enumerate(zip(names, sorted(names, key=by_number), strict=True)) if a != b)
         shown = ", ".join(names[max(0, first - 1) : first + 3])
         warn(
-            f"labels are taken in the order of the paths, which is not that of the numbers in them (… {shown} …); if yours "
-            "are in another order, name the images in a file labels.csv"
+            f"labels are taken in the order of the paths, which is not that of the numbers in them (… {shown} …); if "
+            "yours are in another order, name the images in a file labels.csv"
         )
 
 
@@ -202,6 +203,10 @@ def _stream(path: Path, options: DataOptions, parts: int) -> ArrayFile | None:
             )
         return None
     header = array_header(path)
+    if options.range is not None or options.kind == "vector":
+        if options.stream == "true":
+            raise DataError(f"{path} with data.range or data.kind=vector cannot be streamed", setting(stream="false"))
+        return None
     fits = header is not None and (header.fits or options.stream == "true")
     return ArrayFile(path, options, parts) if header and fits and streamed(options.stream, header.size) else None
 

@@ -25,7 +25,8 @@ def load(source: Any, labels: Any = None, options: DataOptions | None = None, **
             - a law: its name (``"grid25"``, ``"parallel-lines:0.5"``) or a :class:`Law`;
             - a data set by name (:data:`NAMED`): ``"digits"`` (8x8, embedded), ``"mnist"``, ``"fashion-mnist"``,
               ``"cifar10"``, ``"emoji"`` (aligned pairs); or ``"hf:NAME"`` (Hugging Face Hub);
-            - a path: ``.npz``, ``.npy``, an image, or a folder of images, whose subfolders are the classes;
+            - a path: ``.npz``, ``.npy``, an image, or a folder of images, with the classes in a file beside them or as
+              subfolders;
             - an array, a tensor, ``(x, y)``, a dict of arrays, or a torch ``Dataset`` of x or (x, y);
             - a name or path with a view (:data:`VIEWS`): ``"digits-negative"``, ``"digits-edges"``,
               ``"digits-halved"``, ``"digits-residual"``;
@@ -44,6 +45,8 @@ def load(source: Any, labels: Any = None, options: DataOptions | None = None, **
 
     Names go before paths; write ``./digits`` for a folder of that name. Rows of uint8 are dealt as x / 127.5 - 1;
     images of floats are to lie in [0, 1], which is mapped to [-1, 1], or in [-1, 1]; vectors of floats are kept.
+    :mod:`equilibria.data.arrays` has the rule for arrays, :mod:`equilibria.data.formats` that for image files,
+    :mod:`equilibria.data.folders` says where labels come from.
 
     In an ``.npz`` or a dict the examples are ``x``, ``images``, ``data`` or the first array, the labels ``y`` or
     ``labels``. Each further array is a column of its own name, aligned with the examples;

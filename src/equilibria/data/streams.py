@@ -114,7 +114,9 @@ class Header(NamedTuple):
     @property
     def fits(self) -> bool:
         """Whether its rows are images that can be read one by one."""
-        images = len(self.shape) == 3 or (len(self.shape) == 4 and {self.shape[1], self.shape[3]} & {1, 3})
+        images = (len(self.shape) == 3 and self.shape[2] != 3) or (
+            len(self.shape) == 4 and {self.shape[1], self.shape[3]} & {1, 3}
+        )
         return bool(images) and self.dtype == np.uint8 and not self.fortran and min(self.shape) > 0
 
 

@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
+from .options import DataSpec
 from .store import StackStore, Store, TableStore
 from .table import Table
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 __all__ = ["described"]
 
 _NAMED = 12  # classes that are listed by name
 
 
-def described(data: Dataset) -> str:
+def described(name: str, spec: DataSpec, class_names: tuple[str, ...], store: Store) -> str:
     """Rows, shape, classes with their counts and order, the scale of values, and what was left out, in one line.
 
     Examples:
         >>> from equilibria.data import load
-        >>> described(load("moons"))
+        >>> load("moons").described()
         'moons: fresh samples of a law; vectors of 2 numbers; values as given'
     """
-    parts = [_rows(data), _shape(data)]
-    tables = _tables(data.store)
-    if data.class_names:
-        stacked = isinstance(data.store, StackStore)
-        parts.append(_classes(data.class_names, tables[0] if tables and not stacked else None))
-    parts += [f"{column.name}: {column.kind} {_by(column.shape)}".rstrip() for column in data.spec.columns]
+    parts = [_rows(store), _shape(spec)]
+    tables = _tables(store)
+    if class_names:
+        parts.append(_classes(class_names, tables[0] if tables and not isinstance(store, StackStore) else None))
+    parts += [f"{column.name}: {column.kind} {_by(column.shape)}".rstrip() for column in spec.columns]
     notes = [note for table in tables for note in table.notes]
     if not any(note.startswith("pixels ") for note in notes):
-        parts += [_scale(tables[0])] if tables else ["values as given"] if data.law is not None else []
-    return f"{data.name}: {'; '.join([*parts, *dict.fromkeys(notes)])}"
+        parts += [_scale(tables[0])] if tables else ["values as given"] if store.size is None else []
+    return f"{name}: {'; '.join([*parts, *dict.fromkeys(notes)])}"
 
 
-def _rows(data: Dataset) -> str:
-    if data.size is None:
+def _rows(store: Store) -> str:
+    if store.size is None:
         return "fresh samples of a law"
-    return f"{data.size:,} training rows, {data.held_out_size:,} held out"
+    return f"{store.size:,} training rows, {store.held_size:,} held out"
 
 
-def _shape(data: Dataset) -> str:
-    shape = data.spec.shape
-    if len(shape) != 3:
-        return f"vectors of {data.spec.numel} numbers"
-    channels = {1: "gray", 3: "RGB", 4: "RGB and alpha"}.get(shape[0], f"{shape[0]} channels")
-    return f"images of {shape[2]} x {shape[1]} pixels, {channels}"
+def _shape(spec: DataSpec) -> str:
+    if len(spec.shape) != 3:
+        return f"vectors of {spec.numel} numbers"
+    count, height, width = spec.shape
+    channels = {1: "gray", 3: "RGB", 4: "RGB and alpha"}.get(count, f"{count} channels")
+    return f"images of {width} x {height} pixels, {channels}"
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -35,9 +35,9 @@ def image_grid(
     """A grid of images, filled row by row; small images are enlarged by whole factors, so pixels stay sharp.
 
     Args:
-        images: shape (n, 1 or 3, h, w); floats in [-1, 1] (values beyond are clipped), or uint8 in 0..255. Pixels that
-            are not finite are painted vermilion, so that the output of a diverged generator does not look like a dark
-            image.
+        images: shape (n, 1, 3 or 4, h, w); floats in [-1, 1] (values beyond are clipped), or uint8 in 0..255. A fourth
+            channel is alpha, shown on white. Pixels that are not finite are painted vermilion, so that the output of a
+            diverged generator does not look like a dark image.
         columns: images per row; the default makes the grid as square as n allows.
         labels: a caption under each image, n of them; long ones are cut.
         tile: the side of one image in the grid, in pixels; images are never made smaller than they are.
@@ -76,11 +76,13 @@ def image_grid(
 def _pixels(images: Numbers) -> NDArray[np.uint8]:
     """The images as (n, h, w, 3) bytes."""
     array = array_of(images)
-    if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
+    if array.ndim != 4 or array.shape[1] not in (1, 3, 4) or 0 in array.shape:
         raise ShapeError(
             f"images of shape {tuple(array.shape)} cannot be shown in a grid",
-            "give (n, channels, height, width) with n >= 1 and 1 or 3 channels",
+            "give (n, channels, height, width) with n >= 1 and 1, 3 or 4 channels",
         )
+    if array.shape[1] == 4:
+        array = _on_white(array)
     array = np.broadcast_to(array, (len(array), 3, *array.shape[2:])).transpose(0, 2, 3, 1)
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
@@ -90,6 +92,15 @@ def _pixels(images: Numbers) -> NDArray[np.uint8]:
     pixels: NDArray[np.uint8] = np.rint((levels + 1.0) * 127.5).astype(np.uint8)
     pixels[~finite.all(axis=-1)] = NOT_FINITE
     return pixels
+
+
+def _on_white(array: NDArray[Any]) -> NDArray[Any]:
+    """Three channels of four, composited on white, in the array's own range."""
+    low, high = (0.0, 255.0) if array.dtype == np.uint8 else (-1.0, 1.0)
+    values = array.astype(np.float32)
+    clear = ((values[:, 3:].clip(low, high)) - low) / (high - low)
+    shown = values[:, :3].clip(low, high) * clear + high * (1.0 - clear)
+    return np.rint(shown).astype(np.uint8) if array.dtype == np.uint8 else shown
 
 
 def strip(pictures: Sequence[Image.Image], captions: Sequence[str], *, height: int = 160) -> Image.Image:

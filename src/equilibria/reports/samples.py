@@ -75,10 +75,10 @@ def _made(step: int, large: bytes, small: bytes, kind: str, says: str) -> Frame:
 
 
 def _frame(snapshot: Snapshot, array: NDArray[Any] | None, view: View) -> Frame | None:
-    if array is not None and array.ndim == 4 and array.shape[1] in (1, 3):
+    if array is not None and array.ndim == 4 and array.shape[1] in (1, 3, 4):
         return _images(snapshot.step, array)
     views = {} if array is not None else snapshot.views()
-    if views and all(view.ndim == 4 and view.shape[1] in (1, 3) for view in views.values()):
+    if views and all(view.ndim == 4 and view.shape[1] in (1, 3, 4) for view in views.values()):
         try:
             wide = side_by_side({name: torch.from_numpy(view).float() for name, view in views.items()})
             return _images(snapshot.step, wide.numpy(), f"each {', '.join(views)}, ")

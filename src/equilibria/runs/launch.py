@@ -242,6 +242,8 @@ def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None, r
     """Train to the last round; leave an evaluation and a report."""
     if not distributed.here().is_first:
         return data_parallel.followed(run)
+    if settings.progress and report:  # a stage has the data of the whole
+        progress.announce(f"data: {run.data.described()}")
     if run.recipe.procedure is not None:
         _carry_out_stages(run, settings)
     elif settings.auto_remedy:

@@ -223,6 +223,7 @@ def _play_on(whole: Play, sessions: dict[int, Session], group: Group) -> dict[in
     watching: list[Hook] = [members]
     if group.settings.progress:
         first = next(iter(sessions.values()))
+        progress.announce(f"data: {first.run.data.described()}")
         watching.append(progress.Bar(first.log, group.steps, whole.round))
     begun = time.monotonic()
     try:

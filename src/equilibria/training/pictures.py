@@ -169,7 +169,8 @@ class _Scatters:
 
 def _grid(views: Views, columns: int) -> bytes:
     """Images in a grid, an example's views side by side."""
-    flat = {name: view.flatten(0, -4) for name, view in views.items() if view.dim() >= 4 and view.shape[-3] in (1, 3)}
+    images = {name: view for name, view in views.items() if view.dim() >= 4 and view.shape[-3] in (1, 3, 4)}
+    flat = {name: view.flatten(0, -4) for name, view in images.items()}
     if not flat:
         raise ShapeError(f"samples of shape {_shapes(views)} are not images", "write them to a .npz")
     if len(flat) == 1:
@@ -178,7 +179,7 @@ def _grid(views: Views, columns: int) -> bytes:
 
 
 def side_by_side(views: Views) -> Tensor:
-    """Images ``(n, 1 or 3, h, w)`` of several views as one wide image per example.
+    """Images ``(n, 1, 3 or 4, h, w)`` of several views as one wide image per example.
 
     Smaller ones are enlarged by the largest integer factor that fits and centred; if one view is in colour, all
     are.
@@ -198,6 +199,8 @@ def side_by_side(views: Views) -> Tensor:
     parts = []
     for view in views.values():
         factor = max(1, height // int(view.shape[2]))
+        if view.shape[1] < channels == 4:  # beside images with alpha, one that is opaque
+            view = torch.cat([view.expand(-1, 3, -1, -1), torch.ones_like(view[:, :1])], dim=1)
         grown = view.expand(-1, channels, -1, -1).repeat_interleave(factor, 2).repeat_interleave(factor, 3)
         above = (height - grown.shape[2]) // 2
         below = height - int(grown.shape[2]) - above

@@ -67,6 +67,11 @@ class Bar:
         self.bar.stop()
 
 
+def announce(line: str) -> None:
+    """Print a line about a run that starts, beside its progress; what a terminal would obey is shown as ``?``."""
+    print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+
+
 def key_numbers(row: dict[str, Any]) -> str:
     """The losses and, if present, the quality metrics, short enough for one line.
 
