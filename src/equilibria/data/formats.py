@@ -31,7 +31,7 @@ from .options import DataOptions, setting
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["SUFFIXES", "Header", "UnscaledError", "as_array", "brightest", "header_of", "is_picture", "opened"]
+__all__ = ["SUFFIXES", "Header", "as_array", "brightest", "header_of", "is_picture", "opened", "unscaled"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 """Files called so are images: one that cannot be decoded is an error. Others are images if their content says so."""
@@ -52,6 +52,7 @@ class Header(NamedTuple):
         gray: whether it has one channel.
         deep: whether a channel has more than 8 bits.
         animated: whether it holds several frames.
+        scaled: whether the format or the options say which values are black and white.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class Header(NamedTuple):
     gray: bool
     deep: bool = False
     animated: bool = False
+    scaled: bool = True
 
 
 @cache
@@ -101,7 +103,7 @@ def header_of(path: Path, options: DataOptions) -> Header:
     """The header of an image file.
 
     Raises:
-        DataError: more pixels than Pillow allows, or pixels whose black and white only ``range`` can say.
+        DataError: more pixels than Pillow allows.
         Exception: it cannot be opened; a decoder of hostile bytes may raise anything.
     """
     with opened(path) as image:
@@ -110,12 +112,11 @@ def header_of(path: Path, options: DataOptions) -> Header:
         width, height = (int(tags[_WIDTH]), int(tags[_LENGTH])) if image.format == "TIFF" else image.size
         _check_pixels(width * height)
         deep = _is_deep(image)
-        if deep and options.range is None and _full_range(image, facts) is None:
-            raise UnscaledError(path, image, facts)
+        scaled = not deep or options.range is not None or _full_range(image, facts) is not None
         turned = image.getexif().get(_ORIENTATION) in _TURNED
         size = (height, width) if turned else (width, height)
         animated = image.format not in _LAYERED and bool(getattr(image, "is_animated", False))
-        return Header(path, size, image.mode in _GRAY, deep, animated)
+        return Header(path, size, image.mode in _GRAY, deep, animated, scaled)
 
 
 class _Facts(NamedTuple):
@@ -137,20 +138,26 @@ def _facts(image: Image.Image) -> _Facts:
     return _Facts(image.format, first(_BITS, 16), first(_SAMPLE_FORMAT, 1) == 1, first(_PHOTOMETRIC, 1) == 0)
 
 
-class UnscaledError(DataError):
-    """Pixels of which no rule says which value is black and which is white."""
+def unscaled(path: Path) -> DataError:
+    """The error of an image file whose header says that it is not ``scaled``, with the range of its values as the fix.
 
-    def __init__(self, path: Path | None, image: Image.Image, facts: _Facts) -> None:
-        values = _values(image, facts)
-        finite = values[np.isfinite(values)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-        high = high if high > low else low + 1.0
-        what = "float" if image.mode == "F" else "signed or 32-bit integer"
-        super().__init__(
-            f"{path or 'an image'} has {what} pixels, here from {low:g} to {high:g}; no rule says which value is black "
-            "and which is white",
-            setting(range=(low, high)),
-        )
+    Raises:
+        Exception: it cannot be decoded.
+    """
+    with opened(path) as image:
+        return _unscaled(str(path), image, _facts(image))
+
+
+def _unscaled(where: str, image: Image.Image, facts: _Facts) -> DataError:
+    values = _values(image, facts)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    high = high if high > low else low + 1.0
+    what = "float" if image.mode == "F" else "signed or 32-bit integer"
+    return DataError(
+        f"{where} has {what} pixels, here from {low:g} to {high:g}; no rule says which value is black and which is white",
+        setting(range=(low, high)),
+    )
 
 
 def _check_pixels(count: int) -> None:
@@ -229,7 +236,7 @@ def _in_bytes(image: Image.Image, facts: _Facts, options: DataOptions) -> Image.
     values = _values(image, facts)
     span = options.range or _full_range(image, facts)
     if span is None:
-        raise UnscaledError(None, image, facts)
+        raise _unscaled("an image", image, facts)
     if not np.isfinite(values).all():
         raise DataError("an image with NaN or infinite pixels", "replace them, or remove the image")
     if facts.inverted:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..base.errors import DataError
 from .files import check_memory
 from .folders import in_order, listed
-from .formats import Header, UnscaledError, as_array, brightest, header_of, is_picture, opened
+from .formats import Header, as_array, brightest, header_of, is_picture, opened, unscaled
 from .notes import warn
 from .options import DataOptions, setting
 from .streams import Files, streamed
@@ -118,12 +118,15 @@ def _headers(paths: Sequence[Path], options: DataOptions) -> list[Header]:
     headers = []
     for path in paths:
         try:
-            headers.append(header_of(path, options))
-        except UnscaledError:
-            raise
+            header = header_of(path, options)
+            refused = None if header.scaled else unscaled(path)
         except Exception as error:  # a decoder of hostile bytes may raise anything
             if options.corrupt == "error":
                 raise _corrupt(path, str(error)) from error
+            continue
+        if refused is not None:
+            raise refused
+        headers.append(header)
     if not headers:
         raise DataError(f"none of {len(paths)} image files can be decoded, e.g. {paths[0]}", "replace them")
     return headers
