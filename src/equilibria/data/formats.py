@@ -155,7 +155,7 @@ def _unscaled(where: str, image: Image.Image, facts: _Facts) -> DataError:
     high = high if high > low else low + 1.0
     what = "float" if image.mode == "F" else "signed or 32-bit integer"
     return DataError(
-        f"{where} has {what} pixels, here from {low:g} to {high:g}; no rule says which value is black and which is white",
+        f"{where} has {what} pixels, here from {low:g} to {high:g}; no rule says which value is black and which white",
         setting(range=(low, high)),
     )
 
