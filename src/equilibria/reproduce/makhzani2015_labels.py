@@ -35,7 +35,7 @@ CLAIM = Claim(
     tolerance="in every seed fewer errors than the supervised control at its best moment, and on average at least 5 "
     "percentage points fewer; of the samples of a category at least 70 % are of its digit. 5 seeds, 1,500 rounds, "
     "16 x 16 pixels; quick: 1 seed, 600 rounds",
-    budget=(30, 370),
+    budget=(35, 330),
 )
 LABELS, SIZE, WIDTH, LOOKS = 100, 16, 256, 6
 STYLES = 10

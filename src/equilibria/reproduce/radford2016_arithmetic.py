@@ -43,7 +43,7 @@ CLAIM = Claim(
     tolerance="in every seed means of three reach both attributes of the target at least 1.3 times as often as single "
     "codes do, and 1.5 times as often as codes chosen at random. 5 seeds, 1,000 rounds, MNIST at 16 x 16 pixels; "
     "quick: 1 seed",
-    budget=(60, 300),
+    budget=(45, 215),
 )
 CODES, TRIALS, SHOWN = 4000, 100, 6
 SETTINGS = {"networks.width": "16", "batch": "64"}
