@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -279,6 +280,10 @@ def test_damaged_weights_and_components_are_made_again(done: Path, tmp_path: Pat
         assert eq.open_run(out).play.round == ROUNDS
         assert eq.resume(out, POINTS).finished
     assert any("component-02.npz is damaged" in str(w.message) for w in told)
+    aside = [*out.rglob("damaged-*")]
+    assert len(aside) == 2  # kept beside the new ones
+    for path in aside:
+        shutil.rmtree(path)
     assert content(out) == content(done)
 
 

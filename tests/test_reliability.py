@@ -233,6 +233,7 @@ class Tape:
 
 def test_a_checkpoint_is_on_the_disk_before_it_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = play_of()
+    (tmp_path / "deep").mkdir()
     with monkeypatch.context() as patch:
         tape = Tape(patch)
         checkpoint.save(kept, tmp_path / "deep" / "checkpoints")
