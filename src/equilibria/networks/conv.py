@@ -102,7 +102,7 @@ class ConvPair(Networks):
         check_choice(self, "condition", CONDITIONS)
         check_init(self.init)
         activation(self.activation, self.slope)
-        activation(self.generator_activation or self.activation, self.slope)
+        activation(self.generator_activation or self.activation, self.slope, "generator_activation")
 
     def generator(self, latent: int, shape: tuple[int, ...], classes: int = 0) -> Generator:
         """Codes to images: a linear map to the smallest level, then upsampling by two up to the image's size."""

@@ -23,8 +23,10 @@ _ACTIVATIONS: dict[str, Callable[[float], nn.Module]] = {
 }
 
 
-def activation(name: str, slope: float = 0.2) -> nn.Module:
+def activation(name: str, slope: float = 0.2, field: str = "activation") -> nn.Module:
     """The elementwise non-linearity ``name``; ``slope`` is the negative slope of ``leaky_relu`` and used by it only.
+
+    An error names the setting ``field``.
 
     Raises:
         ConfigError: no activation has this name.
@@ -34,7 +36,7 @@ def activation(name: str, slope: float = 0.2) -> nn.Module:
         tensor([-0.1000,  2.0000])
     """
     if name not in _ACTIVATIONS:
-        raise not_known("activation", name, _ACTIVATIONS)
+        raise not_known(field, name, _ACTIVATIONS)
     return _ACTIVATIONS[name](slope)
 
 

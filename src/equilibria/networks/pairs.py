@@ -43,8 +43,13 @@ def check_choice(owner: object, field: str, known: Collection[str | int]) -> Non
         ConfigError: it has another value.
     """
     value = getattr(owner, field)
-    if value not in known:
+    if value in known:
+        return
+    sizes = [one for one in known if isinstance(one, int)]
+    if not sizes:
         raise not_known(field, value, map(str, known))
+    near = min(sizes, key=lambda one: abs(one - value)) if isinstance(value, (int, float)) else sizes[0]
+    raise ConfigError(f"{field}={value!r} is none of {', '.join(map(str, sizes))}", settings={field: near})
 
 
 def check_counts(owner: object, least: int, *fields: str) -> None:
