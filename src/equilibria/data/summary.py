@@ -60,7 +60,7 @@ def _classes(names: tuple[str, ...], table: Table | None) -> str:
         shown = [*shown[: _NAMED - 1], "…", shown[-1]]
     without = int((y < 0).sum())
     end = f", without a label: {without:,}" if without else ""
-    return f"{len(names)} classes in order ({', '.join(shown)}{end})"
+    return f"{len(names)} classes in order, of all rows ({', '.join(shown)}{end})"
 
 
 def _scale(table: Table) -> str:
