@@ -20,7 +20,7 @@ import pytest
 
 import equilibria as eq
 from equilibria.base.errors import RunError
-from equilibria.training import checkpoint
+from equilibria.training import checkpoint, disk
 from test_checkpoint import play_of, same, state
 
 TINY = {"networks.vector.width": "8", "batch": "16"}
@@ -142,6 +142,37 @@ def test_a_run_with_links_pipes_or_devices_is_refused(run: Path, tmp_path: Path,
             call(run)
         assert str(place) in raised.value.what
     assert [p.name for p in outside.parent.iterdir()] == ["file"] and outside.read_text() == "precious"
+
+
+def test_a_file_that_is_deleted_while_the_folder_is_read_is_left_out(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the checkpoint that a training process replaces while somebody lists its runs."""
+    real = Path.lstat
+
+    def gone(self: Path) -> os.stat_result:
+        if self.name == "state.json":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
+        return real(self)
+
+    monkeypatch.setattr(Path, "lstat", gone)
+    assert not list(disk.irregular(run)) and eq.open_run(run).play.round == 8
+
+
+def test_a_checkpoint_that_cannot_be_deleted_keeps_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play, real = play_of(), checkpoint._discard
+    for _ in range(3):
+        checkpoint.save(play, tmp_path, keep=9)
+        play.advance()
+
+    def stuck(path: Path) -> None:
+        if path.name == "step-00000000":
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+        real(path)
+
+    monkeypatch.setattr(checkpoint, "_discard", stuck)
+    checkpoint.save(play, tmp_path, keep=1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000000", "step-00000003"]
 
 
 def test_a_run_below_a_link_is_opened(run: Path, tmp_path: Path) -> None:

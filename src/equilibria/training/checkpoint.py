@@ -80,11 +80,9 @@ def save(
         raise disk.disk_error(_cause(error), final) from error
     found = listed(folder)
     past = [path for path in found if round_of(path) <= play.round]
-    with suppress(OSError):  # an extra checkpoint does no harm
-        for path in found[len(past) :]:
-            set_aside(path)
-        for path in past[:-keep]:
-            _discard(path)
+    for path in (*found[len(past) :], *past[:-keep]):
+        with suppress(OSError):  # an extra checkpoint does no harm
+            set_aside(path) if round_of(path) > play.round else _discard(path)
     return final
 
 

@@ -119,11 +119,15 @@ def _alive(pid: int) -> bool:
 def irregular(folder: Path) -> Iterator[Path]:
     """What lies in a folder, at any depth, and is neither a plain file nor a folder: links, pipes, sockets, devices.
 
-    Links are not followed.
+    Links are not followed. What another process deletes meanwhile is left out.
     """
     for where, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            mode = (path := Path(where, name)).lstat().st_mode
+            path = Path(where, name)
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:
+                continue
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 yield path
 
