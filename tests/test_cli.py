@@ -127,6 +127,7 @@ def test_runs_lists_what_can_be_read(root: Path, tmp_path: Path, capsys: pytest.
     assert cli.main(["runs", str(folder), "--json"]) == 0
     said = capsys.readouterr()
     row = {"run": str(folder / "good"), "recipe": "wgan-gp", "data": "points", "seed": 5, "step": 0, "steps": 2}
+    row["state"] = "unfinished"
     assert json.loads(said.out) == [row] and "bad/run.json is damaged" in said.err
     assert cli.main(["runs", str(folder)]) == 0
     assert str(folder / "good") in capsys.readouterr().out  # whole, though it is longer than a line
@@ -146,7 +147,8 @@ def test_recipes(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments) == 2
     said = capsys.readouterr()
-    assert "Usage: equilibria" in said.err and "Traceback" not in said.err
+    told = said.err.splitlines()
+    assert [line.split(":")[0] for line in told] == ["error", "fix"] and told[1].endswith("--help")
 
 
 def test_a_defect_is_told_from_a_mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from .visible import visible
+
 
 class EquilibriaError(Exception):
     """A mistake in what the library was given; its text is the whole message a user needs.
@@ -31,7 +33,7 @@ class EquilibriaError(Exception):
     def __init__(self, what: str, fix: str = "", settings: Mapping[str, object] | None = None) -> None:
         self.settings = dict(settings or {})
         words = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
-        self.what, self.fix = what.rstrip("."), (fix or words).rstrip(".")
+        self.what, self.fix = visible(what.rstrip(".")), visible((fix or words).rstrip("."))
         super().__init__(f"{self.what}. Fix: {self.fix}" if self.fix else self.what)
 
 

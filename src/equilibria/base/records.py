@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform
 
@@ -130,7 +131,7 @@ def _short(value: Any) -> str:
 
 
 def parsed(raw: bytes) -> Any:
-    """The value of a JSON text, in Python's dialect (NaN and infinities are numbers).
+    """The value of a JSON text; NaN and infinities, which earlier versions wrote, are read as numbers.
 
     Raises:
         ValueError: it is none, or it is nested too deeply.
@@ -145,4 +146,34 @@ def parsed(raw: bytes) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-__all__ = ["build", "decode", "encode", "fits", "is_record", "parsed", "record"]
+def written(value: Any, indent: int | None = None) -> str:
+    """The JSON text of a value (RFC 8259, which has no NaN): a number that is not finite becomes a text.
+
+    Every file and every output of ours is written by it, so that any parser reads it.
+
+    Args:
+        value: plain values.
+        indent: spaces a level; None for a single line.
+
+    Raises:
+        TypeError: a value is not plain.
+
+    Examples:
+        >>> written({"loss": [0.5, float("nan"), float("-inf")]})
+        '{"loss": [0.5, "nan", "-inf"]}'
+    """
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))
+    if isinstance(value, Mapping):
+        return {(str(float(k)) if isinstance(k, float) else k): _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+__all__ = ["build", "decode", "encode", "fits", "is_record", "parsed", "record", "written"]

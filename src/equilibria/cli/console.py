@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..base.errors import EquilibriaError
+from ..base.visible import visible
 
 UNFINISHED = -1  # a run that printed how to continue it; Typer itself ends with 130 on Ctrl-C
 _WIDE = 200  # columns without a terminal, so that nothing is cut in a pipe or a file
@@ -40,8 +41,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
 )
-out = Console(width=None if sys.stdout.isatty() else _WIDE)
-err = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
+out = Console(width=None if sys.stdout.isatty() else _WIDE, emoji=False)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE, emoji=False)
 
 RunArg = Annotated[Path, typer.Argument(help="The folder of a run, made by `equilibria train`.", show_default=False)]
 DataArg = Annotated[
@@ -71,8 +72,12 @@ WithFiles = Annotated[
 
 
 def say(text: str) -> None:
-    """Print a line unchanged: without markup (a name may contain brackets) and without line breaks (long paths)."""
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print text without markup (a name may contain brackets) and without line breaks of our own (long paths).
+
+    Everything is printed by this, :func:`print_table`, :func:`tell` and :func:`show_output`, which escape what a
+    terminal would obey.
+    """
+    out.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_table(rows: list[dict[str, str]], right: tuple[str, ...] = (), wraps: tuple[str, ...] = ()) -> None:
@@ -82,8 +87,13 @@ def print_table(rows: list[dict[str, str]], right: tuple[str, ...] = (), wraps: 
         side: Literal["left", "right"] = "right" if column in right else "left"
         table.add_column(column, justify=side, no_wrap=column not in wraps, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(value) for value in row.values()))
+        table.add_row(*(escape(visible(value, lines=False)) for value in row.values()))
     out.print(table)
+
+
+def show_output(line: str) -> None:
+    """Print a line that another process wrote, to standard error."""
+    err.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def quoted(path: Path) -> str:
@@ -101,13 +111,23 @@ def failed(error: Exception, words: list[str]) -> int:
         if error.fix:
             tell("fix", fix)
         return 1
-    show = getattr(error, "show", None)
-    if show is not None:  # wrong usage
-        show()
-        return int(getattr(error, "exit_code", 2))
+    wrong_usage = getattr(error, "format_message", None)
+    if wrong_usage is not None:
+        return _explain_usage(error, wrong_usage())
     tell("error", f"{type(error).__name__}: {error}")
     tell("fix", "this is a bug in equilibria; run again with --debug for the traceback.")
     return 70
+
+
+def _explain_usage(error: Any, what: str) -> int:
+    """Print what is wrong with the words of a command; where there are no words, the help. Returns the exit code."""
+    if not what or what.lstrip().startswith("Usage:"):
+        error.show()
+    else:
+        tell("error", what if what.endswith("?") else f"{what.rstrip('.')}.")
+        command = error.ctx.command_path if getattr(error, "ctx", None) is not None else "equilibria"
+        tell("fix", f"{command} --help")
+    return int(getattr(error, "exit_code", 2))
 
 
 def _with_files(error: EquilibriaError, words: list[str]) -> str:
@@ -123,7 +143,7 @@ def _with_files(error: EquilibriaError, words: list[str]) -> str:
 
 def tell(kind: str, text: str) -> None:
     """Print a word and one line to standard error."""
-    line = " ".join(text.splitlines())
+    line = visible(" ".join(text.splitlines()))
     err.print(f"[bold]{kind}:[/bold] {escape(line)}", highlight=False, soft_wrap=True)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..base.errors import ConfigError
+from ..base.records import written
 from .console import JsonFlag, app, print_table, say
 
 
@@ -49,7 +49,7 @@ def reproduce(
         if not as_json:
             _print_verdict(verdict, folder)
     if as_json:
-        print(json.dumps([{"key": v.key, "verdict": v.word, "seconds": round(v.seconds, 1)} for v in verdicts]))
+        print(written([{"key": v.key, "verdict": v.word, "seconds": round(v.seconds, 1)} for v in verdicts]))
     else:
         held = sum(v.word == "holds" for v in verdicts)
         say(f"{held} of {len(verdicts)} hold, {sum(v.seconds for v in verdicts):.0f} s; pictures and JSON in {folder}")
@@ -64,7 +64,7 @@ def _list_claims(chosen: list[str], as_json: bool) -> None:
 
     found = {key: claim_of(key) for key in chosen}
     if as_json:
-        print(json.dumps([{"key": key, **asdict(claim)} for key, claim in found.items()]))
+        print(written([{"key": key, **asdict(claim)} for key, claim in found.items()]))
         return
     rows = [
         {"key": k, "where": c.figure, "quick / full": f"{c.budget[0]:g} / {c.budget[1]:g} s", "claim": c.statement}
@@ -120,7 +120,7 @@ def exam(
     plan = Plan(half, seeds, healthy, tuple(only or ()), cures, processes)
     make_folder(folder)
     found = {"commit": commit(), **run_exam(plan, None if as_json else _print_result)}
-    text = json.dumps(found, indent=1, allow_nan=False)
+    text = written(found, indent=1)
     write_atomically(folder / "exam.json", text + "\n")
     write_atomically(folder / "exam.md", markdown(found, seeds, half))
     if as_json:

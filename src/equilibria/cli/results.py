@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import ConfigError, EquilibriaError
+from ..base.records import written
 from .console import DataArg, JsonFlag, RunArg, WithFiles, app, print_table, quoted, say
 
 if TYPE_CHECKING:
     from ..doctor import DiagnosisText
+    from ..runs.folder import RunFolder
 
 
 def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
@@ -192,14 +193,20 @@ def evaluate(
     [dim]equilibria evaluate runs/digits
 
     equilibria evaluate runs/digits -n 5000 --json[/dim]
+
+    Exit code 1 if the run has diverged.
     """
     from .. import runs
+    from ..runs.folder import RunFolder
 
     found = {name: value.to_dict() for name, value in runs.open_run(run, data).evaluate(n, seed).items()}
     if as_json:
-        print(json.dumps(found))
+        print(written(found))
     else:
         print_metrics(found)
+    none = found and all(row["value"] is None for row in found.values())
+    if none or RunFolder.open(run, strict=False).diverged is not None:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -216,7 +223,7 @@ def diagnose(run: RunArg, data: DataArg = None, own: WithFiles = None, as_json: 
 
     found = runs.open_run(run, data).diagnose()
     if as_json:
-        print(json.dumps(found.to_dict()))
+        print(written(found.to_dict()))
     else:
         say(str(found))
 
@@ -233,7 +240,7 @@ def recipes(own: WithFiles = None, as_json: JsonFlag = False) -> None:
     from ..recipes import RECIPES
 
     if as_json:
-        print(json.dumps([encode(row) for row in RECIPES.values()]))
+        print(written([encode(row) for row in RECIPES.values()]))
         return
     rows = [{"recipe": r.name, "year": str(r.year), "paper": r.cite, "what": r.about} for r in RECIPES.values()]
     print_table(rows, wraps=("what",))
@@ -261,7 +268,14 @@ def cite(run: RunArg, own: WithFiles = None) -> None:
     found = runs.cite(run)
     if not found:
         raise ConfigError(f"{run} trains your own game", "cite your own paper")
-    print(found)
+    say(found)
+
+
+def _progress_of(run: RunFolder) -> str:
+    """Whether a run is finished, unfinished or diverged."""
+    if (diverged := run.diverged) is not None:
+        return f"diverged at {diverged[0]}"
+    return "finished" if run.played >= run.info["steps"] else "unfinished"
 
 
 @app.command()
@@ -285,9 +299,10 @@ def runs(
             warnings.warn(error.what, stacklevel=2)  # the other runs are still listed
             continue
         row = {"run": str(path), "recipe": found.info["recipe"].get("name", ""), "data": found.info["data"]["name"]}
-        rows.append({**row, "seed": found.info["seed"], "step": found.played, "steps": found.info["steps"]})
+        row |= {"seed": found.info["seed"], "step": found.played, "steps": found.info["steps"]}
+        rows.append({**row, "state": _progress_of(found)})
     if as_json:
-        print(json.dumps(rows))
+        print(written(rows))
     elif rows:
         print_table([{key: str(value) for key, value in row.items()} for row in rows], right=("seed", "step", "steps"))
     else:

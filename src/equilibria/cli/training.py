@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..base.errors import ConfigError
+from ..base.records import written
 from . import workers
 from .console import UNFINISHED, JsonFlag, WithFiles, app, print_table, quoted, say
 from .results import print_diagnosis, print_metrics, stored_diagnosis
@@ -128,6 +128,8 @@ def _to_the_end(begun: Callable[[], Any], as_json: bool) -> None:
         _after(run, as_json)
     if not run.finished:
         raise typer.Exit(UNFINISHED)
+    if getattr(run, "failed", None):  # a seed has diverged
+        raise typer.Exit(1)
 
 
 def _refuse_empty(given: dict[str, str | None]) -> None:
@@ -215,7 +217,7 @@ def _after_seeds(done: Any, as_json: bool) -> None:
     if as_json:
         metrics = {name: asdict(spread) for name, spread in done.metrics.items()}
         values = {"path": str(done.path), "finished": done.finished, "in_turn": done.in_turn, "metrics": metrics}
-        print(json.dumps(values | {"failed": done.failed, "runs": {s: str(p) for s, p in done.runs.items()}}))
+        print(written(values | {"failed": done.failed, "runs": {s: str(p) for s, p in done.runs.items()}}))
         return
     how = f"one after another ({done.in_turn})" if done.in_turn else "side by side"
     say(f"{len(done.runs)} seeds {how}, in {done.path}")
@@ -263,7 +265,7 @@ def _after(run: Any, as_json: bool) -> None:
         done |= _state_of(run.path)
         if run.stages:
             done["stages"] = {name: _state_of(folder) for name, folder in run.stages.items()}
-        print(json.dumps({**done, "report": str(run.path / "report.html")}))
+        print(written({**done, "report": str(run.path / "report.html")}))
         return
     if not run.finished:
         say(f"Stopped at round {run.play.round} of {run.info['steps']}; nothing is lost. Continue with:")

@@ -13,7 +13,7 @@ from typing import IO, Annotated, Any
 import typer
 
 from ..base.errors import ConfigError
-from .console import UNFINISHED, err, tell
+from .console import UNFINISHED, show_output, tell
 
 Count = Annotated[
     int | None,
@@ -133,4 +133,4 @@ def _explain(first: int, code: int, outputs: list[IO[bytes] | None]) -> None:
     if shown is not None:
         shown.seek(0)
         for line in shown.read().decode(errors="replace").splitlines()[-_LINES:]:
-            err.print(line, markup=False, highlight=False, soft_wrap=True)
+            show_output(line)

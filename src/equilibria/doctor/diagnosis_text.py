@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.visible import visible
 from .evidence import Evidence, NotAssessed
 from .vitals import VITALS
 
@@ -270,7 +271,7 @@ class DiagnosisText:
 
     def __str__(self) -> str:
         if not self.state:
-            return self.note
+            return visible(self.note)
         head = f"{self.state.upper()} at step {self.step} ({self.checkups} check-ups, {self.seconds:.1f} s)"
         snippets = [finding.remedies[0].snippet if finding.remedies else "" for finding in self.findings]
         parts = [head, *(finding.text(snippets[:i]) for i, finding in enumerate(self.findings))]
@@ -281,7 +282,7 @@ class DiagnosisText:
             parts.append(textwrap.fill(listed, _WIDTH, initial_indent="measured      ", subsequent_indent=" " * 14))
         if self.not_assessed:
             parts.append("\n".join(f"not assessed  {missing}" for missing in self.not_assessed))
-        return "\n\n".join(parts)
+        return visible("\n\n".join(parts))
 
 
 def setting_text(path: str, value: object) -> str:

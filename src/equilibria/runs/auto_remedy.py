@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ..base.errors import EquilibriaError, RunError
-from ..base.records import encode
+from ..base.records import encode, written
 from ..core.play import Play
 from ..data import Dataset
 from ..doctor import Diagnosis, Finding, Remedy, Severity
@@ -151,7 +150,7 @@ def apply_remedy(run: Any, chosen: ChosenRemedy) -> checkpoint.Saved | None:
     run.info.setdefault("recipe_at_start", run.info["recipe"])
     run.info["recipe"] = encode(chosen.recipe)
     run.info.setdefault("remedies", []).append(row)
-    disk.write_atomically(run.path / "run.json", json.dumps(run.info, indent=1))
+    disk.write_atomically(run.path / "run.json", written(run.info, indent=1))
     run.recipe, run.play = chosen.recipe, play
     drop_later_rounds(run.path, play.round)
     warnings.warn(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -20,7 +19,7 @@ import torch
 
 from ..base import own_files
 from ..base.errors import RunError
-from ..base.records import encode
+from ..base.records import encode, written
 from ..data import Dataset
 from ..training import disk
 from .folder import FORMAT
@@ -66,7 +65,7 @@ def create(path: Path, info: dict[str, Any], fill: Callable[[Path], None] | None
         disk.make_folder(temporary)
         if fill is not None:
             fill(temporary)
-        disk.write_atomically(temporary / "run.json", json.dumps(info, indent=1))
+        disk.write_atomically(temporary / "run.json", written(info, indent=1))
         temporary.rename(path)
         disk.sync(path.parent)
     except (OSError, RunError) as error:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..base import distributed
 from ..base.errors import ConfigError, RunError
 from ..base.randomness import mix, own_randomness, reseed
+from ..base.records import written
 from ..core.game import Draw, Game, Loss, gradients, make_draw
 from ..core.play import Play
 from ..recipes import Recipe
@@ -122,7 +123,7 @@ def rewind(path: Path, info: dict[str, Any], round: int) -> None:
 
     def write() -> None:
         if info != RunFolder.open(path).info:
-            disk.write_atomically(path / "run.json", json.dumps(info, indent=1))
+            disk.write_atomically(path / "run.json", written(info, indent=1))
         for name in ("metrics.jsonl", checkups.ROWS):
             if (path / name).exists():
                 hooks.cut_rows(path / name, round)

@@ -222,6 +222,12 @@ class RunFolder:
         return sum(checkpoint.round_of(own[-1]) for own in saved if own)
 
     @property
+    def diverged(self) -> tuple[int, str] | None:
+        """The round at which the run, or a stage of it, diverged, and what was not finite there; None if it did not."""
+        logs = [self.path / METRICS, *(path / METRICS for path in self.stages.values())]
+        return next((found for log in logs if (found := hooks.divergence(log)) is not None), None)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Descriptions of damaged parts that were left out; reads every file. Empty in strict mode, which raises."""
         for read_it in (lambda: self.rows, lambda: self.checkups, lambda: self.evaluation, lambda: self.diagnosis):

@@ -6,7 +6,6 @@ released when the process ends, even by a kill. ``RUN/.lock.json`` names that pr
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -17,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..base.errors import RunError
-from ..base.records import parsed
+from ..base.records import parsed, written
 from ..training import disk
 
 LOCK, HOLDER = ".lock", ".lock.json"
@@ -47,7 +46,7 @@ def locked(path: Path) -> Iterator[None]:
         raise disk.disk_error(error, path / LOCK) from error
     try:
         holder = {"pid": os.getpid(), "host": socket.gethostname()}
-        disk.write_atomically(path / HOLDER, json.dumps(holder))
+        disk.write_atomically(path / HOLDER, written(holder))
         for folder in (path, path / "samples"):
             disk.clear_leftovers(folder)
         yield

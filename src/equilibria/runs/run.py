@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +14,8 @@ from torch import Tensor, nn
 
 from ..base import notebooks
 from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
+from ..base.records import written
+from ..base.visible import visible
 from ..core.game import Game
 from ..core.play import Play
 from ..core.sampling import check_map
@@ -50,12 +51,13 @@ class Run:
 
     def __repr__(self) -> str:
         """Three lines: where the run is, how far it has been trained on what, and what the doctor says."""
-        return (
-            f"Run {self.path}\n"
+        lines = (
+            f"Run {self.path}",
             f"{self.recipe.name} on {self.info['data']['name']}, seed {self.info['seed']}: "
-            f"round {self.play.round:,} of {int(self.info['steps']):,}, {self.seconds:,.0f} s\n"
-            f"doctor: {_doctors_word(self.path)}"
+            f"round {self.play.round:,} of {int(self.info['steps']):,}, {self.seconds:,.0f} s",
+            f"doctor: {_doctors_word(self.path)}",
         )
+        return "\n".join(visible(line, lines=False) for line in lines)
 
     def _repr_html_(self) -> str:
         newest = snapshots.listed(self.path / "samples")[-1:]
@@ -178,13 +180,18 @@ class Run:
         With ``classify``, samples of labelled images are also evaluated by a classifier of the data, which is trained
         the first time (a minute for MNIST) and kept in the cache.
 
+        A run that diverged is evaluated at its last whole checkpoint, with a warning.
+
         Raises:
             ConfigError: too few samples.
         """
+        if (diverged := RunFolder.open(self.path, strict=False).diverged) is not None:
+            what = f"{self.path} diverged at round {diverged[0]} ({diverged[1]})"
+            warnings.warn(f"{what}; this evaluates its last whole checkpoint, of round {self.play.round}", stacklevel=2)
         found = samples.evaluate(self.play, self.data, n, seed, classify)
         measures = (self.recipe.procedure or self.recipe.game).measures()
         found |= measured(self.play, self.data, measures, seed, classify)
-        text = json.dumps({name: value.to_dict() for name, value in found.items()}, indent=1)
+        text = written({name: value.to_dict() for name, value in found.items()}, indent=1)
         try:
             disk.write_atomically(self.path / "evaluation.json", text)
         except RunError as error:
@@ -398,7 +405,7 @@ def remember_place(path: Path, info: dict[str, Any], data: Dataset) -> None:
         return
     info["data"]["source"] = data.source
     with suppress(RunError):
-        disk.write_atomically(path / "run.json", json.dumps(info, indent=1))
+        disk.write_atomically(path / "run.json", written(info, indent=1))
 
 
 def _rows_of_stage(path: Path) -> Dataset | None:

@@ -10,7 +10,6 @@ The state is in the folder: after a stop or a kill the same call continues the w
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shlex
@@ -24,7 +23,7 @@ from typing import Any
 from .. import runs
 from ..base import distributed
 from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
-from ..base.records import parsed, record
+from ..base.records import parsed, record, written
 from ..data import Dataset, load
 from ..recipes import Recipe, default_for
 from ..recipes import recipe as named
@@ -212,14 +211,14 @@ def _make(path: Path, asked: dict[str, Any]) -> None:
     if holds_seeds(path):
         was = read(path)
         for name, value in asked.items():
-            if was.get(name) != json.loads(json.dumps(value)):
+            if was.get(name) != parsed(written(value).encode()):
                 fix = f"choose another --out, or continue those: equilibria train --resume {shlex.quote(str(path))}"
                 raise RunError(f"{path} holds seeds trained with other {name}", fix)
         return
     if not path.is_dir() or any(path.iterdir()):
         creation.refuse_existing(path)
     disk.make_folder(path)
-    disk.write_atomically(path / _FILE, json.dumps(asked, indent=1))
+    disk.write_atomically(path / _FILE, written(asked, indent=1))
 
 
 def _carry_out(path: Path, data: Dataset) -> Seeds:
@@ -243,7 +242,7 @@ def _carry_out(path: Path, data: Dataset) -> Seeds:
         metrics = summary([folder for seed, folder in folders.items() if seed not in failed], len(failed))
         results = {"failed": failed, "in_turn": why_not, "finished": finished, "cores": os.cpu_count()}
         results["metrics"] = {name: asdict(spread) for name, spread in metrics.items()}
-        disk.write_atomically(path / _FILE, json.dumps(info | results, indent=1))
+        disk.write_atomically(path / _FILE, written(info | results, indent=1))
         return Seeds(path, folders, failed, why_not, finished, metrics)
 
 

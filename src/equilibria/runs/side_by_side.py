@@ -237,5 +237,10 @@ def _play_on(whole: Play, sessions: dict[int, Session], group: Group) -> dict[in
         if seed not in members.failed:
             _give(whole, i, one.run.play)
             one.saves.before, one.saves.started = one.run.seconds + share, time.monotonic()
-            one.saves.look(one.run.play, {})
+            try:
+                one.saves.look(one.run.play, {})
+            except (ConfigError, DataError, RunError):
+                raise
+            except EquilibriaError as error:  # it has diverged since its last logged round
+                members.failed[seed] = error.what
     return members.failed

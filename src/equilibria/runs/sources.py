@@ -12,7 +12,6 @@ training begins with (fine-tuning).
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import ConfigError, RunError
+from ..base.records import written
 from ..core.play import Play
 from ..games.stages import as_sampled
 from ..networks import Frozen
@@ -245,4 +245,4 @@ def _copy(run: Path, target: Path) -> None:
         checkpoint.write_weights(saved, target / "checkpoints")
     elif not any((run / "stages").glob("*")):
         raise RunError(f"{run} has no whole checkpoint to start from", f"train it: equilibria train --resume {run}")
-    disk.write_atomically(target / "run.json", json.dumps(info, indent=1))
+    disk.write_atomically(target / "run.json", written(info, indent=1))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -26,7 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..base.errors import RunError
-from ..base.records import parsed
+from ..base.records import parsed, written
 from ..core.play import Play
 from . import disk
 
@@ -214,7 +213,7 @@ def _write(tensors: dict[str, Tensor], folder: Path, at: tuple[int, int], second
         "seconds": round(seconds, 3),
         "sha256": _digest(file, *at),
     }
-    disk.write_atomically(folder / "state.json", json.dumps(state, indent=1))
+    disk.write_atomically(folder / "state.json", written(state, indent=1))
     disk.sync(folder)
 
 

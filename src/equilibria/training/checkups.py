@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 
 from ..base.errors import EquilibriaError, RunError
 from ..base.randomness import own_randomness
+from ..base.records import written
 from ..core.game import Loss
 from ..core.play import Play
 from ..data import Dataset
@@ -173,7 +173,7 @@ class Checkups:
     def _write(self) -> None:
         if self._history and self.diagnosis is None and not self.note:
             return  # the diagnosis of the earlier session still holds
-        text = json.dumps(diagnosis_values(self.diagnosis, self.note), indent=1)
+        text = written(diagnosis_values(self.diagnosis, self.note), indent=1)
         try:
             disk.write_atomically(self.site.path / DIAGNOSIS, text)
         except RunError as error:

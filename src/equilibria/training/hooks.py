@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -11,14 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..base.errors import EquilibriaError, ShapeError
-from ..base.records import parsed
+from ..base.records import parsed, written
 from ..core.game import Loss
 from ..core.play import Play
 from . import checkpoint, disk
 
+DIVERGED = "diverged"
+"""The key of a logged row that says what was not finite, where no loss in the log is."""
+_NOT_FINITE = {"nan", "inf", "-inf"}
+_TAIL = 2**16  # bytes at the end of a log that hold its last rows
 _LAST_STEP = 2**53  # integers below it are exact as a float as well
 
 
@@ -45,16 +49,13 @@ class Log:
         self.write(row)
         for name, value in row.items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise EquilibriaError(
-                    f"{name} is {value} at round {play.round}: the run has diverged",
-                    "lower the learning rate, or raise the penalty; earlier checkpoints are kept",
-                )
+                raise _diverged(f"{name} is {value}", play.round)
 
     def write(self, row: dict[str, Any]) -> None:
         """Append a row and pass it to the listeners."""
         try:
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(written(row) + "\n")
         except OSError as error:
             raise disk.disk_error(error, self.path) from error
         for listener in self.listeners:
@@ -69,6 +70,13 @@ class Log:
             raise disk.disk_error(error, self.path) from error
 
     def close(self, play: Play) -> None: ...
+
+
+def _diverged(what: str, at: int) -> EquilibriaError:
+    return EquilibriaError(
+        f"{what} at round {at}: the run has diverged",
+        "lower the learning rate, or raise the penalty; earlier checkpoints are kept",
+    )
 
 
 def flat(losses: dict[str, Loss]) -> dict[str, float | list[float]]:
@@ -90,11 +98,14 @@ def parse_rows(raw: bytes) -> tuple[dict[int, dict[str, Any]], list[int]]:
     """The rows of a log by the number of their line (from 1), and the numbers of the lines that cannot be read.
 
     A row is a JSON object with a whole ``step`` from 0 on. An incomplete last line is
-    being written, or its process was killed: it is in neither result.
+    being written, or its process was killed: it is in neither result. A number that is not finite is a text in the file
+    (:func:`~equilibria.base.records.written`) and a float in a row.
 
     Examples:
         >>> parse_rows(b'{"step": 1, "loss/generator": 0.7}\\nnonsense\\n{"step": 2, "lo')
         ({1: {'step': 1, 'loss/generator': 0.7}}, [2])
+        >>> parse_rows(b'{"step": 1, "loss/generator": "nan"}\\n')[0][1]
+        {'step': 1, 'loss/generator': nan}
     """
     rows: dict[int, dict[str, Any]] = {}
     damaged = []
@@ -108,8 +119,15 @@ def parse_rows(raw: bytes) -> tuple[dict[int, dict[str, Any]], list[int]]:
             if line.strip() and i < len(lines):
                 damaged.append(i)
             continue
-        rows[i] = row
+        rows[i] = {name: _number(value) for name, value in row.items()}
     return rows, damaged
+
+
+def _number(value: Any) -> Any:
+    """The number that stands as a text in a log, by itself or in a list; any other value as it is."""
+    if isinstance(value, list):
+        return [_number(one) for one in value]
+    return float(value) if isinstance(value, str) and value in _NOT_FINITE else value
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -117,9 +135,34 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return list(parse_rows(path.read_bytes())[0].values()) if path.exists() else []
 
 
+def divergence(path: Path) -> tuple[int, str] | None:
+    """The round at which a run diverged, by the last rows of its log, and what was not finite; None if it did not.
+
+    Examples:
+        >>> import tempfile
+        >>> log = Path(tempfile.mkdtemp()) / "metrics.jsonl"
+        >>> _ = log.write_text('{"step": 1, "loss/generator": 0.7}\\n{"step": 2, "loss/generator": "inf"}\\n')
+        >>> divergence(log)
+        (2, 'loss/generator is inf')
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            rows = list(parse_rows(file.read())[0].values())
+    except OSError:
+        return None
+    for row in reversed(rows):
+        if DIVERGED in row:
+            return row["step"], str(row[DIVERGED])
+        broken = [name for name, v in row.items() if isinstance(v, float) and not math.isfinite(v)]
+        if any(name.startswith("loss/") for name in row):
+            return (row["step"], f"{broken[0]} is {row[broken[0]]}") if broken else None
+    return None
+
+
 def cut_rows(path: Path, step: int) -> None:
     """Drop the rows after ``step``: they will be written again by the resumed run."""
-    kept = [json.dumps(row) for row in read_rows(path) if row["step"] <= step]
+    kept = [written(row) for row in read_rows(path) if row["step"] <= step]
     disk.write_atomically(path, "".join(line + "\n" for line in kept))
 
 
@@ -130,16 +173,19 @@ class Checkpoints:
         folder: for the checkpoints.
         every: rounds between two checkpoints.
         keep: how many are kept.
-        log: synced to the disk before each checkpoint.
+        log: synced to the disk before each checkpoint; gets a row that says so if the run has diverged.
         resumed: the checkpoint from which the play continues.
 
     Attributes:
         first: functions called before each checkpoint, to sync files that must not be older than it.
         beside: functions called with the folder of each new checkpoint before it is complete, to add files to it.
+
+    Raises:
+        EquilibriaError: from ``look``, when a parameter is not finite: such a checkpoint would replace a useful one.
     """
 
     def __init__(self, folder: Path, every: int, keep: int, log: Log, resumed: checkpoint.Saved | None = None) -> None:
-        self.folder, self.every, self.keep = folder, every, keep
+        self.folder, self.every, self.keep, self.log = folder, every, keep, log
         self.first: list[Callable[[], None]] = [log.sync]
         self.beside: list[Callable[[Path], None]] = []
         self.saved = resumed.round if resumed else -1
@@ -155,10 +201,20 @@ class Checkpoints:
 
     def look(self, play: Play, losses: dict[str, Loss]) -> None:
         if self.saved != play.round:
+            self._refuse_diverged(play)
             for call in self.first:
                 call()
             checkpoint.save(play, self.folder, self.keep, self.seconds, self.beside)
             self.saved = play.round
+
+    def _refuse_diverged(self, play: Play) -> None:
+        if play.game.seeds:
+            return  # members of an ensemble diverge each by itself, and the others train on
+        for name, parameter in play.game.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                what = f"the parameter {name} is not finite"
+                self.log.write({"step": play.round, DIVERGED: what})
+                raise _diverged(what, play.round)
 
     def close(self, play: Play) -> None: ...
 

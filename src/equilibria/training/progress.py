@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..base.errors import ConfigError, did_you_mean
+from ..base.visible import visible
 from ..core.game import Loss
 from ..core.play import Play
 from .hooks import Log
@@ -68,8 +69,8 @@ class Bar:
 
 
 def announce(line: str) -> None:
-    """Print a line about a run that starts, beside its progress; what a terminal would obey is shown as ``?``."""
-    print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+    """Print a line about a run that starts, beside its progress."""
+    print(visible(line, lines=False), file=sys.stderr)
 
 
 def key_numbers(row: dict[str, Any]) -> str:
