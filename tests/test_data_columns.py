@@ -520,5 +520,5 @@ def test_options_are_given_by_name() -> None:
     assert load("digits", options=DataOptions(size=16), held_out=0.5).options == DataOptions(size=16, held_out=0.5)
     with pytest.raises(eq.EquilibriaError, match=r"no setting 'sise'.*did you mean 'size'"):
         load("digits", sise=16)
-    with pytest.raises(eq.EquilibriaError, match=r"DataOptions\.size is 'big'"):
+    with pytest.raises(eq.EquilibriaError, match=r"size=big"):
         load("digits", size="big")

@@ -244,9 +244,9 @@ def test_a_bad_setting_is_named_when_the_record_is_made(kind: type, given: dict[
         kind(**given)
 
 
-@pytest.mark.parametrize("shape", [(1, 7, 7), (1, 4, 4), (1, 36, 36), (1, 27, 28), (2,), (8, 8)])
+@pytest.mark.parametrize("shape", [(2,), (8, 8)])
 @pytest.mark.parametrize("pair", [ConvPair(width=4), ResPair(width=4)])
-def test_images_that_cannot_be_halved_are_refused_with_a_size_that_can(pair: Networks, shape: tuple[int, ...]) -> None:
+def test_what_is_no_image_is_refused_with_a_pair_that_takes_it(pair: Networks, shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"MLPPair"):
         pair.discriminator(shape)
 

@@ -84,7 +84,7 @@ def checked_labels(
 
 
 def fitted(x: Tensor, options: DataOptions, parts: int = 1) -> Tensor:
-    """Images ``(n, c, h, w)`` as the options ask: one channel, the central square, ``size`` x ``size``.
+    """Images ``(n, c, h, w)`` as the options ask: one channel, and the height and width that ``size`` and ``fit`` give.
 
     An image of ``parts`` pictures side by side keeps them so, each fitted by itself.
 
@@ -103,15 +103,33 @@ def fitted(x: Tensor, options: DataOptions, parts: int = 1) -> Tensor:
     if options.grayscale and x.shape[1] == 3:
         weights = torch.tensor(_LUMA).view(1, 3, 1, 1)
         x = _in_pieces(x, lambda piece: (piece * weights).sum(1, keepdim=True))
-    size = options.size
-    if size is None or tuple(x.shape[2:]) == (size, size):
+    sides = options.sides
+    return x if sides is None else _resized(x, sides[1], sides[0], options.fit)
+
+
+def _resized(x: Tensor, height: int, width: int, fit: str) -> Tensor:
+    """Images of another height and width by the options' ``fit``."""
+    h, w = x.shape[2:]
+    if (h, w) == (height, width):
         return x
-    if options.crop == "center":
-        side = min(x.shape[2:])
-        top, left = (x.shape[2] - side) // 2, (x.shape[3] - side) // 2
-        x = x[:, :, top : top + side, left : left + side]
+    if fit == "pad":
+        inner = (min(height, max(1, round(h * width / w))), min(width, max(1, round(w * height / h))))
+        out = x.new_full((*x.shape[:2], height, width), 0 if x.dtype == torch.uint8 else -1)
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+        out[:, :, top : top + inner[0], left : left + inner[1]] = _resampled(x, *inner)
+        return out
+    if fit == "crop":
+        rows, columns = min(h, max(1, round(w * height / width))), min(w, max(1, round(h * width / height)))
+        top, left = (h - rows) // 2, (w - columns) // 2
+        x = x[:, :, top : top + rows, left : left + columns]
+    return _resampled(x, height, width)
+
+
+def _resampled(x: Tensor, height: int, width: int) -> Tensor:
+    if tuple(x.shape[2:]) == (height, width):
+        return x
     resize = torch.nn.functional.interpolate
-    return _in_pieces(x, lambda piece: resize(piece, (size, size), mode="bicubic", antialias=True))
+    return _in_pieces(x, lambda piece: resize(piece, (height, width), mode="bicubic", antialias=True))
 
 
 def _in_pieces(x: Tensor, change: Any) -> Tensor:

@@ -85,7 +85,7 @@ def _numbered(labels: Sequence[str | None]) -> tuple[Tensor, tuple[str, ...]]:
 
 def _said(folder: Path, headers: Sequence[Header], options: DataOptions) -> list[str]:
     """How pixels become bytes, and what is not read of a file."""
-    said = []
+    said = _fitting(headers, options)
     deep, animated = sum(header.deep for header in headers), [header for header in headers if header.animated]
     if options.range is not None:
         said.append("pixels {:g} … {:g} scaled to 0 … 255".format(*options.range))
@@ -98,6 +98,13 @@ def _said(folder: Path, headers: Sequence[Header], options: DataOptions) -> list
             "first frame of each is read; save frames as files of their own to read all"
         )
     return said
+
+
+def _fitting(headers: Sequence[Header], options: DataOptions) -> list[str]:
+    """How images of other sizes come to that of the options."""
+    other = sum(header.size != options.sides for header in headers) if options.sides is not None else 0
+    how = {"crop": "cut to their middle and resampled", "pad": "shown whole, black around", "stretch": "stretched"}
+    return [f"{other:,} images of other sizes {how[options.fit]}"] if other else []
 
 
 def _warn_of_small_range(folder: Path, x: np.ndarray, headers: Sequence[Header], options: DataOptions) -> None:
@@ -133,15 +140,17 @@ def _headers(paths: Sequence[Path], options: DataOptions) -> list[Header]:
 
 
 def _common_size(headers: Sequence[Header], options: DataOptions, parts: int) -> tuple[int, int]:
-    if options.size is not None:
-        return parts * options.size, options.size
+    if options.sides is not None:
+        width, height = options.sides
+        return parts * width, height
     first = headers[0]
     for header in headers:
         if header.size != first.size:
             (w, h), (v, g) = first.size, header.size
             raise DataError(
                 f"images of mixed sizes: {first.path} is {w}x{h}, {header.path} is {v}x{g}",
-                f"{setting(size=64)}, which cuts the central square and resamples it",
+                f"{setting(size=64)}, which cuts the central square and resamples it; for rectangles, whole images "
+                f"or others: {setting(size='64x96', fit='pad')}",
             )
     return first.size
 

@@ -9,6 +9,7 @@ from ..base.records import record
 
 __all__ = ["Column", "DataOptions", "DataSpec", "setting"]
 
+_LARGEST = 1 << 16  # pixels of a side
 KINDS = ("image", "vector", "series", "label", "attributes", "text")
 
 
@@ -121,8 +122,11 @@ class DataOptions:
     """How rows are read from a source.
 
     Args:
-        size: images become ``size`` x ``size`` by antialiased bicubic resampling; None keeps their size.
-        crop: with ``size``, ``"center"`` first cuts the central square, ``"none"`` squeezes the whole image.
+        size: images become squares of ``size`` pixels, or rectangles ``"WIDTHxHEIGHT"`` (``"64x96"`` is 64 pixels wide
+            and 96 high), by antialiased bicubic resampling; None keeps their size.
+        fit: how images of another shape come to ``size``: ``"crop"`` cuts the largest central part of that shape,
+            ``"pad"`` shows the whole image in the middle, with black (transparent, where alpha is kept) around,
+            ``"stretch"`` squeezes the whole image.
         grayscale: images become one channel (luma of Rec. 601).
         corrupt: an image file that cannot be decoded is an ``"error"``, or is left out (``"skip"``, with a warning).
         held_out: the share of a finite source that only ``take(held_out=True)`` returns, at least one row;
@@ -141,17 +145,19 @@ class DataOptions:
         range: the pixel values that are black and white, ``(low, high)``, which become -1 and 1; values outside become
             the nearer end. None for the rules of :mod:`equilibria.data.formats` and :mod:`equilibria.data.arrays`.
         alpha: ``"white"`` composites transparent images on white; ``"keep"`` gives every image a fourth channel.
+        crop: the name of ``fit`` in earlier versions: ``"center"`` is ``"crop"``, ``"none"`` is ``"stretch"``. It is
+            replaced by ``fit``, and None afterwards.
 
     Raises:
         ConfigError: a value outside its rule.
 
     Examples:
-        >>> DataOptions(size=32, grayscale=True).crop
-        'center'
+        >>> DataOptions(size=32, grayscale=True).fit, DataOptions(size="64x96").sides
+        ('crop', (64, 96))
     """
 
-    size: int | None = None
-    crop: str = "center"
+    size: int | str | None = None
+    fit: str = "crop"
     grayscale: bool = False
     corrupt: str = "error"
     held_out: float = 0.1
@@ -162,12 +168,16 @@ class DataOptions:
     kind: str = "auto"
     range: tuple[float, float] | None = None
     alpha: str = "white"
+    crop: str | None = None
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 1:
-            raise ConfigError(f"size={self.size} is no image size", f"{setting(size=64)}, or leave it out")
+        self._read_size()
+        if self.crop is not None:
+            _check_word("crop", self.crop, ("center", "none"))
+            object.__setattr__(self, "fit", "stretch" if self.crop == "none" else self.fit)
+            object.__setattr__(self, "crop", None)
         words = {
-            "crop": ("center", "none"),
+            "fit": ("crop", "pad", "stretch"),
             "corrupt": ("error", "skip"),
             "stream": ("auto", "true", "false"),
             "classes": ("auto", "folders", "file", "none"),
@@ -175,11 +185,7 @@ class DataOptions:
             "alpha": ("white", "keep"),
         }
         for field, known in words.items():
-            value = getattr(self, field)
-            if value not in known:
-                others = ", ".join(f"'{word}'" for word in known[1:])
-                fix = f"{setting(**{field: known[0]})}; {others} may stand in its place"
-                raise ConfigError(f"{field}='{value}' is unknown", fix)
+            _check_word(field, getattr(self, field), known)
         if not 0.0 <= self.held_out < 1.0:
             raise ConfigError(f"held_out={self.held_out} is no share in [0, 1) of the rows", setting(held_out=0.1))
         if self.range is not None and not (all(map(math.isfinite, self.range)) and self.range[0] < self.range[1]):
@@ -188,6 +194,30 @@ class DataOptions:
             )
         if self.alpha == "keep" and self.grayscale:
             raise ConfigError("alpha='keep' of images in gray", setting(alpha="white"))
+
+    def _read_size(self) -> None:
+        """Check ``size``; a square given by both sides becomes a number."""
+        sides = self.sides if isinstance(self.size, str) else (self.size or 1,) * 2
+        if sides is None or self.size == 0 or not all(1 <= side <= _LARGEST for side in sides):
+            what = f"size={self.size} is no image size (one side, or WIDTHxHEIGHT, each of 1 to {_LARGEST:,} pixels)"
+            raise ConfigError(what, f"{setting(size=64)}, or {setting(size='64x96')}, or leave it out")
+        if isinstance(self.size, str) and sides[0] == sides[1]:
+            object.__setattr__(self, "size", sides[0])
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """Width and height that images become; None where they keep their size."""
+        if isinstance(self.size, str):
+            width, by, height = self.size.strip().lower().partition("x")
+            return (int(width), int(height)) if by and width.isdecimal() and height.isdecimal() else None
+        return None if self.size is None else (self.size, self.size)
+
+
+def _check_word(field: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        others = ", ".join(f"'{word}'" for word in known[1:])
+        fix = f"{setting(**{field: known[0]})}; {others} may stand in its place"
+        raise ConfigError(f"{field}='{value}' is unknown", fix)
 
 
 def setting(**options: object) -> str:

@@ -6,49 +6,24 @@ from itertools import pairwise
 
 from torch import nn
 
-from ..base.errors import ShapeError
 from ..base.records import record
 from .heads import Encoder, Generator, Head, Trunk
 from .init import check_init, initialise
-from .layers import Reshape, activation, volume
+from .layers import Reshape, activation
 from .norms import norm_layer
+from .padding import cropping, padding, pyramid
 from .pairs import CONDITIONS, OUTPUTS, Networks, check_choice, check_counts, check_sizes, output_layers
 from .spectral import spectral
 
 NORMS = ("none", "batch", "layer")
 KERNELS = (2, 4, 6, 8)
-_LARGEST_BASE = 8
-
-
-def pyramid(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """The number of halvings of an image (at least one), and the remaining height and width, the smallest >= 4.
-
-    Raises:
-        ShapeError: not an image, a side below 8, or a side that becomes odd while it is still above 8.
-
-    Examples:
-        >>> pyramid((1, 28, 28)), pyramid((3, 32, 32))
-        ((2, 7, 7), (3, 4, 4))
-    """
-    if len(shape) != 3:
-        raise ShapeError(f"a convolutional pair needs images (c, h, w), not {tuple(shape)}", "use MLPPair for vectors")
-    volume(shape)
-    _, height, width = shape
-    h, w, levels = height, width, 0
-    while h % 2 == 0 and w % 2 == 0 and min(h, w) >= 8:
-        h, w, levels = h // 2, w // 2, levels + 1
-    if levels == 0 or max(h, w) > _LARGEST_BASE:
-        near = tuple(max(8, 8 * round(side / 8)) for side in (height, width))
-        raise ShapeError(
-            f"images of {height} x {width} cannot be halved down to 4-{_LARGEST_BASE} pixels a side",
-            f"resize or pad them, for example to {near[0]} x {near[1]}, or use MLPPair",
-        )
-    return levels, h, w
 
 
 @record
 class ConvPair(Networks):
     """Strided convolutions down, strided transposed convolutions up (Radford et al. 2016), by default without norms.
+
+    Images are halved by the rule of :func:`~equilibria.networks.padding.pyramid`; sizes that cannot be are padded.
 
     The default has no norms because penalties on input slopes (R1, R2, WGAN-GP) and paired losses assume that a score
     depends on one point only, which is false with batch norm (Gulrajani et al. 2017, section 4). DCGAN as published is
@@ -107,7 +82,7 @@ class ConvPair(Networks):
     def generator(self, latent: int, shape: tuple[int, ...], classes: int = 0) -> Generator:
         """Codes to images: a linear map to the smallest level, then upsampling by two up to the image's size."""
         check_sizes(latent, classes)
-        levels, h, w = pyramid(shape)
+        levels, h, w, padded = pyramid(shape)
         widths = self._widths(levels)[::-1]
         kind = self.generator_activation or self.activation
         biased = self.norm != "batch"
@@ -116,12 +91,13 @@ class ConvPair(Networks):
             Reshape((widths[0], h, w)),
             *_after(self.norm, widths[0], kind, self.slope),
         ]
-        padding = self.kernel // 2 - 1
+        border = self.kernel // 2 - 1
         for inputs, outputs in pairwise(widths):
-            layers.append(nn.ConvTranspose2d(inputs, outputs, self.kernel, 2, padding, bias=biased))
+            layers.append(nn.ConvTranspose2d(inputs, outputs, self.kernel, 2, border, bias=biased))
             layers += _after(self.norm, outputs, kind, self.slope)
-        layers.append(nn.ConvTranspose2d(widths[-1], shape[0], self.kernel, 2, padding))
-        net = Generator(nn.Sequential(*layers, *output_layers(self.output, shape)), latent, shape, classes)
+        layers.append(nn.ConvTranspose2d(widths[-1], shape[0], self.kernel, 2, border))
+        layers += [*output_layers(self.output, shape), *cropping(shape, padded)]
+        net = Generator(nn.Sequential(*layers), latent, shape, classes)
         initialise(net, self.init)
         return net
 
@@ -151,8 +127,8 @@ class ConvPair(Networks):
         return [self.width * min(2**level, self.cap) for level in range(levels)]
 
     def _trunk(self, shape: tuple[int, ...], classes: int, constrained: bool) -> Trunk:
-        levels, h, w = pyramid(shape)
-        layers: list[nn.Module] = []
+        levels, h, w, padded = pyramid(shape)
+        layers = padding(shape, padded)
         inputs = shape[0] + classes
         for level, outputs in enumerate(self._widths(levels)):
             norm = self.norm if level else "none"

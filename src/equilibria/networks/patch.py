@@ -9,12 +9,13 @@ from ..base.records import record
 from .init import check_init, initialise
 from .layers import Downsample, activation, check_input, sequence
 from .norms import BatchNorm, InstanceNorm, LayerNorm, norm_layer
+from .padding import ZeroPad, padding
 from .pairs import check_choice, check_counts
 from .spectral import SpectralNorm, spectral
 
 IMAGE_NORMS = ("none", "batch", "layer", "instance")
 _WINDOWS = (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)
-_POINTWISE = (nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Dropout)
+_POINTWISE = (ZeroPad, nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Dropout)
 _NORMS = (BatchNorm, InstanceNorm, LayerNorm)
 
 
@@ -71,7 +72,7 @@ class PatchGAN:
     Args:
         width: channels of the first convolution.
         layers: convolutions of stride 2; ``None``: the most, up to the paper's 3, whose patch is no larger than the
-            image, and at least 1.
+            image, and at least 1 (images of less than 6 pixels are padded).
         norm: ``instance`` (which is the paper's batch norm at its batch size of 1), ``batch``, ``layer`` or ``none``.
         slope: the leak of the activations.
         init: see :func:`~equilibria.networks.initialise`.
@@ -105,19 +106,19 @@ class PatchGAN:
         """The network for images of this shape.
 
         Raises:
-            ShapeError: no image, or one that is smaller than the convolutions need.
+            ShapeError: no image, or one that is smaller than the given number of ``layers`` needs.
         """
         if len(shape) != 3:
             raise ShapeError(f"points of shape {shape} have no patches", "use MLPPair for vectors")
         count = self.layers_for(min(shape[1:]))
         needed = 3 * 2**count  # each of the two convolutions of stride 1 takes a pixel away
-        if min(shape[1:]) < needed:
+        if self.layers is not None and min(shape[1:]) < needed:
             raise ShapeError(
                 f"images of {shape[1]} x {shape[2]} leave no score behind {count} convolutions of stride 2",
                 f"use layers={max(0, count - 1)}, or images of {needed} pixels or more",
             )
-        layers: list[nn.Module] = []
-        inputs = shape[0]
+        height, width = (max(side, needed) for side in shape[1:])
+        layers, inputs = padding(shape, (height, width)), shape[0]
         for index in range(count + 1):
             outputs, norm = self.width * min(2**index, 8), self.norm if index else "none"
             stride = 2 if index < count else 1

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ..base.records import record
-from .conv import pyramid
 from .heads import Encoder, Generator, Head, Trunk
 from .init import initialise
 from .layers import Downsample, Reshape, Upsample, activation
+from .padding import cropping, padding, pyramid
 from .pairs import CONDITIONS, OUTPUTS, Networks, check_choice, check_counts, check_sizes, output_layers
 
 
@@ -98,7 +98,7 @@ class ResPair(Networks):
     def generator(self, latent: int, shape: tuple[int, ...], classes: int = 0) -> Generator:
         """Codes to images."""
         check_sizes(latent, classes)
-        levels, h, w = pyramid(shape)
+        levels, h, w, padded = pyramid(shape)
         widths = self._widths(levels)[::-1]
         layers: list[nn.Module] = [
             nn.Linear(latent + classes, widths[0] * h * w),
@@ -110,7 +110,7 @@ class ResPair(Networks):
             layers += [Upsample(), *self._blocks(outputs)]
         layers += [activation(self.activation, self.slope), nn.Conv2d(widths[-1], shape[0], 3, padding=1)]
         ending = output_layers("linear" if self.output == "auto" else self.output, shape)
-        net = Generator(nn.Sequential(*layers, *ending), latent, shape, classes)
+        net = Generator(nn.Sequential(*layers, *ending, *cropping(shape, padded)), latent, shape, classes)
         _start(net)
         return net
 
@@ -143,9 +143,10 @@ class ResPair(Networks):
         return [ResidualBlock(channels, self.activation, self.slope) for _ in range(self.blocks)]
 
     def _trunk(self, shape: tuple[int, ...], classes: int) -> Trunk:
-        levels, h, w = pyramid(shape)
+        levels, h, w, padded = pyramid(shape)
         widths = self._widths(levels)
-        layers: list[nn.Module] = [nn.Conv2d(shape[0] + classes, widths[0], 3, padding=1), *self._blocks(widths[0])]
+        layers = padding(shape, padded)
+        layers += [nn.Conv2d(shape[0] + classes, widths[0], 3, padding=1), *self._blocks(widths[0])]
         for inputs, outputs in pairwise(widths):
             layers += [Downsample(), *_change(inputs, outputs), *self._blocks(outputs)]
         layers += [activation(self.activation, self.slope), nn.Flatten()]

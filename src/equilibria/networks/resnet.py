@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ShapeError
 from ..base.records import record
 from .init import check_init, initialise
 from .layers import activation, check_input, sequence
 from .norms import norm_layer
+from .padding import cropping, padding
 from .pairs import OUTPUTS, check_choice, check_counts, output_layers
 from .patch import IMAGE_NORMS
 from .translators import Translator, check_images
@@ -140,7 +140,8 @@ class ResNet(Translator):
     Args:
         width: channels of the first convolution; each halving doubles them.
         blocks: residual blocks; ``None``: 9 from 256 pixels on, 6 below.
-        halvings: convolutions of stride 2; ``None``: at most the paper's 2, while 8 pixels remain on each side.
+        halvings: convolutions of stride 2; ``None``: at most the paper's 2, while sides are even and 8 pixels remain on
+            each. A given number pads images that it does not halve, and crops the result.
         norm: ``instance`` (the paper's), ``batch``, ``layer`` or ``none``.
         output: ``tanh``, ``linear``, or ``auto``, which is tanh.
         init: see :func:`~equilibria.networks.initialise`.
@@ -179,14 +180,11 @@ class ResNet(Translator):
         """The network for images of these shapes."""
         check_images(source, target, "a residual network")
         count = self.halvings_for(source)
-        least = max(4, 2 * 2**count)
-        if any(side % 2**count or side < least for side in source[1:]):
-            raise ShapeError(
-                f"images of {source[1]} x {source[2]} cannot be halved {count} times",
-                f"use sides of at least {least} that {2**count} divides, or fewer halvings",
-            )
+        step, least = 2**count, max(4, 2 * 2**count)
+        height, width = (max(least, step * -(-side // step)) for side in source[1:])
         blocks = self.blocks if self.blocks is not None else 9 if min(source[1:]) >= 256 else 6
         layers: list[nn.Module] = [
+            *padding(source, (height, width)),
             ReflectionPad(3),
             *self._after(nn.Conv2d(source[0], self.width, 7, bias=self._bias), self.width),
         ]
@@ -198,6 +196,7 @@ class ResNet(Translator):
             inputs = self.width * 2**level
             layers += self._after(Doubling(inputs, inputs // 2, self._bias), inputs // 2)
         layers += [ReflectionPad(3), nn.Conv2d(self.width, target[0], 7), *output_layers(self.output, target)]
+        layers += cropping(target, (height, width))
         net = ResidualGenerator(sequence(*layers), source)
         initialise(net, self.init)
         return net

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ShapeError
 from ..base.records import record
 from .init import check_init, initialise
 from .layers import activation, check_input, sequence
 from .norms import norm_layer
+from .padding import Crop, ZeroPad, padded_pyramid
 from .pairs import OUTPUTS, check_choice, check_counts, check_share, output_layers
 from .patch import IMAGE_NORMS
 from .translators import Translator, check_images
@@ -96,7 +96,8 @@ class UNet(Translator):
     Args:
         width: channels of the first level.
         levels: how often the image is halved, at most as often as its sides are even; the paper's 8 make one pixel of
-            256.
+            256. An image with an odd side is padded (:func:`~equilibria.networks.padding.padded_pyramid`), and the
+            result cropped.
         dropout: the probability that a value is dropped, in training and in use.
         dropped: how many levels of the way up have dropout, from the bottleneck on, never the last.
         norm: ``instance`` (the paper's batch norm at its batch size of 1), ``batch``, ``layer`` or ``none``.
@@ -132,10 +133,14 @@ class UNet(Translator):
     def build(self, source: tuple[int, ...], target: tuple[int, ...]) -> UNetGenerator:
         """The network for images of these shapes."""
         check_images(source, target, "a U-Net")
-        sizes = self._sizes(source)
+        padded = _halved(source)
+        sizes = self._sizes(padded)
         widths = [self.width * min(2**level, 8) for level in range(len(sizes))]
         downs, ups = self._downs(source[0], widths, sizes), self._ups(target, widths, sizes)
         up_sizes = [(widths[level - 1], *sizes[level - 1]) for level in range(len(sizes) - 1, 0, -1)]
+        if padded != source:
+            downs[0] = nn.Sequential(ZeroPad(*padded[1:]), downs[0])
+            ups[-1] = nn.Sequential(ups[-1], Crop(*source[1:]))
         net = UNetGenerator(downs, ups, source, tuple(up_sizes[: self.dropped]), self.dropout)
         initialise(net, self.init)
         return net
@@ -147,12 +152,6 @@ class UNet(Translator):
         while h % 2 == 0 and w % 2 == 0 and len(sizes) < self.levels:
             h, w = h // 2, w // 2
             sizes.append((h, w))
-        if not sizes:
-            near = tuple(max(2, 8 * round(side / 8)) for side in shape[1:])
-            raise ShapeError(
-                f"images of {shape[1]} x {shape[2]} cannot be halved",
-                f"resize or pad them, for example to {near[0]} x {near[1]}",
-            )
         return sizes
 
     def _downs(self, channels: int, widths: list[int], sizes: list[tuple[int, int]]) -> list[nn.Module]:
@@ -179,3 +178,9 @@ class UNet(Translator):
 
     def _norm(self, size: tuple[int, int]) -> str:
         return "none" if self.norm == "instance" and size == (1, 1) else self.norm
+
+
+def _halved(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape, its sides padded where one is odd."""
+    _, height, width = shape
+    return shape if height % 2 == 0 and width % 2 == 0 else (shape[0], *padded_pyramid(height, width).padded)
