@@ -16,7 +16,6 @@ from equilibria.base.errors import ConfigError, DataError
 from equilibria.data import NAMED, load
 from equilibria.data import fetch as module
 from equilibria.data.fetch import fetch, main
-from equilibria.data.originals import Digest
 
 RNG = np.random.default_rng(0)
 
@@ -51,8 +50,8 @@ def originals(tmp_path: Path, monkeypatch: Any) -> Path:
         else:
             (folder / name).write_bytes(raw)
     train = arrays["train-images-idx3-ubyte"]
-    digest = Digest("train-images-idx3-ubyte", "sha256", hashlib.sha256(idx(train)).hexdigest())
-    swap(monkeypatch, "mnist", mean=(float(train.mean()) / 255,), digest=digest)
+    digests = {name: hashlib.sha256(idx(array)).hexdigest() for name, array in arrays.items()}
+    swap(monkeypatch, "mnist", mean=(float(train.mean()) / 255,), digests=digests)
     monkeypatch.setenv("EQUILIBRIA_DATA", str(tmp_path / "cache"))
     return folder.parent
 
@@ -88,8 +87,44 @@ def test_other_files_are_not_taken_for_the_set(originals: Path) -> None:
     assert not (originals.parent / "cache").exists()
 
 
+@pytest.mark.parametrize("name", ["train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_a_wrong_byte_of_any_file_is_refused_and_leaves_nothing(name: str, originals: Path) -> None:
+    path = next((originals / "deep").glob(f"{name}*"))
+    raw = bytearray(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(gzip.compress(bytes(raw)) if path.suffix == ".gz" else bytes(raw))
+    with pytest.raises(DataError, match=rf"{name}.*has sha256 {hashlib.sha256(raw).hexdigest()}"):
+        fetch("mnist", originals)
+    assert not (originals.parent / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_whole_is_not_left_half(originals: Path, monkeypatch: Any) -> None:
+    def full(file: Any, **arrays: Any) -> None:
+        file.write(b"PK half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.np, "savez", full)
+    with pytest.raises(DataError, match="No space left.*EQUILIBRIA_DATA"):
+        fetch("mnist", originals)
+    assert list((originals.parent / "cache").iterdir()) == []
+
+
+def test_every_file_of_every_set_has_a_whole_digest() -> None:
+    files = {
+        name: dict(row.fetch.digests)  # type: ignore[attr-defined]
+        for name, row in NAMED.items()
+        if row.fetch is not None
+    }
+    assert {name: len(found) for name, found in files.items()} == {
+        "mnist": 4, "fashion-mnist": 4, "cifar10": 6, "emoji": 2,
+    }  # fmt: skip
+    for found in files.values():
+        assert len(set(found.values())) == len(found)
+        assert all(len(digest) == 64 and int(digest, 16) >= 0 for digest in found.values())
+
+
 def test_damage_is_found_without_a_checksum(originals: Path, monkeypatch: Any) -> None:
-    swap(monkeypatch, "mnist", digest=None)
+    swap(monkeypatch, "mnist", digests={})
     images = originals / "deep" / "train-images-idx3-ubyte"
     whole = images.read_bytes()
     images.write_bytes(whole[:-1])
@@ -108,7 +143,7 @@ def test_cifar_rows_are_a_label_and_three_planes(tmp_path: Path, monkeypatch: An
         (tmp_path / f"data_batch_{i + 1}.bin").write_bytes(rows[10 * i : 10 * i + 10].tobytes())
     (tmp_path / "test_batch.bin").write_bytes(rows[50:].tobytes())
     mean = tuple(rows[:50, 1:].reshape(-1, 3, 1024).mean(axis=(0, 2)) / 255)
-    swap(monkeypatch, "cifar10", mean=mean, digest=None)
+    swap(monkeypatch, "cifar10", mean=mean, digests={})
     fetch("cifar10", tmp_path)
     data = load("cifar10")
     assert data.spec.shape == (3, 32, 32) and data.class_names[3] == "cat"

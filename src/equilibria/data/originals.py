@@ -8,24 +8,15 @@ import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from ..base.errors import DataError
 
-__all__ = ["MOST", "Digest", "check_digest", "check_set", "file_bytes", "find_file", "idx_array"]
+__all__ = ["MOST", "check_digests", "check_set", "file_bytes", "find_file", "idx_array"]
 
 MOST = 1 << 28
 """Bytes of one original file, unpacked: the largest has 47 million."""
-
-
-class Digest(NamedTuple):
-    """The first hexadecimal digits of a file's checksum."""
-
-    file: str
-    algorithm: str
-    expected: str
 
 
 def find_file(folder: Path, name: str) -> Path:
@@ -72,16 +63,21 @@ def idx_array(folder: Path, name: str) -> np.ndarray:
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-def check_digest(folder: Path, digest: Digest) -> None:
-    """Refuse a file that has another checksum.
+def check_digests(folder: Path, digests: Mapping[str, str]) -> None:
+    """Refuse a file that differs in a single bit from the published one.
+
+    Args:
+        folder: where the files are.
+        digests: by file name, the SHA-256 of its bytes, unpacked, in 64 hexadecimal digits.
 
     Raises:
-        DataError: it has.
+        DataError: a file is missing, or has another checksum.
     """
-    file, algorithm, expected = digest
-    found = hashlib.new(algorithm, file_bytes(find_file(folder, file))).hexdigest()
-    if not found.startswith(expected):
-        raise DataError(f"{file} has {algorithm} {found[:12]}…, not {expected[:12]}…", "give the original files")
+    for file, expected in digests.items():
+        path = find_file(folder, file)
+        found = hashlib.sha256(file_bytes(path)).hexdigest()
+        if found != expected:
+            raise DataError(f"{path} has sha256 {found}, not {expected}", "give the original files")
 
 
 def check_set(name: str, arrays: Mapping[str, np.ndarray], mean: tuple[float, ...]) -> None:

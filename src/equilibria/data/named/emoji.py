@@ -26,7 +26,8 @@ class EmojiFiles(Fetch):
 
     Attributes:
         commands: as in :class:`Fetch`.
-        digests: by vendor, the SHA-256 of its files' bytes one after another, in the order of their names.
+        digests: by vendor, the SHA-256 of the list that ``sha256sum`` prints of its files in the order of their names:
+            of each file its SHA-256, two spaces, its name, a line feed.
     """
 
     commands: tuple[tuple[str, ...], ...] = (
@@ -34,8 +35,8 @@ class EmojiFiles(Fetch):
         ("npm", "pack", "emoji-datasource-twitter@16.0.0"),
     )
     digests: tuple[tuple[str, str], ...] = (
-        ("google", "eee6bb1abafc5814029d4081b7d85e186ba8840949135a3c4142eea120ae6753"),
-        ("twitter", "cdc7e0243c0b5270ee300d5af73105827dcb15d91d83e2650beaa1c852416f75"),
+        ("google", "209787cb69ba6364f5d794341b516d8302929497cdcf1e01ad4b65005d6b4de1"),
+        ("twitter", "02ee9a4e5fac8c82b5c6e55023e71f092fb52f856ba73eebf6f2d42195da2001"),
     )
 
     def arrays(self, folder: Path) -> Mapping[str, np.ndarray]:
@@ -51,10 +52,10 @@ class EmojiFiles(Fetch):
             raise DataError(f"no folder {vendor}/64 of PNG files under {folder}", "give the folder of both packages")
         known = hashlib.sha256()
         for path in files:
-            known.update(path.read_bytes())
+            known.update(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n".encode())
         if known.hexdigest() != digest:
             raise DataError(
-                f"the {len(files)} emoji of {vendor} have sha256 {known.hexdigest()[:12]}…, not {digest[:12]}…",
+                f"the {len(files)} emoji of {vendor} have sha256 {known.hexdigest()}, not {digest}",
                 "give the original files",
             )
         return files
