@@ -182,8 +182,8 @@ def test_the_fix_of_an_array_is_the_call_that_it_names(tmp_path: Path, monkeypat
     x: Any = np.array([None, 1, 2], dtype=object)
     np.savez("o.npz", x=x)
     x = np.arange(9)
-    for path, names in (("o.npz", {"np": np, "x": x}), ("t.csv", {"np": np, "x": x})):
-        Path("t.csv").write_text("1,2\n")
+    for path, names in (("o.npz", {"np": np, "x": x}), ("t.txt", {"np": np, "x": x})):
+        Path("t.txt").write_text("1,2\n")
         call = re.search(r"np\.savez?\('[^']*', .*\)", failure(lambda p=path: load(p)).fix)  # type: ignore[misc]
         assert call is not None
         eval(call[0], dict(names))

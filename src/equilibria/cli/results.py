@@ -76,9 +76,12 @@ _Given = Annotated[
 def sample(
     run: RunArg,
     n: Annotated[int, typer.Option("-n", help="Number of samples.")] = 64,
-    to: Annotated[Path, typer.Option("--out", help="A .png picture, or a .npy or .npz file of numbers.")] = Path(
-        "samples.png"
-    ),
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="A .png picture, a .npy or .npz file of numbers, or of a table a .csv or .parquet file."
+        ),
+    ] = Path("samples.png"),
     label: Annotated[int | None, typer.Option(help="The class to sample, for a conditional run.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     given: _Given = None,
@@ -96,18 +99,25 @@ def sample(
 
     equilibria sample runs/digits -n 10000 --seed 1 --out digits.npz
 
+    equilibria sample runs/adult -n 10000 --out adult.csv
+
     equilibria sample runs/horses --given photos/ --out zebras.png
 
     equilibria sample runs/infogan --set code.c1=3 --out threes.png[/dim]
     """
     from .. import runs
-    from ..runs import samples
+    from ..runs import samples, tables
     from ..training.pictures import painter
 
-    samples.check_name(to)
+    samples.check_name(to, table=True)
     opened = runs.open_run(run)
+    samples.check_name(to, table=opened.encoding is not None)
     labels = None if label is None else [label] * n
     how: dict[str, Any] = {"labels": labels, "seed": seed, "given": given, "choices": _codes(setting or [])}
+    if opened.encoding is not None and to.suffix.lower() != ".png":
+        tables.write_table(opened.columns(n, **how), to, opened.encoding)
+        say(f"{n} rows in {to}")
+        return
     views = {"samples": opened.sample(n, **how)} if to.suffix.lower() == ".npy" else opened.views(n, **how)
     samples.write(views, to, painter(opened.spec, lambda: opened.data, judged=opened.play.game.judged))
     say(f"{n} samples in {to}")

@@ -4,6 +4,7 @@ With ``kind="auto"``, the first of these that fits:
 
 | array | read as |
 |---|---|
+| ``(n, d)`` not of uint8, spreads of columns apart by a factor over 3 | table (:mod:`equilibria.data.tabular`) |
 | ``(n,)``, ``(n, d)`` | n vectors; uint8 is scaled as x / 127.5 - 1, other numbers are kept as given |
 | ``(h, w, 3)`` of whole numbers, w > 3 | one RGB picture, with a warning |
 | ``(n, t, c)``, c of 1 to 4 and t > 4 c (t > 3 of floats and c = 3) | refused: series, or images so narrow |

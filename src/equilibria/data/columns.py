@@ -16,18 +16,22 @@ Anything else is refused by its name.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..base.errors import DataError
 from .arrays import checked_rows
 from .checks import as_tensor, checked_labels, fitted
+from .encoding import Series
 from .files import Arrays, read_arrays
-from .options import Column, DataOptions
+from .options import Column, DataOptions, setting
 from .table import Table
+from .tabular import columns_of, is_frame, scales_differ, tabulated
 
 __all__ = ["further_column", "labels_of", "table_of"]
 
@@ -55,19 +59,63 @@ def table_of(
         >>> found.columns[0].kind, found.columns[0].shape
         ('vector', (1,))
     """
-    rows, notes = checked_rows(arrays.x, where, options)
-    x = fitted(rows, options, parts)
-    table = Table({"x": x}, notes=notes)
-    given = arrays.y if labels is None else labels
+    table, own = _tabular(arrays, options, where)
+    if table is None:
+        rows, notes = checked_rows(arrays.x, where, options)
+        table = Table({"x": fitted(rows, options, parts)}, notes=notes)
+    x, given = table.x, arrays.y if labels is None else labels
+    given = own if given is None else given
     if given is not None:
         y, names = labels_of(given, len(x), options)
         if labels is None and arrays.names and all(name.isdigit() and int(name) < len(arrays.names) for name in names):
             names = tuple(arrays.names[int(name)] for name in names)
-        table = table.with_labels(y, names)
+        table = _labelled(table, y, names)
     for name, values in (arrays.others or {}).items():
         column, rows = further_column(name, values, len(x), f"the array '{name}' of {where}", options)
         table = table.with_column(name, rows, column)
     return table
+
+
+def _tabular(arrays: Arrays, options: DataOptions, where: str) -> tuple[Table | None, Any]:
+    """The table of columns and its labels, where the examples are one by the rule of :mod:`.tabular`."""
+    if is_frame(arrays.x):
+        if options.kind not in ("auto", "table"):
+            raise DataError(f"{where}, a table, as rows of kind {options.kind}", setting(kind="table"))
+        table, label = tabulated(columns_of(arrays.x, where, options), options, where)
+        return table, None if label is None else _label_values(label)
+    if not isinstance(arrays.x, (Tensor, np.ndarray)) and options.kind != "table":
+        return None, None
+    x = as_tensor(arrays.x, where)
+    apart = options.kind == "auto" and options.range is None and x.dtype not in (torch.uint8, torch.bool)
+    if options.kind != "table" and not (apart and (arrays.columns or scales_differ(x))):
+        return None, None
+    if x.dim() not in (1, 2) or not x.numel() or x.is_complex():
+        raise DataError(f"{where} of shape {tuple(x.shape)} as a table", "give numbers (n, d), one row per example")
+    if options.missing == "refuse":
+        checked_rows(x, where, replace(options, kind="vector"))  # refuses NaN by its place
+    found = columns_of(x.reshape(len(x), -1), where)
+    if arrays.columns:
+        found = dict(zip(arrays.columns, found.values(), strict=True))
+    plain = not arrays.columns
+    found = {name: series for name, series in found.items() if name not in options.drop}
+    table, label = tabulated(found, options, where, test=arrays.test, plain=plain)
+    return table, None if label is None else _label_values(label)
+
+
+def _label_values(label: Series) -> Any:
+    return label.values.astype(str) if label.values.dtype == object else label.values
+
+
+def _labelled(table: Table, y: Tensor, names: tuple[str, ...]) -> Table:
+    """The table with its labels, of which an encoding keeps names and shares."""
+    table, own = table.with_labels(y, names), table.encoding
+    if own is None:
+        return table
+    counts = torch.bincount(y[y >= 0], minlength=len(names)).double()
+    shares = tuple((counts / counts.sum()).tolist())
+    label, position = (own.label, own.position) if own.label else ("label", len(own.fields))
+    own = replace(own, classes=names, class_shares=shares, label=label, position=position)
+    return replace(table, encoding=own)
 
 
 def labels_of(labels: Any, n: int, options: DataOptions) -> tuple[Tensor, tuple[str, ...]]:

@@ -21,7 +21,8 @@ _LABELS = ("y", "labels")
 class Arrays(NamedTuple):
     """Unchecked arrays: examples, their labels, further ones by name.
 
-    ``test`` is how many of the last examples are the source's own test set, ``names`` are those of the classes.
+    ``test`` is how many of the last examples are the source's own test set, ``names`` are those of the classes,
+    ``columns`` those of the examples' numbers.
     """
 
     x: Any
@@ -29,6 +30,7 @@ class Arrays(NamedTuple):
     test: int = 0
     names: tuple[str, ...] = ()
     others: Mapping[str, Any] | None = None
+    columns: tuple[str, ...] = ()
 
 
 def cache_file(name: str) -> Path:

@@ -6,6 +6,7 @@ import math
 
 from ..base.errors import ConfigError, DataError, did_you_mean
 from ..base.records import record
+from .encoding import Encoding
 
 __all__ = ["Column", "DataOptions", "DataSpec", "setting"]
 
@@ -58,6 +59,7 @@ class DataSpec:
         paired: whether a batch has a second, independent domain, ``"other"``, of the same shape.
         columns: further columns of a batch; each says whether it is aligned with ``x``.
         unlabelled: whether ``y`` is -1 for some rows, which then have no label.
+        encoding: of a table, what the numbers of a row stand for; None for other data.
 
     Examples:
         >>> DataSpec(kind="image", shape=(1, 8, 8), classes=10).numel
@@ -70,6 +72,7 @@ class DataSpec:
     paired: bool = False
     columns: tuple[Column, ...] = ()
     unlabelled: bool = False
+    encoding: Encoding | None = None
 
     def column(self, name: str) -> Column | None:
         """The further column of this name, None where there is none.
@@ -141,12 +144,18 @@ class DataOptions:
             (dataset.json, metadata.jsonl, metadata.csv, labels.csv), ``"none"``; ``"auto"`` takes the file if there is
             one and the folders otherwise, and refuses folders that are splits or domains.
         kind: what the rows of an array are: ``"image"``, ``"vector"`` (numbers kept as given, one row flattened),
-            ``"series"`` (refused: not supported), or ``"auto"``, by the rule of :mod:`equilibria.data.arrays`.
+            ``"table"`` (each column on its own scale), ``"series"`` (refused: not supported), or ``"auto"``, by the
+            rule of :mod:`equilibria.data.arrays`.
         range: the pixel values that are black and white, ``(low, high)``, which become -1 and 1; values outside become
             the nearer end. None for the rules of :mod:`equilibria.data.formats` and :mod:`equilibria.data.arrays`.
         alpha: ``"white"`` composites transparent images on white; ``"keep"`` gives every image a fourth channel.
         crop: the name of ``fit`` in earlier versions: ``"center"`` is ``"crop"``, ``"none"`` is ``"stretch"``. It is
             replaced by ``fit``, and None afterwards.
+        label: the column of a table that holds the classes.
+        drop: columns of a table that are left out.
+        category: columns of a table that are categories: numbers that are names (postcodes), texts of many values.
+        missing: values of a table that are missing are refused (``"refuse"``), replaced by the column's median or most
+            frequent value (``"impute"``), or learned and generated as a value of their own (``"keep"``).
 
     Raises:
         ConfigError: a value outside its rule.
@@ -169,6 +178,10 @@ class DataOptions:
     range: tuple[float, float] | None = None
     alpha: str = "white"
     crop: str | None = None
+    label: str | None = None
+    drop: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
+    missing: str = "refuse"
 
     def __post_init__(self) -> None:
         self._read_size()
@@ -181,8 +194,9 @@ class DataOptions:
             "corrupt": ("error", "skip"),
             "stream": ("auto", "true", "false"),
             "classes": ("auto", "folders", "file", "none"),
-            "kind": ("auto", "image", "vector", "series"),
+            "kind": ("auto", "image", "vector", "table", "series"),
             "alpha": ("white", "keep"),
+            "missing": ("refuse", "impute", "keep"),
         }
         for field, known in words.items():
             _check_word(field, getattr(self, field), known)

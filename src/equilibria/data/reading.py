@@ -25,6 +25,7 @@ from .options import DataOptions, setting
 from .store import Order, Store, TableStore, split
 from .streams import ArrayFile, StreamStore, array_header, streamed
 from .table import Table
+from .tabular import SUFFIXES, is_frame, read_table
 from .views import VIEWS, RowView, viewed
 
 __all__ = ["Found", "built", "by_name", "by_value", "order_of"]
@@ -79,6 +80,8 @@ def by_value(source: Any, labels: Any, options: DataOptions) -> Found:
     Raises:
         DataError: it is none of these, or its rows cannot be used.
     """
+    if is_frame(source):
+        return Found("frame", table_of(Arrays(source), options, "the data frame", labels))
     if isinstance(source, tuple) and len(source) == 2:
         x, own = source
         return Found("array", table_of(Arrays(x, own), options, labels=labels))
@@ -144,6 +147,8 @@ def _plain(source: str, labels: Any, options: DataOptions, parts: int) -> Found:
             arrays = read_arrays(path)
             return Found(path.stem, table_of(arrays, options, str(path), labels, parts), reopens, arrays.test)
         table, called = Table({"x": stream}), path.stem
+    elif path.suffix.lower() in SUFFIXES and path.is_file():
+        return Found(path.stem, table_of(Arrays(read_table(path)), options, path.name, labels), reopens)
     else:
         own = options if labels is None else replace(options, classes="none")
         table, called = _pictures(path, own, parts), path.name
@@ -188,7 +193,7 @@ def _pictures(path: Path, options: DataOptions, parts: int) -> Table:
     if path.is_file() and not is_picture(path):  # by its content
         raise DataError(
             f"{path} is of no format that is read here",
-            "give .npz, .npy, an image or a folder; an array x is saved by np.save('data.npy', x)",
+            "give .npz, .npy, .csv, .parquet, an image or a folder; an array x is saved by np.save('data.npy', x)",
         )
     return folder_rows(path, options, parts)
 
@@ -203,9 +208,11 @@ def _stream(path: Path, options: DataOptions, parts: int) -> ArrayFile | None:
             )
         return None
     header = array_header(path)
-    if options.range is not None or options.kind == "vector":
+    if options.range is not None or options.kind in ("vector", "table"):
         if options.stream == "true":
-            raise DataError(f"{path} with data.range or data.kind=vector cannot be streamed", setting(stream="false"))
+            raise DataError(
+                f"{path} with data.range or data.kind={options.kind} cannot be streamed", setting(stream="false")
+            )
         return None
     fits = header is not None and (header.fits or options.stream == "true")
     return ArrayFile(path, options, parts) if header and fits and streamed(options.stream, header.size) else None

@@ -27,7 +27,7 @@ def described(name: str, spec: DataSpec, class_names: tuple[str, ...], store: St
         parts.append(_classes(class_names, tables[0] if tables and not isinstance(store, StackStore) else None))
     parts += [f"{column.name}: {column.kind} {_by(column.shape)}".rstrip() for column in spec.columns]
     notes = [note for table in tables for note in table.notes]
-    if not any(note.startswith("pixels ") for note in notes):
+    if spec.encoding is None and not any(note.startswith("pixels ") for note in notes):
         parts += [_scale(tables[0])] if tables else ["values as given"] if store.size is None else []
     return f"{name}: {'; '.join([*parts, *dict.fromkeys(notes)])}"
 
@@ -39,6 +39,8 @@ def _rows(store: Store) -> str:
 
 
 def _shape(spec: DataSpec) -> str:
+    if spec.encoding is not None:
+        return f"a table of {len(spec.encoding.fields)} columns, as vectors of {spec.numel} numbers"
     if len(spec.shape) != 3:
         return f"vectors of {spec.numel} numbers"
     count, height, width = spec.shape

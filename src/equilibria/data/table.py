@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .encoding import Encoding
 from .options import Column, DataSpec
 
 __all__ = ["Stream", "Table", "Values", "rows_at", "scaled"]
@@ -90,6 +91,7 @@ class Table:
         class_names: of the classes of ``y``.
         row_names: what the rows are called (paths in a folder, without their suffix); empty where they have no names.
         notes: how the rows were understood, for people: what was not read, how values were scaled.
+        encoding: what the numbers of ``x`` stand for, where the rows are of a table of columns; None otherwise.
     """
 
     values: Mapping[str, Values]
@@ -97,6 +99,7 @@ class Table:
     class_names: tuple[str, ...] = ()
     row_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    encoding: Encoding | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -150,6 +153,7 @@ class Table:
             classes=len(self.class_names),
             columns=self.columns,
             unlabelled=self.y is not None and bool((self.y < 0).any()),
+            encoding=self.encoding,
         )
 
     def fingerprint(self, held_out: int) -> dict[str, Any]:

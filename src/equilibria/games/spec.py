@@ -15,7 +15,7 @@ from ..base.records import record
 from ..core.game import Batch, Game, Tensors, default
 from ..data import DataSpec
 from ..metrics.measures import Measure
-from ..networks import Head, Networks, as_logits, check_pair
+from ..networks import Generator, Head, Networks, as_logits, check_pair
 
 
 @record
@@ -93,10 +93,20 @@ class GameSpec(ABC):
             ConfigError: a module of the user's has a name that the game does not know.
         """
         modules = self.make(networks, data)
+        if data.encoding is not None:
+            _end_in_blocks(modules, data)
         for name in own or {}:
             if name not in modules:
                 raise ConfigError(f"{type(self).__name__} has no module '{name}'", did_you_mean(name, modules))
         return self.assemble({**modules, **(own or {})}, data)
+
+
+def _end_in_blocks(modules: Mapping[str, nn.Module], data: DataSpec) -> None:
+    """Let the generators of a table's rows end in a softmax over each of its one-hot blocks."""
+    assert data.encoding is not None
+    for part in (part for module in modules.values() for part in module.modules()):
+        if isinstance(part, Generator) and part.shape == tuple(data.shape):
+            part.end_in(data.encoding.blocks)
 
 
 def fit_pair(

@@ -42,7 +42,7 @@ class TwoPlayer(GameSpec):
         conditional: whether both networks see the label.
         standardise: whether the game is played in units in which the data has mean zero and root mean square one (one
             scale for all coordinates, from the first batch), so that slope penalties do not depend on the data's units.
-            Samples are in the data's units.
+            Samples are in the data's units. The rows of a table are in such units already and are left as they are.
 
     Examples:
         >>> from equilibria.losses import FeatureMatching
@@ -99,8 +99,9 @@ class TwoPlayerGame(Game):
         # One pass over both sides saves calls, which is what vectors cost; images cost arithmetic and gain nothing.
         self._rowwise = isinstance(discriminator, Head) and discriminator.rowwise and len(data.shape) == 1
         self._normed = any(isinstance(part, SpectralNorm) for part in discriminator.modules())
-        self.register_buffer("shift", torch.zeros(data.shape) if spec.standardise else None)
-        self.register_buffer("scale", torch.ones(()) if spec.standardise else None)
+        self.standardised = spec.standardise and data.encoding is None
+        self.register_buffer("shift", torch.zeros(data.shape) if self.standardised else None)
+        self.register_buffer("scale", torch.ones(()) if self.standardised else None)
         self.players = (
             Player("discriminator", ("discriminator",), spec.discriminator_turns, spec.clip),
             Player("generator", ("generator",)),
@@ -128,7 +129,7 @@ class TwoPlayerGame(Game):
         return codes
 
     def prepare(self, batch: Batch) -> None:
-        if self.spec.standardise:
+        if self.standardised:
             self.shift.copy_(batch["x"].mean(0))
             self.scale.copy_((batch["x"] - self.shift).square().mean().sqrt().clamp(min=1e-8))
         self.law.prepare(self._units(batch["x"]))
@@ -183,7 +184,7 @@ class TwoPlayerGame(Game):
 
     def sample(self, draw: Draw) -> Tensor:
         made = self._made(draw)
-        return made * self.scale + self.shift if self.spec.standardise else made
+        return made * self.scale + self.shift if self.standardised else made
 
     def examined(self, clock: Callable[[], Any]) -> Examined:
         noise, like = self.spec.instance_noise, next(self.generator.parameters())
@@ -209,7 +210,7 @@ class TwoPlayerGame(Game):
 
     def _units(self, x: Tensor) -> Tensor:
         """Points of the data in the units the game is played in."""
-        return (x - self.shift) / self.scale if self.spec.standardise else x
+        return (x - self.shift) / self.scale if self.standardised else x
 
     def _made(self, draw: Draw) -> Tensor:
         """Generated points in the units the game is played in."""

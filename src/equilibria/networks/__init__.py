@@ -3,7 +3,7 @@
 from .auto import Auto
 from .checks import as_logits, check_pair
 from .conv import ConvPair
-from .heads import Encoder, Generator, Head, Trunk
+from .heads import Encoder, Generator, Head, OneHots, Trunk
 from .image_to_image import ImageToImage
 from .init import INITS, initialise
 from .layers import Downsample, Frozen, Maxout, Reshape, Upsample, activation, one_hot
@@ -36,6 +36,7 @@ __all__ = [
     "Maxout",
     "MaxoutPair",
     "Networks",
+    "OneHots",
     "PatchDiscriminator",
     "PatchGAN",
     "ReflectionPad",

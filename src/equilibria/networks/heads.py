@@ -10,6 +10,46 @@ from .norms import BatchNorm
 from .spectral import spectral
 
 
+class OneHots(nn.Module):
+    r"""The last operation of a generator of tables: a softmax over each one-hot block, numbers as they are.
+
+    .. math:: p_k = \frac{e^{h_k}}{\sum_j e^{h_j}} \qquad\text{and}\qquad x = p_K\, h
+
+    for the entries h of a block, and for a number h that counts at the last entry K of its block only. There is no
+    noise here, as in a Gumbel-softmax: categories follow from the code, as numbers do, and a discriminator that meets
+    one-hot rows of the data draws the outputs to the corners.
+
+    Args:
+        blocks: start and stop of each block, and the place of the number that belongs to its last entry, or -1.
+
+    Examples:
+        >>> OneHots(((1, 3, 0),))(torch.tensor([[2.0, -20.0, 20.0], [2.0, 20.0, -20.0]])).round()
+        tensor([[2., 0., 1.],
+                [0., 1., 0.]])
+    """
+
+    def __init__(self, blocks: tuple[tuple[int, int, int], ...]) -> None:
+        super().__init__()
+        self.blocks = tuple(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, d)`` to ``(n, d)``."""
+        parts, done = [], 0
+        for start, stop, number in self.blocks:
+            shares = x[:, start:stop].softmax(1)
+            if number >= 0:
+                parts += [x[:, done:number], x[:, number : number + 1] * shares[:, -1:]]
+            else:
+                parts.append(x[:, done:start])
+            parts.append(shares)
+            done = stop
+        return torch.cat([*parts, x[:, done:]], dim=1)
+
+    def extra_repr(self) -> str:
+        """The number of blocks."""
+        return f"{len(self.blocks)} blocks"
+
+
 class Generator(nn.Module):
     """Latent codes to points; a label, if any, is concatenated to the code.
 
@@ -29,7 +69,7 @@ class Generator(nn.Module):
         super().__init__()
         self.latent, self.shape, self.classes = latent, tuple(shape), classes
         self.body = body
-        self.out = Reshape(self.shape)
+        self.out: nn.Module = Reshape(self.shape)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """``z`` ``(n, latent)``, one-hot ``y`` ``(n, classes)``; returns ``(n, *shape)``.
@@ -41,6 +81,11 @@ class Generator(nn.Module):
         check_label(y, z.shape[0], self.classes, "the generator")
         out: Tensor = self.out(self.body(z if y is None else torch.cat([z, y.to(z.dtype)], dim=1)))
         return out
+
+    def end_in(self, blocks: tuple[tuple[int, int, int], ...]) -> None:
+        """End in a softmax over each block (:class:`OneHots`); a generator that does already is left as it is."""
+        if blocks and isinstance(self.out, Reshape):
+            self.out = nn.Sequential(self.out, OneHots(blocks))
 
 
 class Trunk(nn.Module):

@@ -18,6 +18,8 @@ RECIPES: Registry[Recipe] = Registry(
 
 DEFAULTS = {"vector": "r3gan-small", "image": "r3gan"}
 """The recipe that is used when none is named, by kind of data; docs/default.md has the measurements behind it."""
+FOR_TABLES = "r3gan-table"
+"""The same for tables; docs/tables.md has the measurements behind it."""
 
 
 _OWNERS: dict[str, str] = {}  # of recipes that are not of this package, the module that defines them
@@ -42,7 +44,7 @@ def register(row: Recipe, owner: str) -> None:
 
 def default_for(data: DataSpec) -> Recipe:
     """The recipe for data of this kind when none is named."""
-    return RECIPES[DEFAULTS[data.kind]]
+    return RECIPES[DEFAULTS[data.kind] if data.encoding is None else FOR_TABLES]
 
 
 def recipe(name: str) -> Recipe:

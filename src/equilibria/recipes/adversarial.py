@@ -216,6 +216,23 @@ RELATIVISTIC = (
         batch=256,
         steps=30_000,
     ),
+    Recipe(
+        name="r3gan-table",
+        year=2024,
+        cite="huang2024r3gan",
+        source="as r3gan-small; wider codes, a softmax over each one-hot block and corrected marginal laws are ours",
+        about="relativistic pairing, slope penalties on both sides; the default for tables of columns",
+        game=TwoPlayer(
+            objective=RelativisticPairing(),
+            penalties=(R1(gamma=Decay(start=0.5, end=1e-3)), R2(gamma=Decay(start=0.5, end=1e-3))),
+            latent=Latent(size=64),
+        ),
+        networks=Auto(vector=MLPPair(width=256, depth=2, init="kaiming")),
+        optimizer=Adam(lr=Cosine(start=2e-3, end=1e-4), betas=(0.0, 0.99)),
+        averages=(Average(decay=0.995),),
+        batch=128,
+        steps=6_000,
+    ),
 )
 
 DYNAMICS = (

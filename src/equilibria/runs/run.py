@@ -20,12 +20,14 @@ from ..core.game import Game
 from ..core.play import Play
 from ..core.sampling import check_map
 from ..data import DataOptions, Dataset, DataSpec, load
+from ..data.encoding import Encoding, Series
 from ..doctor import Diagnosis, DiagnosisText
 from ..metrics import Measured
 from ..recipes import Recipe, citation
 from ..training import Settings, checkpoint, checkups, disk, engine
+from ..training.marginals import finished
 from ..training.pictures import held_out_rows, rows_for
-from . import own_files, procedures, samples, snapshots, sources
+from . import own_files, procedures, samples, snapshots, sources, tables
 from .calls import call_again, continue_again
 from .folder import RunFolder, part
 from .measuring import measured
@@ -97,6 +99,9 @@ class Run:
     ) -> Tensor:
         """``n`` samples of the averaged generator, ``(n, …)``, of an ensemble ``(members, n, …)``; fixed by the seed.
 
+        Of a table they are float64 ``(n, columns)`` in the table's units: categories by their number, missing values as
+        NaN; :meth:`frame` has them by name.
+
         Args:
             n: how many.
             labels: ``n`` classes, for a conditional game.
@@ -111,7 +116,57 @@ class Run:
             DataError: the rows lack a column or are none of the data's.
             ShapeError: rows of another shape.
         """
-        return samples.drawn(self.play, n, seed, self._asked(n, labels, seed, given, choices))
+        made, encoding = self._drawn(n, labels, seed, given, choices), self.encoding
+        return made if encoding is None else tables.values_of(made, encoding)
+
+    def _drawn(self, n: int, labels: Any, seed: int, given: Any, choices: Any) -> Tensor:
+        """Samples as rows of the data, which are encoded rows of a table."""
+        made, encoding = samples.drawn(self.play, n, seed, self._asked(n, labels, seed, given, choices)), self.encoding
+        return made if encoding is None else finished(made, self.play, encoding)
+
+    def columns(
+        self,
+        n: int,
+        labels: Tensor | Sequence[int] | None = None,
+        seed: int = 0,
+        given: Any = None,
+        choices: Mapping[str, float] | None = None,
+    ) -> dict[str, Series]:
+        """The samples that :meth:`sample` draws with the same arguments, by the columns of the table.
+
+        With labels, the column that they are of is among them.
+
+        Raises:
+            ConfigError: the run's data is no table, or the run holds several members.
+        """
+        encoding = self.encoding
+        if encoding is None:
+            raise ConfigError(f"the data of {self.path} is no table", "use sample(n)")
+        made = self._drawn(n, labels, seed, given, choices)
+        if made.dim() != 2:
+            raise ConfigError(f"{len(made)} tables, one of each member", "open the run of one seed")
+        return tables.columns_of(made, encoding, None if labels is None else torch.as_tensor(labels))
+
+    def frame(
+        self,
+        n: int,
+        labels: Tensor | Sequence[int] | None = None,
+        seed: int = 0,
+        given: Any = None,
+        choices: Mapping[str, float] | None = None,
+    ) -> Any:
+        """The samples that :meth:`sample` draws with the same arguments, as a pandas data frame.
+
+        Raises:
+            ConfigError: the run's data is no table.
+            DataError: pandas is not installed.
+        """
+        return tables.frame_of(self.columns(n, labels, seed, given, choices))
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """How the rows of a table are encoded; None for other data."""
+        return self.spec.encoding
 
     def views(
         self,
@@ -123,9 +178,11 @@ class Run:
     ) -> dict[str, Tensor]:
         """What the game shows of the samples that :meth:`sample` draws with the same arguments, by name, in order.
 
-        A plain game shows its samples; a translating one its input, its output and the way back.
+        A plain game shows its samples; a translating one its input, its output and the way back. Rows of a table are
+        encoded (:attr:`encoding`).
         """
-        return samples.shown(self.play, n, seed, self._asked(n, labels, seed, given, choices))
+        shown = samples.shown(self.play, n, seed, self._asked(n, labels, seed, given, choices))
+        return samples.finished_views(shown, self.play, self.encoding)
 
     def apply(self, name: str, rows: Any, seed: int = 0) -> Tensor:
         """What a trained map of the run's game (encode, translate, classify, …) makes of rows, ``(n, …)`` on the CPU.

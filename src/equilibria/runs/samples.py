@@ -18,11 +18,14 @@ from ..base.randomness import mix
 from ..core.calibration import joined
 from ..core.play import Play
 from ..data import Dataset, DataSpec
+from ..data.encoding import Encoding
 from ..metrics import Measured
 from ..training import disk
 from ..training.hooks import packed_views
+from ..training.marginals import finished
 from ..training.pictures import Painter, labels_for, members_of, painter, rows_for
 from .rows import column_of
+from .tables import SUFFIXES
 
 _PIECE = 500  # rows of one forward pass: what is asked for may be more than the memory holds at once
 _FEWEST = 12  # twice the neighbours of the neighbour metrics, and one each
@@ -102,7 +105,7 @@ def evaluate(
     count = n or (2500 if data.law is not None else 2000)
     labels = labels_for(play, count)
     asked = Asked(labels, rows_for(play.game, lambda: data, count, seed))
-    views, judged = shown(play, count, mix(seed, 7), asked), play.game.judged
+    views, judged = finished_views(shown(play, count, mix(seed, 7), asked), play, data.spec.encoding), play.game.judged
     found: dict[str, Measured] = {}
     for view, column in judged.items():
         if view not in views:
@@ -113,6 +116,14 @@ def evaluate(
         scores = _scores(views[view], column, data, metrics.Suite(seed=seed), content)
         found.update({f"{view}/{name}" if len(judged) > 1 else name: value for name, value in scores.items()})
     return found
+
+
+def finished_views(views: dict[str, Tensor], play: Play, encoding: Encoding | None) -> dict[str, Tensor]:
+    """Views of which those that are compared with the rows of a table are such rows (:mod:`..training.marginals`)."""
+    if encoding is None:
+        return views
+    judged = play.game.judged
+    return {n: finished(view, play, encoding) if judged.get(n) == "x" else view for n, view in views.items()}
 
 
 @dataclass(frozen=True)
@@ -198,14 +209,17 @@ def painter_of(gives: str, spec: DataSpec, data: Callable[[], Dataset]) -> Paint
     return draw
 
 
-def check_name(path: Path) -> None:
+def check_name(path: Path, table: bool = False) -> None:
     """Refuse a file name that samples cannot be written under.
 
     Raises:
         ConfigError: another suffix, or no such folder.
     """
-    if path.suffix.lower() not in {".png", ".npy", ".npz"}:
-        raise ConfigError(f"samples cannot be written as '{path.name}'", "end the name in .png, .npy or .npz")
+    if path.suffix.lower() not in ({".png"} | (SUFFIXES if table else {".npy", ".npz"})):
+        fix = "end the name in .png, .npy or .npz" + ", or of a table in .csv or .parquet"
+        if path.suffix.lower() in SUFFIXES:
+            fix = f"the data is no table: --out {path.stem}.npz"
+        raise ConfigError(f"samples cannot be written as '{path.name}'", fix)
     if not path.parent.is_dir():
         raise ConfigError(f"there is no folder {path.parent}", "make it first, or choose another --out")
 

@@ -18,6 +18,7 @@ from ..data import Dataset, DataSpec
 from ..figures import Bounds, Plane, bounds_of, image_grid, plane_of, png, scatter, strip
 from ..metrics.modes import modes
 from .hooks import Log, Samples
+from .marginals import finished
 
 _ROWS = {"vector": 2500, "image": 64}
 Views = Mapping[str, Tensor]
@@ -84,6 +85,9 @@ def sample_hook(folder: Path, data: Dataset, every: int, log: Log) -> Samples:
             given.append(rows_for(play.game, lambda: data, n))
         shown = play.views(n, 0, labels_for(play, n), given=given[0])
         shown = {name: view.cpu() for name, view in shown.items()}
+        if (encoding := data.spec.encoding) is not None:
+            judged = play.game.judged
+            shown = {n: finished(v, play, encoding) if judged.get(n) == "x" else v for n, v in shown.items()}
         if row := _modes(play, shown, data):
             log.write({"step": play.round, **row})
             log.latest.update(row)
