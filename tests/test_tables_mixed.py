@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -427,3 +428,15 @@ def test_a_name_that_fits_no_table_is_refused_before_sampling(
     assert ".csv" in capsys.readouterr().err.split("fix:")[1]
     error = failure(lambda: load(mixed(), kind="image"))
     assert isinstance(error, DataError) and "data.kind=table" in error.fix
+
+
+def test_a_run_on_an_array_from_before_tables_goes_on(tmp_path: Path) -> None:
+    apart = np.random.default_rng(0).normal(size=(64, 2)) * [1.0, 50.0]
+    np.save(tmp_path / "a.npy", apart)
+    train(TINY, load(str(tmp_path / "a.npy"), kind="vector"), steps=1, out=tmp_path / "run", settings=QUIET)
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    del info["data"]["spec"]["encoding"]
+    info["data"]["options"] = {k: v for k, v in info["data"]["options"].items() if k in ("type", "held_out")}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(info))
+    run = resume(tmp_path / "run", steps=2)
+    assert run.play.round == 2 and run.encoding is None and run.sample(3).shape == (3, 2)

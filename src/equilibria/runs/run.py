@@ -451,6 +451,8 @@ def data_again(path: Path, info: dict[str, Any], given: Any, call: str = "open_r
             raise
         fix = f"{error.fix}; if it has been moved, add --data PLACE (in Python: {call}({str(path)!r}, data=PLACE))"
         raise DataError(f"the data of {path}: {error.what}", fix) from error
+    if data.spec.encoding is not None and "encoding" not in was["spec"] and options.kind == "auto":
+        data = load(source, options=replace(options, kind="vector"))  # arrays were not read as tables at first
     if data.fingerprint() != was["fingerprint"]:
         raise RunError(f"the data is not what {path} was trained on (its fingerprint differs)", "give the same data")
     return data
