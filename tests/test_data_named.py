@@ -24,10 +24,10 @@ VENDORS = ("google", "twitter")
 
 def test_every_file_of_the_folder_gives_its_sets() -> None:
     files = {path.stem for path in Path(named.__file__).parent.glob("*.py")} - {"__init__", "base"}
-    assert {"digits", "mnist", "cifar10", "emoji"} == files
-    assert set(NAMED) == {"digits", "mnist", "fashion-mnist", "cifar10", "emoji"}
+    assert {"digits", "mnist", "cifar10", "emoji", "uci"} == files
+    assert set(NAMED) == {"digits", "mnist", "fashion-mnist", "cifar10", "emoji", "wine", "iris"}
     for row in NAMED.values():
-        assert row.about and row.licence and (row.name == "digits") == (row.fetch is None)
+        assert row.about and row.licence and (row.name in {"digits", "wine", "iris"}) == (row.fetch is None)
 
 
 def test_a_new_file_is_a_new_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,12 +193,12 @@ def test_broken_and_foreign_files_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "cut.npz", x=GRAY)
     (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:100])
     (tmp_path / "text.npy").write_text("hello")
-    (tmp_path / "table.csv").write_text("1,2\n")
+    (tmp_path / "table.txt").write_text("1,2\n")
     np.savez(tmp_path / "only_y.npz", y=np.arange(3))
     for name, says in (
         ("cut.npz", "cut.npz"),
         ("text.npy", "text.npy"),
-        ("table.csv", "no format"),
+        ("table.txt", "no format"),
         ("only_y.npz", "no array of examples"),
         ("gone.npz", "there is no file or folder .*gone.npz"),
     ):

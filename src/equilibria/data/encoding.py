@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from ..base.errors import ConfigError, did_you_mean
 from ..base.records import record
 
-__all__ = ["Encoding", "Series", "TableField", "fitted_field"]
+__all__ = ["Encoding", "Series", "TableField", "fitted_field", "normal_scores"]
 
 _KNOTS = 201
 _ATOMS = 20
@@ -311,7 +311,7 @@ def _number(name: str, series: Series, training: NDArray[np.bool_], missing: boo
     knots: tuple[float, ...] = ()
     reach, spread = 0.0, 1.0
     if len(rest):
-        reach = float(-ndtri(0.5 / len(rest))) if len(rest) > 1 else 1.0
+        reach = float(-normal_scores(np.array(0.5 / len(rest)))) if len(rest) > 1 else 1.0
         count = min(_KNOTS, max(2, len(rest)))
         knots = tuple(_quantiles(rest, np.linspace(-reach, reach, count)).tolist())
         spread = float(rest.std()) or 1.0
@@ -331,8 +331,18 @@ def _number(name: str, series: Series, training: NDArray[np.bool_], missing: boo
 
 def _quantiles(ordered: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values at normal scores: row i of n is at the score of (i + 1/2) / n, with straight lines between rows."""
-    own = ndtri((np.arange(len(ordered)) + 0.5) / len(ordered))
+    own = normal_scores((np.arange(len(ordered)) + 0.5) / len(ordered))
     return np.interp(scores, own, ordered)
+
+
+def normal_scores(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    r"""The quantiles :math:`\Phi^{-1}(p)` of the standard normal law.
+
+    Examples:
+        >>> normal_scores(np.array([0.5, 0.975])).round(3).tolist()
+        [0.0, 1.96]
+    """
+    return np.asarray(torch.special.ndtri(torch.from_numpy(shares)).numpy(), dtype=np.float64)
 
 
 def _atoms(values: NDArray[np.float64]) -> list[float]:

@@ -57,7 +57,7 @@ def scales_differ(x: Tensor) -> bool:
         >>> scales_differ(torch.tensor([[0.0, 0.0], [1.0, 2.0]])), scales_differ(torch.tensor([[0.0, 0.0], [1.0, 9.0]]))
         (False, True)
     """
-    if x.dim() != 2 or x.shape[1] < 2 or len(x) < 2:
+    if x.dim() != 2 or x.shape[1] < 2 or len(x) < 2 or x.is_complex():
         return False
     spreads = x.double().std(0)
     spreads = spreads[spreads > 0]

@@ -24,13 +24,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import ndtri
 from torch import Tensor
 
 from ..base.randomness import mix
 from ..core.game import Game
 from ..core.play import Play
-from ..data.encoding import Encoding, TableField
+from ..data.encoding import Encoding, TableField, normal_scores
 
 ROWS = 20_000
 """Samples that offsets and ranks are measured on."""
@@ -112,7 +111,7 @@ def fitted(rows: NDArray[np.floating], encoding: Encoding) -> Correction:
             entry, numbers = _entries(field, own, offsets)
             kept = np.sort(numbers[entry == field.entries - 1])
             if len(kept) > 1:
-                at = ndtri((np.arange(len(kept)) + 0.5) / len(kept))
+                at = normal_scores((np.arange(len(kept)) + 0.5) / len(kept))
                 ranks = np.maximum.accumulate(np.interp(_scores(field), at, kept))
         columns.append(Column(offsets, ranks))
     return Correction(tuple(columns))
