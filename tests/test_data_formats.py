@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Callable
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngImageFile
 
 from equilibria.base.errors import ConfigError, DataError
-from equilibria.data import DataOptions, Dataset, load
+from equilibria.data import DataOptions, Dataset, images, load
+from equilibria.data.formats import header_of
 
 RNG = np.random.default_rng(0)
 H, W = 12, 18
@@ -218,7 +221,9 @@ def test_numbers_without_black_and_white_need_a_range(name: str, tmp_path: Path)
         with pytest.raises(DataError, match=r"data\.range="):
             load(tmp_path, **options)
     expected = np.rint(((numbers.astype(float) - low) / (high - low) * 255).clip(0, 255))
-    assert np.abs(read(tmp_path, range=(low, high)) - expected).max() <= 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that values are outside
+        assert np.abs(read(tmp_path, range=(low, high)) - expected).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -228,7 +233,6 @@ def test_numbers_without_black_and_white_need_a_range(name: str, tmp_path: Path)
         (lambda d: written(d / "a.tif", TWELVE), TWELVE, (0, 4095)),
         (lambda d: written(d / "a.png", (GRAY > 127).astype(np.uint8)), GRAY > 127, (0, 1)),
         (lambda d: written(d / "a.png", GRAY % 21), GRAY % 21, (0, 20)),
-        (lambda d: png(d / "a.png", GRAY, 0), GRAY, (0, 255)),
     ],
 )
 def test_a_small_part_of_the_range_is_warned_of_with_the_range_that_fits(
@@ -239,6 +243,103 @@ def test_a_small_part_of_the_range_is_warned_of_with_the_range_that_fits(
         load(tmp_path)
     expected = np.rint(numbers * (255.0 / span[1]))
     np.testing.assert_array_equal(read(tmp_path, range=span), expected)
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+@pytest.mark.parametrize("beside", [False, True])
+def test_bytes_in_files_of_16_bits_are_refused_and_both_readings_named(
+    beside: bool, stream: str, tmp_path: Path
+) -> None:
+    """They would become black; a bright file of 8 bits beside them changes nothing."""
+    png(tmp_path / "a.png", GRAY, 0)
+    if beside:
+        written(tmp_path / "b.png", GRAY)
+    with pytest.raises(DataError, match=r"no value above 255.*data\.range=0,255.*data\.range=0,65535"):
+        load(tmp_path, stream=stream)
+    np.testing.assert_array_equal(read(tmp_path, range=(0, 255), stream=stream), GRAY)
+    np.testing.assert_array_equal(read(tmp_path, range=(0, 65535), stream=stream), np.rint(GRAY / 257.0))
+
+
+def test_one_dark_file_of_16_bits_among_others_is_read(tmp_path: Path) -> None:
+    png(tmp_path / "a.png", GRAY, 0)
+    png(tmp_path / "b.png", DEEP, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        said = load(tmp_path).described()
+    assert "2 images of more than 8 bits" in said and "8 bits kept" in said
+
+
+def test_the_line_says_that_colours_of_16_bits_keep_8(tmp_path: Path) -> None:
+    png(tmp_path / "a.png", DEEP_RGB, 2)
+    assert "1 images of 16 bits in colour, the upper 8 kept" in load(tmp_path).described()
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "a.ppm").write_bytes(b"P6 18 12 65535\n" + DEEP_RGB.astype(">u2").tobytes())
+    assert "1 images of 16 bits in colour" in load(tmp_path).described()
+    written(tmp_path / "a.ppm", RGB)
+    assert "16 bits" not in load(tmp_path).described()
+
+
+def test_a_range_of_16_bit_colours_is_in_their_units(tmp_path: Path) -> None:
+    png(tmp_path / "a.png", DEEP_RGB // 16, 2)
+    expected = (DEEP_RGB // 16 >> 8) * 257 * (255.0 / 4095)  # of the upper 8 bits, which Pillow gives
+    assert np.abs(read(tmp_path, range=(0, 4095)) - expected.clip(0, 255)).max() <= 1
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+@pytest.mark.parametrize(
+    ("make", "numbers"),
+    [
+        (lambda d: written(d / "a.png", GRAY), GRAY),
+        (lambda d: written(d / "a.png", RGB), RGB),
+        (lambda d: written(d / "a.png", DEEP), DEEP),
+        (lambda d: written(d / "a.tif", FLOAT * 300), FLOAT * 300),
+    ],
+)
+def test_values_outside_the_range_are_counted_and_said(
+    make: Callable[[Path], Path], numbers: np.ndarray, stream: str, tmp_path: Path
+) -> None:
+    make(tmp_path)
+    count = int(((numbers < 20) | (numbers > 200)).sum())
+    with pytest.warns(UserWarning, match=rf"^{count:,} of {numbers.size:,} values"):
+        data = load(tmp_path, range=(20, 200), stream=stream)
+    assert f"{count:,} of {numbers.size:,} values" in data.described()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(tmp_path, range=(0, 65535), stream=stream)
+
+
+def test_headers_of_png_files_are_read_without_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    written(tmp_path / "a.png", RGB)
+    Image.fromarray(RGB).save(tmp_path / "b.png", exif=exif)
+    late = (tmp_path / "b.png").read_bytes()
+    start = late.index(b"eXIf") - 4
+    piece = late[start : start + 12 + int.from_bytes(late[start : start + 4], "big")]
+    moved = late.replace(piece, b"")
+    (tmp_path / "c.png").write_bytes(moved[:-12] + piece + moved[-12:])  # behind the pixels, before the end
+    decoded: list[str] = []
+    load_pixels = Image.Image.load
+    monkeypatch.setattr(PngImageFile, "load", lambda self: decoded.append(Path(self.fp.name).name) or load_pixels(self))
+    sizes = {name: header_of(tmp_path / f"{name}.png", DataOptions()).size for name in "ab"}
+    assert sizes == {"a": (W, H), "b": (H, W)} and not decoded
+    monkeypatch.undo()
+    assert header_of(tmp_path / "c.png", DataOptions()).size == (H, W)
+    np.testing.assert_array_equal(read(tmp_path / "c.png"), np.rot90(RGB, -1))
+
+
+def test_images_are_decoded_by_several_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(4):
+        written(tmp_path / f"{i}.png", np.full_like(GRAY, 60 * i + 70))
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    both, own = threading.Barrier(2, timeout=20), images.as_array
+
+    def waiting(*given: Any) -> np.ndarray:
+        both.wait()  # passes only when a second thread decodes at the same time
+        return own(*given)
+
+    monkeypatch.setattr(images, "as_array", waiting)
+    assert pixels(load(tmp_path, held_out=0.0))[:, 0, 0].tolist() == [70, 130, 190, 250]
 
 
 def test_a_range_is_taken_of_colours_and_not_of_alpha(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_name_may_be_spelt_otherwise_unless_it_is_a_path(tmp_path: Path, monke
     (tmp_path / "Digits").mkdir()
     (tmp_path / "one.png").rename(tmp_path / "Digits" / "one.png")
     (tmp_path / "digits").mkdir()
-    assert load("Digits").source == str((tmp_path / "Digits").resolve()) and load("digits").source == "digits"
+    assert load("Digits").source == str((tmp_path / "Digits").resolve()) and load("name:digits").source == "digits"
 
 
 # Emoji ----------------------------------------------------------------------------------------------------------------

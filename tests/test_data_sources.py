@@ -14,6 +14,7 @@ from PIL import Image
 
 from equilibria.base.errors import DataError
 from equilibria.data import DataOptions, load
+from equilibria.data.sources import reopened
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (12, 6, 5), dtype=np.uint8)
@@ -274,3 +275,48 @@ def test_the_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", done.stdout
+
+
+# a name beside a folder of the same name -----------------------------------------------------------------------------
+
+
+def crowded(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).mkdir()
+        for i in range(3):
+            Image.fromarray(np.full((9, 9), 80 * i + 90, dtype=np.uint8)).save(folder / name / f"{i}.png")
+
+
+DOUBLE = {
+    "digits": ("./digits", "name:digits"),
+    "digits-edges": ("./digits-edges", "name:digits-edges"),
+    "moons": ("./moons", "name:moons"),
+    "few:digits,20": ("few:./digits,20", "few:name:digits,20"),
+    "pairs:photos,digits": ("pairs:photos,./digits", "pairs:photos,name:digits"),
+    "aligned:digits,digits-negative": ("aligned:./digits,digits-negative", "aligned:name:digits,digits-negative"),
+}
+
+
+@pytest.mark.parametrize("source", DOUBLE)
+def test_a_name_and_a_folder_of_that_name_are_asked_for(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowded(tmp_path, "digits", "moons", "photos")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="there too") as caught:
+        load(source)
+    for text in DOUBLE[source]:
+        assert f"'{text}'" in caught.value.fix
+
+
+def test_each_reading_is_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowded(tmp_path, "digits", "moons")
+    monkeypatch.chdir(tmp_path)
+    assert load("./digits").spec.shape == load("./digits-edges").spec.shape == (1, 9, 9)
+    assert load("name:digits-edges").source == "digits-edges" and load("name:moons").law is not None
+    digits = load("name:digits")
+    assert digits.spec.shape == (1, 8, 8) and load("pairs:name:digits,./moons").spec.column("other").shape == (1, 9, 9)
+    # what a run has stored is reopened as it was, whatever lies in the folder it is continued from
+    assert reopened(digits.source, DataOptions()).fingerprint() == digits.fingerprint()
+    with pytest.raises(DataError, match="did you mean 'digits'"):
+        load("name:digitz")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +195,77 @@ def test_training_holds_no_copy_of_the_data(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_million_images_train_in_a_hundred_megabytes(tmp_path: Path) -> None:
     assert grown(tmp_path, 1_000_000, 400) < 100_000_000
+
+
+# damaged files -------------------------------------------------------------------------------------------------------
+
+
+def damaged(folder: Path, which: list[int]) -> Path:
+    """Twenty images, some cut off behind their headers."""
+    folder.mkdir()
+    for i in range(20):
+        path = folder / f"{i:02d}.png"
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (9, 7), dtype=np.uint8)).save(path)
+        if i in which:
+            path.write_bytes(path.read_bytes()[:60])
+    return folder
+
+
+def test_damaged_images_are_left_out_of_a_streamed_folder_as_of_one_in_memory(tmp_path: Path) -> None:
+    folder = damaged(tmp_path / "photos", [0, 7, 19])
+    rows = {}
+    for stream in ("true", "false"):
+        with pytest.warns(UserWarning, match="3 of 20 images"):
+            data = load(folder, stream=stream, corrupt="skip")
+        assert (data.size, data.held_out_size) == (15, 2) and "left out: 3 images" in data.described()
+        rows[stream] = [data.batch(5, 0, 1)["x"], data.take(2, held_out=True)["x"]]
+    assert all(map(torch.equal, rows["true"], rows["false"]))
+
+
+def test_a_damaged_held_out_file_is_noticed_at_the_start(tmp_path: Path) -> None:
+    whole = load(damaged(tmp_path / "whole", []), stream="true")
+    held, train = whole.store.store.order.held.tolist(), whole.store.store.order.train.tolist()
+    folder = damaged(tmp_path / "held", [held[1]])
+    with pytest.raises(DataError, match=rf"{held[1]:02d}\.png cannot be decoded.*data\.corrupt=skip"):
+        load(folder, stream="true")
+    load(damaged(tmp_path / "train", [train[-1]]), stream="true")  # met in the first epoch
+
+
+# the doubts of arrays ------------------------------------------------------------------------------------------------
+
+DARK = np.random.default_rng(0).integers(0, 21, (6, 5, 4), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        DARK,
+        np.full((5, 3, 8, 3), 200, np.uint8),
+        np.full((3, 8, 8), 200, np.uint8),
+        np.full((6, 40, 2), 200, np.uint8),
+        np.full((4, 8, 8), 200, np.uint8),
+        np.full((4, 8, 8), 20, np.uint8),
+    ],
+)
+def test_a_streamed_array_is_doubted_like_one_in_memory(x: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", x)
+    said = []
+    for stream in ("false", "true"):
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            try:
+                load(tmp_path / "x.npy", stream=stream)
+            except DataError as error:
+                said.append(str(error))
+                continue
+        said.append("|".join(str(one.message) for one in found))
+    assert said[0] == said[1]
+
+
+def test_a_bright_array_is_not_read_whole_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_BYTES", 100)
+    np.save(tmp_path / "x.npy", np.full((50, 8, 8), 200, np.uint8))
+    counted, read = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda *given: counted.append(given[1]) or read(*given))
+    load(tmp_path / "x.npy", stream="true")
+    assert sum(counted) <= 100 + 64

@@ -160,6 +160,7 @@ def _start(
 ) -> Any:
     from .. import runs
     from ..data import DataOptions, load
+    from ..data.sources import reopened
     from ..recipes import default_for
     from ..recipes import recipe as named
     from ..runs import creation, seeds, sources
@@ -186,8 +187,10 @@ def _start(
     options = applied(options, groups["data"], "data.")
     if data is None and first is not None and info is not None and not (groups["data"] and info["data"]["source"]):
         dataset = runs.data_again(first, info, None)
+    elif data is None:
+        dataset = reopened((info or {})["data"]["source"], options)
     else:
-        dataset = load(data or (info or {})["data"]["source"], options=options)
+        dataset = load(data, options=options)
     if row is None:
         row = sources.recipe_of(first, info) if first is not None and info is not None else default_for(dataset.spec)
     chosen = sources.named(row, start)

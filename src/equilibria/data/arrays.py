@@ -29,9 +29,10 @@ from .checks import as_tensor
 from .notes import warn
 from .options import DataOptions, setting
 
-__all__ = ["checked_rows"]
+__all__ = ["checked_rows", "doubt_pixels", "doubt_shape"]
 
-_PART = 64  # of 255: whole numbers that use no more of their range are warned of
+PART = 64
+"""Of 255: whole numbers that use no more of their range are warned of."""
 _PLAIN = DataOptions()
 
 
@@ -117,7 +118,7 @@ def _check_finite(x: Tensor, where: str) -> None:
 def _doubt_bytes(x: Tensor, where: str) -> None:
     """Warn of bytes as vectors that may be counts, or one gray picture."""
     low, high, (n, d) = int(x.min()), int(x.max()), x.shape
-    if low < high < _PART:
+    if low < high < PART:
         warn(
             f"{where} holds {n} vectors of bytes from {low} to {high}, which are taken for gray values: scaled as "
             f"x / 127.5 - 1, to [{low / 127.5 - 1:.3g}, {high / 127.5 - 1:.3g}]; if they are counts, to keep them as "
@@ -186,12 +187,8 @@ def _pixels(x: Tensor, where: str, options: DataOptions, alone: bool) -> tuple[T
     if not x.is_floating_point():
         if low < 0 or high > 255:
             raise _unscaled(where, "whole-number", x, "give uint8 images with values 0..255")
-        if alone and low < high < _PART:
-            warn(
-                f"the pixels of {where} are whole numbers from {low:g} to {high:g}, which are taken for dark pixels of "
-                f"0 … 255; if {high:g} is white (masks, few levels), {setting(range=(0, int(high)))}; to state that "
-                f"they are dark, {setting(range=(0, 255))}"
-            )
+        if alone:
+            doubt_pixels(low, high, where)
         return x.to(torch.uint8).contiguous(), ()
     if low < -1.0 - 1e-6 or high > 1.0 + 1e-6:
         perhaps = "; here perhaps x.astype('uint8')" if low >= 0 and high <= 255 else ""
@@ -207,6 +204,29 @@ def _pixels(x: Tensor, where: str, options: DataOptions, alone: bool) -> tuple[T
             f"{setting(range=(0.0, 1.0))}"
         )
     return (x * 2.0 - 1.0).contiguous(), ("pixels of [0, 1] scaled as 2 x - 1",)
+
+
+def doubt_pixels(low: float, high: float, where: str) -> None:
+    """Warn of whole numbers that use a small part of 0 … 255.
+
+    Examples:
+        >>> doubt_pixels(0, 200, "the array")
+    """
+    if low < high < PART:
+        warn(
+            f"the pixels of {where} are whole numbers from {low:g} to {high:g}, which are taken for dark pixels of "
+            f"0 … 255; if {high:g} is white (masks, few levels), {setting(range=(0, int(high)))}; to state that "
+            f"they are dark, {setting(range=(0, 255))}"
+        )
+
+
+def doubt_shape(shape: tuple[int, ...], where: str, options: DataOptions) -> None:
+    """Refuse or warn of the shape of images whose values are not in memory, as :func:`checked_rows` does.
+
+    Raises:
+        DataError: a shape that is no images.
+    """
+    _channels_first(torch.empty(shape, dtype=torch.uint8, device="meta"), where, options, alone=True)
 
 
 def _unscaled(where: str, what: str, x: Tensor, fix: str) -> DataError:

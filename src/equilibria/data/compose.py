@@ -15,7 +15,7 @@ from . import synthetic
 from .dataset import Dataset
 from .laws import Law
 from .options import Column, DataOptions, DataSpec, setting
-from .reading import Found, built, by_name, order_of
+from .reading import Found, built, by_name, named_by, order_of
 from .store import LabelledStore, LawStore, Order, PairStore, StackStore, TableStore, labelled_rows, other_name
 from .table import Table
 from .views import SideBySide, viewed
@@ -46,6 +46,7 @@ def single(source: str, labels: Any, options: DataOptions) -> Dataset:
         DataError: there is none of that name, or its rows cannot be used.
         ConfigError: parameters of a law that do not fit.
     """
+    source = named_by(source)
     if synthetic.canonical(source.partition(":")[0]) is not None:
         law = synthetic.law(source)
         return of_law(law, options, law.name)

@@ -15,11 +15,12 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..base.errors import DataError
+from . import archives
 from .formats import SUFFIXES, is_picture
 from .label_files import FILES, labels_beside
 from .notes import warn
@@ -96,11 +97,13 @@ class Listing(NamedTuple):
         paths: in order.
         labels: the label of each as text, None for one without a label; None where there are no labels.
         notes: what was not read, and how the labels were found.
+        base: the folder that the images are named from.
     """
 
     paths: Sequence[Path]
     labels: Mapping[Path, str | None] | None
     notes: tuple[str, ...]
+    base: Path = Path()
 
 
 def listed(folder: Path, options: DataOptions) -> Listing:
@@ -109,8 +112,13 @@ def listed(folder: Path, options: DataOptions) -> Listing:
     Raises:
         DataError: there are no images, the labels do not fit, or the folders are splits or domains.
     """
-    if folder.is_file():
-        return Listing([folder], None, ())
+    if archives.is_file(folder):
+        return Listing([folder], None, (), folder.parent)
+    base = _alone(folder)
+    return _labelled(base, options)._replace(base=base)
+
+
+def _labelled(folder: Path, options: DataOptions) -> Listing:
     paths, others = _pictures(folder)
     notes = []
     if others:
@@ -133,22 +141,13 @@ def _pictures(folder: Path) -> tuple[list[Path], Counter[str]]:
     """The images under a folder, and the number of other files by suffix."""
     found: list[Path] = []
     others: Counter[str] = Counter()
-    entered = set()
-    for root, names, files in os.walk(folder, followlinks=True):
-        here = os.stat(root)
-        if (here.st_dev, here.st_ino) in entered:  # a link to where the walk has been
-            names[:] = []
+    for path in _files(folder):
+        if path.name.startswith(".") or (path.parent == folder and path.name in FILES):
             continue
-        entered.add((here.st_dev, here.st_ino))
-        names[:] = sorted(n for n in names if not n.startswith(".") and n not in _SYSTEM)
-        for name in files:
-            path = Path(root) / name
-            if name.startswith(".") or (Path(root) == folder and name in FILES):
-                continue
-            if not _is_pipe(path) and is_picture(path):
-                found.append(path)
-            else:
-                others[path.suffix.lower()] += 1
+        if not _is_pipe(path) and is_picture(path):
+            found.append(path)
+        else:
+            others[path.suffix.lower()] += 1
     if not found:
         raise DataError(
             f"the folder {folder} has no images (of {others.total()} files none ends in {', '.join(sorted(SUFFIXES))}, "
@@ -157,6 +156,36 @@ def _pictures(folder: Path) -> tuple[list[Path], Counter[str]]:
         )
     _warn_of_unread(folder, others)
     return sorted(found), others
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files under a folder, without those of hidden folders and of systems."""
+    if not folder.is_dir():  # an archive
+        for path in archives.files_in(folder):
+            above = path.relative_to(folder).parts[:-1]
+            if not any(name.startswith(".") or name in _SYSTEM for name in above):
+                yield path
+        return
+    entered = set()
+    for root, names, files in os.walk(folder, followlinks=True):
+        here = os.stat(root)
+        if (here.st_dev, here.st_ino) in entered:  # a link to where the walk has been
+            names[:] = []
+            continue
+        entered.add((here.st_dev, here.st_ino))
+        names[:] = sorted(n for n in names if not n.startswith(".") and n not in _SYSTEM)
+        yield from (Path(root) / name for name in files)
+
+
+def _alone(folder: Path) -> Path:
+    """The folder that holds all files of an archive, which is where the files of labels are."""
+    while not folder.is_dir():
+        first = {path.relative_to(folder).parts[:2] for path in _files(folder)}
+        heads = {parts[0] for parts in first}
+        if len(heads) != 1 or any(len(parts) == 1 for parts in first):
+            break
+        folder = folder / heads.pop()
+    return folder
 
 
 def _warn_of_unread(folder: Path, others: Counter[str]) -> None:

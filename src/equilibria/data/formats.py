@@ -3,14 +3,16 @@
 | pixels in the file | read as |
 |---|---|
 | 1 or 8 bits a channel | as they are |
-| 16-bit gray (PNG, TIFF, PGM) | 0 … 65535 becomes 0 … 255 |
-| 12-bit gray TIFF | 0 … 4095 becomes 0 … 255 |
+| 16-bit gray (PNG, TIFF, PGM) | 0 … 65535 becomes 0 … 255; a folder without a value above 255 is refused |
+| 12-bit gray TIFF | 0 … 4095 becomes 0 … 255; likewise |
+| 16-bit colour | the upper 8 bits of each channel |
 | signed or 32-bit integers, floats | refused without ``range`` |
-| any, with ``range=(low, high)`` | low … high becomes 0 … 255; values outside become the nearer end |
+| any, with ``range=(low, high)`` | low … high becomes 0 … 255; values outside become the nearer end, and are counted |
 | transparent | composited on white, or with ``alpha="keep"`` kept as a fourth channel |
 | several frames | the first |
 
-Every picture is turned as its EXIF orientation says. All are kept with 8 bits a channel.
+Every picture is turned as its EXIF orientation says. All are kept with 8 bits a channel. ``range`` is in the units of
+the file: 0 … 65535 for 16 bits, in colour as well.
 """
 
 from __future__ import annotations
@@ -19,12 +21,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from ..base.errors import DataError
+from .archives import open_file
 from .checks import fitted
 from .options import DataOptions, setting
 
@@ -53,6 +56,7 @@ class Header(NamedTuple):
         deep: whether a channel has more than 8 bits.
         animated: whether it holds several frames.
         scaled: whether the format or the options say which values are black and white.
+        reduced: whether its channels have more bits, of which Pillow gives the upper 8.
     """
 
     path: Path
@@ -61,6 +65,7 @@ class Header(NamedTuple):
     deep: bool = False
     animated: bool = False
     scaled: bool = True
+    reduced: bool = False
 
 
 @cache
@@ -73,7 +78,7 @@ def _known() -> list[str]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """The file opened by Pillow, by its content; formats that call another program are not tried.
+    """The file, on the disk or in a zip, opened by Pillow by its content; formats that call a program are not tried.
 
     Raises:
         OSError: it is no image that Pillow reads.
@@ -81,7 +86,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     from PIL import Image
 
     # an open file, not a path: Pillow 13 maps a path into memory, and then a 16-bit TIFF that is turned has wrong rows
-    with path.open("rb") as file, Image.open(file, formats=_known()) as image:
+    with open_file(path) as file, Image.open(file, formats=_known()) as image:
         yield image
 
 
@@ -110,13 +115,36 @@ def header_of(path: Path, options: DataOptions) -> Header:
         facts, tags = _facts(image), getattr(image, "tag_v2", {})
         # releases of Pillow differ in whether a TIFF's size is that shown
         width, height = (int(tags[_WIDTH]), int(tags[_LENGTH])) if image.format == "TIFF" else image.size
-        _check_pixels(width * height)
+        if too_large := _too_large(path, width, height):
+            raise too_large
         deep = _is_deep(image)
         scaled = not deep or options.range is not None or _full_range(image, facts) is not None
-        turned = image.getexif().get(_ORIENTATION) in _TURNED
+        turned = _exif(image).get(_ORIENTATION) in _TURNED
         size = (height, width) if turned else (width, height)
         animated = image.format not in _LAYERED and bool(getattr(image, "is_animated", False))
-        return Header(path, size, image.mode in _GRAY, deep, animated, scaled)
+        return Header(path, size, image.mode in _GRAY, deep, animated, scaled, facts.reduced)
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    """The EXIF data. Pillow decodes a PNG for it, which is needed only if there is some behind the pixels."""
+    from PIL import Image
+
+    file = getattr(image, "fp", None)
+    if image.format != "PNG" or "exif" in image.info or file is None or _is_late(file):
+        return image.getexif()
+    return Image.Image.getexif(image)
+
+
+def _is_late(file: IO[bytes]) -> bool:
+    """Whether a PNG has EXIF or text behind its pixels; the place in the file is left as it was."""
+    place, seen, late = file.tell(), False, False
+    file.seek(8)
+    while not late and len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+        late = seen and head[4:] in (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+        seen = seen or head[4:] == b"IDAT"
+        file.seek(int.from_bytes(head[:4], "big") + 4, 1)
+    file.seek(place)
+    return late
 
 
 class _Facts(NamedTuple):
@@ -126,6 +154,7 @@ class _Facts(NamedTuple):
     bits: int  # a channel
     unsigned: bool
     inverted: bool  # white is zero, which Pillow follows for 8 bits only
+    reduced: bool  # more bits a channel, of which Pillow gives the upper 8
 
 
 def _facts(image: Image.Image) -> _Facts:
@@ -135,7 +164,21 @@ def _facts(image: Image.Image) -> _Facts:
         found = tags.get(tag, default)
         return int(found[0] if isinstance(found, tuple) else found)
 
-    return _Facts(image.format, first(_BITS, 16), first(_SAMPLE_FORMAT, 1) == 1, first(_PHOTOMETRIC, 1) == 0)
+    inverted = first(_PHOTOMETRIC, 1) == 0
+    return _Facts(image.format, first(_BITS, 16), first(_SAMPLE_FORMAT, 1) == 1, inverted, _is_reduced(image))
+
+
+def _is_reduced(image: Image.Image) -> bool:
+    """Whether a channel has 16 bits in the file and 8 as Pillow opens it."""
+    if _is_deep(image):
+        return False
+    raw = [str(tile.args) for tile in getattr(image, "tile", ())]
+    if any(";16" in text for text in raw):  # PNG, TIFF, SGI
+        return True
+    most = next(
+        (tile.args[1] for tile in getattr(image, "tile", ()) if image.format == "PPM" and len(tile.args) > 1), 0
+    )
+    return isinstance(most, int) and most > 255
 
 
 def unscaled(path: Path) -> DataError:
@@ -160,20 +203,28 @@ def _unscaled(where: str, image: Image.Image, facts: _Facts) -> DataError:
     )
 
 
-def _check_pixels(count: int) -> None:
+def _too_large(path: Path, width: int, height: int) -> DataError | None:
     """Pillow's own bound, of which it only warns: a file of a few bytes may say that it is larger."""
     from PIL import Image
 
-    most = Image.MAX_IMAGE_PIXELS
-    if most is not None and count > most:
-        raise DataError(
-            f"{count:,} pixels are more than {most:,}",
-            f"make it smaller; in Python, PIL.Image.MAX_IMAGE_PIXELS = {count} allows it",
-        )
+    most, count = Image.MAX_IMAGE_PIXELS, width * height
+    if most is None or count <= most:
+        return None
+    return DataError(
+        f"{path} has {width} x {height} pixels, more than the {most:,} that Pillow takes for safe",
+        f"make it smaller; or write import PIL.Image; PIL.Image.MAX_IMAGE_PIXELS = {count} in your script, or in a "
+        "FILE.py for the option --with FILE.py",
+    )
 
 
-def as_array(image: Image.Image, options: DataOptions, parts: int = 1) -> np.ndarray:
+Tally = list[tuple[int, int]]
+"""Of each picture, how many of its values are outside the range that was given, and how many it has."""
+
+
+def as_array(image: Image.Image, options: DataOptions, parts: int = 1, tally: Tally | None = None) -> np.ndarray:
     """A picture as uint8 ``(c, h, w)``, upright and fitted to the options, by the rule at the head of this module.
+
+    With ``options.range``, the values outside it are counted in ``tally``.
 
     Raises:
         DataError: pixels that the rule refuses.
@@ -185,9 +236,9 @@ def as_array(image: Image.Image, options: DataOptions, parts: int = 1) -> np.nda
         image.load()  # Pillow turns a TIFF here
     image = ImageOps.exif_transpose(image)
     if _is_deep(image):
-        image = _in_bytes(image, facts, options)
+        image = _in_bytes(image, facts, options, tally)
     elif options.range is not None and image.mode != "1":
-        image = _stretched(image, options.range)
+        image = _stretched(image, options.range, 257 if facts.reduced else 1, tally)
     if image.mode == "LAB":
         image = _from_lab(image)
     if options.alpha == "keep":
@@ -230,7 +281,7 @@ def _values(image: Image.Image, facts: _Facts) -> np.ndarray:
     return found.view(np.uint32).astype(np.float64) if wrapped else found.astype(np.float64)
 
 
-def _in_bytes(image: Image.Image, facts: _Facts, options: DataOptions) -> Image.Image:
+def _in_bytes(image: Image.Image, facts: _Facts, options: DataOptions, tally: Tally | None) -> Image.Image:
     from PIL import Image
 
     values = _values(image, facts)
@@ -239,6 +290,8 @@ def _in_bytes(image: Image.Image, facts: _Facts, options: DataOptions) -> Image.
         raise _unscaled("an image", image, facts)
     if not np.isfinite(values).all():
         raise DataError("an image with NaN or infinite pixels", "replace them, or remove the image")
+    if tally is not None and options.range is not None:
+        tally.append((int(((values < span[0]) | (values > span[1])).sum()), values.size))
     if facts.inverted:
         values = span[0] + span[1] - values
     made = Image.fromarray(_scaled(values, span))
@@ -257,15 +310,24 @@ def _scaled(values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
     return found
 
 
-def _stretched(image: Image.Image, span: tuple[float, float]) -> Image.Image:
-    """A picture of 8 bits with ``range`` taken of its colours; what is transparent stays so."""
+def _stretched(image: Image.Image, span: tuple[float, float], unit: int, tally: Tally | None) -> Image.Image:
+    """A picture of 8 bits with ``range`` taken of its colours; what is transparent stays so.
+
+    One level of the picture is ``unit`` levels of the file.
+    """
     from PIL import Image
 
     clear = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     mode = ("L" if image.mode in _GRAY else "RGB") + ("A" if clear else "")
-    levels = [int(value) for value in _scaled(np.arange(256), span)]
+    numbers = np.arange(256) * unit
+    levels = [int(value) for value in _scaled(numbers, span)]
     bands = list(image.convert(mode).split())
-    made = [band if clear and band is bands[-1] else band.point(levels) for band in bands]
+    colours = bands[:-1] if clear else bands
+    if tally is not None:
+        beyond = (numbers < span[0]) | (numbers > span[1])
+        counts = np.array([band.histogram() for band in colours])
+        tally.append((int(counts[:, beyond].sum()), int(counts.sum())))
+    made = [*(band.point(levels) for band in colours), *bands[len(colours) :]]
     return Image.merge(mode, made) if len(made) > 1 else made[0]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,15 +18,17 @@ from torch import Tensor
 from ..base.errors import DataError
 from .files import check_memory
 from .folders import in_order, listed
-from .formats import Header, as_array, brightest, header_of, is_picture, opened, unscaled
+from .formats import Header, Tally, as_array, header_of, is_picture, opened, unscaled
 from .notes import warn
 from .options import DataOptions, setting
+from .ranges import check_peaks, outside
 from .streams import Files, streamed
 from .table import Table, Values
 
 __all__ = ["as_array", "folder_rows", "is_picture", "stacked"]
 
-_PART = 64  # of 255: images that use no more of their range are warned of
+T = TypeVar("T")
+_PROBED = 1000  # images of a streamed folder of which values outside the range are counted
 
 
 def folder_rows(folder: Path, options: DataOptions, parts: int = 1) -> Table:
@@ -39,38 +43,78 @@ def folder_rows(folder: Path, options: DataOptions, parts: int = 1) -> Table:
     """
     if options.kind in ("vector", "series"):
         raise DataError(f"the images of {folder} as rows of kind {options.kind}", setting(kind="image"))
-    paths, labels, notes = listed(folder, options)
+    paths, labels, notes, base = listed(folder, options)
     headers = _headers(paths, options)
     width, height = _common_size(headers, options, parts)
     channels = 4 if options.alpha == "keep" else 1 if options.grayscale or all(h.gray for h in headers) else 3
     shape = (len(headers), channels, height, width)
     notes = (*notes, *_said(folder, headers, options))
-    if streamed(options.stream, math.prod(shape)):
-        rows = Files([h.path for h in headers], shape, partial(_decode_into, options=options, parts=parts), folder)
-        _say_skipped(folder, len(paths) - len(headers), len(paths))
-        return _table(rows, folder, rows.paths, labels, notes)
-    check_memory(math.prod(shape), f"{len(headers)} images of {folder}")
-    x = np.empty(shape, dtype=np.uint8)
-    # each worker writes its own row, so the order is that of the paths whichever finishes first
+    tally: Tally = []
+    decode = partial(_decode_into, options=options, parts=parts, tally=tally)
+    on_disk = streamed(options.stream, math.prod(shape))
+    if on_disk:
+        kept = _looked_at(headers, shape, decode, options)
+        rows = Files([h.path for h in kept], (len(kept), *shape[1:]), partial(decode, tally=None), base)
+        rows.checked = options.corrupt == "skip"
+        x: Values = rows
+    else:
+        check_memory(math.prod(shape), f"{len(headers)} images of {folder}")
+        found = np.empty(shape, dtype=np.uint8)
+        kept, good = _good(headers, _each(len(headers), lambda i: decode(found[i], headers[i].path)), options)
+        x = torch.from_numpy(found if len(kept) == len(headers) else found[good])
+    if len(kept) < len(paths):
+        notes = (*notes, f"left out: {len(paths) - len(kept)} images that cannot be decoded")
+    _say_skipped(folder, len(paths) - len(kept), len(paths))
+    if options.range is None:
+        check_peaks(folder, kept, x)
+    else:
+        notes = (*notes, *outside(folder, tally, options.range, "of the images looked at" if on_disk else ""))
+    return _table(x, base, [header.path for header in kept], labels, notes)
+
+
+def _each(count: int, work: Callable[[int], T]) -> list[T]:
+    """``work(0)``, ``work(1)``, … on a few threads, in order."""
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as workers:
-        faults = list(workers.map(lambda i: _decode_into(x[i], headers[i].path, options, parts), range(len(headers))))
+        return list(workers.map(work, range(count)))
+
+
+def _good(
+    headers: Sequence[Header], faults: Sequence[str | None], options: DataOptions
+) -> tuple[list[Header], list[bool]]:
+    """The headers of images that can be decoded, and which those are.
+
+    Raises:
+        DataError: one cannot be, and is not to be left out.
+    """
     for header, fault in zip(headers, faults, strict=True):
         if fault is not None and options.corrupt == "error":
             raise _corrupt(header.path, fault)
     good = [fault is None for fault in faults]
-    kept = [header for header, fine in zip(headers, good, strict=True) if fine]
-    if len(kept) < len(paths):
-        notes = (*notes, f"left out: {len(paths) - len(kept)} images that cannot be decoded")
-    _say_skipped(folder, len(paths) - len(kept), len(paths))
-    found = x if all(good) else x[good]
-    _warn_of_small_range(folder, found, kept, options)
-    return _table(torch.from_numpy(found), folder, [header.path for header in kept], labels, notes)
+    return [header for header, fine in zip(headers, good, strict=True) if fine], good
+
+
+def _looked_at(
+    headers: Sequence[Header], shape: tuple[int, ...], decode: Callable[..., str | None], options: DataOptions
+) -> list[Header]:
+    """The images of a streamed folder that are dealt: decoded once where damaged ones are to be left out.
+
+    With a range, a thousand are decoded for the count of values outside it.
+    """
+    if options.corrupt == "skip":
+        chosen = list(headers)
+    elif options.range is not None:
+        chosen = [headers[int(i)] for i in np.linspace(0, len(headers) - 1, min(_PROBED, len(headers)))]
+    else:
+        return list(headers)
+    kept, _ = _good(
+        chosen, _each(len(chosen), lambda i: decode(np.empty(shape[1:], np.uint8), chosen[i].path)), options
+    )
+    return kept if options.corrupt == "skip" else list(headers)
 
 
 def _table(
-    x: Values, folder: Path, paths: Sequence[Path], labels: Mapping[Path, str | None] | None, notes: tuple[str, ...]
+    x: Values, base: Path, paths: Sequence[Path], labels: Mapping[Path, str | None] | None, notes: tuple[str, ...]
 ) -> Table:
-    base = folder.parent if folder.is_file() else folder
     names = tuple(str(path.relative_to(base).with_suffix("")) for path in paths)
     table = Table({"x": x}, row_names=names, notes=notes)
     return table if labels is None else table.with_labels(*_numbered([labels[path] for path in paths]))
@@ -90,7 +134,9 @@ def _said(folder: Path, headers: Sequence[Header], options: DataOptions) -> list
     if options.range is not None:
         said.append("pixels {:g} … {:g} scaled to 0 … 255".format(*options.range))
     elif deep:
-        said.append(f"{deep} images of more than 8 bits scaled from their full range to 0 … 255")
+        said.append(f"{deep:,} images of more than 8 bits scaled from their full range to 0 … 255, 8 bits kept")
+    if reduced := sum(header.reduced for header in headers):
+        said.append(f"of {reduced:,} images of 16 bits in colour, the upper 8 kept")
     if animated:
         said.append(f"the first frame of {len(animated)} animated files")
         warn(
@@ -107,36 +153,41 @@ def _fitting(headers: Sequence[Header], options: DataOptions) -> list[str]:
     return [f"{other:,} images of other sizes {how[options.fit]}"] if other else []
 
 
-def _warn_of_small_range(folder: Path, x: np.ndarray, headers: Sequence[Header], options: DataOptions) -> None:
-    """Warn of images that use a small part of their range: masks, label maps, 12 bits in 16."""
-    most = int(x.max())
-    if options.range is not None or most >= _PART or most == int(x.min()):
-        return
-    deep = [header for header in headers if header.deep]
-    high = max(brightest(header.path) for header in deep) if len(deep) == len(headers) else most
-    warn(
-        f"the largest pixel of {folder} is {high:g}, a small part of what its files can hold, so the images are dark; "
-        f"if white is another value, {setting(range=(0, int(high)))}"
-    )
-
-
 def _headers(paths: Sequence[Path], options: DataOptions) -> list[Header]:
     """Sizes and modes, read without decoding, so that a fault shows before minutes of work."""
     headers = []
-    for path in paths:
-        try:
-            header = header_of(path, options)
-            refused = None if header.scaled else unscaled(path)
-        except Exception as error:  # a decoder of hostile bytes may raise anything
-            if options.corrupt == "error":
-                raise _corrupt(path, str(error)) from error
-            continue
-        if refused is not None:
-            raise refused
-        headers.append(header)
+    with warnings.catch_warnings():  # Pillow's warning of large images, which are an error here
+        warnings.simplefilter("ignore", _bomb_warning())
+        every = _each(len(paths), lambda i: _header(paths[i], options))
+    for path, found in zip(paths, every, strict=True):
+        if isinstance(found, DataError):
+            raise found
+        if isinstance(found, Header):
+            headers.append(found)
+        elif options.corrupt == "error":
+            raise found.error if isinstance(found.error, DataError) else _corrupt(path, str(found.error))
     if not headers:
         raise DataError(f"none of {len(paths)} image files can be decoded, e.g. {paths[0]}", "replace them")
     return headers
+
+
+class _Unread(NamedTuple):
+    error: Exception
+
+
+def _header(path: Path, options: DataOptions) -> Header | DataError | _Unread:
+    """The header of a file; an error where its pixels are of no known range; why it cannot be read."""
+    try:
+        header = header_of(path, options)
+        return header if header.scaled else unscaled(path)
+    except Exception as error:  # a decoder of hostile bytes may raise anything
+        return _Unread(error)
+
+
+def _bomb_warning() -> type[Warning]:
+    from PIL import Image
+
+    return Image.DecompressionBombWarning
 
 
 def _common_size(headers: Sequence[Header], options: DataOptions, parts: int) -> tuple[int, int]:
@@ -155,11 +206,16 @@ def _common_size(headers: Sequence[Header], options: DataOptions, parts: int) ->
     return first.size
 
 
-def _decode_into(row: np.ndarray, path: Path, options: DataOptions, parts: int = 1) -> str | None:
+def _decode_into(
+    row: np.ndarray, path: Path, options: DataOptions, parts: int = 1, tally: Tally | None = None
+) -> str | None:
     """Fill ``row (c, h, w)`` with the image; what went wrong, or None."""
     try:
         with opened(path) as image:
-            row[...] = as_array(image, options, parts)  # one channel spreads over three
+            array = as_array(image, options, parts, tally)
+        if array.shape[1:] != row.shape[1:]:
+            return f"it has {array.shape[2]} x {array.shape[1]} pixels, and its header says otherwise"
+        row[...] = array  # one channel spreads over three
     except Exception as error:  # as above
         return str(error) or type(error).__name__
     return None

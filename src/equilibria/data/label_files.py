@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..base.errors import DataError
+from . import archives
 from .options import DataOptions, setting
 
 __all__ = ["FILES", "Beside", "labels_beside"]
@@ -41,7 +42,7 @@ def labels_beside(folder: Path, paths: Sequence[Path], options: DataOptions) -> 
     found: dict[str, Mapping[Path, str | None] | None] = {}
     for name, read in FILES.items():
         path = folder / name
-        if not path.is_file():
+        if not archives.is_file(path):
             continue
         pairs = read(path, _text(path))
         if pairs is not None:
@@ -56,10 +57,10 @@ def labels_beside(folder: Path, paths: Sequence[Path], options: DataOptions) -> 
 
 
 def _text(path: Path) -> str:
-    if path.stat().st_size > _MOST:
-        raise DataError(f"{path} has {path.stat().st_size:,} bytes", f"split it; or {setting(classes='none')}")
+    if (size := archives.size_of(path)) > _MOST:
+        raise DataError(f"{path} has {size:,} bytes", f"split it; or {setting(classes='none')}")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return archives.read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise _unusable(path, str(error)) from error
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..base.errors import DataError, did_you_mean
 from ..base.registry import spelled
-from . import synthetic
+from . import archives, synthetic
 from .columns import labels_of, table_of
 from .dataset import Dataset
 from .files import Arrays, chosen, read_arrays
@@ -24,11 +24,11 @@ from .notes import warn
 from .options import DataOptions, setting
 from .store import Order, Store, TableStore, split
 from .streams import ArrayFile, StreamStore, array_header, streamed
-from .table import Table
+from .table import Stream, Table
 from .tabular import SUFFIXES, is_frame, read_table
 from .views import VIEWS, RowView, viewed
 
-__all__ = ["Found", "built", "by_name", "by_value", "order_of"]
+__all__ = ["Found", "built", "by_name", "by_value", "named_by", "order_of", "refuse_double"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ def built(found: Found, options: DataOptions, order: Order | None = None) -> Dat
     rows = TableStore(table, order if order is not None else order_of(found, options))
     store: Store = rows
     if table.on_disk:
+        for values in table.values.values():
+            if isinstance(values, Stream):  # training rows are met soon, held-out ones after training
+                values.check(rows.order.held.tolist())
         store = StreamStore(rows)
         options = replace(options, stream="true")  # a resumed run streams too, whatever the memory of its machine
     data = Dataset(found.name, store, table.spec(), options=options, class_names=table.class_names)
@@ -115,8 +118,9 @@ def by_name(source: str, labels: Any, options: DataOptions, parts: int = 1) -> F
     Raises:
         DataError: there is none, or its rows cannot be used.
     """
+    source = named_by(source)
     text, _, suffix = source.rpartition("-")
-    shadowed = text not in tuple(NAMED) and Path(source).expanduser().exists()  # a folder called photos-edges
+    shadowed = text not in tuple(NAMED) and archives.exists(Path(source).expanduser())  # a folder called photos-edges
     if suffix not in VIEWS or not text or shadowed:
         return _plain(source, labels, options, parts)
     found, view = _plain(text, labels, options, parts), VIEWS[suffix]
@@ -127,6 +131,62 @@ def by_name(source: str, labels: Any, options: DataOptions, parts: int = 1) -> F
     return replace(named, views=(view,))
 
 
+NAME = "name:"
+
+
+def named_by(source: str) -> str:
+    """The source without ``name:``, which states that it is the name of a data set or of a law, and no path.
+
+    Raises:
+        DataError: it is no such name.
+
+    Examples:
+        >>> named_by("name:digits-edges"), named_by("./digits")
+        ('digits-edges', './digits')
+    """
+    if not source.startswith(NAME):
+        return source
+    text = source.removeprefix(NAME)
+    if _name_in(text) is None:
+        raise DataError(f"'{text}' is no data set and no law", did_you_mean(text, [*synthetic.LAWS, *NAMED]))
+    return text if text in tuple(NAMED) or _name_in(text) != text else spelled(text)
+
+
+def _name_in(text: str) -> str | None:
+    """The name of a data set or of a law that a source begins with, before a view, a column or parameters."""
+    head, _, suffix = text.rpartition("-")
+    for one in (text, head if suffix in VIEWS else "", text.rpartition("@")[0]):
+        if one and (one in tuple(NAMED) or synthetic.canonical(one.partition(":")[0]) is not None):
+            return one
+    return None
+
+
+def refuse_double(source: str, forms: Sequence[str]) -> None:
+    """Refuse a name of a data set or of a law beside a file or folder of the same name.
+
+    Args:
+        source: as the user wrote it, perhaps made of several.
+        forms: what may stand before a colon.
+
+    Raises:
+        DataError: names both readings, and how each is written.
+    """
+    rest = source
+    while (parted := rest.partition(":"))[1] and parted[0] in forms:
+        rest = parted[2]
+    pieces = rest.split(",")
+    for i, text in enumerate(piece.strip() for piece in pieces):
+        name = None if text.startswith(NAME) else _name_in(text)
+        place = next((one for one in (text, name or "") if one and Path(one).exists()), None)
+        if name is not None and place is not None:
+            head = source.removesuffix(rest)
+            disk, known = (head + ",".join([*pieces[:i], before + text, *pieces[i + 1 :]]) for before in ("./", NAME))
+            raise DataError(
+                f"'{text}' is the name of a data set, and {Path(place).resolve()} is there too",
+                f"name the one you mean: '{disk}' for what is on the disk, '{known}' for the data set",
+            )
+
+
 def _plain(source: str, labels: Any, options: DataOptions, parts: int) -> Found:
     path = Path(source).expanduser()
     name = _name(source, path)
@@ -134,7 +194,7 @@ def _plain(source: str, labels: Any, options: DataOptions, parts: int) -> Found:
         arrays = _named(name, options if parts == 1 else replace(options, size=None, grayscale=False))
         table = table_of(arrays, options, name, labels, parts)
         return Found(name, table, name if labels is None else None, arrays.test)
-    if not path.exists():
+    if not archives.exists(path):
         head, at, column = source.rpartition("@")
         if at and head:
             return _column(_plain(head, labels, options, parts), column)
@@ -190,10 +250,11 @@ def _column(found: Found, name: str) -> Found:
 def _pictures(path: Path, options: DataOptions, parts: int) -> Table:
     from .images import folder_rows, is_picture
 
-    if path.is_file() and not is_picture(path):  # by its content
+    if archives.is_file(path) and not is_picture(path):  # by its content
         raise DataError(
             f"{path} is of no format that is read here",
-            "give .npz, .npy, .csv, .parquet, an image or a folder; an array x is saved by np.save('data.npy', x)",
+            "give .npz, .npy, .csv, .parquet, an image, a folder or .zip of images; an array x is saved by "
+            "np.save('data.npy', x)",
         )
     return folder_rows(path, options, parts)
 

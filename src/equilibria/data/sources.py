@@ -11,9 +11,9 @@ from .compose import FORMS, of_law, single
 from .dataset import Dataset
 from .laws import Law
 from .options import DataOptions
-from .reading import built, by_value
+from .reading import built, by_value, refuse_double
 
-__all__ = ["load"]
+__all__ = ["load", "reopened"]
 
 
 def load(source: Any, labels: Any = None, options: DataOptions | None = None, **settings: Any) -> Dataset:
@@ -43,7 +43,8 @@ def load(source: Any, labels: Any = None, options: DataOptions | None = None, **
         options: how to read it.
         **settings: fields of :class:`DataOptions`, in place of those of ``options``: ``load("photos", size=64)``.
 
-    Names go before paths; write ``./digits`` for a folder of that name. Rows of uint8 are dealt as x / 127.5 - 1;
+    Where a folder or file has the name of a data set or of a law, the source is asked for: ``./digits`` is the folder,
+    ``name:digits`` the data set. Rows of uint8 are dealt as x / 127.5 - 1;
     images of floats are to lie in [0, 1], which is mapped to [-1, 1], or in [-1, 1]; vectors of floats are kept.
     :mod:`equilibria.data.arrays` has the rule for arrays, :mod:`equilibria.data.formats` that for image files,
     :mod:`equilibria.data.folders` says where labels come from.
@@ -78,6 +79,20 @@ def load(source: Any, labels: Any = None, options: DataOptions | None = None, **
         return of_law(source, options)
     if not isinstance(source, str):
         return built(by_value(source, labels, options), options)
+    refuse_double(source, tuple(FORMS))
+    return reopened(source, options, labels)
+
+
+def reopened(source: str, options: DataOptions, labels: Any = None) -> Dataset:
+    """The data set that a :attr:`Dataset.source` names: names go before paths, whatever lies in the working folder.
+
+    Raises:
+        DataError: the data cannot be used as given.
+
+    Examples:
+        >>> reopened(load("digits").source, DataOptions()).size
+        1617
+    """
     form, colon, _ = source.partition(":")
     if colon and form in FORMS:
         return FORMS[form](source, labels, options)

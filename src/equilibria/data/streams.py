@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from ..base.errors import DataError
+from .archives import read_bytes, size_of
+from .arrays import PART, doubt_pixels, doubt_shape
 from .checks import fitted
 from .options import DataOptions, setting
 from .store import Store, TableStore, sent
@@ -26,6 +28,8 @@ from .table import Stream
 
 __all__ = ["ArrayFile", "Files", "StreamStore", "streamed"]
 
+_PIECE = 64  # images that are decoded at once when they are only checked
+_BYTES = 1 << 24  # of an array that are looked at at once
 SHARE = 0.25
 """With ``stream="auto"``, rows that take more than this share of the machine's memory stay on the disk."""
 
@@ -69,11 +73,26 @@ class ArrayFile(Stream):
         self.bytes = int(np.prod(self.stored))
         if path.stat().st_size < self.start + header.shape[0] * self.bytes:
             raise DataError(f"{path} is cut off", "save it again")
+        doubt_shape(header.shape, str(path), options)
         self.file = os.open(path, os.O_RDONLY)
+        self._doubt_pixels(header.size)
         self.shape = (header.shape[0], *self._rows([0]).shape[1:])
+
+    def _doubt_pixels(self, size: int) -> None:
+        """Warn of dark pixels; as much is read as it takes to find a bright one."""
+        low, high = 255, 0
+        for start in range(0, size, _BYTES):
+            found = np.frombuffer(os.pread(self.file, min(_BYTES, size - start), self.start + start), np.uint8)
+            low, high = min(low, int(found.min())), max(high, int(found.max()))
+            if high >= PART:
+                return
+        doubt_pixels(low, high, str(self.path))
 
     def read(self, index: Sequence[int]) -> Tensor:
         return self._rows(index)
+
+    def check(self, index: Sequence[int]) -> None:
+        """Nothing: the length of the file was checked when it was opened."""
 
     def _rows(self, index: Sequence[int]) -> Tensor:
         raw = b"".join(self.row_bytes(i) for i in index)
@@ -140,7 +159,12 @@ class Files(Stream):
         shape: ``(N, c, h, w)`` after fitting.
         decode: fills a row from a path; returns what went wrong, or None.
         root: names in the fingerprint are relative to it.
+
+    Attributes:
+        checked: whether all images are known to be whole.
     """
+
+    checked = False
 
     def __init__(self, paths: Sequence[Path], shape: tuple[int, ...], decode: Any, root: Path) -> None:
         self.paths, self.shape, self.decode, self.root = list(paths), shape, decode, root
@@ -153,17 +177,19 @@ class Files(Stream):
             if fault is not None:
                 raise DataError(
                     f"the image {self.paths[i]} cannot be decoded ({fault})",
-                    "replace or remove it; to leave such images out, read them whole: "
-                    f"{setting(stream='false', corrupt='skip')}",
+                    f"replace or remove it; to leave such images out, {setting(corrupt='skip')}",
                 )
         return torch.from_numpy(x)
 
+    def check(self, index: Sequence[int]) -> None:
+        for start in range(0, 0 if self.checked else len(index), _PIECE):
+            self.read(index[start : start + _PIECE])
+
     def row_bytes(self, index: int) -> bytes:
-        return self.paths[index].read_bytes()
+        return read_bytes(self.paths[index])
 
     def layout(self) -> bytes:
-        base = self.root if self.root.is_dir() else self.root.parent
-        return repr([(str(p.relative_to(base)), p.stat().st_size) for p in self.paths]).encode()
+        return repr([(str(p.relative_to(self.root)), size_of(p)) for p in self.paths]).encode()
 
 
 class StreamStore(Store):

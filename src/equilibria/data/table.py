@@ -41,6 +41,14 @@ class Stream(ABC):
         """
 
     @abstractmethod
+    def check(self, index: Sequence[int]) -> None:
+        """Make sure that these rows can be read.
+
+        Raises:
+            DataError: one cannot be.
+        """
+
+    @abstractmethod
     def row_bytes(self, index: int) -> bytes:
         """The bytes of a row as they are stored, for the fingerprint."""
 

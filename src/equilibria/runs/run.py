@@ -21,6 +21,7 @@ from ..core.play import Play
 from ..core.sampling import check_map
 from ..data import DataOptions, Dataset, DataSpec, load
 from ..data.encoding import Encoding, Series
+from ..data.sources import reopened
 from ..doctor import Diagnosis, DiagnosisText
 from ..metrics import Measured
 from ..recipes import Recipe, citation
@@ -443,9 +444,12 @@ def data_again(path: Path, info: dict[str, Any], given: Any, call: str = "open_r
         what = f"the data of {path} was given in Python and is not kept with the run"
         raise RunError(what, f"pass it again: {call_again(path, info, call)}")
     options = part(path / "run.json", was["options"], DataOptions)
-    source = was["source"] if given is None else given
+    source = was["source"]
     try:
-        data = source if isinstance(source, Dataset) else load(source, options=options)
+        if given is None:
+            data = reopened(source, options)
+        else:
+            data = given if isinstance(given, Dataset) else load(given, options=options)
     except DataError as error:
         if given is not None:
             raise
