@@ -223,7 +223,7 @@ def test_the_command(tmp_path: Path, plant: Any, capsys: pytest.CaptureFixture[s
     assert cli.main([*given, "--set", "run.evaluate=false"]) == 0
     said = capsys.readouterr()
     assert "warning: mode-collapse since round 10, found at round 10: back to round 9" in said.err
-    assert "Doctor:  on the way at round 12, nothing found" in said.out
+    assert "Doctor:  on the way at round 12, nothing wrong" in said.out
     assert "Remedies applied" in render(RunFolder.open(tmp_path / "a", strict=False)).read_text()
     assert cli.main(["train", "--resume", str(tmp_path / "a"), "--auto-remedy"]) == 1
     assert "--auto-remedy" in capsys.readouterr().err

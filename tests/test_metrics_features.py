@@ -15,7 +15,14 @@ from torch import Tensor
 from equilibria.base.errors import ConfigError, DataError, ShapeError
 from equilibria.metrics.frechet import frechet_distance, gaussian_frechet
 from equilibria.metrics.kernel import gaussian, median_scale, mmd2, mmd_test, polynomial
-from equilibria.metrics.neighbours import birthday, expected_coverage, memorisation, nearest_distances, neighbours
+from equilibria.metrics.neighbours import (
+    birthday,
+    expected_coverage,
+    memorisation,
+    nearest_distances,
+    nearest_unseen,
+    neighbours,
+)
 
 
 def normal(n: int, d: int, seed: int) -> Tensor:
@@ -131,6 +138,23 @@ def test_collapse_keeps_precision_and_loses_recall_and_coverage() -> None:
     assert got.precision == 1.0 and got.recall < 0.05 and got.coverage < 0.2
     far = neighbours(real + 100, real)
     assert (far.precision, far.recall, far.density, far.coverage) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_the_deviation_of_nearest_unseen_rows_is_that_of_random_divisions() -> None:
+    rows, samples = normal(90, 2, 0), normal(60, 2, 1)
+    ratios, deviation = [], 0.0
+    for seed in range(400):
+        order = torch.randperm(90, generator=torch.Generator().manual_seed(seed))
+        ratio, deviation = nearest_unseen(samples, rows[order[:70]], rows[order[70:]])
+        ratios.append(ratio)
+    assert np.mean(ratios) == pytest.approx(1, abs=4 * deviation / 20)
+    assert np.std(ratios) == pytest.approx(deviation, rel=0.15)
+
+
+def test_rows_that_come_twice_belong_to_either_side() -> None:
+    rows = torch.arange(50.0)[:, None]
+    ratio, deviation = nearest_unseen(rows.repeat(4, 1), rows, rows)
+    assert abs(ratio - 1) < 3 * deviation
 
 
 def test_memorisation_tells_copies_from_fresh_samples() -> None:

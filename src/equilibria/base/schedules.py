@@ -7,6 +7,8 @@ numbers or 0-dim tensors; a :class:`~equilibria.core.game.Draw` is one. A schedu
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -145,3 +147,21 @@ SCHEDULES: Registry[Any] = Registry(
     "schedule", {"cosine": Cosine, "linear": Linear, "decay": Decay, "bursts": Bursts}, base=Schedule
 )
 """Schedules by name: classes, whose settings are given with the name (``cosine(start=2e-3,end=1e-4)``)."""
+
+
+def schedules_in(value: Any, path: str = "") -> Iterator[tuple[str, Schedule]]:
+    """The schedules of :data:`SCHEDULES` inside a record, each with its dotted path.
+
+    Examples:
+        >>> from equilibria.recipes import recipe
+        >>> [path for path, _ in schedules_in(recipe("wgan"))]
+        ['game.discriminator_turns']
+    """
+    if type(value) in SCHEDULES.values():
+        yield path, value
+    elif isinstance(value, tuple):
+        for i, one in enumerate(value):
+            yield from schedules_in(one, f"{path}.{i}")
+    elif is_dataclass(value) and not isinstance(value, type):
+        for one in fields(value):
+            yield from schedules_in(getattr(value, one.name), f"{path}.{one.name}".lstrip("."))

@@ -82,8 +82,17 @@ def sample(
             "--out", help="A .png picture, a .npy or .npz file of numbers, or of a table a .csv or .parquet file."
         ),
     ] = Path("samples.png"),
-    label: Annotated[int | None, typer.Option(help="The class to sample, for a conditional run.")] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="The class to sample, by name or number, for a conditional run (list them: equilibria classes RUN); "
+            "if not given, the classes of the data in its shares."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
+    best: Annotated[
+        bool, typer.Option("--best", help="Use the round whose samples were the best in training, not the newest one.")
+    ] = False,
     given: _Given = None,
     setting: Annotated[
         list[str] | None,
@@ -93,13 +102,16 @@ def sample(
 ) -> None:
     """Sample from a run's generator into a picture or an array.
 
-    For a translation each input is shown beside its result. A .npz has each view under its name, a .npy the results.
+    For a translation each input is shown beside its result. A .npz has each view under its name (and the classes as y),
+    a .npy the results.
 
     [dim]equilibria sample runs/digits -n 100 --out digits.png
 
     equilibria sample runs/digits -n 10000 --seed 1 --out digits.npz
 
     equilibria sample runs/adult -n 10000 --out adult.csv
+
+    equilibria sample runs/animals --label cat --out cats.png
 
     equilibria sample runs/horses --given photos/ --out zebras.png
 
@@ -110,7 +122,7 @@ def sample(
     from ..training.pictures import painter
 
     samples.check_name(to, table=True)
-    opened = runs.open_run(run)
+    opened = runs.open_run(run, best_round=best)
     samples.check_name(to, table=opened.encoding is not None)
     labels = None if label is None else [label] * n
     how: dict[str, Any] = {"labels": labels, "seed": seed, "given": given, "choices": _codes(setting or [])}
@@ -119,8 +131,42 @@ def sample(
         say(f"{n} rows in {to}")
         return
     views = {"samples": opened.sample(n, **how)} if to.suffix.lower() == ".npy" else opened.views(n, **how)
-    samples.write(views, to, painter(opened.spec, lambda: opened.data, judged=opened.play.game.judged))
-    say(f"{n} samples in {to}")
+    classes = opened.labels(n, labels, seed)
+    samples.write(views, to, painter(opened.spec, lambda: opened.data, judged=opened.play.game.judged), classes)
+    law = "" if classes is None or label is not None else ", with the classes of the data in its shares"
+    at = f" of round {opened.play.round:,}" if best else ""
+    say(f"{n} samples{at} in {to}{law}")
+
+
+@app.command()
+def classes(
+    source: Annotated[str, typer.Argument(help="The folder of a run, or data as in --data.", show_default=False)],
+    own: WithFiles = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the classes of a run's data, or of data, in their order: number, name, share of the rows.
+
+    [dim]equilibria classes runs/digits
+
+    equilibria classes photos/ --json[/dim]
+    """
+    from ..data import load
+    from ..runs.folder import RunFolder
+
+    if (Path(source) / "run.json").is_file():
+        folder = RunFolder.open(Path(source))
+        names, shares = folder.class_names, folder.spec.class_shares
+    else:
+        data = load(source)
+        names, shares = data.class_names, data.spec.class_shares
+    shares = shares or (1 / max(1, len(names)),) * len(names)
+    if as_json:
+        print(written([{"class": k, "name": names[k], "share": shares[k]} for k in range(len(names))]))
+    elif names:
+        rows = [{"class": str(k), "name": names[k], "share": f"{shares[k]:.4f}"} for k in range(len(names))]
+        print_table(rows, right=("class", "share"))
+    else:
+        say(f"{source} has no classes: its rows have no labels")
 
 
 def _codes(pairs: list[str]) -> dict[str, float]:
@@ -209,11 +255,14 @@ def evaluate(
     from .. import runs
     from ..runs.folder import RunFolder
 
-    found = {name: value.to_dict() for name, value in runs.open_run(run, data).evaluate(n, seed).items()}
+    opened = runs.open_run(run, data)
+    found = {name: value.to_dict() for name, value in opened.evaluate(n, seed).items()}
     if as_json:
         print(written(found))
     else:
         print_metrics(found)
+        if opened.play.game.classes:
+            say("The samples have the classes of the data, in its shares.")
     none = found and all(row["value"] is None for row in found.values())
     if none or RunFolder.open(run, strict=False).diverged is not None:
         raise typer.Exit(1)

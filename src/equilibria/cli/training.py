@@ -42,6 +42,21 @@ _Resume = Annotated[
     Path | None,
     typer.Option(help="Continue this run; --steps can set a larger number of rounds, --device another device."),
 ]
+_Minutes = Annotated[
+    float | None,
+    typer.Option(
+        help="Train as many rounds as fit into this time on this machine, and at most --steps, by the time of the "
+        "first rounds; run.json has their number."
+    ),
+]
+_Restart = Annotated[
+    bool,
+    typer.Option(
+        "--restart-schedules",
+        help="With --resume and --steps: schedules (of learning rates, …) begin again now and end at --steps; else "
+        "the added rounds are played with their last values.",
+    ),
+]
 _From = Annotated[
     list[str] | None,
     typer.Option(
@@ -75,6 +90,8 @@ def train(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; the best available one if not given.")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 (the default) or bfloat16.")] = None,
     resume: _Resume = None,
+    restart_schedules: _Restart = False,
+    minutes: _Minutes = None,
     begin: _From = None,
     setting: _Setting = None,
     auto_remedy: _AutoRemedy = False,
@@ -103,12 +120,20 @@ def train(
     _refuse_empty({"RECIPE": recipe, "--data": data, "--device": device, "--precision": precision})
     if resume is not None:
         fixed = {"RECIPE": recipe, "--seed": seed, "--out": folder, "--precision": precision}
-        several = {"--from": begin, "--set": setting, "--auto-remedy": auto_remedy, "--seeds": seeds}
+        several = {
+            "--from": begin,
+            "--set": setting,
+            "--auto-remedy": auto_remedy,
+            "--seeds": seeds,
+            "--minutes": minutes,
+        }
         _refuse_beside_resume(fixed | {name: value or None for name, value in several.items()})
-        begun = partial(_continued, resume, data, steps=steps, device=device)
+        begun = partial(_continued, resume, data, steps=steps, device=device, restart_schedules=restart_schedules)
     else:
+        if restart_schedules:
+            raise ConfigError("--restart-schedules without --resume", "add --resume RUN --steps N, or leave it out")
         base = {"device": device or "auto", "precision": precision or "float32", "auto_remedy": str(auto_remedy)}
-        how = {"steps": steps, "seed": seed or 0, "count": seeds, "begin": begin or []}
+        how = {"steps": steps, "seed": seed or 0, "count": seeds, "begin": begin or [], "minutes": minutes}
         begun = partial(_start, recipe, data, setting or [], folder, base, **how)
     _to_the_end(begun, as_json)
 
@@ -148,7 +173,7 @@ def _continued(path: Path, data: str | None, **how: Any) -> Any:
 
     if not seeds.holds_seeds(path):
         return runs.resume(path, data, **how)
-    if given := [name for name, value in how.items() if value is not None]:
+    if given := [name.replace("_", "-") for name, value in how.items() if value not in (None, False)]:
         raise ConfigError(
             f"--{given[0]} together with --resume of many seeds", f"leave it out, or resume a run in {path}"
         )
@@ -198,6 +223,8 @@ def _start(
     chosen = chosen.with_settings(groups["recipe"])
     if count is None:
         return runs.train(chosen, dataset, out=folder, settings=settings, **how)
+    if how["minutes"] is not None:
+        raise ConfigError("--minutes with --seeds", "give --steps: all seeds are trained for as many rounds")
     numbers = range(how["seed"], how["seed"] + count)
     return seeds.train_seeds(chosen, dataset, seeds=numbers, steps=how["steps"], out=folder, settings=settings)
 
@@ -279,5 +306,7 @@ def _after(run: Any, as_json: bool) -> None:
     if measured := RunFolder.open(run.path, strict=False).evaluation:
         print_metrics(measured)
     print_diagnosis(run.path, run.stages)
+    if (best := RunFolder.open(run.path, strict=False).best) and best[0].round != run.play.round:
+        say(f"Best:    round {best[0].round:,} by {best[0].measure} ({best[0].value:.3g}); sample it with --best")
     say(f"Report:  {(run.path / 'report.html').resolve()}")
     say(f"Samples: equilibria sample {quoted(run.path)} -n 64 --out samples.png")

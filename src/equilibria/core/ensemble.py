@@ -53,7 +53,18 @@ class Ensemble(Game):
         refuse_shared_modules(members[0])
         self.seeds = tuple(int(s) for s in seeds)
         self.players = tuple(replace(p, moves=tuple(f"stack.{m}" for m in p.moves)) for p in members[0].players)
-        for name in ("whole", "exact", "needs", "shows", "choices", "maps", "judged", "classes", "prepared_on"):
+        for name in (
+            "whole",
+            "exact",
+            "needs",
+            "shows",
+            "choices",
+            "maps",
+            "judged",
+            "classes",
+            "class_shares",
+            "prepared_on",
+        ):
             setattr(self, name, getattr(members[0], name))
         self.stack = copy.deepcopy(members[0])
         self._shared = frozen_names(members[0])

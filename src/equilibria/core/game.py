@@ -29,6 +29,7 @@ from ..base.errors import ConfigError, EquilibriaError, did_you_mean
 from ..base.randomness import mix, reseed
 from ..base.schedules import Schedule
 from ..theory.slopes import input_slopes
+from .classes import classes_by_quota
 from .doctor_view import Examined
 from .maps import Choice, Map
 
@@ -194,6 +195,8 @@ class Game(nn.Module):
         whole: entries of the draw that are not one row per example.
         exact: False where a loss uses a gradient estimator, so that the game's Jacobian is not that of its field.
         seeds: of the members where the game is an ensemble; empty otherwise: such a game takes the seed of its run.
+        class_shares: the share of each class in the data, by which samples have their classes where none are asked
+            for; empty for even shares.
         prepared_on: rows that ``prepare`` is given; 0 for those of one batch.
         classes: classes of the data that samples can be asked for; 0 where they cannot. Codes that a game finds
             without labels are no classes but ``choices``.
@@ -210,6 +213,7 @@ class Game(nn.Module):
     exact: bool = True
     seeds: tuple[int, ...] = ()
     classes: int = 0
+    class_shares: tuple[float, ...] = ()
     prepared_on: int = 0
     needs: tuple[str, ...] = ()
     shows: tuple[str, ...] = ()
@@ -232,6 +236,10 @@ class Game(nn.Module):
         """
         shown = (name for name in self.shows if name in rows)
         return {name: rows[name] for name in (*self.needs, *shown)}
+
+    def usual_classes(self, n: int) -> Tensor:
+        """The classes of ``n`` samples for which none are asked, ``(n,)``: those of the data, in its shares."""
+        return classes_by_quota(n, self.class_shares or (1.0,) * self.classes)
 
     def chosen(self, n: int, values: Mapping[str, float]) -> Batch:
         """Entries of the draw of ``n`` samples in which codes of ``choices`` are fixed at ``values``."""

@@ -53,7 +53,8 @@ class Play:
         specs: each player's optimiser, as a record.
         batches: real rows as a function of (seed, turn).
         seed: the run's seed; all randomness is a function of it and the turn.
-        horizon: rounds that schedules count as the whole run.
+        horizon: the round at which schedules end.
+        schedules_from: the round at which they begin.
         averages: which players are averaged, and how.
         launch: how turns reach the device.
     """
@@ -70,6 +71,7 @@ class Play:
     turn: int = 0
     memory: Tensors = field(default_factory=dict)
     launch: Launch = field(default_factory=Eager)
+    schedules_from: int = 0
 
     def __post_init__(self) -> None:
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -96,7 +98,8 @@ class Play:
     @property
     def clock(self) -> Clock:
         """The time as numbers."""
-        return Clock(self.round, min(1.0, self.round / max(1, self.horizon)))
+        played = self.round - self.schedules_from
+        return Clock(played, min(1.0, played / max(1, self.horizon - self.schedules_from)))
 
     def deal(self, rows: int | None = None) -> Draw:
         """The next turn's draw; ``rows`` is an earlier turn whose real rows are to be used again.
@@ -200,6 +203,16 @@ class Play:
                 for name, tensor in self._living().items():
                     tensor.copy_(kept[name])
 
+    def classes(self, n: int, seed: int = 0) -> Tensor:
+        """The classes ``(n,)`` that samples of a seed have where none are asked: each by its share in the data.
+
+        Raises:
+            ConfigError: the game has no classes.
+        """
+        if not self.game.classes:
+            raise ConfigError(f"classes of a {type(self.game).__name__}, which has none", "leave them out")
+        return self._sampler.classes(n, seed)
+
     def codes(
         self,
         n: int,
@@ -213,7 +226,8 @@ class Play:
         Args:
             n: how many.
             seed: of everything random.
-            labels: ``(n,)`` classes of the data, for a game that has ``classes``.
+            labels: ``(n,)`` classes of the data, for a game that has ``classes``; None for those of the data in its
+                shares (:meth:`classes`).
             given: ``n`` rows of the columns that the game ``needs``; None for training rows.
             choices: values of codes that the game lists in ``choices``.
 

@@ -15,6 +15,7 @@ from ..base.errors import ConfigError, DataError, EquilibriaError, ShapeError, d
 from ..base.randomness import mix, own_randomness, reseed
 from ..base.schedules import Clock
 from . import calibration
+from .classes import drawn_classes
 from .ensemble import Ensemble
 from .game import Batch, Batches, Draw, Game, Tensors, make_draw
 
@@ -65,6 +66,8 @@ class Sampler:
         """The draw of ``n`` samples (see :meth:`Play.codes`)."""
         game = self.play.game
         check_choices(game, choices or {})
+        if labels is None and game.classes:
+            labels = self.classes(n, seed)
         rows = self._rows(n, seed, given) if game.needs else {}
         if given is not None and not game.needs:
             raise ConfigError("rows were given, and this game samples from codes alone", "leave them out")
@@ -77,6 +80,11 @@ class Sampler:
                 if choices:
                     tensors |= game.chosen(n, dict(choices))
                 return make_draw(tensors, mix(seed, 4), *self.play.clock)
+
+    def classes(self, n: int, seed: int) -> Tensor:
+        """The classes of ``n`` samples for which none are asked: those of the data, in its shares, in random order."""
+        game = self.play.game
+        return drawn_classes(n, game.class_shares or (1.0,) * game.classes, seed).to(self.play.device)
 
     def shown(self, method: str, draw: Draw, averaged: bool = True) -> Any:
         """The result of ``sample`` or ``views`` for a draw."""
@@ -144,10 +152,7 @@ class Sampler:
         return [(function, {name: dealt[name][start : start + rows] for name in takes}) for start in starts]
 
     def _code_batch(self, rows: int, i: int) -> Draw:
-        classes, seed = self.play.game.classes, mix(self.play.seed, 12, i)
-        order = torch.Generator().manual_seed(seed)
-        labels = torch.randint(classes, (rows,), generator=order).to(self.play.device) if classes else None
-        return self.codes(rows, seed, labels)
+        return self.codes(rows, mix(self.play.seed, 12, i))
 
     def _rows(self, n: int, seed: int, given: Mapping[str, Tensor] | None) -> Batch:
         game, device = self.play.game, self.play.device

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -34,7 +36,13 @@ def of_law(law: Law, options: DataOptions, source: str | None = None) -> Dataset
     if options.range is not None:
         raise DataError(f"a range of the samples of {law.name}, which are kept as they are", setting(range=None))
     labelled = options.labelled and law.components > 1
-    spec = DataSpec(kind="vector", shape=(law.dim,), classes=law.components if labelled else 0)
+    shares = () if law.weights is None else tuple(law.weights.tolist())
+    spec = DataSpec(
+        kind="vector",
+        shape=(law.dim,),
+        classes=law.components if labelled else 0,
+        class_shares=shares if labelled else (),
+    )
     names = tuple(str(k) for k in range(spec.classes))
     return Dataset(law.name, LawStore(law, labelled), spec, source=source, options=options, class_names=names)
 
@@ -224,7 +232,12 @@ def _stacked(source: str, labels: Any, options: DataOptions) -> Dataset:
     return Dataset(
         f"stacked-{found.name}",
         StackStore(TableStore(table, order_of(found, options)), len(names)),
-        DataSpec(kind="image", shape=(3, *table.x.shape[2:]), classes=len(names) ** 3),
+        DataSpec(
+            kind="image",
+            shape=(3, *table.x.shape[2:]),
+            classes=len(names) ** 3,
+            class_shares=tuple(map(math.prod, product(table.spec().class_shares, repeat=3))),
+        ),
         source=None if found.source is None else f"stacked:{found.source}",
         options=options,
         class_names=tuple(f"{a}-{b}-{c}" for a in names for b in names for c in names),

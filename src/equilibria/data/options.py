@@ -60,6 +60,7 @@ class DataSpec:
         columns: further columns of a batch; each says whether it is aligned with ``x``.
         unlabelled: whether ``y`` is -1 for some rows, which then have no label.
         encoding: of a table, what the numbers of a row stand for; None for other data.
+        class_shares: the share of each class among the labelled rows; empty for even shares.
 
     Examples:
         >>> DataSpec(kind="image", shape=(1, 8, 8), classes=10).numel
@@ -73,6 +74,7 @@ class DataSpec:
     columns: tuple[Column, ...] = ()
     unlabelled: bool = False
     encoding: Encoding | None = None
+    class_shares: tuple[float, ...] = ()
 
     def column(self, name: str) -> Column | None:
         """The further column of this name, None where there is none.

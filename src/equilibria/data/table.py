@@ -162,6 +162,7 @@ class Table:
             columns=self.columns,
             unlabelled=self.y is not None and bool((self.y < 0).any()),
             encoding=self.encoding,
+            class_shares=() if self.y is None else _shares(self.y, len(self.class_names)),
         )
 
     def fingerprint(self, held_out: int) -> dict[str, Any]:
@@ -183,6 +184,12 @@ class Table:
         if others:
             found["columns"] = {name: _column_fingerprint(values) for name, values in others.items()}
         return found
+
+
+def _shares(y: Tensor, classes: int) -> tuple[float, ...]:
+    """The share of each class among the rows that have a label."""
+    counts = torch.bincount(y[y >= 0], minlength=classes).double()
+    return tuple((counts / counts.sum()).tolist()) if counts.sum() else ()
 
 
 def _column_fingerprint(values: Values) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from .conditions import CONDITIONS
 from .diagnosis_text import DiagnosisText
 from .doctor import Doctor
 from .evidence import Comparison, Evidence, NotAssessed
-from .findings import Diagnosis, Finding, Severity, State
+from .findings import Diagnosis, Difference, Finding, Severity, State
 from .remedies import REMEDIES, Remedy
 from .vitals import VITALS
 
@@ -17,6 +17,7 @@ __all__ = [
     "Comparison",
     "Diagnosis",
     "DiagnosisText",
+    "Difference",
     "Doctor",
     "Evidence",
     "Finding",

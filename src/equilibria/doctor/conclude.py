@@ -8,7 +8,7 @@ from dataclasses import replace
 from .chart import Chart, Checkup
 from .conditions import View, rules
 from .evidence import NotAssessed
-from .findings import Diagnosis, Finding, Severity, State
+from .findings import Diagnosis, Difference, Finding, Severity, State
 
 _SEVERE = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
@@ -43,20 +43,31 @@ def conclude(
         newest = Checkup(last.step, last.vitals | deeper, last.arrays, last.notes, last.seconds)
         chart = replace(chart, checkups=[*chart.checkups[:-1], newest])
     found = findings_of(chart, probabilities)
+    state, differences = _state(chart, found)
     return Diagnosis(
-        _state(chart, found),
+        state,
         found,
-        (*chart.not_assessed, *unmeasured),
+        (*chart.not_assessed, *unmeasured, *_untold(chart)),
         chart.last.step,
         len(chart.checkups),
         sum(c.seconds for c in chart.checkups),
         deeper or {},
+        differences,
     )
 
 
-def _state(chart: Chart, found: tuple[Finding, ...]) -> State:
+def _untold(chart: Chart) -> tuple[NotAssessed, ...]:
+    """Memorisation, where so few rows are held out that even copies may be chance."""
+    lowest = View(chart, len(chart.checkups) - 1).median("samples/memorised-by-chance")
+    return (NotAssessed("memorisation", reason="too few rows are held out to tell copies from chance"),) * (lowest <= 0)
+
+
+def _state(chart: Chart, found: tuple[Finding, ...]) -> tuple[State, tuple[Difference, ...]]:
+    """The state, and for samples that are near what tells them from the data."""
     if any(f.status == "active" and f.severity is Severity.CRITICAL for f in found):
-        return State.SICK
+        return State.SICK, ()
     view = View(chart, len(chart.checkups) - 1)
-    near = view.median("samples/distance") < 2.5 * view.fact("floor/distance") and view.median("probe/auc") < 0.7
-    return State.ARRIVED if near else State.ON_THE_WAY
+    if not view.near:
+        return State.ON_THE_WAY, ()
+    found_apart = view.differences
+    return (State.NEAR, found_apart) if found_apart else (State.ARRIVED, ())

@@ -20,6 +20,7 @@ from .vitals import VITALS
 STATES = {
     "sick": "something critical is wrong now",
     "on the way": "nothing critical is wrong, and the samples are not yet close to the data",
+    "near": "samples are close to the data, and a measure still tells them from it",
     "arrived": "samples are as close to the data as can be measured",
 }
 """What each state of a diagnosis means."""
@@ -49,6 +50,21 @@ class MeasurementText:
     def __str__(self) -> str:
         value = "not finite" if self.value is None else f"{self.value:.4g}"
         return f"{self.vital} = {value}" + (f" ({self.expected})" if self.expected else "")
+
+
+@dataclass(frozen=True)
+class DifferenceText:
+    """A measure that tells samples from the data.
+
+    Attributes:
+        measure: its name.
+        value: what the samples score; None where it is not finite.
+        floor: what a perfect sampler scores.
+    """
+
+    measure: str
+    value: float | None
+    floor: float | None
 
 
 @dataclass(frozen=True)
@@ -177,6 +193,10 @@ class _Reader:
             self.one(row, "what", str, where, "see its source"), self.one(row, "snippet", str, where, ""), changes
         )
 
+    def difference(self, row: Mapping[str, Any], where: str) -> DifferenceText:
+        value, floor = (_number(row.get(name)) for name in ("value", "floor"))
+        return DifferenceText(self.one(row, "measure", str, where, "a measure without a name"), value, floor)
+
     def finding(self, row: Mapping[str, Any], where: str) -> FindingText:
         measured = [self.measurement(one, where) for one in self.many(row, "evidence", where)]
         pairs = [
@@ -204,7 +224,7 @@ class DiagnosisText:
         values: its JSON form; empty where there is no diagnosis.
 
     Attributes:
-        state: ``sick``, ``on the way``, ``arrived``; empty if there is no diagnosis, and :attr:`note` says why.
+        state: ``sick``, ``on the way``, ``near``, ``arrived``; empty without a diagnosis, and :attr:`note` says why.
         note: a remark, or why there is no diagnosis.
         step: of the last check-up.
         checkups: how many there were.
@@ -212,6 +232,7 @@ class DiagnosisText:
         findings: root causes first.
         measured: what was measured for this diagnosis only.
         not_assessed: what could not be examined.
+        differences: what tells samples that are near from the data.
         problems: damaged parts of the JSON form, which were left out.
 
     Examples:
@@ -220,7 +241,7 @@ class DiagnosisText:
         <BLANKLINE>
         No finding.
         >>> DiagnosisText({"state": "on the way", "step": 40, "findings": []}).brief()
-        ['Doctor:  on the way at round 40, nothing found']
+        ['Doctor:  on the way at round 40, nothing wrong']
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -235,6 +256,7 @@ class DiagnosisText:
         measured = read.one(values, "measured", Mapping, here, {})
         self.measured = tuple(MeasurementText(str(name), _number(value)) for name, value in measured.items())
         self.not_assessed = NotAssessed.read(values.get("not_assessed"))
+        self.differences = tuple(read.difference(row, "a difference") for row in read.many(values, "differences", here))
         self.problems = tuple(read.problems)
 
     @property
@@ -257,13 +279,23 @@ class DiagnosisText:
         """The findings that do not hold any more."""
         return tuple(finding for finding in self.findings if not finding.active)
 
+    @property
+    def still_differs(self) -> str:
+        """What tells samples that are near from the data, as a sentence; empty if nothing does."""
+        listed = ", ".join(
+            f"{one.measure} {_figure(one.value)} (a perfect sampler: {_figure(one.floor)})" for one in self.differences
+        )
+        return f"What still differs: {listed}." if listed else ""
+
     def brief(self) -> list[str]:
         """A few lines: the state, and each finding that needs a change with its first remedy."""
         if not self.state:
             return [f"Doctor:  {self.note}"] if self.note else []
         urgent = [finding for finding in self.findings if finding.urgent]
         head = f"Doctor:  {self.state} at round {self.step}" + (f" ({self.note})" if self.note else "")
-        lines = [head + ("" if urgent else ", nothing found")]
+        lines = [head + ("" if urgent else ", nothing wrong")]
+        if self.still_differs:
+            lines.append(f"  {self.still_differs}")
         for one in urgent:
             what = one.remedies[0].what if one.remedies else "see the report"
             lines.append(f"  {one.severity}: {one.condition} since round {one.onset}. Do: {what}")
@@ -274,7 +306,10 @@ class DiagnosisText:
             return visible(self.note)
         head = f"{self.state.upper()} at step {self.step} ({self.checkups} check-ups, {self.seconds:.1f} s)"
         snippets = [finding.remedies[0].snippet if finding.remedies else "" for finding in self.findings]
-        parts = [head, *(finding.text(snippets[:i]) for i, finding in enumerate(self.findings))]
+        parts = [head]
+        if self.still_differs:
+            parts.append(textwrap.fill(self.still_differs, _WIDTH))
+        parts += [*(finding.text(snippets[:i]) for i, finding in enumerate(self.findings))]
         if not self.findings:
             parts.append("No finding." if self.checkups > 1 else "Too early: no check-up after the start yet.")
         if self.measured:
@@ -323,6 +358,10 @@ def _short(value: object, depth: int = 0) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return "none" if value is None else json.dumps(value)
+
+
+def _figure(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3g}"
 
 
 def _is_number(value: object) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -22,11 +23,42 @@ class Severity(StrEnum):
 
 
 class State(StrEnum):
-    """State of a run: a critical finding is active; not yet close to the data; as close to it as can be measured."""
+    """State of a run.
+
+    A critical finding is active; samples are not yet close to the data; they are close, and a measure still tells them
+    from it; no measure tells them from it.
+    """
 
     SICK = "sick"
     ON_THE_WAY = "on the way"
+    NEAR = "near"
     ARRIVED = "arrived"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A measure that tells samples from the data.
+
+    Attributes:
+        measure: its name, of a vital or of a metric.
+        value: what the samples score.
+        floor: what a perfect sampler scores.
+        evaluated: whether it is a metric of the evaluation, and not a vital of the check-ups.
+    """
+
+    measure: str
+    value: float
+    floor: float
+    evaluated: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "measure": self.measure,
+            "value": self.value if math.isfinite(self.value) else None,
+            "floor": self.floor if math.isfinite(self.floor) else None,
+            "evaluated": self.evaluated,
+        }
 
 
 @dataclass(frozen=True)
@@ -78,13 +110,14 @@ class Diagnosis:
     """The doctor's result for a run up to a step.
 
     Attributes:
-        state: sick, on the way, or arrived.
+        state: sick, on the way, near, or arrived.
         findings: root causes first, then the findings that they may explain.
         not_assessed: what could not be examined, why, and the argument that would allow it.
         step: of the last check-up.
         checkups: how many there were.
         seconds: their total duration.
         measured: vitals that are measured only at a diagnosis.
+        differences: where the samples are near: the measures that tell them from the data.
     """
 
     state: State
@@ -94,6 +127,17 @@ class Diagnosis:
     checkups: int = 0
     seconds: float = 0.0
     measured: dict[str, float] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
+
+    def beside(self, evaluated: Sequence[Difference]) -> Diagnosis:
+        """The diagnosis with what an evaluation of the same samples says: one judgement for both.
+
+        Samples that a metric tells from the data have not arrived, whatever the check-ups say.
+        """
+        if self.state not in {State.NEAR, State.ARRIVED} or not evaluated:
+            return self
+        found = tuple(one for one in self.findings if one.condition != "finished" or one.status != "active")
+        return replace(self, state=State.NEAR, findings=found, differences=(*self.differences, *evaluated))
 
     @property
     def active(self) -> tuple[Finding, ...]:
@@ -110,6 +154,7 @@ class Diagnosis:
             "findings": [f.to_dict() for f in self.findings],
             "measured": {name: value if math.isfinite(value) else None for name, value in self.measured.items()},
             "not_assessed": [missing.to_dict() for missing in self.not_assessed],
+            "differences": [one.to_dict() for one in self.differences],
         }
 
     def __str__(self) -> str:

@@ -129,6 +129,7 @@ class Mixture(Game):
         super().__init__()
         self.games = nn.ModuleList(games)
         self.classes: int = getattr(games[0], "classes", 0) if games else 0
+        self.class_shares = games[0].class_shares if games else ()
         self.whole = games[0].whole if games else ()
         self.anchor = anchor()
 

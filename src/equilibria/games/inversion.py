@@ -158,7 +158,7 @@ class InverseGame(Game):
             name = type(self._source).__name__
             raise ConfigError(f"the codes of a {name} are {', '.join(codes)}", "start from a run of a two-player game")
         self.size, self.law = int(codes["latent"].shape[1]), latent.law if isinstance(latent, Latent) else "normal"
-        self.classes = self._source.classes
+        self.classes, self.class_shares = self._source.classes, self._source.class_shares
         self.encoder = Encoder(encoder, self.size) if isinstance(encoder, Trunk) else encoder
         self.players = (Player("encoder", ("encoder",)),)
         takes = ("x", "y") if self.classes else ("x",)

@@ -98,7 +98,7 @@ class SemiSupervisedAAEGame(Game):
 
     def __init__(self, spec: SemiSupervisedAAE, modules: Mapping[str, nn.Module], data: DataSpec) -> None:
         super().__init__()
-        self.spec, self.classes = spec, data.classes
+        self.spec, self.classes, self.class_shares = spec, data.classes, data.class_shares
         self.encoder, self.decoder = modules["encoder"], modules["decoder"]
         self.style_discriminator = logits(modules["style_discriminator"])
         self.category_discriminator = logits(modules["category_discriminator"])
@@ -134,8 +134,8 @@ class SemiSupervisedAAEGame(Game):
 
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
         latent = self.spec.prior.codes(n, labels)
-        y = torch.arange(n, device=latent.device) % self.classes if labels is None else labels.to(latent.device)
-        return {"latent": latent, "category": one_hot(y, self.classes)}
+        y = self.usual_classes(n) if labels is None else labels
+        return {"latent": latent, "category": one_hot(y.to(latent.device), self.classes)}
 
     def chosen(self, n: int, values: Mapping[str, float]) -> Batch:
         return {"category": one_hot(torch.full((n,), int(values["y"])), self.classes)} if values else {}

@@ -92,6 +92,7 @@ class TwoPlayerGame(Game):
     def __init__(self, spec: TwoPlayer, generator: nn.Module, discriminator: nn.Module, data: DataSpec) -> None:
         super().__init__()
         self.spec, self.classes = spec, spec._classes(data)
+        self.class_shares = data.class_shares if self.classes else ()
         fit_pair(generator, discriminator, spec.latent.size, data.shape, self.classes)
         self.generator, self.discriminator = generator, logits(discriminator)
         self.law, self.prepared_on = Law(spec.latent), spec.latent.prepared_on
@@ -124,7 +125,7 @@ class TwoPlayerGame(Game):
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
         codes: Batch = self.law(n, labels)
         if self.classes:
-            y = torch.arange(n) % self.classes if labels is None else labels
+            y = self.usual_classes(n) if labels is None else labels
             codes["label"] = one_hot(y.to(codes["latent"].device), self.classes)
         return codes
 

@@ -25,7 +25,15 @@ from .measures import (
     Reconstruction,
 )
 from .modes import Modes, ModesFloor, label_modes
-from .neighbours import Birthday, Neighbours, birthday, expected_coverage, memorisation, nearest_distances
+from .neighbours import (
+    Birthday,
+    Neighbours,
+    birthday,
+    expected_coverage,
+    memorisation,
+    nearest_distances,
+    nearest_unseen,
+)
 from .scoring import Score, Suite, compared
 from .suite import digit_fid, evaluate, pixel_features
 from .transport import exact_w1, line_w1, sliced_w1, two_sample_floor
@@ -68,6 +76,7 @@ __all__ = [
     "mmd2",
     "mmd_test",
     "nearest_distances",
+    "nearest_unseen",
     "pixel_features",
     "polynomial",
     "sliced_w1",

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..base.errors import ConfigError, ShapeError
 from ..base.records import record
 from .checks import generator, pair, points
-from .measured import Measured
+from .measured import P_VALUE, Measured
 from .scoring import Score, Suite
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
@@ -214,7 +214,7 @@ def _mmd(fake: Tensor, pool: Tensor, suite: Suite) -> dict[str, Measured]:
     return {
         "mmd2": Measured(value=test.value, floor=0.0, spread=test.null_sd, unit="mmd²", n=n),
         # Under equal laws p is uniform on (0, 1].
-        "mmd_p": Measured(value=test.p, floor=0.5, spread=12**-0.5, unit="p-value", n=n, higher=True),
+        "mmd_p": Measured(value=test.p, floor=0.5, spread=12**-0.5, unit=P_VALUE, n=n, higher=True),
     }
 
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from scipy.stats import norm as normal
+from scipy.stats import t as student
+
 from ..base import notebooks
 from ..base.records import record
+
+P_VALUE = "p-value"
+"""The unit of a test's p-value."""
+_LEVEL = 0.005
 
 
 @record
@@ -24,6 +31,7 @@ class Measured:
         n: number of generated samples behind the value.
         higher: whether higher is better.
         chance: the same number for a map that ignores its input; ``None`` if that is not defined.
+        repeats: number of repetitions that the spread is estimated from; 0 where it is computed.
 
     Examples:
         >>> print(Measured(value=0.97, floor=0.9889, spread=0.002, unit="share", n=2500, higher=True))
@@ -37,6 +45,7 @@ class Measured:
     n: int = 0
     higher: bool = False
     chance: float | None = None
+    repeats: int = 0
 
     @property
     def excess(self) -> float | None:
@@ -49,6 +58,27 @@ class Measured:
         if self.floor is None:
             return None
         return self.floor - self.value if self.higher else self.value - self.floor
+
+    @property
+    def tells(self) -> bool:
+        r"""Whether the number tells the samples from real rows: a perfect sampler scores so badly in 1 of 200 cases.
+
+        With a floor :math:`f` and its spread :math:`s` over r repetitions, a value is worse than another draw of the
+        floor at the one-sided level 0.005 if its excess is above :math:`t_{0.995, r-1}\sqrt{1 + 1/r}\; s` (Student's
+        prediction interval; 5.04 s for r = 5); with a spread that is computed and not estimated, above 2.58 s. A
+        p-value tells if it is below 0.005.
+
+        Examples:
+            >>> [Measured(value=x, floor=2.2, spread=0.3, repeats=5).tells for x in (9.0, 2.9)]
+            [True, False]
+        """
+        if self.unit == P_VALUE:
+            return self.value < _LEVEL
+        if self.excess is None:
+            return False
+        r = self.repeats
+        quantile = student.ppf(1 - _LEVEL, r - 1) * math.sqrt(1 + 1 / r) if r > 1 else normal.ppf(1 - _LEVEL)
+        return not self.excess <= quantile * self.spread + 1e-9 * abs(self.floor or 0.0)
 
     def to_dict(self) -> dict[str, float | int | str | bool | None]:
         """Plain values for JSON; non-finite numbers become ``None``, and a missing chance level is left out.

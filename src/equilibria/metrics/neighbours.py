@@ -155,6 +155,47 @@ def memorisation(fake: Tensor, train: Tensor, held_out: Tensor, seed: int = 0) -
     return float(near[0] / near[1])
 
 
+def nearest_unseen(fake: Tensor, train: Tensor, held_out: Tensor, seed: int = 0) -> tuple[float, float]:
+    r"""How often the nearest real row of a sample was held out, over how often by chance; and the deviation by chance.
+
+    Of N = n + h real rows, let :math:`c_i` samples have row i as their nearest one. If samples depend on training rows
+    and held-out rows alike, every h of the N rows are equally likely to be those held out, and
+
+    .. math:: r = \frac{N}{m h} \sum_{i \in \text{held out}} c_i, \quad E\, r = 1, \quad
+              \operatorname{Var} r = \Big(\frac{N}{m h}\Big)^2 \frac{h\,(N - h)}{N - 1}\, \sigma_c^2
+
+    (a sum of draws without replacement). Copies of training rows score 0. Few held-out rows give a large deviation, and
+    not a bias, as they do in :func:`memorisation`.
+
+    Args:
+        fake: ``(m, d)`` samples.
+        train: ``(n, d)`` training rows of the generator.
+        held_out: ``(h, d)`` real rows that were not used in training.
+        seed: of the order in which rows at the same distance are taken.
+
+    Returns:
+        r and its standard deviation by chance.
+
+    Raises:
+        ShapeError: different dimensions.
+        DataError: an entry is not finite.
+
+    Examples:
+        >>> rows = torch.arange(40.0)[:, None]
+        >>> nearest_unseen(rows[:30], rows[:30], rows[30:])[0]
+        0.0
+    """
+    y, seen = pair(fake, train)
+    y, unseen = pair(y, held_out)
+    both, h = torch.cat([seen, unseen]), len(unseen)
+    order = torch.randperm(len(both), generator=generator(seed))
+    nearest = order[torch.cat([distance.argmin(1) for _, distance in _distances(y, both[order])])]
+    counts = torch.bincount(nearest, minlength=len(both)).double()
+    chance = len(y) * h / len(both)
+    variance = h * (len(both) - h) / (len(both) - 1) * counts.var(correction=0)
+    return float(counts[len(seen) :].sum() / chance), float(variance.sqrt() / chance)
+
+
 def birthday(samples: Tensor, near: float) -> Birthday:
     r"""Support size of a generator from near-duplicates in a batch (after Arora & Zhang 2018, section 3).
 

@@ -84,7 +84,9 @@ def compared(
     floors = np.asarray([scores(a, b) for a, b in halves(pool[: 2 * n], suite.repeats, suite.seed)])
     spreads = floors.std(0, ddof=1) if len(floors) > 1 else np.zeros_like(values)
     return {
-        name: Measured(value=float(value), floor=float(floor), spread=float(spread), n=n, **fields)
+        name: Measured(
+            value=float(value), floor=float(floor), spread=float(spread), n=n, repeats=suite.repeats, **fields
+        )
         for name, value, floor, spread in zip(names, values, floors.mean(0), spreads, strict=True)
     }
 

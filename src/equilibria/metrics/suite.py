@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,8 +15,8 @@ from .classifier import Classifier, stacked_classes
 from .frechet import frechet_distance
 from .measured import Measured
 from .modes import label_modes, modes
-from .neighbours import memorisation
-from .scoring import Suite, compared, halves
+from .neighbours import nearest_unseen
+from .scoring import Suite, compared
 
 Features = Callable[[Tensor], Tensor]
 _FITTED = 5000
@@ -196,23 +195,15 @@ def _featured(
     ours, real = points(features(fake[: suite.linear])), points(features(pool))
     found = _listed("features", ours, real, suite)
     unseen = 0 if isinstance(against, Tensor) else getattr(against, "held_out_size", None) or 0
-    if unseen >= 4:
+    if unseen:
         rows = cast("DatasetLike", against).take(min(unseen, suite.quadratic), suite.seed, held_out=True)["x"]
         found["memorisation"] = _memorisation(ours[: suite.quadratic], real, points(features(rows)), suite)
     return found
 
 
 def _memorisation(fake: Tensor, train: Tensor, held_out: Tensor, suite: Suite) -> Measured:
-    # Held-out rows in place of the samples, against the other held-out rows: they cannot have been memorised.
-    floors = [memorisation(a, train, b, suite.seed) for a, b in halves(held_out, max(suite.repeats, 2), suite.seed)]
-    return Measured(
-        value=memorisation(fake, train, held_out, suite.seed),
-        floor=1.0,
-        spread=float(np.std(floors, ddof=1)),
-        unit="ratio",
-        n=len(fake),
-        higher=True,
-    )
+    ratio, spread = nearest_unseen(fake, train, held_out, suite.seed)
+    return Measured(value=ratio, floor=1.0, spread=spread, unit="ratio", n=len(fake), higher=True)
 
 
 def _classes(

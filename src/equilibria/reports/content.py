@@ -27,6 +27,19 @@ class Snapshot(Protocol):
         """A picture of them; None where it is missing or damaged."""
 
 
+class Scored(Protocol):
+    """A round that is kept, and what its samples scored."""
+
+    @property
+    def round(self) -> int: ...
+
+    @property
+    def measure(self) -> str: ...
+
+    @property
+    def value(self) -> float: ...
+
+
 class Content(Protocol):
     """A run as far as it is on disk, with what is damaged left out."""
 
@@ -51,6 +64,10 @@ class Content(Protocol):
         """``diagnosis.json``; empty without one."""
 
     @property
+    def best(self) -> Sequence[Scored]:
+        """The rounds whose weights are kept because of their samples, the best one first."""
+
+    @property
     def snapshots(self) -> Sequence[Snapshot]:
         """The stored samples by round, in order."""
 
@@ -71,6 +88,7 @@ class Facts:
         rows: what was logged, one row for each round.
         evaluation: metrics by name.
         diagnosis: ``diagnosis.json``.
+        best: the best round and what its samples scored; None without one.
         snapshots: the stored samples by round.
         notes: what is missing or damaged.
     """
@@ -79,6 +97,7 @@ class Facts:
     rows: tuple[Mapping[str, Any], ...]
     evaluation: Mapping[str, Mapping[str, Any]]
     diagnosis: Mapping[str, Any]
+    best: Scored | None
     snapshots: tuple[Snapshot, ...]
     notes: tuple[str, ...]
 
@@ -90,6 +109,7 @@ class Facts:
             tuple(by_round(content.rows)),
             content.evaluation,
             content.diagnosis,
+            next(iter(content.best), None),
             tuple(content.snapshots),
             tuple(content.notes),
         )

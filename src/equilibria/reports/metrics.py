@@ -64,7 +64,8 @@ def final(facts: Facts) -> Final:
     """The metrics of the evaluation, else the last ones logged."""
     if facts.evaluation:
         rows = {name: row for name, row in facts.evaluation.items() if row.get("value") is not None}
-        return Final(tuple(_metric(name, row) for name, row in rows.items()), "the end", _FLOOR)
+        hint = " ".join([_FLOOR, *_classes(facts), *_best(facts)])
+        return Final(tuple(_metric(name, row) for name, row in rows.items()), "the end", hint)
     for row in reversed(facts.rows):
         found = {name: {"value": value} for name, value in row.items() if _is_metric(name) and is_number(value)}
         if found:
@@ -72,6 +73,21 @@ def final(facts: Facts) -> Final:
             hint = f"As logged at {moment}; not evaluated against a perfect sampler."
             return Final(tuple(_metric(name, one) for name, one in found.items()), moment, hint)
     return Final((), "", "")
+
+
+def _classes(facts: Facts) -> list[str]:
+    shares = facts.info.get("classes_of_samples")
+    return [f"The samples have {shares}."] if isinstance(shares, str) else []
+
+
+def _best(facts: Facts) -> list[str]:
+    one = facts.best
+    if one is None:
+        return []
+    return [
+        f"The samples of round {number(one.round)} were the best of those measured during training: "
+        f"{words(one.measure)} {number(one.value)}. Its weights are kept."
+    ]
 
 
 def _metric(name: str, row: Mapping[str, Any]) -> Metric:

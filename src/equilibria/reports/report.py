@@ -45,7 +45,7 @@ def render(content: Content, *, bibtex: str = "", real: Numbers | None = None, n
         >>> import tempfile, types
         >>> info = {"format": 1, "recipe": {"name": "gan"}, "data": {"name": "grid25"}}
         >>> run = types.SimpleNamespace(path=Path(tempfile.mkdtemp()), info=info, rows=(), evaluation={}, diagnosis={})
-        >>> run.snapshots, run.notes, run.points = (), (), lambda: None
+        >>> run.best, run.snapshots, run.notes, run.points = (), (), (), lambda: None
         >>> render(run).name
         'report.html'
     """

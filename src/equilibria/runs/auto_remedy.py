@@ -17,7 +17,7 @@ from ..core.play import Play
 from ..data import Dataset
 from ..doctor import Diagnosis, Finding, Remedy, Severity
 from ..recipes import Recipe
-from ..training import Settings, checkpoint, disk, hooks
+from ..training import Settings, best, checkpoint, disk, hooks
 from ..training.checkups import ROWS
 from .session import Live, Session
 
@@ -173,6 +173,7 @@ def drop_later_rounds(path: Path, step: int) -> None:
     for name in ("metrics.jsonl", ROWS):
         if (path / name).exists():
             hooks.cut_rows(path / name, step)
+    best.drop_after(path, step)
     for file in (path / "samples").glob("step-*"):
         match = _SAMPLES.fullmatch(file.name)
         if match and int(match[1]) > step:

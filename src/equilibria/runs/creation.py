@@ -97,6 +97,7 @@ def described(recipe: Any, data: Dataset, settings: Any, own: list[str]) -> dict
             "options": encode(data.options),
             "spec": encode(data.spec),
             "fingerprint": data.fingerprint(),
+            "class_names": list(data.class_names),
         },
         "own": own,
         "with": [file.to_dict() for file in own_files.in_use()],

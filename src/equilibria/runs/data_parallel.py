@@ -26,7 +26,7 @@ from ..base.records import written
 from ..core.game import Draw, Game, Loss, gradients, make_draw
 from ..core.play import Play
 from ..recipes import Recipe
-from ..training import Settings, checkups, disk, fit, hooks
+from ..training import Settings, best, checkups, disk, fit, hooks
 from . import creation
 from .folder import RunFolder
 from .lock import locked
@@ -127,6 +127,7 @@ def rewind(path: Path, info: dict[str, Any], round: int) -> None:
         for name in ("metrics.jsonl", checkups.ROWS):
             if (path / name).exists():
                 hooks.cut_rows(path / name, round)
+        best.drop_after(path, round)
 
     distributed.run_on_first(write)
 

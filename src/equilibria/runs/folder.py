@@ -20,7 +20,8 @@ A folder is made by :mod:`~equilibria.runs.creation`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +35,8 @@ from ..doctor import DiagnosisText
 from ..doctor.chart import Checkup
 from ..recipes import Recipe
 from ..training import Settings, checkpoint, checkups, disk, hooks
+from ..training.best import FOLDER as BEST
+from ..training.best import Scored, kept
 from . import snapshots
 from .snapshots import Snapshot
 
@@ -133,7 +136,12 @@ class RunFolder:
     @cached_property
     def spec(self) -> DataSpec:
         """Kind and shape of the data's rows; raises as :attr:`recipe` does."""
-        return part(self.path / "run.json", self.part("data").get("spec"), DataSpec)
+        return spec_of(self.path, self.part("data"))
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the data's classes in order; numbers where they have no names, empty without labels."""
+        return class_names_of(self.path, self.part("data"))
 
     @cached_property
     def options(self) -> DataOptions:
@@ -193,6 +201,11 @@ class RunFolder:
         if len(valid) < len(values):
             self._damaged(f"{len(values) - len(valid)} metrics of {EVALUATION} are damaged", again)
         return valid
+
+    @property
+    def best(self) -> tuple[Scored, ...]:
+        """The rounds whose weights are kept because of their samples, the best one first."""
+        return tuple(kept(self.path / BEST))
 
     # Samples, checkpoints and stages ----------------------------------------------------------------------------------
 
@@ -350,3 +363,31 @@ def part(file: Path, value: Any, kind: type[T]) -> T:
     if not isinstance(found, kind):
         raise RunError(f"{file} is damaged: no {kind.__name__}", "restore it from a copy")
     return found
+
+
+def spec_of(path: Path, data: Mapping[str, Any]) -> DataSpec:
+    """What rows of a run's data are, by the part ``data`` of its run.json.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    found = part(path / "run.json", data.get("spec"), DataSpec)
+    counts = [count for count in _class_counts(data).values() if isinstance(count, int) and count >= 0]
+    if found.class_shares or len(counts) != found.classes or not sum(counts):
+        return found
+    return replace(found, class_shares=tuple(count / sum(counts) for count in counts))  # a run.json of before
+
+
+def class_names_of(path: Path, data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the classes of a run's data in order; numbers where they have no names, empty without labels."""
+    classes = spec_of(path, data).classes
+    for names in (data.get("class_names"), list(_class_counts(data))):
+        if isinstance(names, list) and len(names) == classes and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    return tuple(str(k) for k in range(classes))
+
+
+def _class_counts(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    fingerprint = data.get("fingerprint")
+    counts = fingerprint.get("labels") if isinstance(fingerprint, dict) else None
+    return counts if isinstance(counts, dict) else {}

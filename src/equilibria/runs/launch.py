@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import nn
 
 from ..base import distributed
 from ..base.errors import ConfigError, EquilibriaError
+from ..base.schedules import Clock, schedules_in
 from ..core.game import Game
 from ..core.play import Play
 from ..data import Dataset, load
@@ -20,9 +21,9 @@ from ..games.spec import GameSpec, OwnGame
 from ..recipes import START, Recipe, Source, citation, default_for
 from ..recipes import recipe as named
 from ..training import Settings, checkpoint, engine, progress
-from . import auto_remedy, creation, data_parallel, procedures, sources
+from . import auto_remedy, creation, data_parallel, extras, procedures, sources
 from .folder import RunFolder
-from .run import Run, data_again, open_run, opened, restored
+from .run import Run, data_again, open_run, opened, restored, with_classes_of
 from .session import Session
 from .stopped import to_the_end
 
@@ -36,7 +37,7 @@ def train(
     out: str | Path | None = None,
     settings: Settings | None = None,
     start: sources.Start | None = None,
-    **modules: nn.Module,
+    **more: Any,
 ) -> Run:
     """Train a recipe, or a game of your own, on data.
 
@@ -52,7 +53,16 @@ def train(
         start: the folder of a finished run: the source that the recipe needs, or else the run whose parameters, buffers
             and averages training begins with (fine-tuning). Folders by name for a recipe with several sources.
             The weights are copied into the new run.
-        modules: your own networks in place of the recipe's, by their names in the game (``generator=…``).
+        more: your own networks in place of the recipe's, by their names in the game (``generator=…``), and
+
+            - ``batch``: real examples per turn; ``optimizer``: a record, or records by player: both in place of the
+              recipe's, for a game of your own too;
+            - ``hooks``: functions ``f(play, losses)`` that are called after every round, or objects with ``due``,
+              ``look`` and ``close`` (:class:`~equilibria.training.Hook`); they read the play and must not change it;
+            - ``metrics``: functions ``f(samples, real) -> float`` by name, the less the better; they are logged as
+              ``quality/NAME`` at 20 rounds, and evaluated at the end beside what real rows score;
+            - ``minutes``: train as many rounds as fit into this time on this machine, by the time of the first rounds,
+              and at most ``steps``. Their number is written into run.json, so the run can be repeated.
 
     Returns:
         The finished run.
@@ -70,7 +80,9 @@ def train(
         torch.Size([3, 2])
     """
     with distributed.joined():
-        run = _trained(recipe, data, modules, Order(steps, seed, out, settings or Settings(), start))
+        modules, own = extras.split(more)
+        order = Order(steps, seed, out, settings or Settings(), start, more=more, extras=own)
+        run = _trained(recipe, data, modules, order)
     return to_the_end(run)
 
 
@@ -85,6 +97,8 @@ class Order:
         settings: of the run.
         start: the run, or the runs by name, to start from.
         report: whether a report is written at the end.
+        more: the further arguments of the call.
+        extras: the hooks and metrics among them.
     """
 
     steps: int | None
@@ -93,6 +107,8 @@ class Order:
     settings: Settings
     start: sources.Start | None = None
     report: bool = True
+    more: Mapping[str, Any] = field(default_factory=dict)
+    extras: extras.Extras = field(default_factory=extras.Extras)
 
 
 def _trained(
@@ -105,6 +121,7 @@ def _trained(
     device = chosen.where()
     dataset = _data_of(data, order.start).to(device)
     row, game = _as_recipe(recipe, dataset, order.start)
+    row = extras.changed(row, order.more)
     if row.cite:
         citation(row.cite)  # what the report cites at the end is known before anything is trained
     if game is not None and modules:
@@ -131,18 +148,28 @@ def _begun(
     chosen, seed, device = order.settings, order.seed, order.settings.where()
     frozen = sources.modules(row, taken.folder, open_run)
     if row.procedure is not None:
+        if order.more.get("minutes") is not None:
+            raise ConfigError(f"minutes for the stages of '{row.name}'", "give steps, the rounds of each stage")
         row, rounds = procedures.settled(row, rounds, data, seed, modules, frozen)
         play = procedures.joined(row, data.spec, (), seed, 0, device)
     else:
-        batches, game = data.batches(row.batch), game or row.build(data.spec, seed, {**modules, **frozen})
+        batches = data.batches(row.batch)
+        game = with_classes_of(game or row.build(data.spec, seed, {**modules, **frozen}), data.spec)
         game, chosen = engine.settled(game, device, chosen, partial(batches, seed, 0))
-        play = row.play(game, batches, seed=seed, horizon=rounds, settings=chosen)
+        again = partial(row.play, batches=batches, seed=seed, settings=chosen)
+        play = again(game, horizon=rounds)
         play.prepare()
+        if (minutes := order.more.get("minutes")) is not None:
+            most = extras.rounds_in(minutes, play, again)
+            rounds = most if order.steps is None else min(most, order.steps)
+            play.horizon = rounds
         sources.begin(play, row, taken.folder)
     own = sorted(modules) or (["game"] if isinstance(row.game, OwnGame) else [])
     info = creation.described(row, data, chosen, own) | {"seed": seed, "steps": rounds, "horizon": rounds}
+    if play.game.classes:
+        info["classes_of_samples"] = "the classes of the data, in its shares"
     path = Path(order.out or creation.default_folder(data.name, row.name, seed))
-    return Run(path, info, row, play, data), chosen
+    return Run(path, info, row, play, data, extras=order.extras), chosen
 
 
 def _data_of(data: Any, start: sources.Start | None) -> Dataset:
@@ -159,38 +186,90 @@ def _data_of(data: Any, start: sources.Start | None) -> Dataset:
 
 
 def resume(
-    path: str | Path, data: Any = None, *, steps: int | None = None, device: str | None = None, **modules: Any
+    path: str | Path,
+    data: Any = None,
+    *,
+    steps: int | None = None,
+    restart_schedules: bool = False,
+    device: str | None = None,
+    **more: Any,
 ) -> Run:
     """Continue a run from its newest whole checkpoint, to the bit as if it had never stopped.
 
     Args:
         path: the run's folder.
         data: the data again, for a run whose data was given in Python.
-        steps: play up to this round instead of what the run was made for.
+        steps: play up to this round instead of what the run was made for. Schedules (of learning rates, penalties,
+            turns) end at the round that the run was made for: the added rounds are played with their last values.
+        restart_schedules: begin the schedules again where the run is now, and end them at ``steps``.
         device: where to continue, if not where the run began; other hardware rounds otherwise.
-        modules: your own networks again (``generator=…``), or ``game=…``, for a run that was made with them.
+        more: your own networks again (``generator=…``), or ``game=…``, for a run that was made with them; ``hooks``
+            and ``metrics`` as in :func:`train`.
 
     Raises:
         RunError: no run, another process trains in it, or data or networks are not those of the run.
         RunStopped: a signal ended the training, as in :func:`train`.
     """
     with distributed.joined():
-        run = _resumed(Path(path), data, modules, steps, device)
+        modules, own = extras.split(more, ("hooks", "metrics"))
+        longer = Longer(steps, restart_schedules, own)
+        run = _resumed(Path(path), data, modules, longer, device)
     return to_the_end(run)
 
 
+@dataclass(frozen=True)
+class Longer:
+    """How far a run is continued.
+
+    Attributes:
+        steps: the last round; None for that of the run.
+        restart: whether the schedules begin again.
+        extras: hooks and metrics.
+    """
+
+    steps: int | None = None
+    restart: bool = False
+    extras: extras.Extras = field(default_factory=extras.Extras)
+
+    def set_of(self, run: Run, tell: bool) -> None:
+        """Set the last round of a run, and say what its schedules do in the added rounds.
+
+        Raises:
+            ConfigError: fewer rounds than were played, a run of several stages, or schedules without added rounds.
+        """
+        if self.steps is None:
+            if self.restart:
+                raise ConfigError("schedules begin again over added rounds, and none were asked for", "give steps too")
+            return
+        if run.recipe.procedure is not None:
+            raise ConfigError(f"steps={self.steps} for a run of several stages", "their rounds are fixed: leave it out")
+        if self.steps < run.play.round:
+            raise ConfigError(f"steps={self.steps}, and {run.path} is at round {run.play.round}", "ask for more rounds")
+        run.info["steps"] = self.steps
+        if self.restart:
+            run.info |= {"horizon": self.steps, "schedules_from": run.play.round}
+            run.play.horizon, run.play.schedules_from = self.steps, run.play.round
+        elif tell and self.steps > run.play.horizon and (ended := list(schedules_in(run.recipe))):
+            end = Clock(run.play.horizon - run.play.schedules_from, 1.0)
+            values = ", ".join(f"{path}={_short(schedule(end))}" for path, schedule in ended)
+            progress.announce(
+                f"the schedules end at round {run.play.horizon:,}: the rounds after it are played with {values}; "
+                "--restart-schedules (in Python: restart_schedules=True) begins them again"
+            )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _resumed(
-    folder: Path, data: Any, modules: dict[str, Any], steps: int | None, device: str | None, report: bool = True
+    folder: Path, data: Any, modules: dict[str, Any], longer: Longer, device: str | None, report: bool = True
 ) -> Run:
     with data_parallel.held(folder):
         run, settings = opened(folder, data, modules, device)
         saved = restored(run)
-        if steps is not None and run.recipe.procedure is not None:
-            raise ConfigError(f"steps={steps} for a run of several stages", "their rounds are fixed: leave it out")
-        if steps is not None:
-            if steps < run.play.round:
-                raise ConfigError(f"steps={steps}, and {folder} is at round {run.play.round}", "ask for more rounds")
-            run.info["steps"] = steps
+        run.extras = longer.extras
+        longer.set_of(run, tell=settings.progress and distributed.here().is_first)
         if saved is None and run.recipe.procedure is None:
             if checkpoint.listed(folder / "checkpoints"):
                 warnings.warn(f"no checkpoint of {folder} is whole: it starts again from round 0", stacklevel=2)
@@ -235,7 +314,9 @@ def _played_with(run: Run, row: Recipe, settings: Settings) -> Play:
     elif (row.game, row.networks) != (run.recipe.game, run.recipe.networks):
         raise ConfigError("a game made in Python is not made again", "change it yourself")
     horizon = int(run.info["horizon"])
-    return row.play(game, run.data.batches(row.batch), seed=seed, horizon=horizon, settings=settings)
+    play = row.play(game, run.data.batches(row.batch), seed=seed, horizon=horizon, settings=settings)
+    play.schedules_from = run.play.schedules_from
+    return play
 
 
 def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None, report: bool = True) -> Run:
@@ -270,7 +351,7 @@ def _carry_out_stages(run: Run, settings: Settings) -> None:
         return _trained(row, data, {}, Order(None, seed, out, here, report=False))
 
     def resume_stage(folder: Path, data: Dataset, *, device: str) -> Run:
-        return _resumed(folder, data, {}, None, device, report=False)
+        return _resumed(folder, data, {}, Longer(), device, report=False)
 
     site = procedures.Site(run.path, run.recipe, run.data, int(run.info["seed"]), run.play.device)
     run.play, run.seconds = procedures.carry_out(site, procedures.Runs(train_stage, resume_stage, open_run))

@@ -124,7 +124,7 @@ class StageDiagnoses:
     @property
     def state(self) -> State | None:
         """The worst state of a stage; None if no stage could be examined."""
-        order = (State.SICK, State.ON_THE_WAY, State.ARRIVED)
+        order = (State.SICK, State.ON_THE_WAY, State.NEAR, State.ARRIVED)
         states = [one.state for one in self.stages.values()]
         return min(states, key=order.index, default=None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base import notebooks
-from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
+from ..base.errors import ConfigError, DataError, EquilibriaError, RunError, did_you_mean
 from ..base.records import written
 from ..base.visible import visible
 from ..core.game import Game
@@ -25,12 +25,15 @@ from ..data.sources import reopened
 from ..doctor import Diagnosis, DiagnosisText
 from ..metrics import Measured
 from ..recipes import Recipe, citation
-from ..training import Settings, checkpoint, checkups, disk, engine
+from ..training import Settings, best, checkpoint, checkups, disk, engine
 from ..training.marginals import finished
 from ..training.pictures import held_out_rows, rows_for
 from . import own_files, procedures, samples, snapshots, sources, tables
 from .calls import call_again, continue_again
-from .folder import RunFolder, part
+from .extras import Extras
+from .extras import measured as own_metrics
+from .folder import RunFolder, class_names_of, part, spec_of
+from .generator import plain_generator
 from .measuring import measured
 from .rows import rows_of
 
@@ -51,6 +54,7 @@ class Run:
     play: Play
     given: Dataset | None = None
     seconds: float = 0.0
+    extras: Extras = field(default_factory=Extras)
 
     def __repr__(self) -> str:
         """Three lines: where the run is, how far it has been trained on what, and what the doctor says."""
@@ -75,7 +79,7 @@ class Run:
     @property
     def spec(self) -> DataSpec:
         """What rows of the data are."""
-        return part(self.path / "run.json", self.info["data"]["spec"], DataSpec)
+        return spec_of(self.path, self.info["data"])
 
     @property
     def data(self) -> Dataset:
@@ -93,7 +97,7 @@ class Run:
     def sample(
         self,
         n: int,
-        labels: Tensor | Sequence[int] | None = None,
+        labels: Tensor | Sequence[int | str] | None = None,
         seed: int = 0,
         given: Any = None,
         choices: Mapping[str, float] | None = None,
@@ -105,7 +109,8 @@ class Run:
 
         Args:
             n: how many.
-            labels: ``n`` classes, for a conditional game.
+            labels: ``n`` classes by number or name, for a conditional game; None for those of the data, each by its
+                share (:meth:`labels`).
             seed: of all that is random in them.
             given: rows that a translating game starts from: a source by name or path, a ``Dataset``, tensors by column
                 (:func:`~equilibria.runs.rows.rows_of`); they come again where there are fewer than ``n``. What is not
@@ -172,7 +177,7 @@ class Run:
     def views(
         self,
         n: int,
-        labels: Tensor | Sequence[int] | None = None,
+        labels: Tensor | Sequence[int | str] | None = None,
         seed: int = 0,
         given: Any = None,
         choices: Mapping[str, float] | None = None,
@@ -184,6 +189,61 @@ class Run:
         """
         shown = samples.shown(self.play, n, seed, self._asked(n, labels, seed, given, choices))
         return samples.finished_views(shown, self.play, self.encoding)
+
+    @property
+    def generator(self) -> nn.Module:
+        """The averaged, calibrated generator as a plain module: from codes ``(n, d)`` (and one-hot labels) to samples.
+
+        A copy in evaluation mode, of the newest checkpoint: it can be saved, exported and called without this library's
+        runs. Of a game whose samples are not made by one network, it is a module that makes them; ``takes`` names its
+        arguments in order.
+
+        Raises:
+            ConfigError: samples of this game are made from rows, not from codes alone.
+
+        Examples:
+            >>> import tempfile, equilibria as eq
+            >>> quiet = eq.Settings(progress=False, doctor=False, evaluate=False)
+            >>> run = eq.train("gan", "ring8-U", steps=1, out=tempfile.mkdtemp() + "/run", settings=quiet)
+            >>> run.generator(torch.randn(3, run.recipe.game.latent.size)).shape
+            torch.Size([3, 2])
+        """
+        return plain_generator(self.play)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the data's classes in order, empty without labels."""
+        return class_names_of(self.path, self.info["data"])
+
+    def labels(self, n: int, labels: Tensor | Sequence[int | str] | None = None, seed: int = 0) -> Tensor | None:
+        """The classes ``(n,)`` of the samples that :meth:`sample` draws with the same arguments; None without classes.
+
+        Where none are asked, each class comes as often as its share in the data says, give or take one.
+
+        Raises:
+            ConfigError: labels for a game without them, or none of its classes.
+        """
+        classes = self.play.game.classes
+        if labels is None:
+            return self.play.classes(n, seed) if classes and n > 0 else None
+        if not classes:
+            raise ConfigError("labels were asked for and this run's game has none", "leave them out")
+        found = labels if isinstance(labels, Tensor) else [self._class_number(one) for one in labels]
+        asked = torch.as_tensor(found, device=self.play.device)
+        if asked.shape != (n,) or asked.is_floating_point() or bool(((asked < 0) | (asked >= classes)).any()):
+            raise ConfigError(f"labels {asked.flatten()[:8].tolist()}", f"give {n} whole numbers in 0…{classes - 1}")
+        return asked.long()
+
+    def _class_number(self, label: int | str) -> Any:
+        """The number of a class given by number or name; a name that is a number is a name first."""
+        names = self.class_names
+        if not isinstance(label, str):
+            return label
+        if label in names:
+            return names.index(label)
+        if label.isdecimal() and int(label) < self.play.game.classes:
+            return int(label)
+        raise ConfigError(f"no class '{label}'", did_you_mean(label, names))
 
     def apply(self, name: str, rows: Any, seed: int = 0) -> Tensor:
         """What a trained map of the run's game (encode, translate, classify, …) makes of rows, ``(n, …)`` on the CPU.
@@ -217,13 +277,7 @@ class Run:
         return {**rows, **(held_out_rows(missing, lambda: self.data, n, seed) if missing else {})}
 
     def _asked(self, n: int, labels: Any, seed: int, given: Any, choices: Mapping[str, float] | None) -> samples.Asked:
-        game, rows = self.play.game, None
-        asked = None if labels is None else torch.as_tensor(labels, dtype=torch.long, device=self.play.device)
-        if asked is not None:
-            if not game.classes:
-                raise ConfigError("labels were asked for and this run's game has none", "leave them out")
-            if asked.shape != (n,) or bool((asked < 0).any()) or bool((asked >= game.classes).any()):
-                raise ConfigError(f"labels {asked[:8].tolist()}", f"give {n} whole numbers in 0…{game.classes - 1}")
+        game, rows, asked = self.play.game, None, self.labels(n, labels, seed)
         if given is not None and not game.needs:
             raise ConfigError("rows were given and this run's game samples from codes alone", "leave them out")
         if game.needs and n > 0:
@@ -247,11 +301,15 @@ class Run:
             what = f"{self.path} diverged at round {diverged[0]} ({diverged[1]})"
             warnings.warn(f"{what}; this evaluates its last whole checkpoint, of round {self.play.round}", stacklevel=2)
         found = samples.evaluate(self.play, self.data, n, seed, classify)
+        found |= own_metrics(self.play, self.data, self.extras.metrics)
+        scores = dict(found)
         measures = (self.recipe.procedure or self.recipe.game).measures()
         found |= measured(self.play, self.data, measures, seed, classify)
         text = written({name: value.to_dict() for name, value in found.items()}, indent=1)
         try:
             disk.write_atomically(self.path / "evaluation.json", text)
+            diagnosis = RunFolder.open(self.path, strict=False).diagnosis
+            checkups.judge_again(self.path, diagnosis, self.play.round, scores)
         except RunError as error:
             warnings.warn(f"the evaluation is not kept with the run: {error.what}", stacklevel=2)
         return found
@@ -279,7 +337,8 @@ class Run:
             return procedures.diagnosed(procedures.Site(self.path, self.recipe, self.data, seed, device), open_run)
         folder = RunFolder.open(self.path, strict=False)
         at_round = next((p for p in folder.checkpoints if checkpoint.round_of(p) == self.play.round), None)
-        return checkups.diagnose_run(self.path, self.play, self.data, at_round, folder.checkups)
+        found = checkups.diagnose_run(self.path, self.play, self.data, at_round, folder.checkups)
+        return found.beside(checkups.evaluated_differences(folder.diagnosis, self.play.round))
 
     def report(self) -> Path:
         """Write report.html, one file that needs no network, and return its path."""
@@ -307,16 +366,26 @@ def _doctors_word(path: Path) -> str:
     return ", ".join([text.state or "no diagnosis", *(finding.condition for finding in text.active)])
 
 
-def open_run(path: str | Path, data: Any = None, **modules: Any) -> Run:
+def open_run(path: str | Path, data: Any = None, *, best_round: bool = False, **modules: Any) -> Run:
     """Open a run to sample, evaluate or report on it, at its newest complete checkpoint.
 
     The data is opened when it is first asked for: samples need none.
 
+    Args:
+        path: the run's folder.
+        data: the data again, for a run whose data was given in Python or has moved.
+        best_round: open the round whose samples were the best in training (``Settings.best``) in place of the newest.
+        modules: your own networks again.
+
     Raises:
-        RunError: no run is there, it has no checkpoint, or it needs its networks again (see :func:`resume`).
+        RunError: no run is there, it has no checkpoint or no best one, or it needs its networks again (see
+            :func:`resume`).
     """
     folder = Path(path)
     run, _ = opened(folder, data, modules, reading=True)
+    if best_round:
+        _restore_best(run)
+        return run
     if restored(run) is None and not run.play.round:
         raise RunError(f"{folder} has no whole checkpoint", f"train it: {continue_again(folder, run.info)}")
     return run
@@ -391,6 +460,7 @@ def _opened(
     play = row.play(
         game, lambda own, turn: run.data.batch(row.batch, own, turn), seed=seed, horizon=horizon, settings=settings
     )
+    play.schedules_from = int(info.get("schedules_from", 0))
     run = Run(path, info, row, play, given)
     return run, settings
 
@@ -412,6 +482,13 @@ def _game_again(
     game, kind = modules["game"], getattr(row.game, "kind", "Game")
     if not isinstance(game, Game) or type(game).__name__ != kind:
         raise RunError(f"{path} plays a {kind}, not a {type(game).__name__}", "build it as before")
+    return with_classes_of(game, spec)
+
+
+def with_classes_of(game: Game, data: DataSpec) -> Game:
+    """A game made in Python whose samples have classes of the data: in the data's shares if it says no others."""
+    if game.classes == data.classes and not game.class_shares:
+        game.class_shares = data.class_shares
     return game
 
 
@@ -422,6 +499,19 @@ def restored(run: Run) -> checkpoint.Saved | None:
         run.play.load(saved.tensors, saved.round, saved.turn)
         run.seconds = saved.seconds
     return saved
+
+
+def _restore_best(run: Run) -> None:
+    """Bring the play to the round that is kept as the best one."""
+    found = best.kept(run.path / best.FOLDER)
+    if not found:
+        again = "leave --best out (in Python: best_round=False): the newest checkpoint is used"
+        raise RunError(f"{run.path} keeps no best round", again)
+    try:
+        saved = checkpoint.read(found[0].path)
+    except checkpoint.DamagedError as error:
+        raise RunError(f"{found[0].path} is damaged ({error})", "leave --best out") from error
+    run.play.load(saved.tensors, saved.round, saved.turn)
 
 
 def data_again(path: Path, info: dict[str, Any], given: Any, call: str = "open_run") -> Dataset:

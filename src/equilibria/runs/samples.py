@@ -23,7 +23,7 @@ from ..metrics import Measured
 from ..training import disk
 from ..training.hooks import packed_views
 from ..training.marginals import finished
-from ..training.pictures import Painter, labels_for, members_of, painter, rows_for
+from ..training.pictures import Painter, members_of, painter, rows_for
 from .rows import column_of
 from .tables import SUFFIXES
 
@@ -91,6 +91,7 @@ def evaluate(
 ) -> dict[str, Measured]:
     """Metrics of a play's samples against its data: each view in ``judged`` against its column, the mean over members.
 
+    Samples of a game with classes have those of the data, in its shares.
     With several such views, the metrics are named ``view/metric``. With ``classify`` and one view of labelled images,
     a classifier that is trained on the data once (and kept in the cache) measures which classes the samples have, and,
     for a game that is conditional on these classes, whether they have the classes asked for.
@@ -103,7 +104,7 @@ def evaluate(
     if n is not None and n < _FEWEST:
         raise ConfigError(f"{n} samples are too few to evaluate", f"use at least {_FEWEST}")
     count = n or (2500 if data.law is not None else 2000)
-    labels = labels_for(play, count)
+    labels = play.classes(count, mix(seed, 7)) if play.game.classes else None
     asked = Asked(labels, rows_for(play.game, lambda: data, count, seed))
     views, judged = finished_views(shown(play, count, mix(seed, 7), asked), play, data.spec.encoding), play.game.judged
     found: dict[str, Measured] = {}
@@ -224,13 +225,19 @@ def check_name(path: Path, table: bool = False) -> None:
         raise ConfigError(f"there is no folder {path.parent}", "make it first, or choose another --out")
 
 
-def write(views: Mapping[str, Tensor], path: Path, paint: Callable[[Mapping[str, Tensor]], bytes]) -> None:
+def write(
+    views: Mapping[str, Tensor],
+    path: Path,
+    paint: Callable[[Mapping[str, Tensor]], bytes],
+    labels: Tensor | None = None,
+) -> None:
     """Write views as ``.png``, ``.npy`` (one view only) or ``.npz`` (one view as ``x``, several by their names).
 
     Args:
         views: ``(n, …)`` each, or ``(members, n, …)``.
         path: the file; it is replaced in one step.
         paint: draws the PNG, for example :func:`~equilibria.training.pictures.painter`.
+        labels: classes of the rows ``(n,)``, the ``y`` of an ``.npz``.
 
     Raises:
         ConfigError: another suffix, no such folder, or several views for a ``.npy``.
@@ -242,7 +249,7 @@ def write(views: Mapping[str, Tensor], path: Path, paint: Callable[[Mapping[str,
     if kind == ".png":
         disk.write_atomically(path, paint(views))
     elif kind == ".npz":
-        disk.write_atomically(path, packed_views(views))
+        disk.write_atomically(path, packed_views(views, labels=labels))
     elif len(views) > 1:
         raise ConfigError(f"{len(views)} views ({', '.join(views)}) in one .npy", f"use --out {path.stem}.npz")
     else:

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 from ..core.play import Play
 from ..data import Dataset
 from ..training import Hook, Settings, checkpoint, fit, hooks, pictures, progress
+from ..training.best import Best, judge_of
 from ..training.checkups import Alarm, Checkups, Site
+from .extras import Extras, OwnMetrics
 from .folder import RunFolder
 
 
@@ -19,6 +21,7 @@ class Live(Protocol):
     info: dict[str, Any]
     play: Play
     seconds: float
+    extras: Extras
 
     @property
     def data(self) -> Dataset: ...
@@ -44,6 +47,11 @@ class Session:
         self.saves = hooks.Checkpoints(run.path / "checkpoints", every, settings.keep, self.log, resumed)
         self.saves.before = run.seconds
         self.shown = pictures.sample_hook(run.path, run.data, settings.sample_every or max(1, planned // 12), self.log)
+        self.best: Best | None = None
+        if settings.best != "none" and not run.play.game.seeds:
+            each = max(1, planned // 20)
+            self.best = Best(run.path, each, self.steps, settings.best, judge_of(settings.best, run.data))
+            self.saves.first.append(self.best.prune)
         self.checkups: Checkups | None = None
         if settings.doctor:
             # The doctor can continue without a check-up whose line is damaged; nothing else depends on it.
@@ -69,6 +77,10 @@ class Session:
         watching: list[Hook] = [log, self.shown]
         if self.checkups is not None:
             watching.append(self.checkups)
+        if self.best is not None:
+            watching.append(self.best)
+        watching.append(OwnMetrics(log, max(1, self.run.play.horizon // 20), self.run.extras.metrics, self.run.data))
+        watching += self.run.extras.hooks
         watching.append(self.saves)
         if self.settings.progress:
             findings = self.checkups.text if self.checkups is not None else str

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,6 +186,39 @@ def round_of(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
+def save_weights(play: Play, final: Path, beside: Mapping[str, str]) -> None:
+    """Write the parameters, buffers and averages of a play as a folder, whole or not at all.
+
+    Args:
+        play: the play.
+        final: the folder; one that is there is replaced.
+        beside: further files by name, and what is in them.
+
+    Raises:
+        RunError: the disk is full or cannot be written, or the run's folder is gone.
+    """
+    temporary = final.with_name(f".tmp-{final.name}-{os.getpid()}")
+    disk.make_subfolder(final.parent)
+    try:
+        _clear_leftovers(final.parent)
+        temporary.mkdir()
+        for name, text in beside.items():
+            disk.write_atomically(temporary / name, text)
+        _write(_weights(play.tensors()), temporary, (play.round, play.turn), 0.0)
+        if final.exists():
+            _discard(final)
+        temporary.rename(final)
+        disk.sync(final.parent)
+    except (OSError, RunError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise disk.disk_error(_cause(error), final) from error
+
+
+def _weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without optimisers and rule memory."""
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(("game/", "ema/"))}
+
+
 def write_weights(saved: Saved, folder: Path) -> Path:
     """Write the parameters, buffers and averages of a checkpoint into ``folder``, without optimisers and rule memory.
 
@@ -193,10 +226,9 @@ def write_weights(saved: Saved, folder: Path) -> Path:
         RunError: the disk is full or cannot be written.
     """
     final = folder / f"step-{saved.round:08d}"
-    weights = {name: tensor for name, tensor in saved.tensors.items() if name.startswith(("game/", "ema/"))}
     try:
         disk.make_folder(final)
-        _write(weights, final, (saved.round, saved.turn), saved.seconds)
+        _write(_weights(saved.tensors), final, (saved.round, saved.turn), saved.seconds)
     except OSError as error:
         raise disk.disk_error(error, final) from error
     return final

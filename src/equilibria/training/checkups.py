@@ -18,9 +18,10 @@ from ..base.records import written
 from ..core.game import Loss
 from ..core.play import Play
 from ..data import Dataset
-from ..doctor import Diagnosis, Doctor, Severity
+from ..doctor import Diagnosis, Difference, Doctor, Severity, State
 from ..doctor.chart import Checkup, Memory
 from ..doctor.schedule import Schedule
+from ..metrics import Measured
 from . import disk
 from .doctor_adapter import DoctorAdapter, adapter_of
 from .hooks import Log
@@ -194,6 +195,49 @@ def diagnosis_values(diagnosis: Diagnosis | None, note: str = "") -> dict[str, A
     if diagnosis is None and not note:
         note = "too early: no check-up has been due"
     return {**values, "note": note} if note else values
+
+
+def judge_again(path: Path, diagnosis: Mapping[str, Any], step: int, evaluated: Mapping[str, Measured]) -> None:
+    """Write ``diagnosis.json`` again with what an evaluation of the same samples says, so that both judge alike.
+
+    Args:
+        path: the run's folder.
+        diagnosis: its diagnosis as it is stored.
+        step: the round of the evaluated samples; another one changes nothing.
+        evaluated: the metrics of the samples.
+    """
+    if diagnosis.get("state") not in (State.NEAR, State.ARRIVED) or diagnosis.get("step") != step:
+        return
+    stored = diagnosis.get("differences")
+    kept = [one for one in stored if not one.get("evaluated")] if isinstance(stored, list) else []
+    found = [*kept, *(one.to_dict() for one in differences(evaluated))]
+    findings = [f for f in diagnosis["findings"] if not found or f.get("condition") != "finished"]
+    state = State.NEAR if found else State.ARRIVED
+    values = {**diagnosis, "state": state.value, "differences": found, "findings": findings}
+    disk.write_atomically(path / DIAGNOSIS, written(values, indent=1))
+
+
+def differences(evaluated: Mapping[str, Measured]) -> tuple[Difference, ...]:
+    """The metrics that tell the samples from the data (:attr:`~equilibria.metrics.Measured.tells`)."""
+    return tuple(
+        Difference(name, one.value, math.nan if one.floor is None else one.floor, evaluated=True)
+        for name, one in evaluated.items()
+        if one.tells
+    )
+
+
+def evaluated_differences(diagnosis: Mapping[str, Any], step: int) -> tuple[Difference, ...]:
+    """What an evaluation at this round has added to a stored diagnosis."""
+    rows = diagnosis.get("differences") if diagnosis.get("step") == step else None
+    found = (one for one in rows if isinstance(one, dict) and one.get("evaluated")) if isinstance(rows, list) else ()
+    return tuple(
+        Difference(str(one.get("measure")), _number(one.get("value")), _number(one.get("floor")), evaluated=True)
+        for one in found
+    )
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan
 
 
 def stored_memory(checkpoint: Path | None, like: Memory, step: int) -> Memory:

@@ -262,17 +262,21 @@ def packed(x: np.ndarray[Any, Any]) -> bytes:
     return _npz({"x": x})
 
 
-def packed_views(views: Mapping[str, Tensor], kind: type[np.floating[Any]] | None = None) -> bytes:
+def packed_views(
+    views: Mapping[str, Tensor], kind: type[np.floating[Any]] | None = None, labels: Tensor | None = None
+) -> bytes:
     """Views as the bytes of an ``.npz``: a single one under the key ``x``, several each under its own name.
 
     Args:
         views: tensors by name.
         kind: the type that floats are stored as; None for their own.
+        labels: classes of the rows, stored under the key ``y``.
     """
     arrays = {name: view.cpu().numpy() for name, view in views.items()}
     if kind is not None:
         arrays = {name: a.astype(kind) if a.dtype.kind == "f" else a for name, a in arrays.items()}
-    return _npz({"x": next(iter(arrays.values()))} if len(arrays) == 1 else arrays)
+    arrays = {"x": next(iter(arrays.values()))} if len(arrays) == 1 else arrays
+    return _npz(arrays if labels is None else {**arrays, "y": labels.cpu().numpy()})
 
 
 def _npz(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:

@@ -36,9 +36,8 @@ def members_of(rows: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
 
 
 def labels_for(play: Play, n: int) -> Tensor | None:
-    """The classes 0, 1, … repeated, for a game with labels."""
-    classes = play.game.classes
-    return torch.arange(n, device=play.device) % classes if classes else None
+    """The classes of a picture of a game with labels: each class by its share in the data, in order row by row."""
+    return play.game.usual_classes(n).to(play.device) if play.game.classes else None
 
 
 def rows_for(game: Game, data: Callable[[], Dataset], n: int, seed: int = 0) -> dict[str, Tensor] | None:

@@ -17,9 +17,13 @@ from ..core.game import Loss
 from ..core.play import Play
 from .hooks import Log
 
+_SECONDS = 10.0  # between two lines at most
+
 
 class Bar:
-    """A progress bar with rate, remaining time and key numbers; without a terminal, a line per tenth of the run.
+    """A progress bar with rate, remaining time and key numbers.
+
+    Without a terminal it is a line per tenth of the run, and one at least every ten seconds.
 
     Args:
         log: holds the numbers.
@@ -45,12 +49,13 @@ class Bar:
         self.bar = Progress(*columns, console=console, disable=not self.live, transient=True)
         self.task = self.bar.add_task("training", total=steps, completed=done, rate="", numbers="", findings="")
         self.bar.start()
-        self.shown = 0.0
+        self.shown = self.started
         self.next_line = done
 
     def due(self, step: int) -> bool:
         if not self.live:
-            return step >= self.next_line or step == self.steps
+            late = time.monotonic() - self.shown > _SECONDS
+            return step >= self.next_line or step == self.steps or late
         return time.monotonic() - self.shown > 0.2 or step == self.steps
 
     def look(self, play: Play, losses: dict[str, Loss]) -> None:

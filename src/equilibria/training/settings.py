@@ -33,6 +33,8 @@ class Settings:
         sample_every: rounds between two stored samples; None for 12 per run.
         checkpoint_every: rounds between two checkpoints; None for 10 per run.
         keep: number of newest checkpoints that are kept.
+        best: what decides which round's weights are kept besides as the best ones, measured at 20 rounds per run:
+            ``"distance"`` (of samples to held-out rows), the name of a metric of an evaluation (slower), or ``"none"``.
         progress: whether to show a progress bar.
         evaluate: whether a finished run is evaluated.
         doctor: whether the doctor examines the run during training; it does not change the run.
@@ -53,6 +55,7 @@ class Settings:
     sample_every: int | None = None
     checkpoint_every: int | None = None
     keep: int = 3
+    best: str = "distance"
     progress: bool = True
     evaluate: bool = True
     doctor: bool = True

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from ...metrics.measured import Measured
 from ..chart import Chart, Checkup, median
 from ..evidence import Evidence, Expectation
-from ..findings import Finding, Severity
+from ..findings import Difference, Finding, Severity
 from ..remedies import remedies as remedies_named
+from ..vitals.samples import CLOSENESS
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,31 @@ class View:
         """Whether samples are far from the data: by over 0.2 of its size, or with over 10 % of its mass missing."""
         limit = max(0.2, 3 * self.fact("floor/distance"))
         return self.median("samples/distance") > limit or self.median("cells/missing") > 0.1
+
+    @property
+    def near(self) -> bool:
+        """Whether samples are close to the data, although a measure may still tell them from it."""
+        close = self.median("samples/distance") < 2.5 * self.fact("floor/distance")
+        return close and self.median("probe/auc") < 0.7
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """The vitals that tell the samples from the data, at the sample size of a check-up.
+
+        A vital of closeness does if the median of the last three check-ups is worse than what a perfect sampler scores
+        in 199 of 200 cases; the probe, if its AUC is above 1/2 by 2.58 standard errors (Mann-Whitney).
+        """
+        found = []
+        auc, tested = self.median("probe/auc"), self.fact("probe/rows")  # of each side
+        if auc > 0.5 + 2.58 * math.sqrt((2 * tested + 1) / 12) / tested:
+            found.append(Difference("probe/auc", auc, 0.5))
+        for name in CLOSENESS:
+            floor, spread = self.fact(f"perfect/{name}"), self.fact(f"perfect/{name}-spread")
+            value = self.median(f"samples/{name}")
+            measured = Measured(value=value, floor=floor, spread=spread, higher=name != "distance", repeats=5)
+            if math.isfinite(value) and math.isfinite(floor) and measured.tells:
+                found.append(Difference(f"samples/{name}", value, floor))
+        return tuple(found)
 
     @property
     def covers_part(self) -> bool:

@@ -53,7 +53,10 @@ VITALS: dict[str, Vital] = {
     "samples/dimension": Vital(
         "dimensions", "intrinsic dimension of the samples (two nearest neighbours)", "Facco et al. 2017"
     ),
-    "samples/memorised": Vital("ratio", "distance of samples to training rows over that to unseen rows"),
+    "samples/memorised": Vital(
+        "ratio", "how often the nearest real row of a sample is an unseen one, over how often by chance"
+    ),
+    "samples/memorised-by-chance": Vital("ratio", "the lowest such ratio that chance gives, with so many unseen rows"),
     "samples/train-distance": Vital("data rms", "samples/distance with both networks in train mode"),
     "samples/eval-distance": Vital("data rms", "samples/distance with both networks in eval mode"),
     "cells/missing": Vital("share", "real mass of cells (k-means) with almost no samples"),

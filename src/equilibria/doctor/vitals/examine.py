@@ -34,6 +34,7 @@ def facts_of(subject: Subject, space: Space) -> dict[str, float]:
     a, b = z[:n], z[n : 2 * n]
     facts = {"real/rows": float(len(subject.real)), "latent/size": float(subject.latent)}
     facts["real/not-finite"] = subject.non_finite
+    facts["probe/rows"] = float(max(rows_for(subject) // 2, 1))
     gaps = torch.cdist(a, a) + 1e9 * torch.eye(len(a))
     facts["real/nearest"] = float(gaps.min(1).values.median())
     facts["real/spread"] = samples.spread(a)
@@ -42,6 +43,7 @@ def facts_of(subject: Subject, space: Space) -> dict[str, float]:
     if len(b) > 8:
         perfect = neighbours(b, a, 5)
         facts |= {f"real/{name}": getattr(perfect, name) for name in ("precision", "recall", "density")}
+        facts |= samples.perfect(z, n, space, facts)
     try:
         facts["real/dimension"] = two_nn_dimension(z[:1000].double())
     except ValueError:

@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from ...metrics.neighbours import birthday, expected_coverage, memorisation
+from ...metrics.neighbours import birthday, expected_coverage, nearest_unseen
 from ...metrics.neighbours import neighbours as neighbours_of
+from ...metrics.scoring import halves
 from ...theory.supports import two_nn_dimension
 from ..chart import Chart
 from ..probe import probe
@@ -18,6 +19,9 @@ from ..subject import Subject
 Values = dict[str, float]
 _K = 5
 _DIMENSION = 256
+_SPLITS = 5
+CLOSENESS = ("distance", "coverage", "precision", "recall", "density")
+"""The vitals ``samples/…`` that compare samples with the data."""
 
 
 def distances(real: Tensor, fake: Tensor, chart: Chart, seed: int) -> tuple[Values, dict[str, tuple[float, ...]]]:
@@ -106,15 +110,31 @@ def diversity(fake: Tensor, chart: Chart) -> Values:
     return values
 
 
+def perfect(z: Tensor, n: int, space: Space, facts: Values) -> Values:
+    """What a perfect sampler scores in the vitals of closeness, over divisions of real rows in two: mean, deviation."""
+    found: dict[str, list[float]] = {name: [] for name in CLOSENESS}
+    for a, b in halves(z, _SPLITS, 0):
+        score = neighbours_of(b[:n], a[:n], _K)
+        found["distance"].append(space.sliced(a[:n], b[:n]))
+        found["coverage"].append(score.coverage / expected_coverage(n, n, _K))
+        for name in ("precision", "recall", "density"):
+            found[name].append(getattr(score, name) / max(facts[f"real/{name}"], 1e-6))
+    values: Values = {}
+    for name, row in found.items():
+        numbers = torch.tensor(row, dtype=torch.float64)
+        values |= {f"perfect/{name}": float(numbers.mean()), f"perfect/{name}-spread": float(numbers.std())}
+    return values
+
+
 def memorised(subject: Subject, fake: Tensor, space: Space) -> Values:
-    """Distance of samples to training rows relative to their distance to unseen rows."""
+    """How often a sample's nearest real row is an unseen one, over how often by chance; and the lowest by chance."""
     if subject.holdout is None:
         return {}
-    seen, unseen = space(subject.real[:2048]), space(subject.holdout[:2048])
-    z = space(fake)[:_DIMENSION]
-    if min(len(seen), len(unseen)) < 8 or len(z) < 8:
+    z, seen, unseen = space(fake)[:_DIMENSION], space(subject.real[:2048]), space(subject.holdout[:2048])
+    if not (len(z) and len(seen) and len(unseen)):
         return {}
-    return {"samples/memorised": memorisation(z, seen, unseen)}
+    ratio, deviation = nearest_unseen(z, seen, unseen)
+    return {"samples/memorised": ratio, "samples/memorised-by-chance": 1 - 3 * deviation}
 
 
 def dependence(subject: Subject, space: Space, real_spread: float) -> Values:
