@@ -71,17 +71,18 @@ class Session:
         finally:
             self.run.seconds = self.saves.seconds
 
+    @property
+    def hooks(self) -> list[Hook]:
+        """The hooks that write into the run's folder, in the order of their calls: checkpoints come last."""
+        every = max(1, self.run.play.horizon // 20)
+        found: list[Hook] = [self.log, self.shown]
+        found += [hook for hook in (self.checkups, self.best) if hook is not None]
+        found += [OwnMetrics(self.log, every, self.run.extras.metrics, self.run.data), *self.run.extras.hooks]
+        return [*found, self.saves]
+
     def _watching(self) -> list[Hook]:
-        """The hooks in the order of their calls: check-ups come before the checkpoint that stores them."""
-        log, done = self.log, self.run.play.round
-        watching: list[Hook] = [log, self.shown]
-        if self.checkups is not None:
-            watching.append(self.checkups)
-        if self.best is not None:
-            watching.append(self.best)
-        watching.append(OwnMetrics(log, max(1, self.run.play.horizon // 20), self.run.extras.metrics, self.run.data))
-        watching += self.run.extras.hooks
-        watching.append(self.saves)
+        """All hooks: those that write, and those that show the progress."""
+        log, done, watching = self.log, self.run.play.round, self.hooks
         if self.settings.progress:
             findings = self.checkups.text if self.checkups is not None else str
             watching.append(progress.Bar(log, self.steps, done, findings))

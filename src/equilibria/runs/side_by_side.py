@@ -179,8 +179,7 @@ class _Members:
         self.sessions = sessions
         self.watching: dict[int, list[Hook]] = {}
         for seed, one in sessions.items():
-            checkups = [one.checkups] if one.checkups is not None else []
-            self.watching[seed] = [one.log, one.shown, *checkups, one.saves]
+            self.watching[seed] = one.hooks
 
     def due(self, step: int) -> bool:
         return any(hook.due(step) for watching in self.watching.values() for hook in watching)
