@@ -61,7 +61,7 @@ def table_of(
     """
     table, own = _tabular(arrays, options, where)
     if table is None:
-        rows, notes = checked_rows(arrays.x, where, options)
+        rows, notes = checked_rows(arrays.x, where, replace(options, range=None) if arrays.decoded else options)
         table = Table({"x": fitted(rows, options, parts)}, notes=notes)
     x, given = table.x, arrays.y if labels is None else labels
     given = own if given is None else given

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..base.errors import DataError
 
-__all__ = ["Arrays", "cache_file", "check_memory", "chosen", "read_arrays", "stored"]
+__all__ = ["Arrays", "cache_file", "check_memory", "chosen", "memory", "read_arrays", "stored"]
 
 _IMAGES = ("x", "images", "data")
 _LABELS = ("y", "labels")
@@ -22,7 +22,7 @@ class Arrays(NamedTuple):
     """Unchecked arrays: examples, their labels, further ones by name.
 
     ``test`` is how many of the last examples are the source's own test set, ``names`` are those of the classes,
-    ``columns`` those of the examples' numbers.
+    ``columns`` those of the examples' numbers. ``decoded``: the examples are pictures that the options were applied to.
     """
 
     x: Any
@@ -31,6 +31,7 @@ class Arrays(NamedTuple):
     names: tuple[str, ...] = ()
     others: Mapping[str, Any] | None = None
     columns: tuple[str, ...] = ()
+    decoded: bool = False
 
 
 def cache_file(name: str) -> Path:
@@ -84,19 +85,24 @@ def stored(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path} cannot be read as an array file ({why})", "save it again with np.savez") from error
 
 
+def memory() -> int | None:
+    """Bytes of the machine's memory; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def check_memory(needed: int, what: str) -> None:
     """Refuse what would not fit beside the rest: more than four fifths of the machine's memory.
 
     Raises:
         DataError: it would not.
     """
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return
-    if needed > 0.8 * memory:
+    known = memory()
+    if known is not None and needed > 0.8 * known:
         raise DataError(
-            f"{what} need {needed / 1e9:.1f} GB, the machine has {memory / 1e9:.1f} GB", "give fewer, or smaller ones"
+            f"{what} need {needed / 1e9:.1f} GB, the machine has {known / 1e9:.1f} GB", "give fewer, or smaller ones"
         )
 
 

@@ -34,7 +34,7 @@ from .options import DataOptions, setting
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["SUFFIXES", "Header", "as_array", "brightest", "header_of", "is_picture", "opened", "unscaled"]
+__all__ = ["SUFFIXES", "Header", "as_array", "brightest", "header_of", "is_deep", "is_picture", "opened", "unscaled"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 """Files called so are images: one that cannot be decoded is an error. Others are images if their content says so."""
@@ -117,7 +117,7 @@ def header_of(path: Path, options: DataOptions) -> Header:
         width, height = (int(tags[_WIDTH]), int(tags[_LENGTH])) if image.format == "TIFF" else image.size
         if too_large := _too_large(path, width, height):
             raise too_large
-        deep = _is_deep(image)
+        deep = is_deep(image)
         scaled = not deep or options.range is not None or _full_range(image, facts) is not None
         turned = _exif(image).get(_ORIENTATION) in _TURNED
         size = (height, width) if turned else (width, height)
@@ -170,7 +170,7 @@ def _facts(image: Image.Image) -> _Facts:
 
 def _is_reduced(image: Image.Image) -> bool:
     """Whether a channel has 16 bits in the file and 8 as Pillow opens it."""
-    if _is_deep(image):
+    if is_deep(image):
         return False
     raw = [str(tile.args) for tile in getattr(image, "tile", ())]
     if any(";16" in text for text in raw):  # PNG, TIFF, SGI
@@ -235,7 +235,7 @@ def as_array(image: Image.Image, options: DataOptions, parts: int = 1, tally: Ta
     if image.format == "TIFF":
         image.load()  # Pillow turns a TIFF here
     image = ImageOps.exif_transpose(image)
-    if _is_deep(image):
+    if is_deep(image):
         image = _in_bytes(image, facts, options, tally)
     elif options.range is not None and image.mode != "1":
         image = _stretched(image, options.range, 257 if facts.reduced else 1, tally)
@@ -258,7 +258,8 @@ def brightest(path: Path) -> float:
         return float(_values(image, _facts(image)).max())
 
 
-def _is_deep(image: Image.Image) -> bool:
+def is_deep(image: Image.Image) -> bool:
+    """Whether a channel of an open picture has more than 8 bits."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 

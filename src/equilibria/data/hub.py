@@ -1,4 +1,4 @@
-"""Data sets that other libraries hold: the Hugging Face Hub by name, and torch datasets as values."""
+"""Data sets of the Hugging Face Hub by name."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from ..base.errors import DataError
 from .files import Arrays
-from .images import as_array, stacked
-from .options import DataOptions, setting
+from .images import decoded
+from .options import DataOptions
 
-__all__ = ["hub_arrays", "torch_arrays"]
+__all__ = ["hub_arrays"]
 
 _LABEL_COLUMNS = ("label", "labels", "y", "target")
 
@@ -47,7 +46,8 @@ def hub_arrays(name: str, options: DataOptions) -> Arrays:
     x = _examples(parts, image, options, f"hf:{name}")
     y = None if label is None else np.concatenate([np.asarray(part[label]) for part in parts])
     names = tuple(getattr(train.features[label], "names", None) or ()) if label is not None else ()
-    return Arrays(x, y, 0 if test is None else len(test), names)
+    pictures = type(train.features[image]).__name__ == "Image"
+    return Arrays(x, y, 0 if test is None else len(test), names, decoded=pictures)
 
 
 def _columns(name: str, features: Any) -> tuple[str, str | None]:
@@ -63,46 +63,5 @@ def _columns(name: str, features: Any) -> tuple[str, str | None]:
 
 def _examples(parts: Sequence[Any], column: str, options: DataOptions, where: str) -> np.ndarray:
     if type(parts[0].features[column]).__name__ == "Image":
-        return stacked((as_array(image, options) for part in parts for image in part[column]), where)
+        return decoded((image for part in parts for image in part[column]), options, where)
     return np.concatenate([np.asarray(part[column]) for part in parts])
-
-
-def torch_arrays(found: Any, options: DataOptions) -> Arrays:
-    """Every item of a torch ``Dataset``: ``x`` or ``(x, y)``, x a tensor, an array or a picture.
-
-    Raises:
-        DataError: no length, no items, items of another form or of mixed shapes.
-    """
-    try:
-        count = len(found)
-    except TypeError as error:
-        raise DataError(f"a {type(found).__name__} has no length", "give a map-style Dataset, or an array") from error
-    if count == 0:
-        raise DataError(f"the {type(found).__name__} is empty", "give at least one example")
-    xs, ys = [], []
-    for index in range(count):
-        item = found[index]
-        labelled = isinstance(item, (tuple, list))
-        if labelled and len(item) not in (1, 2):
-            raise DataError(f"item {index} of the {type(found).__name__} has {len(item)} parts", "give x or (x, y)")
-        xs.append(_example(item[0] if labelled else item, index, options))
-        if labelled and len(item) == 2:
-            ys.append(int(item[1]))
-        if xs[-1].shape != xs[0].shape:
-            raise DataError(
-                f"items of mixed shapes: 0 is {xs[0].shape}, {index} is {xs[-1].shape}",
-                f"resize them; for images, {setting(size=64)}",
-            )
-    if ys and len(ys) != count:
-        raise DataError(f"{len(ys)} of {count} items have a label", "label all items or none")
-    return Arrays(np.stack(xs), np.asarray(ys) if ys else None)
-
-
-def _example(x: Any, index: int, options: DataOptions) -> np.ndarray:
-    if isinstance(x, Tensor):
-        return x.detach().cpu().numpy()
-    if isinstance(x, np.ndarray):
-        return x
-    if hasattr(x, "getexif") and hasattr(x, "convert"):
-        return as_array(x, options)
-    raise DataError(f"item {index} is a {type(x).__name__}", "give tensors, arrays or Pillow images")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,14 +18,17 @@ from torch import Tensor
 from ..base.errors import DataError
 from .files import check_memory
 from .folders import in_order, listed
-from .formats import Header, Tally, as_array, header_of, is_picture, opened, unscaled
+from .formats import Header, Tally, as_array, header_of, is_deep, is_picture, opened, unscaled
 from .notes import warn
 from .options import DataOptions, setting
-from .ranges import check_peaks, outside
+from .ranges import check_deep, check_peaks, outside
 from .streams import Files, streamed
 from .table import Table, Values
 
-__all__ = ["as_array", "folder_rows", "is_picture", "stacked"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["as_array", "decoded", "folder_rows", "is_picture", "stacked"]
 
 T = TypeVar("T")
 _PROBED = 1000  # images of a streamed folder of which values outside the range are counted
@@ -246,3 +249,25 @@ def stacked(images: Iterable[np.ndarray], where: str) -> np.ndarray:
             (h, w), (g, v) = arrays[0].shape[1:], array.shape[1:]
             raise DataError(f"{where} has images of mixed sizes: 0 is {w}x{h}, {index} is {v}x{g}", setting(size=64))
     return np.stack([np.repeat(a, channels, axis=0) if len(a) < channels else a for a in arrays])
+
+
+def decoded(pictures: Iterable[Image.Image], options: DataOptions, where: str) -> np.ndarray:
+    """Pillow images as bytes ``(n, c, h, w)``, by the rule of :mod:`equilibria.data.formats`.
+
+    Raises:
+        DataError: none, mixed sizes, pixels whose range is not known, or numbers of more than 8 bits up to 255.
+    """
+    tally: Tally = []
+    peaks: list[float] = []
+
+    def made(image: Image.Image) -> np.ndarray:
+        if is_deep(image):
+            peaks.append(float(np.asarray(image).max()))
+        return as_array(image, options, tally=tally)
+
+    found = stacked((made(image) for image in pictures), where)
+    if options.range is None and peaks:
+        check_deep(where, max(peaks))
+    if options.range is not None:
+        outside(where, tally, options.range)
+    return found

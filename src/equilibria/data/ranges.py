@@ -15,7 +15,7 @@ from .notes import warn
 from .options import setting
 from .table import Values
 
-__all__ = ["check_peaks", "outside", "peak_of"]
+__all__ = ["check_deep", "check_peaks", "outside", "peak_of"]
 
 _BYTES = 255  # files of more bits without a larger number are refused
 _PIECE = 8  # rows that are looked at at once: of images on the disk, the first are usually enough
@@ -60,17 +60,27 @@ def check_peaks(folder: Path, headers: Sequence[Header], x: Values) -> None:
         if high == 0 or (not deep and most == min(int(piece.min()) for piece in _pieces(x, index))):
             continue
         stated = setting(range=(0, int(high)))
-        if deep and high <= _BYTES:
-            bytes_, dark = setting(range=(0, 255)), setting(range=(0, 65535))
-            raise DataError(
-                f"the files of more than 8 bits in {folder} hold no value above {high:g}, and on their full scale "
-                "would be black",
-                f"if they are bytes, {bytes_}; if they are that dark, {dark}",
-            )
+        if deep:
+            check_deep(folder, high)
         kind = " of more than 8 bits" if deep and len(index) < len(headers) else ""
         warn(
             f"the largest pixel of {folder}{kind} is {high:g}, a small part of what its files can hold, so the images "
             f"are dark; if white is another value, {stated}"
+        )
+
+
+def check_deep(where: object, high: float) -> None:
+    """Refuse pictures of more than 8 bits whose largest number is ``high``, if that is one of 8 bits.
+
+    Raises:
+        DataError: it is; both readings are named.
+    """
+    if 0 < high <= _BYTES:
+        full, dark = setting(range=(0, _BYTES)), setting(range=(0, 65535))
+        raise DataError(
+            f"the images of more than 8 bits in {where} hold no value above {high:g}, and on their full scale would be "
+            "black",
+            f"if they are bytes, {full}; if they are that dark, {dark}",
         )
 
 

@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from ..base.errors import DataError, did_you_mean
 from ..base.registry import spelled
 from . import archives, synthetic
 from .columns import labels_of, table_of
 from .dataset import Dataset
-from .files import Arrays, chosen, read_arrays
+from .files import Arrays, read_arrays
 from .folders import in_order
 from .named import NAMED
 from .notes import warn
@@ -78,29 +76,19 @@ def order_of(found: Found, options: DataOptions) -> Order:
 
 
 def by_value(source: Any, labels: Any, options: DataOptions) -> Found:
-    """Arrays, tensors, ``(x, y)``, a dict of arrays or a torch ``Dataset``.
+    """A data frame, or what :func:`equilibria.data.values.given` reads.
 
     Raises:
         DataError: it is none of these, or its rows cannot be used.
     """
     if is_frame(source):
         return Found("frame", table_of(Arrays(source), options, "the data frame", labels))
-    if isinstance(source, tuple) and len(source) == 2:
-        x, own = source
-        return Found("array", table_of(Arrays(x, own), options, labels=labels))
-    if isinstance(source, Mapping):
-        arrays = chosen({str(key): values for key, values in source.items()}, "the dict")
-        return Found("arrays", table_of(arrays, options, "the dict", labels), test=arrays.test)
-    if isinstance(source, (np.ndarray, Tensor)):
-        return Found("array", table_of(Arrays(source), options, labels=labels))
-    if hasattr(source, "__getitem__") and not isinstance(source, (list, tuple)):
-        from .hub import torch_arrays
+    from .values import given
 
-        return Found(type(source).__name__, table_of(torch_arrays(source, options), options, labels=labels))
-    raise DataError(
-        f"a {type(source).__name__} is no source of data",
-        "give a name, a path, an array, (x, y), a dict of arrays or a torch Dataset",
-    )
+    found = given(source, options)
+    where = "the dict" if isinstance(source, Mapping) else "the array"
+    table = table_of(found.arrays, options, where, labels)
+    return Found(found.name, replace(table, notes=(f"given as {found.what}", *table.notes)), test=found.arrays.test)
 
 
 def by_name(source: str, labels: Any, options: DataOptions, parts: int = 1) -> Found:

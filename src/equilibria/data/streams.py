@@ -22,6 +22,7 @@ from ..base.errors import DataError
 from .archives import read_bytes, size_of
 from .arrays import PART, doubt_pixels, doubt_shape
 from .checks import fitted
+from .files import memory
 from .options import DataOptions, setting
 from .store import Store, TableStore, sent
 from .table import Stream
@@ -43,11 +44,8 @@ def streamed(wanted: str, size: int) -> bool:
     """
     if wanted != "auto":
         return wanted == "true"
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return False
-    return size > SHARE * memory
+    known = memory()
+    return known is not None and size > SHARE * known
 
 
 class ArrayFile(Stream):
