@@ -106,7 +106,6 @@ BAD_AT[3, 0] = np.inf
         (np.array(["a", "b"]), "not numbers"),
         (np.zeros((3, 2), dtype=complex), "'complex128' values"),
         (torch.zeros(3, 2, dtype=torch.complex64), "complex"),
-        ([[1.0]], "a list is no source"),
         (None, "a NoneType is no source"),
     ],
 )

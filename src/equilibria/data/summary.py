@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..base.visible import visible
 from .options import DataSpec
 from .store import StackStore, Store, TableStore
 from .table import Table
@@ -11,6 +12,7 @@ from .table import Table
 __all__ = ["described"]
 
 _NAMED = 12  # classes that are listed by name
+_LONGEST = 60  # characters of a name
 
 
 def described(name: str, spec: DataSpec, class_names: tuple[str, ...], store: Store) -> str:
@@ -29,7 +31,12 @@ def described(name: str, spec: DataSpec, class_names: tuple[str, ...], store: St
     notes = [note for table in tables for note in table.notes]
     if spec.encoding is None and not any(note.startswith("pixels ") for note in notes):
         parts += [_scale(tables[0])] if tables else ["values as given"] if store.size is None else []
-    return f"{name}: {'; '.join([*parts, *dict.fromkeys(notes)])}"
+    return visible(f"{_short(name)}: {'; '.join([*parts, *dict.fromkeys(notes)])}", lines=False)
+
+
+def _short(name: str) -> str:
+    """A name, cut in the middle where it is long."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"
 
 
 def _rows(store: Store) -> str:
@@ -57,7 +64,7 @@ def _classes(names: tuple[str, ...], table: Table | None) -> str:
     if y is None:
         return f"{len(names)} classes"
     counts = torch.bincount(y[y >= 0], minlength=len(names)).tolist()
-    shown = [f"{name}: {count:,}" for name, count in zip(names, counts, strict=True)]
+    shown = [f"{_short(name)}: {count:,}" for name, count in zip(names, counts, strict=True)]
     if len(shown) > _NAMED:
         shown = [*shown[: _NAMED - 1], "…", shown[-1]]
     without = int((y < 0).sum())

@@ -8,8 +8,10 @@ import re
 import shlex
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,8 +23,12 @@ from ..base import own_files
 from ..base.errors import RunError
 from ..base.records import encode, written
 from ..data import Dataset
+from ..recipes import Recipe
 from ..training import disk
 from .folder import FORMAT
+
+
+_LONGEST = 60  # characters of each part of a folder's name, which a file system bounds by 255 bytes
 
 
 def default_folder(data: str, recipe: str, seed: int | str, root: Path = Path("runs")) -> Path:
@@ -33,11 +39,31 @@ def default_folder(data: str, recipe: str, seed: int | str, root: Path = Path("r
         '_pairs-a-b_cogan_seed3'
     """
     words = [f"{datetime.now(UTC):%Y-%m-%d}", data, recipe, f"seed{seed}"]
-    name = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", word).strip("-.") or "own" for word in words)
+    name = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", word)[:_LONGEST].strip("-.") or "own" for word in words)
     path, count = root / name, 2
     while path.exists():
         path, count = root / f"{name}-{count}", count + 1
     return path
+
+
+def with_batch_of(row: Recipe, data: Dataset) -> Recipe:
+    """The recipe with a batch that the data has rows for, and a warning where it was larger.
+
+    Examples:
+        >>> import warnings
+        >>> from equilibria.data import load
+        >>> from equilibria.recipes import recipe
+        >>> with warnings.catch_warnings(record=True) as said:
+        ...     warnings.simplefilter("always")
+        ...     with_batch_of(recipe("gan"), load(torch.zeros(9, 2), held_out=0.0)).batch, len(said)
+        (9, 1)
+    """
+    if data.size is None or row.batch <= data.size:
+        return row
+    rows = "row" if data.size == 1 else "rows"
+    what = f"a batch of {row.batch} rows is more than the {data.size} training {rows} of '{data.name}'"
+    warnings.warn(f"{what}: the batch is {data.size} {rows}", stacklevel=4)
+    return replace(row, batch=data.size)
 
 
 def refuse_existing(path: Path) -> None:

@@ -121,7 +121,7 @@ def _trained(
     device = chosen.where()
     dataset = _data_of(data, order.start).to(device)
     row, game = _as_recipe(recipe, dataset, order.start)
-    row = extras.changed(row, order.more)
+    row = creation.with_batch_of(extras.changed(row, order.more), dataset)
     if row.cite:
         citation(row.cite)  # what the report cites at the end is known before anything is trained
     if game is not None and modules:

@@ -142,6 +142,7 @@ def train_seeds(
     progress.trackers_named(chosen.trackers)
     dataset = data if isinstance(data, Dataset) else load(data)
     row = named(recipe) if isinstance(recipe, str) else recipe or default_for(dataset.spec)
+    row = creation.with_batch_of(row, dataset)
     rounds = row.steps if steps is None else steps
     if rounds < 1:
         raise ConfigError(f"steps={rounds}", "use at least 1")
