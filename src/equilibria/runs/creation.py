@@ -27,7 +27,6 @@ from ..recipes import Recipe
 from ..training import disk
 from .folder import FORMAT
 
-
 _LONGEST = 60  # characters of each part of a folder's name, which a file system bounds by 255 bytes
 
 
