@@ -92,11 +92,7 @@ BAD: dict[str, Case] = {
         "remove those",
     ),
     "range": (train(images((40, 1, 8, 8), 255.0)), r"float pixels range over \[0\.\d+, 25\d", r"uint8"),
-    "too few": (
-        train(points, "--set", "batch=400"),
-        r"a batch of 400 rows is more than the 36 training rows",
-        "batch of at most 36",
-    ),
+    "fit": (train(points, "--set", "data.fit=squeeze"), r"fit='squeeze' is unknown", "data.fit=crop"),
     "unknown recipe": (train(points, recipe="wgan-pg"), "no recipe 'wgan-pg'", "did you mean 'wgan-gp'"),
     "unknown data": (
         train(lambda t: "digit"),

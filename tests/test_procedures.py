@@ -401,7 +401,7 @@ def test_a_mixture_draws_each_row_of_a_component_at_random() -> None:
         ({"generator": torch.nn.Linear(2, 2)}, "generator="),
         ({"data": "pairs:digits,digits-negative"}, "come in pairs"),
         ({"steps": 0}, "steps=0"),
-        ({"data": POINTS[:5]}, "more than the"),
+        ({"data": POINTS * float("nan")}, "NaN"),
     ],
 )
 def test_a_mistake_leaves_nothing_behind(tmp_path: Path, given: dict[str, Any], says: str) -> None:

@@ -195,7 +195,7 @@ class Narrow(nn.Module):
         ({"recipe": "wgan-pg"}, ConfigError, "did you mean 'wgan-gp'"),
         ({"steps": 0}, ConfigError, "steps=0"),
         ({"data": (POINTS, [0, 1])}, DataError, "2 labels for 200 examples"),
-        ({"data": POINTS[:5]}, DataError, "more than the"),
+        ({"data": POINTS * float("nan")}, DataError, "NaN"),
         ({"generator": nn.Linear(64, 3)}, ShapeError, r"shape \(3,\), and the data has \(2,\)"),
         ({"generator": nn.Linear(9, 2)}, ShapeError, "64"),
         ({"critic": nn.Linear(2, 1)}, ConfigError, "no module 'critic'"),
