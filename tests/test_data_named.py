@@ -24,8 +24,8 @@ VENDORS = ("google", "twitter")
 
 def test_every_file_of_the_folder_gives_its_sets() -> None:
     files = {path.stem for path in Path(named.__file__).parent.glob("*.py")} - {"__init__", "base"}
-    assert {"digits", "mnist", "cifar10", "emoji", "uci"} == files
-    assert set(NAMED) == {"digits", "mnist", "fashion-mnist", "cifar10", "emoji", "wine", "iris"}
+    assert {"digits", "mnist", "cifar10", "emoji", "uci", "adult"} == files
+    assert set(NAMED) == {"digits", "mnist", "fashion-mnist", "cifar10", "emoji", "wine", "iris", "adult"}
     for row in NAMED.values():
         assert row.about and row.licence and (row.name in {"digits", "wine", "iris"}) == (row.fetch is None)
 

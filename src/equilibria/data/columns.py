@@ -16,6 +16,7 @@ Anything else is refused by its name.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,10 @@ def _tabular(arrays: Arrays, options: DataOptions, where: str) -> tuple[Table | 
             raise DataError(f"{where}, a table, as rows of kind {options.kind}", setting(kind="table"))
         table, label = tabulated(columns_of(arrays.x, where, options), options, where)
         return table, None if label is None else _label_values(label)
+    if isinstance(arrays.x, Mapping):
+        series = {name: Series.of(_plain_type(values)) for name, values in arrays.x.items() if name not in options.drop}
+        table, label = tabulated(series, options, where, test=arrays.test)
+        return table, None if label is None else _label_values(label)
     if not isinstance(arrays.x, (Tensor, np.ndarray)) and options.kind != "table":
         return None, None
     x = as_tensor(arrays.x, where)
@@ -100,6 +105,10 @@ def _tabular(arrays: Arrays, options: DataOptions, where: str) -> tuple[Table | 
     found = {name: series for name, series in found.items() if name not in options.drop}
     table, label = tabulated(found, options, where, test=arrays.test, plain=plain)
     return table, None if label is None else _label_values(label)
+
+
+def _plain_type(values: np.ndarray) -> np.ndarray:
+    return values.astype(object) if values.dtype.kind == "U" else values
 
 
 def _label_values(label: Series) -> Any:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def fetch(name: str, given: Path | None = None) -> Path:
 
     Args:
         name: of a data set that is kept in the cache: ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"emoji"``.
-        given: a folder or an archive (``.tgz``, ``.tar.gz``, ``.deb``) of the original files; None downloads them.
+        given: a folder or an archive (``.tgz``, ``.tar.gz``, ``.deb``, ``.whl``) of the original files; None to download.
 
     Raises:
         ConfigError: an unknown name.
@@ -70,7 +71,7 @@ def _download(name: str, commands: Sequence[Sequence[str]], folder: Path) -> lis
                 f"'{command[0]}', which downloads {name}, is not on this machine", f"install it, or {by_hand}"
             )
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        archives = [p for p in sorted(folder.iterdir()) if p.suffix in (".tgz", ".deb") and p not in found]
+        archives = [p for p in sorted(folder.iterdir()) if p.suffix in (".tgz", ".deb", ".whl") and p not in found]
         if done.returncode != 0 or not archives:
             lines = [line for line in (done.stderr or done.stdout).strip().splitlines() if line.strip()]
             hint = "refresh the package lists (apt-get update), or " if command[0] == "apt-get" else ""
@@ -89,6 +90,12 @@ def _unpacked(archive: Path, folder: Path) -> Path:
             raise DataError(f"{archive} cannot be unpacked ({done.stderr.strip()})", "download it again")
         return folder
     try:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as packed:
+                if (size := sum(one.file_size for one in packed.infolist())) > 4 * MOST:
+                    raise DataError(f"{archive} unpacks to {size >> 20} MB", "give its folder")
+                packed.extractall(folder)
+            return folder
         with tarfile.open(archive) as tar:
             if (size := sum(one.size for one in tar)) > 4 * MOST:
                 raise DataError(f"{archive} unpacks to {size >> 20} MB, and none of these sets does", "give its folder")

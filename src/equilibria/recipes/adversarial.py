@@ -231,7 +231,7 @@ RELATIVISTIC = (
         optimizer=Adam(lr=Cosine(start=2e-3, end=1e-4), betas=(0.0, 0.99)),
         averages=(Average(decay=0.995),),
         batch=128,
-        steps=6_000,
+        steps=4_000,
     ),
 )
 
