@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
     """Print a table of metrics with the scores of a perfect sampler."""
+    from ..metrics.tables import split_columns
+
+    measured, columns = split_columns(measured)
     levels = {"perfect sampler": "floor"}
     if any(row.get("chance") is not None for row in measured.values()):
         levels["chance"] = "chance"
@@ -33,6 +36,22 @@ def print_metrics(measured: dict[str, dict[str, Any]]) -> None:
         for name, row in measured.items()
     ]
     print_table(rows, right=("value", *levels))
+    if columns:
+        _print_columns(columns)
+
+
+def _print_columns(columns: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Print the numbers of the columns of a table, each with what a perfect sampler scores in brackets."""
+    from ..metrics.tables import KINDS
+
+    kinds = tuple(kind for kind in KINDS if any(kind in own for own in columns.values()))
+
+    def cell(own: dict[str, Any] | None) -> str:
+        if own is None or own["value"] is None:
+            return ""
+        return f"{own['value']:.3g}" + ("" if own.get("floor") is None else f" ({own['floor']:.2g})")
+
+    print_table([{"column": n, **{k: cell(own.get(k)) for k in kinds}} for n, own in columns.items()], right=kinds)
 
 
 def print_diagnosis(run: Path, stages: Mapping[str, Path]) -> None:

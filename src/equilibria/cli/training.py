@@ -267,6 +267,7 @@ def _after_seeds(done: Any, as_json: bool) -> None:
             "unit": one.unit,
         }
         for name, one in done.metrics.items()
+        if not name.startswith("column/")
     ]
     if rows:
         print_table(rows, right=("mean", "95 % interval", "median", "seeds", "perfect sampler"))

@@ -33,7 +33,8 @@ def fetch(name: str, given: Path | None = None) -> Path:
 
     Args:
         name: of a data set that is kept in the cache: ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"emoji"``.
-        given: a folder or an archive (``.tgz``, ``.tar.gz``, ``.deb``, ``.whl``) of the original files; None to download.
+        given: a folder or an archive (``.tgz``, ``.tar.gz``, ``.deb``, ``.whl``) of the original files; None downloads
+            them.
 
     Raises:
         ConfigError: an unknown name.

@@ -36,6 +36,7 @@ from .neighbours import (
 )
 from .scoring import Score, Suite, compared
 from .suite import digit_fid, evaluate, pixel_features
+from .tables import associations, table_scores, told_apart
 from .transport import exact_w1, line_w1, sliced_w1, two_sample_floor
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "Reconstruction",
     "Score",
     "Suite",
+    "associations",
     "birthday",
     "compared",
     "digit_fid",
@@ -82,6 +84,8 @@ __all__ = [
     "sliced_w1",
     "stacked_classes",
     "table",
+    "table_scores",
+    "told_apart",
     "train_classifier",
     "two_sample_floor",
 ]

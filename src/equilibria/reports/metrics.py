@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..figures import is_number
+from ..metrics.tables import KINDS, split_columns
 from .charts import UNPLOTTED
 from .content import Facts
 from .text import heading, number, words
@@ -41,6 +42,19 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Column:
+    """The numbers of one column of a table as text.
+
+    Attributes:
+        name: of the column.
+        cells: value and floor for each of the kinds; empty where the column has none.
+    """
+
+    name: str
+    cells: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Final:
     """The metrics at the end, or as they were logged last.
 
@@ -48,11 +62,15 @@ class Final:
         metrics: in order.
         moment: when they were measured: ``the end``, ``round 400``.
         hint: how they are read.
+        columns: what is measured of the columns of a table.
+        kinds: in this order.
     """
 
     metrics: tuple[Metric, ...]
     moment: str
     hint: str
+    columns: tuple[Column, ...] = ()
+    kinds: tuple[str, ...] = ()
 
     @property
     def has_chance(self) -> bool:
@@ -65,7 +83,10 @@ def final(facts: Facts) -> Final:
     if facts.evaluation:
         rows = {name: row for name, row in facts.evaluation.items() if row.get("value") is not None}
         hint = " ".join([_FLOOR, *_classes(facts), *_best(facts)])
-        return Final(tuple(_metric(name, row) for name, row in rows.items()), "the end", hint)
+        whole, columns = split_columns(rows)
+        kinds = tuple(kind for kind in KINDS if any(kind in own for own in columns.values()))
+        shown = tuple(_column(name, own, kinds) for name, own in columns.items())
+        return Final(tuple(_metric(name, row) for name, row in whole.items()), "the end", hint, shown, kinds)
     for row in reversed(facts.rows):
         found = {name: {"value": value} for name, value in row.items() if _is_metric(name) and is_number(value)}
         if found:
@@ -94,6 +115,14 @@ def _metric(name: str, row: Mapping[str, Any]) -> Metric:
     floor, chance = ("" if row.get(key) is None else number(row[key]) for key in ("floor", "chance"))
     unit, n = str(row.get("unit") or ""), number(row.get("n"))
     return Metric(words(name), heading(name), number(row.get("value")), floor, chance, unit, n)
+
+
+def _column(name: str, own: Mapping[str, Mapping[str, Any]], kinds: tuple[str, ...]) -> Column:
+    cells = []
+    for kind in kinds:
+        row = own.get(kind, {})
+        cells.append(tuple("" if row.get(key) is None else number(row[key]) for key in ("value", "floor")))
+    return Column(name, tuple((value, floor) for value, floor in cells))
 
 
 def _is_metric(key: str) -> bool:

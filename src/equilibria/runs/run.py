@@ -405,7 +405,7 @@ def write_report(path: Path, data: Dataset | None = None) -> Path:
         bibtex = _citation(folder)
     except ConfigError as error:
         notes.append(f"{error.what}.")
-    if folder.whole and folder.part("data")["spec"].get("kind") == "vector":
+    if folder.whole and folder.part("data")["spec"].get("kind") == "vector" and folder.spec.encoding is None:
         with suppress(EquilibriaError):  # a report without real points is a report
             real = (data or data_again(path, folder.info, None)).take(2000)["x"].cpu()
     try:

@@ -157,8 +157,13 @@ def _scores(
     # A floor is of the data, not of the samples: the first member's is enough, the others take the cheapest.
     suites = [suite] + [replace(suite, repeats=1)] * (len(parts) - 1)
     arguments = content.arguments(column, data)
-    each = zip(parts, suites, strict=True)
-    return mean_of([metrics.evaluate(rows, against, suite=own, **arguments) for rows, own in each])
+    found = []
+    for rows, own in zip(parts, suites, strict=True):
+        found.append(metrics.evaluate(rows, against, suite=own, **arguments))
+        if column == "x" and data.spec.encoding is not None:
+            pool = data.take(min(2 * len(rows), data.size or 2 * len(rows)), own.seed)["x"].cpu()
+            found[-1] |= metrics.table_scores(rows, pool, data.spec.encoding, own)
+    return mean_of(found)
 
 
 Labelled = tuple[Tensor, Tensor]

@@ -15,8 +15,11 @@ from ..base.errors import DataError, ShapeError
 from ..core.game import Game
 from ..core.play import Play
 from ..data import Dataset, DataSpec
+from ..data.encoding import Encoding, Series
 from ..figures import Bounds, Plane, bounds_of, image_grid, plane_of, png, scatter, strip
+from ..figures.tables import table_picture
 from ..metrics.modes import modes
+from ..metrics.tables import associations, plain_columns
 from .hooks import Log, Samples
 from .marginals import finished
 
@@ -134,6 +137,8 @@ def painter(
     columns = judged if judged is not None else {"samples": "x"}
     if spec.kind == "image":
         return lambda views: _grid(views, 10 if n == 100 else 8)
+    if spec.encoding is not None:
+        return _Tables(spec.encoding, data, columns)
     scatters = _Scatters(data, columns)
 
     def draw(views: Views) -> bytes:
@@ -144,6 +149,26 @@ def painter(
         return png(panels[0] if len(panels) == 1 else strip(panels, list(flat), height=panels[0].height))
 
     return draw
+
+
+class _Tables:
+    """Marginal laws and associations of the columns of samples, over those of the training rows."""
+
+    def __init__(self, encoding: Encoding, data: Callable[[], Dataset], columns: Mapping[str, str]) -> None:
+        self.encoding, self.data, self.columns = encoding, data, columns
+        self._real: dict[str, Series] = {}
+
+    def __call__(self, views: Views) -> bytes:
+        found = [view for name, view in views.items() if self.columns.get(name) == "x"]
+        rows = found[0].flatten(0, -2) if found else torch.zeros(0)
+        if rows.dim() != 2 or rows.shape[1] != self.encoding.width or not len(rows):
+            raise ShapeError(f"samples of shape {_shapes(views)} are no rows of the table", "write them to a .npz")
+        if not self._real:
+            rows_of_data = self.data().take(_ROWS["vector"])["x"]
+            self._real = self.encoding.decode(rows_of_data.cpu().numpy())
+        made = self.encoding.decode(rows.cpu().numpy())
+        matrices = (associations(self._real, self.encoding), associations(made, self.encoding))
+        return table_picture(plain_columns(self._real), plain_columns(made), matrices)
 
 
 class _Scatters:
