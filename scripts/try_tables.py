@@ -6,9 +6,10 @@ Gates, for each data set and seed: the mean and the standard deviation of each c
 data's; each category within .05 in total variation; and neither of two classifiers (gradient boosting, logistic
 regression, both in five-fold cross-validation) tells samples from rows of the data with an AUC above .75. Rows of
 adult are those of its test set, which no run has seen; wine and iris have too few held-out rows, so all rows are used,
-and the AUC is the mean over five sets of samples. Beside each stand the same numbers of rows of the data against other
-rows of the data (floor), of the generator before its marginal laws are corrected, and the control of the issue: one
-scale for all columns of numbers (r3gan-small on data.kind=vector).
+and the AUC is the mean over five sets of samples. Beside each stand the AUC of
+rows of the data against other rows of the data (floor), the columns of the generator before its marginal laws are
+corrected, and, with the first seed of wine and iris, a control: one scale for all columns of numbers (r3gan-small on
+data.kind=vector).
 """
 
 from __future__ import annotations
@@ -105,16 +106,19 @@ def measured(made: pd.DataFrame, name: str, seed: int, only: list[str] | None = 
     draws = [auc(made.iloc[i * n : (i + 1) * n], judged, seed + i) for i in range(repeats)]
     told = {kind: float(np.mean([draw[kind] for draw in draws])) for kind in draws[0]}
     by_column = columns(made, seen)
-    worst = {
-        kind: max((one[kind] for one in by_column.values() if kind in one), default=0.0)
-        for kind in ("mean", "spread", "total_variation")
-    }
+    worst = worst_of(by_column)
     holds = (
         max(worst["mean"], worst["spread"]) <= GATES["number"]
         and worst["total_variation"] <= GATES["category"]
         and max(told.values()) <= GATES["auc"]
     )
     return {"auc": told, "worst": worst, "columns": by_column, "holds": bool(holds)}
+
+
+def worst_of(by_column: dict[str, dict[str, float]]) -> dict[str, float]:
+    """The largest of each number over the columns."""
+    kinds = ("mean", "spread", "total_variation")
+    return {kind: max((float(one[kind]) for one in by_column.values() if kind in one), default=0.0) for kind in kinds}
 
 
 def floor(name: str) -> dict[str, Any]:
@@ -139,7 +143,8 @@ def tried(name: str, seed: int, steps: int | None) -> dict[str, Any]:
         plain = tables.frame_of(encoding.decode(raw.numpy()))
         found = {"rounds": run.play.round, "seconds": round(run.seconds, 1)}
         found |= measured(run.frame(ROWS, seed=seed), name, seed)
-        return {**found, "uncorrected": without_columns(measured(plain, name, seed))}
+        before = columns(plain, frames(name)[0])
+        return {**found, "uncorrected": {"worst": worst_of(before), "columns": before}}
 
 
 def control(name: str, seed: int, steps: int | None) -> dict[str, Any]:
@@ -183,7 +188,7 @@ def main() -> None:
         for seed in chosen.seeds:
             own["seeds"][seed] = found = tried(name, seed, chosen.steps)
             print(name, seed, found["worst"], found["auc"], "holds" if found["holds"] else "MISSED", flush=True)
-            if name != "adult":
+            if name != "adult" and seed == chosen.seeds[0]:
                 own["control_one_scale"][seed] = control(name, seed, chosen.steps)
             if chosen.json:
                 chosen.json.write_text(json.dumps(results, indent=1) + "\n")

@@ -116,15 +116,13 @@ def _label_values(label: Series) -> Any:
 
 
 def _labelled(table: Table, y: Tensor, names: tuple[str, ...]) -> Table:
-    """The table with its labels, of which an encoding keeps names and shares."""
+    """The table with its labels, for which an encoding keeps a place among the columns."""
     table, own = table.with_labels(y, names), table.encoding
     if own is None:
         return table
-    counts = torch.bincount(y[y >= 0], minlength=len(names)).double()
-    shares = tuple((counts / counts.sum()).tolist())
-    label, position = (own.label, own.position) if own.label else ("label", len(own.fields))
-    own = replace(own, classes=names, class_shares=shares, label=label, position=position)
-    return replace(table, encoding=own)
+    if not own.label:
+        table = replace(table, encoding=replace(own, label="label", position=len(own.fields)))
+    return table
 
 
 def labels_of(labels: Any, n: int, options: DataOptions) -> tuple[Tensor, tuple[str, ...]]:

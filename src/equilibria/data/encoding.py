@@ -212,10 +212,8 @@ class Encoding:
 
     Args:
         fields: the columns in their order.
-        label: the name of the column that the classes come from; empty where it is none of the table's.
+        label: the name of the column that the classes are written under; empty without classes.
         position: its place among the columns of the source.
-        classes: the names of the classes, where the label is a column of the table.
-        class_shares: the share of the training rows in each class; empty without labels.
         plain: whether the source was an array of numbers without names.
 
     Examples:
@@ -229,8 +227,6 @@ class Encoding:
     fields: tuple[TableField, ...]
     label: str = ""
     position: int = 0
-    classes: tuple[str, ...] = ()
-    class_shares: tuple[float, ...] = ()
     plain: bool = False
 
     @property

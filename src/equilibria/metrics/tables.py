@@ -16,6 +16,7 @@ Every number has a floor: that of rows of the data against other rows of the dat
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,10 +70,8 @@ def table_scores(fake: Tensor, pool: Tensor, encoding: Encoding, suite: Suite | 
             by_name["association"] = float(np.abs(apart).max())
         return [by_name[name] for name in names]
 
-    found = {}
     measured = compared(names, scores, fake, pool, suite, suite.quadratic)
-    for name, one in measured.items():
-        found[name] = Measured(value=one.value, floor=one.floor, spread=one.spread, unit=_unit(name), n=one.n)
+    found = {name: replace(one, unit=_unit(name)) for name, one in measured.items()}
     return {**found, "auc": _auc(fake, pool, encoding, suite)}
 
 

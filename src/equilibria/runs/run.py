@@ -133,14 +133,14 @@ class Run:
     def columns(
         self,
         n: int,
-        labels: Tensor | Sequence[int] | None = None,
+        labels: Tensor | Sequence[int | str] | None = None,
         seed: int = 0,
         given: Any = None,
         choices: Mapping[str, float] | None = None,
     ) -> dict[str, Series]:
         """The samples that :meth:`sample` draws with the same arguments, by the columns of the table.
 
-        With labels, the column that they are of is among them.
+        Of a conditional run, the column of the label is among them.
 
         Raises:
             ConfigError: the run's data is no table, or the run holds several members.
@@ -151,12 +151,13 @@ class Run:
         made = self._drawn(n, labels, seed, given, choices)
         if made.dim() != 2:
             raise ConfigError(f"{len(made)} tables, one of each member", "open the run of one seed")
-        return tables.columns_of(made, encoding, None if labels is None else torch.as_tensor(labels))
+        asked = self.labels(n, labels, seed)
+        return tables.columns_of(made, encoding, asked, self.class_names)
 
     def frame(
         self,
         n: int,
-        labels: Tensor | Sequence[int] | None = None,
+        labels: Tensor | Sequence[int | str] | None = None,
         seed: int = 0,
         given: Any = None,
         choices: Mapping[str, float] | None = None,

@@ -22,13 +22,15 @@ __all__ = ["SUFFIXES", "columns_of", "frame_of", "values_of", "write_table"]
 SUFFIXES = frozenset({".csv", ".parquet", ".npz", ".npy"})
 
 
-def columns_of(rows: Tensor, encoding: Encoding, labels: Tensor | None = None) -> dict[str, Series]:
-    """The columns of encoded rows ``(n, width)``, with the label in its place where the classes are given."""
+def columns_of(
+    rows: Tensor, encoding: Encoding, labels: Tensor | None = None, classes: tuple[str, ...] = ()
+) -> dict[str, Series]:
+    """The columns of encoded rows ``(n, width)``, with the label in its place where it and the classes are given."""
     found = encoding.decode(rows.cpu().numpy())
-    if labels is None or not encoding.classes:
+    if labels is None or not classes:
         return found
-    names = np.array(encoding.classes, dtype=object)
-    whole = all(name.lstrip("-").isdigit() for name in encoding.classes)
+    names = np.array(classes, dtype=object)
+    whole = all(name.lstrip("-").isdigit() for name in classes)
     values = names[labels.cpu().numpy()]
     label = Series.of(values.astype(np.int64) if whole else values)
     items = list(found.items())

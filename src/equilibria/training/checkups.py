@@ -22,6 +22,7 @@ from ..doctor import Diagnosis, Difference, Doctor, Severity, State
 from ..doctor.chart import Checkup, Memory
 from ..doctor.schedule import Schedule
 from ..metrics import Measured
+from ..metrics.tables import split_columns
 from . import disk
 from .doctor_adapter import DoctorAdapter, adapter_of
 from .hooks import Log
@@ -218,10 +219,13 @@ def judge_again(path: Path, diagnosis: Mapping[str, Any], step: int, evaluated: 
 
 
 def differences(evaluated: Mapping[str, Measured]) -> tuple[Difference, ...]:
-    """The metrics that tell the samples from the data (:attr:`~equilibria.metrics.Measured.tells`)."""
+    """The metrics that tell the samples from the data (:attr:`~equilibria.metrics.Measured.tells`).
+
+    Of a table, its worst columns stand for all: of many columns, some would seem to tell by chance.
+    """
     return tuple(
         Difference(name, one.value, math.nan if one.floor is None else one.floor, evaluated=True)
-        for name, one in evaluated.items()
+        for name, one in split_columns(evaluated)[0].items()
         if one.tells
     )
 

@@ -168,24 +168,10 @@ def _of(play: Play, encoding: Encoding) -> tuple[Correction, ...]:
     if play.game.needs:
         plain = Correction(tuple(Column(np.zeros(field.block), np.zeros(0)) for field in encoding.fields))
         return (plain,) * max(1, len(play.game.seeds))
-    labels = _labels(encoding, play.game.classes)
-    pieces = []
-    for i, start in enumerate(range(0, ROWS, _PIECE)):
-        own = None if labels is None else labels[start : start + _PIECE].to(play.device)
-        pieces.append(play.sample(_PIECE, mix(play.seed, 22, i), labels=own).cpu())
+    pieces = [play.sample(_PIECE, mix(play.seed, 22, i)).cpu() for i in range(ROWS // _PIECE)]
     members = len(play.game.seeds)
     rows = torch.cat(pieces, dim=1 if members else 0).numpy()
     return tuple(fitted(own, encoding) for own in (rows if members else rows[None]))
-
-
-def _labels(encoding: Encoding, classes: int) -> Tensor | None:
-    """Classes in the shares of the training rows, each as often as it should be, in a fixed random order."""
-    if not classes:
-        return None
-    shares = torch.tensor(encoding.class_shares or (1.0,) * classes, dtype=torch.float64)
-    ends = (shares.cumsum(0) / shares.sum() * ROWS).round().long()
-    labels = torch.searchsorted(ends, torch.arange(ROWS), right=True).clamp(max=classes - 1)
-    return labels[torch.randperm(ROWS, generator=torch.Generator().manual_seed(23))]
 
 
 def finished(rows: Tensor, play: Play, encoding: Encoding) -> Tensor:
