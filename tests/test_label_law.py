@@ -46,7 +46,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     x, y = rows()
     out = tmp_path_factory.mktemp("label_law") / "run"
     frozen = recipe("cgan").with_settings({"optimizer.lr": "1e-12", "batch": "16"})
-    return equilibria.train(frozen, load(x, labels=y, kind="vector"), steps=2, out=out, settings=QUIET, generator=Perfect())
+    return equilibria.train(
+        frozen, load(x, labels=y, kind="vector"), steps=2, out=out, settings=QUIET, generator=Perfect()
+    )
 
 
 @pytest.mark.parametrize("counts", [(158, 29), (1, 0, 3), (5, 5, 5), (0, 0, 2), tuple(range(1, 40))])

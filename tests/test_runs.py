@@ -45,7 +45,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_a_run_leaves(done: Path) -> None:
     left = {p.name for p in done.iterdir()}
     told = {"run.json", "metrics.jsonl", "diagnosis.json", "evaluation.json", "report.html"}
-    assert left == {*told, "checkpoints", "samples", ".lock"}
+    assert left == {*told, "best", "checkpoints", "samples", ".lock"}
     info = json.loads((done / "run.json").read_text())
     assert info["steps"] == 4 and info["data"]["fingerprint"]["count"] == 200 and "torch" in info["versions"]
     assert [row["step"] for row in eq.open_run(done).rows()] == [1, 2, 3, 4]
