@@ -148,7 +148,7 @@ def test_the_deviation_of_nearest_unseen_rows_is_that_of_random_divisions() -> N
         ratio, deviation = nearest_unseen(samples, rows[order[:70]], rows[order[70:]])
         ratios.append(ratio)
     assert np.mean(ratios) == pytest.approx(1, abs=4 * deviation / 20)
-    assert np.std(ratios) == pytest.approx(deviation, rel=0.15)
+    assert np.std(ratios) == pytest.approx(deviation, rel=0.09)  # 400 divisions: 3.5 %
 
 
 def test_rows_that_come_twice_belong_to_either_side() -> None:

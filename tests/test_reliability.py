@@ -250,7 +250,7 @@ def test_rows_are_on_the_disk_before_the_checkpoint_after_them(tmp_path: Path, m
     with monkeypatch.context() as patch:
         tape = Tape(patch)
         play("mixed", tmp_path / "run", 2)
-    assert tape.at("sync", "metrics.jsonl") < tape.at("rename", "step-00000002")
+    assert tape.at("sync", "metrics.jsonl") < tape.at("rename", "checkpoints/step-00000002")
     created = tape.at("rename", "/run")
     assert any(what == "sync" and ".tmp-run.json" in path for what, path in tape.events[:created])
     assert ("sync", str(tmp_path)) in tape.events[created:]

@@ -1,0 +1,140 @@
+"""Plant errors in the code one by one, and see the tests fail: which tests would notice nothing?
+
+python scripts/mutate.py                       # every error; docs/results/mutations.json is written
+python scripts/mutate.py --only data           # those of one part
+python scripts/mutate.py --list
+
+Each error is planted in a copy of the sources, and the tests named beside it are run on that copy. An error is caught
+if a test fails; a test that fails without the error shows nothing, so each set of tests has to pass first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "docs" / "results" / "mutations.json"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One error.
+
+    Attributes:
+        part: of the program.
+        file: below src/equilibria.
+        old: the text that is replaced; it occurs once.
+        new: the error.
+        tests: what is run, as arguments of pytest.
+    """
+
+    part: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+LABELS = ("tests/test_label_law.py",)
+JUDGED = ("tests/test_judgement.py",)
+MEMORY = ("tests/test_metrics_features.py", "tests/test_doctor_vitals_samples.py", "-k", "unseen or twice")
+BEST = ("tests/test_best.py",)
+LONGER = ("tests/test_longer_runs.py",)
+EXTRAS = ("tests/test_extras.py",)
+
+PLANTED = (
+    Planted("labels", "core/classes.py", "/ weights.sum()", "/ len(weights)", LABELS),
+    Planted("labels", "core/classes.py", "lacking = quota * (i + 1) - given", "lacking = quota - given", LABELS),
+    Planted("labels", "core/sampling.py", "game.class_shares or (1.0,)", "(1.0,)", LABELS),
+    Planted("labels", "data/table.py", "y[y >= 0], minlength=classes", "y[y >= 0] * 0, minlength=classes", LABELS),
+    Planted("labels", "runs/run.py", "return names.index(label)", "return len(names) - 1 - names.index(label)", LABELS),
+    Planted("labels", "runs/samples.py", "packed_views(views, labels=labels)", "packed_views(views)", LABELS),
+    Planted("judgement", "metrics/measured.py", "return not self.excess <=", "return self.excess <=", JUDGED),
+    Planted("judgement", "metrics/measured.py", "* math.sqrt(1 + 1 / r) if r > 1", "* 0.5 if r > 1", JUDGED),
+    Planted("judgement", "doctor/conclude.py", "State.NEAR, found_apart) if found_apart", "State.ARRIVED, ()) if found_apart", (*JUDGED, "tests/test_doctor_telling.py")),
+    Planted("judgement", "doctor/conditions/rule.py", "if math.isfinite(value) and math.isfinite(floor) and measured.tells", "if False", JUDGED),
+    Planted("judgement", "training/checkups.py", "State.NEAR if found else State.ARRIVED", "State.ARRIVED", JUDGED),
+    Planted("judgement", "training/checkups.py", 'or diagnosis.get("step") != step', "", JUDGED),
+    Planted("memorisation", "metrics/neighbours.py", "counts[len(seen) :].sum() / chance", "counts[: len(unseen)].sum() / chance", MEMORY),
+    Planted("memorisation", "metrics/neighbours.py", "h * (len(both) - h) / (len(both) - 1)", "h", MEMORY),
+    Planted("memorisation", "metrics/neighbours.py", "both[order])])", "both)])", MEMORY),
+    Planted("best", "training/best.py", "if value < self.value:", "if value <= self.value:", BEST),
+    Planted("best", "training/best.py", "if value < self.value:", "if value > self.value:", BEST),
+    Planted("best", "training/best.py", "one.round not in needed and one.round <= newest", "one.round not in needed", BEST),
+    Planted("best", "training/best.py", "checkpoint.drop(run / FOLDER, round)", "pass", BEST),
+    Planted("longer", "core/play.py", "played = self.round - self.schedules_from", "played = self.round", LONGER),
+    Planted("longer", "runs/launch.py", '"horizon": self.steps, "schedules_from"', '"schedules_from"', LONGER),
+    Planted("longer", "runs/run.py", 'int(info.get("schedules_from", 0))', "0", LONGER),
+    Planted("extras", "runs/launch.py", "rounds = most if order.steps is None", "rounds = most if True", EXTRAS),
+    Planted("extras", "runs/launch.py", "            play.horizon = rounds\n", "", EXTRAS),
+    Planted("extras", "runs/generator.py", "copy.deepcopy(play.game).eval()", "play.game.eval()", EXTRAS),
+    Planted("extras", "runs/generator.py", 'values |= play.statistics("sample")', "pass", EXTRAS),
+    Planted("extras", "runs/extras.py", "floors = [float(one(a, b))", "floors = [float(one(a, a))", EXTRAS),
+)  # fmt: skip
+"""The errors."""
+
+
+def run(tests: tuple[str, ...], source: Path) -> tuple[bool, str]:
+    """Whether the tests pass on these sources, and their last line."""
+    environment = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=no", "-W", "ignore", *tests]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1800)
+    last = (done.stdout.strip().splitlines() or [done.stderr.strip()[-200:]])[-1]
+    return done.returncode == 0, last
+
+
+def plant(one: Planted, source: Path) -> None:
+    """Write the error into the copy of the sources."""
+    file = source / "equilibria" / one.file
+    text = file.read_text(encoding="utf-8")
+    if text.count(one.old) != 1:
+        raise SystemExit(f"{one.file} has '{one.old}' {text.count(one.old)} times: name a place that is there once")
+    file.write_text(text.replace(one.old, one.new), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", help="one part")
+    parser.add_argument("--list", action="store_true")
+    asked = parser.parse_args()
+    chosen = [one for one in PLANTED if asked.only in (None, one.part)]
+    if asked.list:
+        print("\n".join(f"{one.part:14} {one.file:32} {one.old} -> {one.new}" for one in chosen))
+        return
+    sound: dict[tuple[str, ...], bool] = {}
+    rows = []
+    for one in chosen:
+        if one.tests not in sound:
+            sound[one.tests], last = run(one.tests, ROOT / "src")
+            if not sound[one.tests]:
+                raise SystemExit(f"{' '.join(one.tests)} fails without an error: {last}")
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "src"
+            shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+            plant(one, source)
+            passed, last = run(one.tests, source)
+        rows.append({**asdict(one), "tests": " ".join(one.tests), "caught": not passed, "last_line": last})
+        print(f"{'missed' if passed else 'caught'}  {one.part:14} {one.file}: {one.new}", flush=True)
+    if asked.only is None:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+        facts = {
+            "commit": commit.stdout.strip(),
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "command": "python scripts/mutate.py",
+        }
+        counts = {"planted": len(rows), "caught": sum(row["caught"] for row in rows)}
+        OUT.write_text(json.dumps({**facts, **counts, "errors": rows}, indent=1) + "\n", encoding="utf-8")
+    print(f"{sum(row['caught'] for row in rows)} of {len(rows)} caught")
+
+
+if __name__ == "__main__":
+    main()
