@@ -60,16 +60,36 @@ PLANTED = (
     Planted("labels", "runs/samples.py", "packed_views(views, labels=labels)", "packed_views(views)", LABELS),
     Planted("judgement", "metrics/measured.py", "return not self.excess <=", "return self.excess <=", JUDGED),
     Planted("judgement", "metrics/measured.py", "* math.sqrt(1 + 1 / r) if r > 1", "* 0.5 if r > 1", JUDGED),
-    Planted("judgement", "doctor/conclude.py", "State.NEAR, found_apart) if found_apart", "State.ARRIVED, ()) if found_apart", (*JUDGED, "tests/test_doctor_telling.py")),
-    Planted("judgement", "doctor/conditions/rule.py", "if math.isfinite(value) and math.isfinite(floor) and measured.tells", "if False", JUDGED),
+    Planted(
+        "judgement",
+        "doctor/conclude.py",
+        "State.NEAR, found_apart) if found_apart",
+        "State.ARRIVED, ()) if found_apart",
+        (*JUDGED, "tests/test_doctor_telling.py"),
+    ),
+    Planted(
+        "judgement",
+        "doctor/conditions/rule.py",
+        "if math.isfinite(value) and math.isfinite(floor) and measured.tells",
+        "if False",
+        JUDGED,
+    ),
     Planted("judgement", "training/checkups.py", "State.NEAR if found else State.ARRIVED", "State.ARRIVED", JUDGED),
     Planted("judgement", "training/checkups.py", 'or diagnosis.get("step") != step', "", JUDGED),
-    Planted("memorisation", "metrics/neighbours.py", "counts[len(seen) :].sum() / chance", "counts[: len(unseen)].sum() / chance", MEMORY),
+    Planted(
+        "memorisation",
+        "metrics/neighbours.py",
+        "counts[len(seen) :].sum() / chance",
+        "counts[: len(unseen)].sum() / chance",
+        MEMORY,
+    ),
     Planted("memorisation", "metrics/neighbours.py", "h * (len(both) - h) / (len(both) - 1)", "h", MEMORY),
     Planted("memorisation", "metrics/neighbours.py", "both[order])])", "both)])", MEMORY),
     Planted("best", "training/best.py", "if value < self.value:", "if value <= self.value:", BEST),
     Planted("best", "training/best.py", "if value < self.value:", "if value > self.value:", BEST),
-    Planted("best", "training/best.py", "one.round not in needed and one.round <= newest", "one.round not in needed", BEST),
+    Planted(
+        "best", "training/best.py", "one.round not in needed and one.round <= newest", "one.round not in needed", BEST
+    ),
     Planted("best", "training/best.py", "checkpoint.drop(run / FOLDER, round)", "pass", BEST),
     Planted("longer", "core/play.py", "played = self.round - self.schedules_from", "played = self.round", LONGER),
     Planted("longer", "runs/launch.py", '"horizon": self.steps, "schedules_from"', '"schedules_from"', LONGER),
@@ -79,7 +99,7 @@ PLANTED = (
     Planted("extras", "runs/generator.py", "copy.deepcopy(play.game).eval()", "play.game.eval()", EXTRAS),
     Planted("extras", "runs/generator.py", 'values |= play.statistics("sample")', "pass", EXTRAS),
     Planted("extras", "runs/extras.py", "floors = [float(one(a, b))", "floors = [float(one(a, a))", EXTRAS),
-)  # fmt: skip
+)
 """The errors."""
 
 
