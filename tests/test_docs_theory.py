@@ -94,6 +94,17 @@ def test_pages_name_only_what_there_is(page: str) -> None:
     assert missing == [], "draw them: equilibria reproduce --all --quick --out docs/theory/figures"
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_example_of_a_chapter_runs_and_prints_its_output(chapter: str, capsys: pytest.CaptureFixture[str]) -> None:
+    markdown = text(chapter)
+    example = re.search(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL)
+    assert example is not None and example.start() < markdown.index("\n## T"), "no example before the first statement"
+    assert markdown.count("```") == 4, "a block that no test runs"
+    assert "equilibria.theory" in example[1]
+    exec(compile(example[1], f"{chapter}.md", "exec"), {"__name__": "page"})
+    assert capsys.readouterr().out == example[2]
+
+
 def test_the_table_is_that_of_the_chapters() -> None:
     bodies = dict(sections())
     rows = re.findall(r"^\| \[T(\d+)\]\(([\w-]+)\.md#t\1\) \|(.*)\|$", text("index"), re.MULTILINE)
