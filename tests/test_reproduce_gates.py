@@ -9,17 +9,21 @@ import math
 from collections.abc import Callable, Sequence
 
 import pytest
+import torch
 
 from equilibria.core.updates import Consensus
+from equilibria.data import GaussianMixture, load
 from equilibria.losses import R1, R2
 from equilibria.reproduce import (
     arjovsky2017_lines,
     arjovsky2017principled_bound,
     arjovsky2017principled_noise,
+    goodfellow2014_interpolation,
     mescheder2017numerics_consensus,
     mescheder2018_eigenvalues,
     nagarajan2017_stability,
     nie2019_assumptions,
+    tolstikhin2017_coverage,
 )
 from equilibria.reproduce.claim import Check
 from equilibria.theory import assumptions, supports
@@ -168,3 +172,49 @@ def test_a_generator_that_has_learned_nothing(monkeypatch: pytest.MonkeyPatch) -
     untrained = [assumptions.relax_population(points=20, seed=seed, steps=0) for seed in range(2)]
     memorised = nie2019_assumptions._few(short)[0], nie2019_assumptions._few(untrained)[0]
     assert memorised[0].holds and not memorised[1].holds
+
+
+# Boosted mixtures ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ten_modes() -> GaussianMixture:
+    return GaussianMixture(torch.rand(10, 2, generator=torch.Generator().manual_seed(0)) * 30 - 15, 0.5)
+
+
+@pytest.mark.parametrize(("sampler", "holds"), [("perfect", True), ("blob", False), ("five modes", False)])
+def test_coverage_by_a_blob_and_by_half_of_the_modes(sampler: str, holds: bool, ten_modes: GaussianMixture) -> None:
+    """A wide Gaussian covers the data as well as a perfect sampler does, and passed once; a perfect sampler did not."""
+    draws = [torch.Generator().manual_seed(seed) for seed in range(4)]
+    test, rows = ten_modes.sample(1000, draws[0]), ten_modes.sample(2000, draws[1])
+    assert ten_modes.modes is not None
+    half = GaussianMixture(ten_modes.modes[:5], 0.5).sample(2000, draws[2])
+    made = {"perfect": ten_modes.sample(2000, draws[3]), "blob": tolstikhin2017_coverage.blob(rows, 2000, 4)}
+    ends = {name: tolstikhin2017_coverage.seen(points, test, ten_modes) for name, points in made.items()}
+    ends["single GAN"] = tolstikhin2017_coverage.seen(half[:200], test, ten_modes)
+    ends["five modes"] = tolstikhin2017_coverage.seen(half, test, ten_modes)
+    assert hold(tolstikhin2017_coverage._of_samplers([ends | {"adagan": ends[sampler]}])) is holds
+    assert sampler != "blob" or ends["blob"].coverage > ends["perfect"].coverage - 0.02
+
+
+# Paths between codes -------------------------------------------------------------------------------------------------
+
+
+def test_paths_of_a_generator_that_has_learned_nothing() -> None:
+    """Its steps are even, as those of a trained one; its images are not like the training images."""
+    data = load("digits")
+    rows = data.take(400)["x"]
+    shares, codes = torch.linspace(0, 1, 9), torch.randn(8, 16, generator=torch.Generator().manual_seed(0))
+    untrained = goodfellow2014_interpolation._trained(data, 0, 0)
+    lost = [
+        goodfellow2014_interpolation._walk(untrained, goodfellow2014_interpolation.lerp(a, b, shares))
+        for a, b in zip(codes[::2], codes[1::2], strict=True)
+    ]
+    nearest = torch.cdist(rows.flatten(1), rows.flatten(1)).fill_diagonal_(torch.inf).argmin(1)
+    learned = [
+        goodfellow2014_interpolation.Walk(torch.lerp(rows[i], rows[nearest[i]], shares[:, None, None, None]))
+        for i in range(4)
+    ]
+    assert hold(goodfellow2014_interpolation._of_walks("lerp", learned, rows))
+    even, near = goodfellow2014_interpolation._of_walks("lerp", lost, rows)
+    assert even.holds and not near.holds

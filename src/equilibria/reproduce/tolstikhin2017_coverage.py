@@ -2,12 +2,16 @@
 
 Ten centres uniform on [-15, 15]², drawn by the seed, standard deviation .5: these numbers are ours, the paper only says
 that there are ten modes with random centres. Coverage is the data's mass where the generated density (a Gaussian kernel
-estimate) is above its own 5 % quantile, so a perfect sampler scores .95 and a blurred one more. Controls with the same
-budget per component: components trained independently, the best of those by coverage of the training rows, and bagging.
+estimate) is above its own 5 % quantile, so a perfect sampler scores .95 and a blurred one up to 1: coverage alone does
+not tell a mixture that has found the modes from one wide Gaussian. So the share of samples within three standard
+deviations of a centre (high quality) is judged too, against that of a Gaussian with the data's mean and covariance.
+Controls with the same budget per component: components trained independently, the best of those by coverage of the
+training rows, and bagging.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +30,9 @@ from ..figures.panels import PALETTE, label, legend, panels
 from ..games.boosting import Boosting, mixture_sample, weighted_batches
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
+from ..metrics.modes import modes
 from ..networks import MLPPair
-from .claim import Claim, Outcome, at_least
+from .claim import Check, Claim, Outcome, at_least, at_most
 from .clouds import cloud
 
 CLAIM = Claim(
@@ -35,7 +40,8 @@ CLAIM = Claim(
     figure="section 4, Table 1 and Figure 2 (Gaussian mixtures)",
     statement="Each step of AdaGAN covers more of the data's modes; a single GAN of the same kind leaves some out.",
     expected="coverage near 1 after 10 steps for 10 modes, where a single GAN and the best of ten miss modes",
-    tolerance="C >= .95 after ten steps in every seed, and above that of the single GAN (step 1) in every seed; the "
+    tolerance="in every seed C after ten steps is at most .02 below a perfect sampler's and above that of the single "
+    "GAN (step 1), and high quality is at least twice that of one Gaussian with the data's mean and covariance; the "
     "other controls are shown without a gate. 5 seeds, 500 rounds a component; quick: 2 seeds, no bagging",
     budget=(30, 110),
 )
@@ -45,34 +51,45 @@ PLANE = DataSpec(kind="vector", shape=(2,))
 COMPONENTS, ROUNDS = 10, 500
 
 
+class Seen(NamedTuple):
+    """Coverage of held-out data, and the share of samples of high quality."""
+
+    coverage: float
+    quality: float
+
+
 class Trial(NamedTuple):
-    """One seed: coverage after each step by scheme, of the best single component, and of the law itself."""
+    """One seed: coverage after each step by scheme, and both measures of the samplers at the end."""
 
     law: GaussianMixture
     coverage: dict[str, list[float]]
-    best: float
-    perfect: float
+    ends: dict[str, Seen]
     made: Tensor
 
 
 def run(quick: bool) -> Outcome:
     schemes = ("adagan", "independent") if quick else ("adagan", "independent", "bagging")
     trials = [_trial(seed, schemes) for seed in range(2 if quick else 5)]
-    last = [t.coverage["adagan"][-1] for t in trials]
-    gain = [t.coverage["adagan"][-1] - t.coverage["adagan"][0] for t in trials]
-    checks = (
-        at_least("least coverage after ten steps", min(last), 0.95),
-        at_least("least gain over the single GAN of step 1", min(gain), 1e-9),
-    )
     numbers = {
         f"seed {seed}": {
             **{name: [round(c, 3) for c in row] for name, row in t.coverage.items()},
-            "best of ten alone": round(t.best, 3),
-            "perfect sampler": round(t.perfect, 3),
+            "coverage and high quality": {name: [round(number, 3) for number in end] for name, end in t.ends.items()},
         }
         for seed, t in enumerate(trials)
     }
-    return Outcome(_draw(trials), checks, numbers)
+    return Outcome(_draw(trials), _of_samplers([t.ends for t in trials]), numbers)
+
+
+def _of_samplers(seeds: Sequence[Mapping[str, Seen]]) -> tuple[Check, ...]:
+    """The rules on both measures; the farthest seed decides."""
+    lost = [ends["perfect"].coverage - ends["adagan"].coverage for ends in seeds]
+    gain = [ends["adagan"].coverage - ends["single GAN"].coverage for ends in seeds]
+    sharper = [ends["adagan"].quality / ends["blob"].quality for ends in seeds]
+    return (
+        at_most("coverage after ten steps: least seed, below a perfect sampler", max(lost), 0.02),
+        at_least("coverage: least gain over the single GAN of step 1", min(gain), 1e-9),
+        at_least("high quality over that of one Gaussian with the data's moments, least seed", min(sharper), 2.0),
+    )
 
 
 def coverage(made: Tensor, real: Tensor, level: float = 0.95, bandwidth: float = 0.3) -> float:
@@ -89,6 +106,19 @@ def coverage(made: Tensor, real: Tensor, level: float = 0.95, bandwidth: float =
     density = KernelDensity(bandwidth=bandwidth, rtol=1e-3).fit(made[:half].numpy())
     threshold = np.quantile(density.score_samples(made[half:].numpy()), 1 - level)
     return float((density.score_samples(real.numpy()) > threshold).mean())
+
+
+def seen(made: Tensor, test: Tensor, law: GaussianMixture) -> Seen:
+    """Both measures of samples ``(n, 2)``, with held-out rows of the law."""
+    return Seen(coverage(made, test), modes(made, law).high_quality)
+
+
+def blob(rows: Tensor, n: int, seed: int) -> Tensor:
+    """Samples of one Gaussian with the mean and covariance of ``rows``."""
+    factor = torch.linalg.cholesky(torch.cov(rows.T))
+    noise = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+    made: Tensor = rows.mean(0) + noise @ factor.T
+    return made
 
 
 def _component(seed: int) -> Game:
@@ -113,17 +143,21 @@ def _trial(seed: int, schemes: tuple[str, ...]) -> Trial:
     centres = torch.rand(COMPONENTS, 2, generator=torch.Generator().manual_seed(seed)) * 30 - 15
     law = GaussianMixture(centres, 0.5)
     train, test = (law.sample(n, torch.Generator().manual_seed(seed + k)) for n, k in ((5000, 1000), (2000, 2000)))
-    found, made, best = {}, {}, float("nan")
+    found, ends = {}, {}
     for scheme in schemes:
         plan = Boosting(components=COMPONENTS, rounds=ROUNDS, batch=64, scheme=scheme, judge=JUDGE, judge_steps=500)
         games = _boosted(plan, train, seed)
         mixtures = [mixture_sample(games[:t], 5000, seed=9) for t in range(1, COMPONENTS + 1)]
-        found[scheme], made[scheme] = [coverage(mixture, test) for mixture in mixtures], mixtures[-1]
+        found[scheme] = [coverage(mixture, test) for mixture in mixtures]
+        ends[scheme] = seen(mixtures[-1], test, law)
+        if scheme == "adagan":
+            ends["single GAN"], made = seen(mixtures[0], test, law), mixtures[-1]
         if scheme == "independent":
             alone = [coverage(mixture_sample((game,), 2000, seed=9), train[:2000]) for game in games]
-            best = coverage(mixture_sample((games[int(np.argmax(alone))],), 5000, seed=9), test)
-    perfect = coverage(law.sample(5000, torch.Generator().manual_seed(7)), test)
-    return Trial(law, found, best, perfect, made["adagan"])
+            ends["best of ten"] = seen(mixture_sample((games[int(np.argmax(alone))],), 5000, seed=9), test, law)
+    ends["blob"] = seen(blob(train, 5000, seed + 3000), test, law)
+    ends["perfect"] = seen(law.sample(5000, torch.Generator().manual_seed(7)), test, law)
+    return Trial(law, found, ends, made)
 
 
 def _draw(trials: list[Trial]) -> Figure:
@@ -137,19 +171,18 @@ def _draw(trials: list[Trial]) -> Figure:
             axes[1].plot(steps, row, color=colour, linewidth=0.8, alpha=0.3)
         mean = np.mean(rows, axis=0)
         axes[1].plot(steps, mean, color=colour, linewidth=1.6, marker="o", markersize=3, label=scheme, zorder=9 - i)
-    axes[1].axhline(0.95, color="#555555", linewidth=0.9, linestyle=":", label="wanted: 0.95")
-    axes[1].set(ylim=(0, 1.5), yticks=[0, 0.25, 0.5, 0.75, 1])
-    label(axes[1], "components", "coverage of held-out data", "Mean (thick) and every seed (thin)")
-    legend(axes[1], "upper left", columns=2)
-    ends = {
-        "single GAN": [t.coverage["adagan"][0] for t in trials],
-        "best of ten": [t.best for t in trials],
-        **{f"{name}, 10": [t.coverage[name][-1] for t in trials] for name in reversed(trials[0].coverage)},
-    }
-    for place, (name, values) in enumerate(ends.items()):
-        axes[2].barh(place, float(np.mean(values)), height=0.6, color="#cfdfea" if name != "adagan, 10" else PALETTE[0])
-        axes[2].plot(values, [place] * len(values), "o", markersize=3, color="#222222")
-    axes[2].axvline(0.95, color="#555555", linewidth=0.9, linestyle=":")
-    axes[2].set(yticks=range(len(ends)), yticklabels=list(ends), xlim=(0, 1.05), xticks=[0, 0.25, 0.5, 0.75, 1])
-    label(axes[2], "coverage of held-out data", "", "Bars: mean; dots: every seed")
+    perfect = float(np.mean([trial.ends["perfect"].coverage for trial in trials]))
+    axes[1].axhline(perfect, color="#555555", linewidth=0.9, linestyle=":", label="a perfect sampler")
+    axes[1].set(ylim=(0, 1.05), yticks=[0, 0.25, 0.5, 0.75, 1])
+    label(axes[1], "components", "coverage of held-out data", "Coverage rises with the mixture (thin: seeds)")
+    legend(axes[1], "lower right")
+    marks = zip(trials[0].ends, (*PALETTE, "#000000"), "osvD^Xp", strict=False)
+    for name, colour, mark in marks:
+        x, y = zip(*(trial.ends[name] for trial in trials), strict=True)
+        axes[2].plot(x, y, mark, color=colour, markersize=5, label=name)
+    axes[2].set(xlim=(0, 1.05), ylim=(0, 1.05), xticks=[0, 0.25, 0.5, 0.75, 1], yticks=[0, 0.25, 0.5, 0.75, 1])
+    label(
+        axes[2], "coverage of held-out data", "high quality (share of samples)", "A blob covers too, but is not sharp"
+    )
+    legend(axes[2], "upper left")
     return figure
