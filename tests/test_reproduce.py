@@ -40,7 +40,7 @@ def test_every_header_is_whole(key: str) -> None:
     claim = reproduce.claim_of(key)
     paper = key.split("_")[0]
     assert claim.paper in entries() and claim.paper.startswith(paper), f"{key} cites {claim.paper}"
-    assert len(claim.statement) > 20 and claim.expected and claim.tolerance and claim.figure
+    assert len(claim.statement) > 20 and claim.printed and claim.tolerance and claim.figure
     assert 0 < claim.budget[0] <= claim.budget[1]
 
 

@@ -24,7 +24,8 @@ CLAIM = Claim(
     figure="Theorem 2.6",
     statement="With D* - D and its gradient independent white noises, every coordinate of E_z[-grad log D(G(z))] is "
     "centred Cauchy: no expectation, no variance, whatever the batch.",
-    expected="Cauchy(0, mean column norm of the generator's Jacobian); the mean of n updates is as wide as one",
+    printed="a centred Cauchy law",
+    derived="Cauchy(0, mean column norm of the generator's Jacobian); the mean of n updates is as wide as one",
     tolerance="Kolmogorov-Smirnov against that law: no p below .01 / 5 over 5 seeds; against a normal law of the same "
     "quartiles below 1e-6; quartile range of means of 100 updates that of one update within 25 %; spread over batches "
     "of 16, 64 and 256 codes within 10 %",

@@ -37,7 +37,7 @@ CLAIM = Claim(
     figure="Lemmas 1 to 3, Theorems 2.1 to 2.3",
     statement="A generator's law is as thin as its latent space; thin laws that do not align have JSD log 2 and "
     "infinite KL, and some perfect discriminator has no gradient on either.",
-    expected="rank and dimension <= dim z; JSD = log 2 (not 0), KL infinite; accuracy 1 and gradient 0 on both sets",
+    printed="rank and dimension <= dim z; JSD = log 2 (not 0), KL infinite; accuracy 1 and gradient 0 on both sets",
     tolerance="rank exact, dimension within its standard error 3 k/sqrt(n); JSD in cells at least .99 log 2 for lines "
     "that cross, the rest vanishing like the side of a cell (log-log slope 1 within .15); disjoint sets to 1e-6",
     budget=(5, 7),

@@ -31,7 +31,8 @@ CLAIM = Claim(
     figure="section 2 and its Theorem 1 (the birthday test)",
     statement="If batches of s samples hold a repeat half of the time the support is about s^2; collapsed generators "
     "show it at a small s.",
-    expected="N = 160,000 has a repeat half the time at M = 471; s^2 within a factor 2 of a known N",
+    printed="a repeat with probability 1/2 in batches of s: support about s^2",
+    derived="N = 160,000 has a repeat half the time at M = 471; s^2 within a factor 2 of a known N",
     tolerance="471 exactly; factor 2 for N = 100 to 100,000 (400 batches each); s of the healthy generator at least "
     "ten times the collapsed one's, worst of 3 seeds quick, 5 full",
     budget=(11, 18),

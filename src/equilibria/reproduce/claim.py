@@ -19,18 +19,21 @@ class Claim:
         paper: key in ``references.bib``.
         figure: the figure, table or theorem in the paper.
         statement: the claim, in words.
-        expected: the paper's number or shape; "none printed" if the paper prints none.
+        printed: the paper's own number or shape; it says so if the paper prints none.
         tolerance: the criterion of agreement, in words.
         budget: seconds on two cores, quick and full, as last measured.
+        derived: numbers and shapes that are not in the paper and follow from the mathematics of this library
+            (closed forms, other methods); empty if there are none.
         items: the theorems and errata of docs/theory that it shows ("T19", "E41").
     """
 
     paper: str
     figure: str
     statement: str
-    expected: str
+    printed: str
     tolerance: str
     budget: tuple[float, float]
+    derived: str = ""
     items: tuple[str, ...] = ()
 
 

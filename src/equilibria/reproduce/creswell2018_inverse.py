@@ -31,7 +31,7 @@ CLAIM = Claim(
     figure="section IV, Algorithm 1; Tables I and II (error of reconstructions as a comparison of generators)",
     statement="Gradient descent on the code finds a code of a sample; images that the generator has not learned keep "
     "an error that shows it.",
-    expected="figures of reconstructions, and errors per model on other data; no share of starts printed",
+    printed="figures of reconstructions, and errors per model on other data; no share of starts printed",
     tolerance="in every seed: at least 90 % of single starts within 1e-3 of a sample, and the mean error grows in the "
     "order samples, digits of learned classes, the class left out, negatives. 5 seeds, 4,000 rounds of the GAN; "
     "quick: 1 seed",

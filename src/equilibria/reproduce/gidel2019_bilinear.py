@@ -25,8 +25,9 @@ CLAIM = Claim(
     figure="section 3.1, Propositions on the bilinear game; Figure 3",
     statement="On the bilinear game simultaneous steps diverge, alternating ones stay on a closed orbit, and "
     "extragradient, its past form, optimistic, consensus and unrolled steps converge linearly.",
-    expected="simultaneous (1 + h^2)^(t/2); alternating keeps theta^2 + psi^2 - h theta psi; extragradient "
-    "((1 - h^2)^2 + h^2)^(t/2); consensus ((1 - h gamma)^2 + h^2)^(t/2); the others by their linear maps",
+    printed="simultaneous steps diverge, alternating ones stay bounded, extragradient converges linearly",
+    derived="factors (1 + h^2)^(t/2); alternating keeps theta^2 + psi^2 - h theta psi; extragradient ((1 - h^2)^2 + "
+    "h^2)^(t/2); consensus ((1 - h gamma)^2 + h^2)^(t/2); the others by their linear maps",
     tolerance="1e-9 relative at every round, against powers of 2 x 2 or 4 x 4 matrices written from the papers' "
     "equations",
     budget=(2, 3),

@@ -29,7 +29,7 @@ CLAIM = Claim(
     paper="goodfellow2014",
     figure="Figure 1",
     statement="The generator's law moves onto the data's until the discriminator cannot tell them apart: D = 1/2.",
-    expected="none printed: q on p, D flat at 1/2",
+    printed="none printed: q on p, D flat at 1/2",
     tolerance="every seed ends with |D - 1/2| < .1 on the data's central 95 % and W1(q, p) < .1; "
     "5 seeds quick, 10 full",
     budget=(10, 42),

@@ -31,7 +31,7 @@ CLAIM = Claim(
     paper="goodfellow2014",
     figure="section 6 (the Helvetica scenario)",
     statement="G must not be trained too much without updating D, or it collapses many codes to the same point.",
-    expected="none printed",
+    printed="none printed",
     tolerance="ring of 8: at the end at most 3 modes with 20 turns of G for one of D, more with 20 of D for one of G, "
     "each in 4 of 5 seeds; 3 schedules quick, 9 full",
     budget=(36, 170),

@@ -30,7 +30,7 @@ CLAIM = Claim(
     paper="goodfellow2014",
     figure="Figure 3",
     statement="Pictures between two codes turn one digit into the other smoothly.",
-    expected="none printed (strips of digits)",
+    printed="none printed (strips of digits)",
     tolerance="longest over median step < 5 on every path (20 pairs of codes of different digits, lerp and slerp, 8x8 "
     "digits), distance of the images from the nearest training image at most twice that between training images "
     "(medians), 10 kinds of digits among 1000 samples; 3 seeds quick, 5 full; the memoriser fails the first rule, an "

@@ -35,7 +35,8 @@ CLAIM = Claim(
     figure="section 5.1.1, Figures 22 and 23",
     statement="If the inner problem is the generator's, it maps every code to the single point that the discriminator "
     "rates most real; training the two in turns keeps it spread.",
-    expected="variance of G(z) to 0, at the argmax of the logit (pictures only)",
+    printed="every z is mapped to the most likely x (no number)",
+    derived="variance of G(z) to 0, at the argmax of the logit",
     tolerance="D frozen after 150 rounds: variance down to a thousandth and mean within .05 of the argmax over a grid "
     "of .01, in every seed; trained on together: at least half of it left in 4 of 5 seeds. 5 seeds; quick: 2, half "
     "the steps",

@@ -22,8 +22,8 @@ CLAIM = Claim(
     figure="Propositions 1 and 2, equations 10 to 12",
     statement="Unregularised RpGAN does not converge on the Dirac problem; with R1, with R2 and with both it converges "
     "locally at a linear rate.",
-    expected="eigenvalues ± i f'(0) without, -g/2 ± sqrt(g^2/4 - f'(0)^2) with (eq. 12 prints f'(0) without the "
-    "square)",
+    printed="eigenvalues ± i f'(0) without; eq. 12 prints f'(0) without the square with penalties",
+    derived="-g/2 ± sqrt(g^2/4 - f'(0)^2)",
     tolerance="eigenvalues 1e-6; factor a step within 1e-3 of the eigenvalues'; without penalty more than a hundredth "
     "of the radius is left after 4,000 steps of .1",
     budget=(6, 6),

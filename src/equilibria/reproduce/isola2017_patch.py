@@ -17,7 +17,7 @@ CLAIM = Claim(
     figure="section 3.2.2 and appendix 6.1.2 (C64-C128-C256-C512)",
     statement="Each score of the discriminator with 4 x 4 convolutions, three of stride 2 and two of stride 1, sees a "
     "patch of 70 x 70 pixels of a 256 x 256 image; with one, two and four of stride 2 it sees 16, 34 and 142.",
-    expected="70 x 70 and 16 x 16 (section 4.4)",
+    printed="70 x 70 and 16 x 16 (section 4.4)",
     tolerance="exact, by the layers and by the pixels at which the gradient of the central score is not zero",
     budget=(3, 6),
 )

@@ -32,7 +32,7 @@ CLAIM = Claim(
     paper="liu2016",
     figure="section 4, Figure 2 (digits and negative images)",
     statement="Two GANs that share their first generator layers draw corresponding pairs, though none was ever seen.",
-    expected="pairs of digits and negatives that agree, the more the more layers are shared; their measure is another",
+    printed="pairs of digits and negatives that agree, the more the more layers are shared; their measure is another",
     tolerance="tied: agreement above the baseline of independent pairs in every seed; untied: at least nine tenths of "
     "that excess gone, in the mean over seeds. 5 seeds, 1,200 rounds; quick: 2 seeds, 400",
     budget=(18, 105),

@@ -42,7 +42,7 @@ CLAIM = Claim(
     paper="makhzani2015",
     figure="section 2.1, Figures 2 and 3",
     statement="An adversary on the codes makes their aggregated law that of the prior, whatever the prior's shape.",
-    expected="pictures: a normal and a swiss-roll prior are matched on held-out digits; no number printed",
+    printed="pictures: a normal and a swiss-roll prior are matched on held-out digits; no number printed",
     tolerance="the MMD test does not reject at 5 % in any seed, and rejects the control; normal and swiss-roll priors, "
     "5 seeds, 2,500 rounds; quick: 1 seed and the normal prior",
     budget=(22, 90),

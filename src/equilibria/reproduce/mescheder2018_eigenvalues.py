@@ -35,8 +35,9 @@ CLAIM = Claim(
     figure="sections 2 to 4, Lemmas on the Dirac-GAN; the table of eigenvalues",
     statement="At the equilibrium the unregularised fields only turn; noise, R1, R2 and consensus damp, "
     "R1 and R2 critically at gamma = 2 |f'(0)|; an alternating step stays on the unit circle up to alpha = 2.",
-    expected="GAN, NSGAN ± i f'(0); WGAN ± i; noise f'' s^2 ± sqrt(f''^2 s^4 - f'^2); R1, R2 -g/2 ± sqrt(g^2/4 - "
-    "f'^2); consensus -g f'^2 ± i f'; WGAN-GP not differentiable: its field jumps by 2 lambda g0",
+    printed="GAN, NSGAN ± i f'(0); WGAN ± i; noise f'' s^2 ± sqrt(f''^2 s^4 - f'^2); R1, R2 -g/2 ± sqrt(g^2/4 - "
+    "f'^2); consensus -g f'^2 ± i f'",
+    derived="WGAN-GP not differentiable: its field jumps by 2 lambda g0",
     tolerance="1e-6 on every eigenvalue; R3GAN's printed form is off by .5 at gamma = 1, the notebook's by half its "
     "term. On D = psi x R1 and R2 are one term; D = w x^2 tells them apart: gamma 4 w E x^2 at real and at fake points",
     budget=(3, 3),

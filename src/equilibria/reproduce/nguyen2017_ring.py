@@ -32,7 +32,7 @@ CLAIM = Claim(
     paper="nguyen2017",
     figure="section 5.1, Figure 2 (synthetic data)",
     statement="Two discriminators, one paid for coverage and one for precision, cover all modes where one does not.",
-    expected="all 8 modes, the GAN collapses (pictures and a curve; no number printed)",
+    printed="all 8 modes, the GAN collapses (pictures and a curve; no number printed)",
     tolerance="alpha = beta = 1: 8 modes in every seed; the plain GAN in the same networks: fewer than 8 in the median "
     "seed. 5 seeds, 3,000 rounds; quick: 3 seeds, 1,500. In full also, without a gate, alpha or beta of .1",
     budget=(22, 140),

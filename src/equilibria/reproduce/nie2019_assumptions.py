@@ -30,7 +30,8 @@ CLAIM = Claim(
     paper="nie2019",
     figure="the six assumptions of an extended abstract by the same authors (no figure printed)",
     statement="Each violated assumption produces its own failure, and the control does not.",
-    expected="JSD log 2 and no slope; log-ratios off by logit(prior); D at chance with the laws apart; modes missing; "
+    printed="six assumptions in words; no number",
+    derived="JSD log 2 and no slope; log-ratios off by logit(prior); D at chance with the laws apart; modes missing; "
     "reverse KL on one mode; samples on training points",
     tolerance="worst of 3 seeds quick, 5 full; numbers that theory gives within their Monte Carlo error",
     budget=(7, 9),

@@ -39,7 +39,7 @@ CLAIM = Claim(
     paper="radford2016",
     figure="section 6.3.2, Figure 7 (vector arithmetic of mean codes)",
     statement="Means of three codes add and subtract attributes, where single codes are unstable.",
-    expected="pictures: smiling woman - neutral woman + neutral man is a smiling man; no number printed",
+    printed="pictures: smiling woman - neutral woman + neutral man is a smiling man; no number printed",
     tolerance="in every seed means of three reach both attributes of the target at least 1.3 times as often as single "
     "codes do, and 1.5 times as often as codes chosen at random. 5 seeds, 1,000 rounds, MNIST at 16 x 16 pixels; "
     "quick: 1 seed",

@@ -32,7 +32,8 @@ CLAIM = Claim(
     figure="Theorems 1 and 2, Figures 1 and 2",
     statement="With n free generated points and an optimal discriminator a separable loss has exactly n^n - n! bad "
     "strict minima; under relativistic pairing every configuration has a path to the optimum that never rises.",
-    expected="2, 21, 232 for n = 2, 3, 4 against 0; RpGAN's supremum + log 2 is JSD(p x q, q x p) (T29b)",
+    printed="n^n - n! bad strict minima for a separable loss, none for pairing",
+    derived="2, 21, 232 for n = 2, 3, 4; RpGAN's supremum + log 2 is JSD(p x q, q x p) (T29b)",
     tolerance="counts exact, by search over every move; suprema of the losses that train within 1e-6 of the closed "
     "forms",
     budget=(2, 2),

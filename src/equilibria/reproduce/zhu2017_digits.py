@@ -31,7 +31,7 @@ CLAIM = Claim(
     figure="section 3.2, section 5.1.4 (Table 4, Figure 7)",
     statement="Two translators learned without pairs undo each other and keep what an image shows, because the cycle "
     "is penalised; without that term more digits change into others and the way back is lost.",
-    expected="cycle + GAN better than GAN alone (Table 4, per-pixel accuracy of labels); on other data",
+    printed="cycle + GAN better than GAN alone (Table 4, per-pixel accuracy of labels); on other data",
     tolerance="in every seed and both ways: cycle error below a tenth of the variance, at least 80 % of the digits "
     "kept; without the cycle term fewer digits kept (mean of both ways) in every seed. 5 seeds, 360 rounds of 8 "
     "rows at 16 pixels; quick: 1 seed",
