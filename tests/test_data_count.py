@@ -228,7 +228,7 @@ def counted(folder: Path) -> list[dict[str, Any]]:
         for i, name in enumerate(names):
             (folder / f"{kind}{i}").mkdir()
             said, right = look(name, folder / f"{kind}{i}")
-            rows.append({"kind": kind, "case": name, "outcome": said, "right": right})
+            rows.append({"kind": kind, "case": name, "outcome": said, "right": bool(right)})
     return rows
 
 
