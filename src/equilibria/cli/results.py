@@ -227,11 +227,13 @@ def apply(
     """
     from .. import runs
     from ..core.sampling import check_map
-    from ..runs import samples
+    from ..runs import samples, tables
 
     if to is not None:
-        samples.check_name(to)
+        samples.check_name(to, table=True)
     opened = runs.open_run(run)
+    if to is not None:
+        samples.check_name(to, table=opened.encoding is not None)
     if name is None:
         _list_maps(run, opened)
         return
@@ -239,7 +241,10 @@ def apply(
     if to is None:
         raise ConfigError("no --out was given", f"add --out {name}.npz")
     made, gives = opened.apply(name, given, seed), opened.play.game.maps[name].gives
-    samples.write({"samples": made}, to, samples.painter_of(gives, opened.spec, lambda: opened.data))
+    if gives == "x" and opened.encoding is not None and to.suffix.lower() != ".png":
+        tables.write_table(tables.columns_of(made, opened.encoding), to, opened.encoding)
+    else:
+        samples.write({"samples": made}, to, samples.painter_of(gives, opened.spec, lambda: opened.data))
     say(f"{name} of {len(made)} rows in {to}")
 
 

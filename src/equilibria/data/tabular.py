@@ -18,8 +18,7 @@ columns become numbers.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,16 @@ from .options import DataOptions, setting
 from .store import split
 from .table import Table
 
-__all__ = ["SUFFIXES", "columns_of", "encoded_rows", "is_frame", "read_table", "scales_differ", "tabulated"]
+__all__ = [
+    "SUFFIXES",
+    "columns_of",
+    "encoded_rows",
+    "is_frame",
+    "is_table_file",
+    "read_table",
+    "scales_differ",
+    "tabulated",
+]
 
 SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 """Files called so hold tables."""
@@ -48,6 +56,11 @@ _PLAIN = DataOptions()
 def is_frame(value: Any) -> bool:
     """Whether a value is a pandas data frame; pandas is not imported for it."""
     return type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "columns")
+
+
+def is_table_file(value: Any) -> bool:
+    """Whether a value is the path of a table, by its suffix."""
+    return isinstance(value, (str, Path)) and Path(value).suffix.lower() in SUFFIXES
 
 
 def scales_differ(x: Tensor) -> bool:
@@ -320,12 +333,12 @@ def _notes(columns: Mapping[str, Series], fields: tuple[TableField, ...], option
 
 
 def encoded_rows(source: Any, encoding: Encoding, options: DataOptions, where: str) -> Tensor:
-    """Rows of another table, encoded as those of the first: ``(n, width)``.
+    """Rows of another table, a data frame, an array or columns by name, encoded as those of the first: ``(n, width)``.
 
     Raises:
         DataError: a column is missing, or a value is none that the first table has.
     """
-    columns = columns_of(source, where, options)
+    columns = dict(source) if isinstance(source, Mapping) else columns_of(source, where, options)
     if encoding.plain:
         columns = dict(zip((field.name for field in encoding.fields), columns.values(), strict=False))
     for field in encoding.fields:
@@ -353,13 +366,3 @@ def _check_values(field: TableField, series: Series, where: str) -> None:
         raise DataError(
             f"'{value}' of the column '{field.name}' of {where} is no value that the run's data has", f"use {known}"
         )
-
-
-Finish = Callable[[Table, Series | None], Table]
-
-
-def renamed(table: Table, names: tuple[str, ...]) -> Table:
-    """The table with other names of its columns."""
-    assert table.encoding is not None
-    fields = tuple(replace(field, name=name) for field, name in zip(table.encoding.fields, names, strict=True))
-    return replace(table, encoding=replace(table.encoding, fields=fields))

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ..base.errors import DataError, ShapeError
 from ..data import Column, DataOptions, Dataset, DataSpec, load
+from ..data.encoding import Encoding
+from ..data.tabular import encoded_rows, is_frame, is_table_file, read_table
 
 LAW_ROWS = 64
 """Rows that are drawn of a law, which has no last one."""
@@ -34,7 +36,8 @@ def rows_of(
               [-1, 1] or of uint8, labels ``(n,)`` of class numbers;
             - one tensor or array, where one column is needed;
             - a :class:`~equilibria.data.Dataset`, or what :func:`equilibria.data.load` opens by name or path, read with
-              the options of the run's data: all of its rows in their order (``LAW_ROWS`` rows of a law).
+              the options of the run's data: all of its rows in their order (``LAW_ROWS`` rows of a law);
+            - where the run's data is a table, a data frame, or a ``.csv`` or ``.parquet`` file, with its columns.
 
             Where one column is needed and the source has no column of that name, its ``x`` is taken for it.
         needed: columns by name.
@@ -47,8 +50,14 @@ def rows_of(
         DataError: a column is missing, or its values are none of the data's.
         ShapeError: rows of another shape.
     """
+    if spec.encoding is not None and (is_frame(given) or is_table_file(given)):
+        frame = read_table(Path(given).expanduser()) if isinstance(given, (str, Path)) else given
+        where = str(given) if isinstance(given, (str, Path)) else "the data frame"
+        given = {"x": encoded_rows(frame, spec.encoding, options, where)}
     if isinstance(given, (str, Path)):
         given = load(given, options=replace(options, held_out=0.0))
+    if isinstance(given, Dataset) and spec.encoding is not None and given.spec.encoding != spec.encoding:
+        given = _encoded_again(given, spec.encoding, options)
     if isinstance(given, Dataset):
         rows: dict[str, Any] = all_rows(given)
     elif isinstance(given, Mapping):
@@ -74,6 +83,13 @@ def rows_of(
     if len(set(counts.values())) > 1:
         raise ShapeError(f"columns of {counts} rows", "give as many rows of each")
     return found
+
+
+def _encoded_again(data: Dataset, encoding: Encoding, options: DataOptions) -> dict[str, Tensor]:
+    """Rows of another table in the encoding of the run's; columns that are not of the table stay."""
+    rows, own = all_rows(data), data.spec.encoding
+    columns = own.decode(rows["x"].cpu().numpy()) if own is not None else rows["x"]
+    return {**rows, "x": encoded_rows(columns, encoding, options, f"'{data.name}'")}
 
 
 def all_rows(data: Dataset) -> dict[str, Tensor]:
