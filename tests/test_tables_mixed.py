@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +24,9 @@ from equilibria.data.encoding import Encoding, Series, TableField, fitted_field
 from equilibria.games.spec import Latent
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import Generator, MLPPair, OneHots
-from equilibria.recipes import Recipe, default_for
+from equilibria.recipes import Recipe, default_for, recipe
 from equilibria.runs import open_run, resume, train
+from equilibria.runs.rows import rows_of
 from equilibria.training import Settings, marginals
 
 TINY = Recipe(
@@ -375,10 +377,11 @@ def test_a_run_of_a_table_goes_on_to_the_bit_and_is_refused_other_data(tmp_path:
     mixed().to_csv(tmp_path / "t.csv", index=False)
     settings = replace(QUIET, checkpoint_every=3)
     whole = train(TINY, str(tmp_path / "t.csv"), steps=6, out=tmp_path / "whole", settings=settings)
-    train(TINY, str(tmp_path / "t.csv"), steps=3, out=tmp_path / "part", settings=settings)
-    again = resume(tmp_path / "part", steps=6)
-    first, second = whole.sample(50, seed=3), open_run(tmp_path / "part").sample(50, seed=3)
-    assert first.shape == second.shape and again.play.round == 6
+    shutil.copytree(tmp_path / "whole", tmp_path / "part")
+    shutil.rmtree(tmp_path / "part" / "checkpoints" / "step-00000006")
+    assert open_run(tmp_path / "part").play.round == 3
+    again = resume(tmp_path / "part")
+    assert again.play.round == 6 and torch.equal(again.sample(50, seed=3), whole.sample(50, seed=3))
     changed = mixed()
     changed.loc[0, "colour"] = "green" if changed.loc[0, "colour"] != "green" else "red"
     changed.to_csv(tmp_path / "t.csv", index=False)
@@ -440,3 +443,28 @@ def test_a_run_on_an_array_from_before_tables_goes_on(tmp_path: Path) -> None:
     (tmp_path / "run" / "run.json").write_text(json.dumps(info))
     run = resume(tmp_path / "run", steps=2)
     assert run.play.round == 2 and run.encoding is None and run.sample(3).shape == (3, 2)
+
+
+def test_rows_that_are_given_are_encoded_as_those_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed().to_csv(tmp_path / "t.csv", index=False)
+    row = recipe("aae").with_settings({"networks.width": "16", "batch": "32"})
+    run = train(row, str(tmp_path / "t.csv"), steps=2, out=tmp_path / "run", settings=QUIET)
+    other = mixed(30, seed=1)
+    other.to_csv(tmp_path / "o.csv", index=False)
+    x = rows_of(str(tmp_path / "o.csv"), ("x",), run.spec, run.data.options)["x"]
+    assert run.encoding is not None
+    back = run.encoding.decode(x.numpy())
+    assert back["age"].values.tolist() == other["age"].tolist() and back["colour"].values.tolist() == list(
+        other["colour"]
+    )
+    assert torch.equal(rows_of(other, ("x",), run.spec, run.data.options)["x"], x)
+    assert torch.equal(rows_of(load(other), ("x",), run.spec, run.data.options)["x"], x)
+    line = ["apply", str(tmp_path / "run"), "reconstruct", "--given", str(tmp_path / "o.csv")]
+    assert cli.main([*line, "--out", str(tmp_path / "r.csv")]) == 0
+    made = pd.read_csv(tmp_path / "r.csv")
+    assert list(made) == list(other) and len(made) == 30
+    other.loc[3, "colour"] = "mauve"
+    error = failure(lambda: rows_of(other, ("x",), run.spec, run.data.options))
+    assert "'mauve'" in error.what and "red" in error.fix

@@ -33,6 +33,8 @@ from ..data.encoding import Encoding, TableField, normal_scores
 
 ROWS = 20_000
 """Samples that offsets and ranks are measured on."""
+FEW = 4000
+"""The same for the pictures of a run in training, which are many."""
 _PIECE = 2000
 _KNOTS = 1001
 _SWEEPS = 400
@@ -153,30 +155,36 @@ def offsets_of(logs: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArra
     return best
 
 
-def correction_of(play: Play, encoding: Encoding) -> tuple[Correction, ...]:
-    """The correction of each member of a play, kept until the play moves on; of a game that needs rows, none."""
+def correction_of(play: Play, encoding: Encoding, rows: int = ROWS) -> tuple[Correction, ...]:
+    """The correction of each member of a play, kept until the play moves on; of a game that needs rows, none.
+
+    Args:
+        play: whose samples are corrected.
+        encoding: of the table.
+        rows: samples that it is measured on.
+    """
     live = [*play.game.parameters(), *play.game.buffers(), *(t for own in play.averaged.values() for t in own.values())]
-    state = (id(play), play.round, play.turn, sum(tensor._version for tensor in live))
+    state = (id(play), rows, play.round, play.turn, sum(tensor._version for tensor in live))
     kept = _measured.get(play.game)
     if kept is None or kept[0] != state:
-        kept = (state, _of(play, encoding))
+        kept = (state, _of(play, encoding, rows))
         _measured[play.game] = kept
     return kept[1]
 
 
-def _of(play: Play, encoding: Encoding) -> tuple[Correction, ...]:
+def _of(play: Play, encoding: Encoding, rows: int) -> tuple[Correction, ...]:
     if play.game.needs:
         plain = Correction(tuple(Column(np.zeros(field.block), np.zeros(0)) for field in encoding.fields))
         return (plain,) * max(1, len(play.game.seeds))
-    pieces = [play.sample(_PIECE, mix(play.seed, 22, i)).cpu() for i in range(ROWS // _PIECE)]
+    pieces = [play.sample(_PIECE, mix(play.seed, 22, i)).cpu() for i in range(rows // _PIECE)]
     members = len(play.game.seeds)
-    rows = torch.cat(pieces, dim=1 if members else 0).numpy()
-    return tuple(fitted(own, encoding) for own in (rows if members else rows[None]))
+    made = torch.cat(pieces, dim=1 if members else 0).numpy()
+    return tuple(fitted(own, encoding) for own in (made if members else made[None]))
 
 
-def finished(rows: Tensor, play: Play, encoding: Encoding) -> Tensor:
+def finished(rows: Tensor, play: Play, encoding: Encoding, measured_on: int = ROWS) -> Tensor:
     """Samples ``(n, width)``, of an ensemble ``(members, n, width)``, as encoded rows of the table."""
-    own = correction_of(play, encoding)
+    own = correction_of(play, encoding, measured_on)
     parts = rows.cpu().numpy() if rows.dim() == 3 else rows.cpu().numpy()[None]
     made = [torch.from_numpy(one(part, encoding)) for one, part in zip(own, parts, strict=True)]
     return torch.stack(made) if rows.dim() == 3 else made[0]

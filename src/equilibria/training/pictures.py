@@ -21,7 +21,7 @@ from ..figures.tables import table_picture
 from ..metrics.modes import modes
 from ..metrics.tables import associations, plain_columns
 from .hooks import Log, Samples
-from .marginals import finished
+from .marginals import FEW, finished
 
 _ROWS = {"vector": 2500, "image": 64}
 Views = Mapping[str, Tensor]
@@ -89,7 +89,7 @@ def sample_hook(folder: Path, data: Dataset, every: int, log: Log) -> Samples:
         shown = {name: view.cpu() for name, view in shown.items()}
         if (encoding := data.spec.encoding) is not None:
             judged = play.game.judged
-            shown = {n: finished(v, play, encoding) if judged.get(n) == "x" else v for n, v in shown.items()}
+            shown = {n: finished(v, play, encoding, FEW) if judged.get(n) == "x" else v for n, v in shown.items()}
         if row := _modes(play, shown, data):
             log.write({"step": play.round, **row})
             log.latest.update(row)
