@@ -2,7 +2,8 @@
 
 Three panels show Theorem 3.2 in the plane for five data points and four generated ones: attraction to the data,
 repulsion from generated mass, and their sum. The fourth moves three generated points along the line, with noise on the
-discriminator's training data only (Theorem 3.2) or on all of its inputs (Corollary 3.2).
+discriminator's training data only (Theorem 3.2) or on all of its inputs (Corollary 3.2). The last two vary the scale of
+the noise for two points: the generator's gradient, and the bound of Theorem 3.3 with its two parts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from scipy.stats import truncnorm
 from torch import Tensor
 
-from ..figures.panels import GREY, PALETTE, label, legend, panels
+from ..figures.panels import GREY, PALETTE, label, legend, logarithmic, panels
 from ..losses import Minimax
 from ..theory.divergences import js, total_variation
 from ..theory.smoothing import (
@@ -53,7 +54,7 @@ def run(quick: bool) -> Outcome:
     axis = torch.linspace(-3, 3, 61, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
     checks = (*_example(), *_field_checks(pull(grid, real, fake, _STD), grid, real, fake), *_lines())
-    figure, axes = panels(2, 2, width=3.5, height=3.3)
+    figure, axes = panels(3, 2, width=3.5, height=3.3)
     coarse = torch.linspace(-2.8, 2.8, 15, dtype=torch.float64)
     places = torch.cartesian_prod(coarse, coarse)
     field = pull(places, real, fake, _STD)
@@ -69,6 +70,7 @@ def run(quick: bool) -> Outcome:
         box.set_frame_on(True)
         box.get_frame().set(facecolor="white", edgecolor="none", alpha=0.95)
     _draw_gradients(axes[3])
+    _draw_scales(axes[4], axes[5])
     return Outcome(figure, checks, {"data": _DATA, "generated": _MADE, "std": _STD, "example": [_REAL, _FAKE]})
 
 
@@ -208,3 +210,35 @@ def _draw_gradients(axes: Axes) -> None:
     axes.set_ylim(top=1.9 * max(max(noised), max(clean)))
     label(axes, "shift θ of three generated points", "gradient in θ (nats per unit)", "2 ∇JSD needs noise on both")
     legend(axes, "upper left")
+
+
+def _draw_scales(gradient: Axes, bound: Axes) -> None:
+    """The noise's scale varied, for one real and one generated point at a distance."""
+    scales = torch.logspace(-1.5, 1, 41, dtype=torch.float64).tolist()
+    for gap, colour in zip((0.3, 1.0, 3.0), PALETTE, strict=False):
+        sizes = [abs(_away(gap, std)) for std in scales]
+        gradient.plot(scales, sizes, color=colour, linewidth=1.4, label=f"points {gap:g} apart")
+    logarithmic(gradient, x=True, y=True)
+    gradient.set_ylim(1e-4, 30)
+    label(gradient, "std of the noise", "size of 2 ∇JSD (nats per unit)", "Too little noise, or too much: no gradient")
+    legend(gradient, "upper left")
+    parts = [_cut_parts(1.0, std) for std in scales]
+    names = ("bound of Theorem 3.3", "its part from the noise", "its part from the JSD")
+    for i, (name, colour) in enumerate(zip(names, PALETTE, strict=False)):
+        bound.plot(scales, [part[i] for part in parts], color=colour, linewidth=1.4, label=name)
+    bound.axhline(1.0, color=GREY, linewidth=1.0, linestyle=":", label="W₁ of the two points")
+    logarithmic(bound, x=True, y=True)
+    bound.set_ylim(0.03, 300)
+    label(bound, "std of the noise", "distance (units of x)", "The bound on W₁ is loose at every scale of noise")
+    legend(bound, "upper left")
+
+
+def _away(gap: float, std: float) -> float:
+    real, theta = Atoms(_line((0.0,))), torch.tensor(gap, dtype=torch.float64)
+    return float(noised_gradient(lambda t: Atoms(t.view(1, 1)), theta, real, std, nodes=100))
+
+
+def _cut_parts(gap: float, std: float) -> tuple[float, float, float]:
+    whole = _bound(gap, std)
+    noise = transport_bound(0.0, std**2 * float(truncnorm(-3, 3).var()), gap + 6 * std)
+    return whole, noise, whole - noise

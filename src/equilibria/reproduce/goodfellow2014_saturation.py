@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..figures.panels import PALETTE, label, legend, panels
+from ..figures.panels import GREY, PALETTE, label, legend, panels
 from ..losses import Minimax, NonSaturating, Objective
 from ..theory.identities import slopes_in_logits
 from .claim import Claim, Outcome, at_least, at_most
@@ -36,17 +36,39 @@ def run(quick: bool) -> Outcome:
         at_most("largest error of the non-saturating slope", _error(nonsaturating, exact.nonsaturating), 1e-6),
         at_least("ratio of the slopes at D(G(z)) = .001", float(nonsaturating[0] / saturating[0]), 998.0),
     )
-    figure, (left, right) = panels(columns=2)
+    figure, (share, left, right) = panels(columns=3, width=3.5)
+    shares = torch.linspace(0.005, 0.995, 199, dtype=torch.float64)
     names = ("log(1 − d), saturating", "−log d, non-saturating")
     for objective, name, colour in zip((Minimax(), NonSaturating()), names, PALETTE, strict=False):
-        loss = torch.stack([objective.generator(h[None], None) for h in logits])
-        left.plot(logits, loss, color=colour, linewidth=1.4, label=name)
+        share.plot(shares, _losses(objective, shares.logit()), color=colour, linewidth=1.4, label=name)
+        left.plot(logits, _losses(objective, logits), color=colour, linewidth=1.4, label=name)
         right.plot(logits, _slopes(objective, logits), color=colour, linewidth=1.4, label=name)
-    label(left, "logit h of a fake", "generator's loss (nats)", "The losses")
-    label(right, "logit h of a fake", "slope of the loss in h", "Recognised fakes (left) teach only one of them")
-    legend(left, "lower left")
+    share.axhline(0, color=GREY, linewidth=0.7, zorder=0)
+    label(
+        share,
+        "d = D(G(z)) of a fake",
+        "generator's loss (nats)",
+        "At d = 0 only −log d grows without limit",
+    )
+    label(
+        left,
+        "logit h of a fake, d = σ(h)",
+        "generator's loss (nats)",
+        "Recognised fakes (left): log(1 − d) is flat",
+    )
+    label(
+        right,
+        "logit h of a fake",
+        "slope of the loss (nats per unit of h)",
+        "Recognised fakes (left): its slope vanishes",
+    )
+    legend(share, "upper right")
     table = {f"D(G(z)) = {x:g}": [float(a), float(b)] for x, a, b in zip(d, saturating, nonsaturating, strict=True)}
     return Outcome(figure, checks, {"slopes in the logit: saturating, non-saturating": table})
+
+
+def _losses(objective: Objective, logits: Tensor) -> Tensor:
+    return torch.stack([objective.generator(h[None], None) for h in logits])
 
 
 def _slopes(objective: Objective, logits: Tensor) -> Tensor:
