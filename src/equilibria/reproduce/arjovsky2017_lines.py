@@ -157,10 +157,13 @@ def _measured(game: Game) -> tuple[float, float]:
 
 def _draw_distances(axes: Axes, critics: Tensor) -> None:
     theta = torch.linspace(0.005, 1.2, 60).tolist()
-    exact = [parallel_lines(t) for t in theta]
-    axes.plot(theta, [d.w1 for d in exact], color=PALETTE[0], linewidth=1.5, label="W₁ = |θ|, slope 1")
-    axes.plot(theta, [d.total_variation for d in exact], color=PALETTE[2], linewidth=1.5, label="TV = 1, slope 0")
-    axes.plot(theta, [d.js for d in exact], color=PALETTE[1], linewidth=1.5, label="JSD = log 2 nats, slope 0")
+    exact, one = [parallel_lines(t) for t in theta], parallel_lines(1.0)
+    axes.plot(theta, [d.w1 / one.w1 for d in exact], color=PALETTE[0], linewidth=1.5, label="W₁ = |θ|, slope 1")
+    share = [d.total_variation / one.total_variation for d in exact]
+    axes.plot(theta, share, color=PALETTE[2], linewidth=3, alpha=0.6, label="TV = 1, slope 0")
+    axes.plot(
+        theta, [d.js / one.js for d in exact], "--", color=PALETTE[1], linewidth=1.5, label="JSD = log 2, slope 0"
+    )
     for i, at in enumerate(_THETAS):
         for value in critics[i].tolist():
             name = "WGAN-GP critic's estimate" if i == 0 and value == critics[0, 0] else None
@@ -169,7 +172,7 @@ def _draw_distances(axes: Axes, critics: Tensor) -> None:
     axes.annotate("KL = ∞ for every θ ≠ 0", (0.6, 0.15), fontsize=8, color=INK)
     axes.set_ylim(0, 2.3)
     axes.set_xlim(0, 1.25)
-    label(axes, "distance θ of the lines", "distance of the laws", "Only W₁ says how far the lines are")
+    label(axes, "distance θ of the lines", "distance over its value at θ = 1", "Only W₁ says how far the lines are")
     legend(axes, "upper left", columns=1)
 
 

@@ -205,11 +205,11 @@ def _draw_norms(axes: Axes, marks: list[int], norms: Tensor, title: str) -> None
 def _draw_growth(axes: Axes, marks: list[int], plain: Tensor) -> None:
     for seen, colour in zip(plain, PALETTE, strict=False):
         _draw_each(axes, marks, seen[..., 3], colour, None)
-        axes.plot(marks, seen[..., 4].log().mean(1).exp(), "--", color=colour, linewidth=1.3)
+        axes.plot(marks, (seen[..., 4].log().mean(1) / 2).exp(), "--", color=colour, linewidth=1.3)
     axes.plot([], [], color=GREY, linewidth=1.6, label="norm")
-    axes.plot([], [], "--", color=GREY, linewidth=1.3, label="variance over minibatches")
+    axes.plot([], [], "--", color=GREY, linewidth=1.3, label="standard deviation over minibatches")
     logarithmic(axes, x=True, y=True)
-    label(axes, "steps of D", "norm, variance", "Its gradient of −log D grows and gets noisier")
+    label(axes, "steps of D", "size of the gradient", "Its gradient of −log D grows and gets noisier")
     legend(axes, "lower right")
 
 

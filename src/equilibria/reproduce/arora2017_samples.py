@@ -58,10 +58,17 @@ def run(quick: bool) -> Outcome:
         at_most("slope of the gap to held-out rows in n (log-log)", _slope(sizes[many], gap[many]), -0.5),
     )
     figure, (left, right) = panels(columns=2)
-    left.axhline(2 * math.log(2), color=PALETTE[1], linewidth=1.4, label="2 JSD (nats)")
-    left.plot(sizes[: len(moved)], moved.mean(1), color=PALETTE[3], marker="o", markersize=3, label="W1")
-    left.plot(sizes, seen.mean(1), color=PALETTE[0], marker="o", markersize=3, label="net (nats)")
-    label(left, "points in the copy, m", "distance of law and copy", "A net cannot see what JSD and W1 see")
+    left.axhline(1, color=PALETTE[1], linewidth=1.4, label="JSD, log 2 nats at every m")
+    for values, colour, name in ((moved, PALETTE[3], "W1"), (seen, PALETTE[0], "distance by a net")):
+        means = values.mean(1)
+        left.plot(sizes[: len(means)], means / means[0], color=colour, marker="o", markersize=3, label=name)
+    left.set_ylim(0, 1.1)
+    label(
+        left,
+        "points in the copy, m",
+        f"distance over its value at m = {_SIZES[0]}",
+        "A net cannot see what JSD and W1 see",
+    )
     for values, colour, name in ((train, PALETTE[0], "same rows"), (held, PALETTE[2], "other rows")):
         right.plot(sizes, values.mean(1), color=colour, marker="o", markersize=3, label=name)
     right.axhline(0, color=GREY, linewidth=0.7)

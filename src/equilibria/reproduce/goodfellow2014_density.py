@@ -16,7 +16,7 @@ from ..core.optimizers import Adam
 from ..core.play import Play
 from ..core.updates import Alternating
 from ..data import load
-from ..figures.panels import PALETTE, label, legend, panels
+from ..figures.panels import GREY, PALETTE, label, legend, panels
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
 from ..losses import Minimax
@@ -46,11 +46,15 @@ def run(quick: bool) -> Outcome:
     networks = MLPPair(width=32, depth=2, activation="tanh")
     play = side_by_side(game, networks, load("gaussian"), range(seeds), Alternating(), rate, batch=256)
     play.horizon = last
-    figure, axes = panels(columns=4, width=2.5, height=2.7)
-    for word, at, ax in zip((", untrained", "", "", ", the end"), (0, 50, 200, last), axes, strict=True):
+    figure, axes = panels(rows=2, columns=4, width=2.5, height=2.0)
+    for word, at, laws, probability in zip(
+        (", untrained", "", "", ", the end"), (0, 50, 200, last), axes[:4], axes[4:], strict=True
+    ):
         play.advance(at - play.round)
-        _draw(ax, play, f"Round {at}{word}")
-    axes[0].set_ylabel("density; D", fontsize=8)
+        _draw(laws, play, f"Round {at}{word}")
+        _draw_probability(probability, play)
+    axes[0].set_ylabel("density", fontsize=8)
+    axes[4].set_ylabel("D (probability of real)", fontsize=8)
     legend(axes[0], "upper left")
     ends = [_ends(play, i) for i in range(seeds)]
     checks = (
@@ -74,16 +78,23 @@ def _draw(axes: Axes, play: Play, title: str) -> None:
         label="data p",
     )
     axes.plot(_EDGES[:-1] + width / 2, shares, color=PALETTE[2], linewidth=1.4, label="generator q")
-    axes.plot(x, _probability(play, 0, x), color=PALETTE[0], linestyle="--", linewidth=1.4, label="D")
     for code, point in zip(_codes(15), _generated(play, 0, 15), strict=True):
         axes.plot([code, point], [-0.35, -0.1], color=PALETTE[2], linewidth=0.5, alpha=0.7)
     for height, name in ((-0.1, "x"), (-0.35, "z")):
         axes.axhline(height, color="#bdbdbd", linewidth=0.6)
         axes.text(3.9, height + 0.02, name, fontsize=7.5, ha="right")
-    label(axes, "x", "", title)
+    label(axes, "", "", title)
     axes.set_xlim(-4, 4)
-    axes.set_ylim(-0.4, 1.45)
-    axes.set_yticks([0, 0.5, 1])
+    axes.set_ylim(-0.4, 0.95)
+    axes.set_yticks([0, 0.4, 0.8])
+
+
+def _draw_probability(axes: Axes, play: Play) -> None:
+    x = torch.linspace(-4, 4, 321)
+    axes.axhline(0.5, color=GREY, linewidth=0.7)
+    axes.plot(x, _probability(play, 0, x), color=PALETTE[0], linewidth=1.4)
+    axes.set(xlim=(-4, 4), ylim=(0, 1), yticks=[0, 0.5, 1])
+    label(axes, "x")
 
 
 def _codes(n: int) -> Tensor:

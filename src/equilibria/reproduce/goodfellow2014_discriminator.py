@@ -56,15 +56,18 @@ def run(quick: bool) -> Outcome:
         at_most("sup error of D on [-3, 4.3], worst seed", max(errors), 0.05),
         at_most("|value - (2 JSD - log 4)| in nats, worst seed", max(map(abs, shortfalls)), 0.02),
     )
-    figure, (left, right) = panels(columns=2)
-    left.plot(x, p, color="black", linestyle=":", linewidth=1.4, label="data p")
-    left.plot(x, q, color=PALETTE[2], linewidth=1.4, label="generator q, fixed")
+    figure, (laws, left, right) = panels(columns=3, width=3.4)
+    laws.plot(x, p, color="black", linestyle=":", linewidth=1.4, label="data p")
+    laws.plot(x, q, color=PALETTE[2], linewidth=1.4, label="generator q, fixed")
+    laws.set(xlim=(-3, 4.3), ylim=(0, 0.6))
+    legend(laws, "upper right")
+    label(laws, "x", "density", "The two laws")
     left.plot(x, best.sigmoid(), color=GREY, linewidth=4, alpha=0.6, label="p/(p + q)")
     for i, h in enumerate(scores):
         left.plot(x, h.sigmoid(), color=PALETTE[0], linestyle="--", linewidth=1, label="D, 5 seeds" if i == 0 else None)
     left.set_xlim(-3, 4.3)
     legend(left, "upper right")
-    label(left, "x", "density; D", "The trained D lies on p/(p + q)")
+    label(left, "x", "D (probability of real)", "The trained D lies on p/(p + q)")
     _draw_values(right, moments, limit - torch.tensor(values))
     return Outcome(figure, checks, {"sup errors": errors, "2 JSD - log 4": limit, "shortfalls (nats)": shortfalls})
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from matplotlib.axes import Axes
 
 from ..figures.panels import PALETTE, label, legend, panels
 from ..theory.assumptions import (
@@ -40,12 +41,12 @@ CLAIM = Claim(
 
 
 class _Panel(NamedTuple):
-    """One assumption: its title, the bars of its evidence, and the checks of its predictions."""
+    """One assumption: its title, the bars of its evidence with their units, and the checks of its predictions."""
 
     title: str
     evidence: Callable[[int], Evidence]
     bars: dict[str, Callable[[dict[str, float]], float]]
-    unit: str
+    units: tuple[str, ...]
     predicted: Callable[[list[Evidence]], tuple[Check, ...]]
 
 
@@ -57,18 +58,28 @@ def run(quick: bool) -> Outcome:
         found = [panel.evidence(seed) for seed in range(3 if quick else 5)]
         checks += panel.predicted(found)
         numbers[panel.title] = [e._asdict() for e in found]
-        for side, shift, colour in (("control", -0.2, PALETTE[0]), ("relaxed", 0.2, PALETTE[1])):
-            values = torch.tensor([[read(getattr(e, side)) for read in panel.bars.values()] for e in found])
-            places = torch.arange(len(panel.bars)) + shift
-            ax.bar(places, values.mean(0), width=0.36, color=colour, label="holds" if shift < 0 else "broken")
-            for x, column in zip(places, values.T, strict=True):
-                ax.plot([float(x)] * len(column), column, ".", color="black", markersize=2.5)
-        ax.axhline(0, color="#bdbdbd", linewidth=0.7)
-        ax.set_xticks(range(len(panel.bars)), list(panel.bars))
-        ax.set_xlim(-0.6, len(panel.bars) - 0.4)
-        label(ax, "", panel.unit, panel.title)
-    legend(axes[0], "upper right")
+        _draw(ax, panel, found)
+    legend(axes[1], "upper left")
     return Outcome(figure, tuple(checks), numbers)
+
+
+def _draw(axes: Axes, panel: _Panel, found: list[Evidence]) -> None:
+    """Each pair of bars over the larger mean of the two, so that the axis has no unit; the larger value is written."""
+    rows = [[[read(side) for read in panel.bars.values()] for side in (e.control, e.relaxed)] for e in found]
+    values = torch.tensor(rows)  # (seeds, control and relaxed, bars)
+    largest = values.mean(0).abs().amax(0)
+    for i, (name, shift, colour) in enumerate((("holds", -0.2, PALETTE[0]), ("broken", 0.2, PALETTE[1]))):
+        shares = values[:, i] / largest
+        places = torch.arange(len(panel.bars)) + shift
+        axes.bar(places, shares.mean(0), width=0.36, color=colour, label=name)
+        for x, column in zip(places, shares.T, strict=True):
+            axes.plot([float(x)] * len(column), column, ".", color="black", markersize=2.5)
+    axes.axhline(0, color="#bdbdbd", linewidth=0.7)
+    units = panel.units if len(panel.units) == len(panel.bars) else panel.units * len(panel.bars)
+    names = [f"{n}\n1 = {float(v):.2g} {u}" for n, v, u in zip(panel.bars, largest, units, strict=True)]
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.6, len(panel.bars) - 0.4)
+    label(axes, "", "over the larger of both", panel.title)
 
 
 def _worst(found: list[Evidence], read: Callable[[Evidence], float], largest: bool = True) -> float:
@@ -156,15 +167,15 @@ _PANELS = (
     _Panel(
         "1  No densities: flat loss",
         lambda seed: relax_density(seed=seed),
-        {"JSD": lambda n: n["js"], "saturating\nslope": lambda n: n["saturating"]},
-        "nats; nats per unit",
+        {"JSD": lambda n: n["js"], "saturating slope": lambda n: n["saturating"]},
+        ("nats", "nats per unit"),
         _thin,
     ),
     _Panel(
         "2  Unequal priors: biased ratio",
         lambda seed: relax_equal_priors(seed=seed),
         {"bias of log p/q": lambda n: n["bias"]},
-        "nats",
+        ("nats",),
         _priors,
     ),
     _Panel(
@@ -175,7 +186,7 @@ _PANELS = (
             "W1": lambda n: n["w1"],
             "W1,\nreal : real": lambda n: n["w1_floor"],
         },
-        "share; distance",
+        ("", "", ""),
         _small_critic,
     ),
     _Panel(
@@ -186,14 +197,14 @@ _PANELS = (
             "accuracy\nof D*": lambda n: n["accuracy"],
             "modes / 8": lambda n: n["modes"] / 8,
         },
-        "nats; share; share",
+        ("nats", "", ""),
         _small_generator,
     ),
     _Panel(
         "5  Reverse KL for KL: one mode",
         lambda seed: relax_divergence(),
         {"centre": lambda n: n["centre"], "std": lambda n: n["width"]},
-        "distance",
+        ("",),
         _other_divergence,
     ),
     _Panel(
@@ -204,7 +215,7 @@ _PANELS = (
             "way to\nfresh": lambda n: n["to_test"],
             "critic's\ngap": lambda n: n["critic_train"] - n["critic_held_out"],
         },
-        "distance; nats",
+        ("", "", "nats"),
         _few,
     ),
 )
