@@ -9,6 +9,7 @@ from typing import Any
 from scipy import stats
 
 from .cases import Case
+from .remedied import apply_remedy
 from .results import CaseResult, recovered, verified
 
 
@@ -37,8 +38,10 @@ def summary(cases: Sequence[Case], sick: Sequence[CaseResult], healthy: Sequence
     real = [s for s in sick if verified(s)]
     right = [s for s in real if any(name in wanted[s.name] for name, _ in s.said[:2])]
     alarmed = [s for s in healthy if s.said]
+    first = [s for s in right if s.said[0][0] in wanted[s.name]]
     tried = [s for s in real if s.cured is not None]
     cured = [s for s in tried if recovered(s)]
+    undone = [s for s in tried if _undone(next(case for case in cases if case.name == s.name), s)]
     rows = []
     for case in cases:
         own = [s for s in real if s.name == case.name]
@@ -59,13 +62,21 @@ def summary(cases: Sequence[Case], sick: Sequence[CaseResult], healthy: Sequence
         )
     return {
         "sensitivity": _share(len(right), len(real)),
+        "first_finding": _share(len(first), len(real)),
         "false_alarms": _share(len(alarmed), len(healthy)),
         "cure_rate": _share(len(cured), len(tried)),
+        "cures_by_definition": _share(sum(s in cured for s in undone), len(undone)),
+        "other_cures": _share(sum(s not in undone for s in cured), len(tried) - len(undone)),
         "unverified": sorted(Counter(s.name for s in sick if not verified(s)).items()),
         "alarms": [{"run": s.name, "seed": s.seed, "said": list(s.said)} for s in alarmed],
         "cases": rows,
         "confusion": confusion(wanted, real, healthy),
     }
+
+
+def _undone(case: Case, result: CaseResult) -> bool:
+    """Whether the remedy gives the loop without the fault: such a cure follows from the definition of the remedy."""
+    return bool(result.remedy) and apply_remedy(case.sick, result.remedy) == case.healthy
 
 
 def confusion(
@@ -93,9 +104,11 @@ def markdown(found: dict[str, Any], seeds: int, half: str) -> str:
     lines = [
         f"Half: {half}; {seeds} seeds per case.",
         "",
-        f"- right condition among the first two findings: {rate('sensitivity')}",
+        f"- right condition among the first two findings: {rate('sensitivity')}; as the first: {rate('first_finding')}",
         f"- false alarms on healthy runs: {rate('false_alarms')}",
-        f"- cured by the first remedy of the first finding: {rate('cure_rate')}",
+        f"- cured by the first remedy of the first finding: {rate('cure_rate')}; of these, loops that the remedy turns "
+        f"into the control exactly, so that the cure follows by definition: {rate('cures_by_definition')}; all others: "
+        f"{rate('other_cures')}",
         "",
         "| planted | condition | found | median onset error (steps) | cured | found instead |",
         "|---|---|---|---|---|---|",
