@@ -7,12 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 import equilibria as eq
+from equilibria.base.processes import alive, temporary_folder
+from equilibria.runs.lock import held_by
+from equilibria.training import disk
 
 CLI = [sys.executable, "-c", "import sys; from equilibria.cli import main; sys.exit(main())", "train"]
 ENDLESS = ["gan", "--data", "ring8-U", "--steps", "1000000", "--set", "batch=16", "--set", "run.checkpoint_every=5"]
@@ -75,6 +79,49 @@ def test_one_process_stops_all_and_one_killed_ends_all_and_the_run_goes_on(tmp_p
     info = json.loads((run / "run.json").read_text())
     assert (info["processes"], info["steps"], newest(run)) == (1, until, until)
     assert [row["step"] for row in eq.open_run(run).rows() if "loss/generator" in row] == list(range(1, until + 1))
+
+
+@pytest.mark.slow
+@pytest.mark.ci_slow
+def test_workers_end_with_a_checkpoint_when_their_launcher_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    run = tmp_path / "run"
+    launcher = started(*ENDLESS, "--out", str(run), "--processes", "2")
+    worker = worker_of(launcher, 1, run, 0)
+    first = held_by(run)
+    assert first is not None and alive(first[0]) and alive(worker)
+    refused = started("--resume", str(run))
+    told = refused.communicate(timeout=60)[1]
+    assert refused.returncode == 1 and f"process {first[0]} on {first[1]}" in told, told
+    os.kill(launcher.pid, signal.SIGKILL)
+    launcher.communicate(timeout=60)  # its pipes close when the last worker has ended
+    until = time.monotonic() + 10
+    while (alive(first[0]) or alive(worker)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(first[0]) and not alive(worker)
+    last = max(row["step"] for row in eq.open_run(run).rows())
+    assert newest(run) == last, "the last round has a checkpoint"
+    assert not list((tmp_path / "scratch").glob("equilibria-*"))
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    ours = [tmp_path / "scratch" / f"equilibria-{pid}-abc" for pid in (gone.pid, os.getpid())]
+    begun = [tmp_path / f".tmp-run-{gone.pid}", tmp_path / f".tmp-run-{os.getpid()}", tmp_path / ".tmp-run-other-1x"]
+    for folder in (*ours, *begun, tmp_path / "scratch" / "equilibria-cache"):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+        os.utime(folder, (0, 0))
+    with temporary_folder() as made:
+        assert made.is_dir()
+    assert sorted(p.name for p in (tmp_path / "scratch").iterdir()) == [ours[1].name, "equilibria-cache"]
+    disk.clear_begun(tmp_path / "run")
+    assert [folder.exists() for folder in begun] == [False, True, True]
 
 
 STEP = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ import pytest
 
 import equilibria as eq
 from equilibria.base.errors import RunError
-from equilibria.training import checkpoint, disk
+from equilibria.training import checkpoint, checkups, disk
 from test_checkpoint import play_of, same, state
 
 TINY = {"networks.vector.width": "8", "batch": "16"}
@@ -229,3 +230,34 @@ def test_a_run_whose_folder_is_deleted_stops(tmp_path: Path) -> None:
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 1 and "run" in error.splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "checkups.jsonl", "doctor.safetensors", "state.json"])
+def test_whatever_cannot_be_read_now_a_resume_stops_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Otherwise the doctor would go on without its memory, and examine at other rounds than the uninterrupted run."""
+    run = Path(shutil.copytree(Path(__file__).with_name("old_runs") / "gan", tmp_path / "run"))
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"steps": 60', '"steps": 64'))
+    before, opens, loads, code = contents(run), io.open, checkups.load_file, errno.EIO
+
+    def refuse(file: Any) -> None:
+        if isinstance(file, (str, Path)) and Path(file).name == name:
+            raise OSError(code, os.strerror(code), str(file))
+
+    def opened(file: Any, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        if "r" in mode:
+            refuse(file)
+        return opens(file, mode, *rest, **more)
+
+    def loaded(file: Any, *rest: Any) -> Any:
+        refuse(file)
+        return loads(file, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "open", opened)
+        patch.setattr(checkups, "load_file", loaded)
+        with pytest.raises(RunError, match="cannot be read") as raised:
+            eq.resume(run)
+    assert os.strerror(code) in raised.value.what and raised.value.fix
+    assert contents(run) == before

@@ -8,14 +8,16 @@ tuples of those. In JSON it is ``{"type": <class name>, <field>: <value>, …}``
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any, TypeVar, dataclass_transform
 
 from . import bounds
 from .errors import ConfigError, did_you_mean
-from .fields import KNOWN, fits, hints_of, is_record, named, required
+from .fields import KNOWN, choices, fits, hints_of, is_record, named, required
 
 T = TypeVar("T")
 
@@ -42,17 +44,73 @@ def record(cls: type[T]) -> type[T]:
 
     def complete(self: Any) -> None:
         _name_records(self)
+        _check_kinds(self)
         if check is not None:
             check(self)
         bounds.check(self)
 
     cls.__post_init__ = complete  # type: ignore[attr-defined]
     made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    _explain_calls(made)
     known = KNOWN.get(cls.__name__)
     if known is not None and known.__module__ != cls.__module__:
         raise TypeError(f"two records are called {cls.__name__}: {known.__module__} and {cls.__module__}")
     KNOWN[cls.__name__] = made
     return made
+
+
+def _explain_calls(made: type) -> None:
+    """Let the constructor name the setting that is missing or unknown, in an error of ours."""
+    init: Any = vars(made)["__init__"]
+
+    @functools.wraps(init)
+    def explained(self: Any, *given: Any, **settings: Any) -> None:
+        names = [own.name for own in dataclasses.fields(made)]
+        if given:
+            what = f"{made.__name__} was called with {_short(given[0])}, and takes its settings by name"
+            raise ConfigError(what, f"{made.__name__}({names[0]}=…)" if names else f"{made.__name__}()")
+        if unknown := [name for name in settings if name not in names]:
+            raise ConfigError(f"{made.__name__} has no setting '{unknown[0]}'", did_you_mean(unknown[0], names))
+        if missing := [own.name for own in required(made) if own.name not in settings]:
+            what = f"{made.__name__} lacks its setting{'s' * (len(missing) > 1)} {', '.join(missing)}"
+            raise ConfigError(what, f"{made.__name__}({', '.join(f'{name}=…' for name in missing)})")
+        init(self, **settings)
+
+    setattr(made, "__init__", explained)  # noqa: B010
+
+
+def _check_kinds(made: Any) -> None:
+    """Hold the values of a record to the declared types of its fields.
+
+    Raises:
+        ConfigError: names the field, what it was given, and what may stand there.
+    """
+    try:
+        hints = hints_of(type(made))
+    except NameError:  # a module that is still being imported
+        return
+    for own in dataclasses.fields(made):
+        value = getattr(made, own.name)
+        if fits(value, hints[own.name]) or isinstance(value, list):
+            continue
+        what = f"{type(made).__name__}.{own.name} is {_given(value)}"
+        raise ConfigError(what, _instead(own.name, value, hints[own.name]))
+
+
+def _given(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"{_short(value)}, a {type(value).__name__}"
+
+
+def _instead(name: str, value: Any, hint: Any) -> str:
+    """What may stand in a field in place of a value that does not fit."""
+    if isinstance(value, type) and is_dataclass(value) and not required(value) and fits(value(), hint):
+        return f"{name}={value.__name__}()"
+    if fits((value,), hint):
+        return f"{name}=({_short(value)},)"
+    if names := choices(hint):
+        listed = ", ".join(repr(one) for one in names[:6])
+        return f"give a record or its name, for example {name}={names[0]!r} (known: {listed})"
+    return f"give {name} a value of type {getattr(hint, '__name__', hint)}"
 
 
 def _name_records(made: Any) -> None:

@@ -94,6 +94,10 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             ConfigError: there is none; the message names the nearest one.
         """
+        given: Any = name
+        if not isinstance(given, str):
+            what = f"{name!r:.60} is a {type(name).__name__}, and the name of a {self.noun} is needed"
+            raise ConfigError(what, did_you_mean("", self._entries))
         try:
             return self[name]
         except KeyError:

@@ -42,6 +42,7 @@ def replace_at(value: Any, path: str, text: str, place: str = "") -> Any:
         >>> replace_at(Dial(), "rate", "1e-3")
         Dial(rate=0.001)
     """
+    text = text if isinstance(text, str) else spell(tuple(text) if isinstance(text, list) else text)
     return _Change(value, path, text, place).made(value, path.split("."), ())
 
 

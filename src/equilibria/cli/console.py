@@ -107,16 +107,32 @@ def failed(error: Exception, words: list[str]) -> int:
     """Print the error of the command with these arguments, and return the exit code."""
     if isinstance(error, EquilibriaError):
         tell("error", f"{error.what}.")
-        fix = _with_files(error, words) or error.fix  # no full stop: it is pasted
+        fix = _with_files(error, words) or _as_options(error) or error.fix  # no full stop: it is pasted
         if error.fix:
             tell("fix", fix)
         return 1
     wrong_usage = getattr(error, "format_message", None)
     if wrong_usage is not None:
         return _explain_usage(error, wrong_usage())
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
+        tell("error", f"not enough memory: {(str(error).splitlines() or [''])[0][:200]}")
+        tell("fix", "use a smaller batch, smaller networks or fewer samples, for example --set batch=16")
+        return 1
+    if isinstance(error, OSError) and error.filename is not None:
+        tell("error", f"{error.filename}: {error.strerror}.")
+        tell("fix", "check that it is there and may be read and written, then run the command again")
+        return 1
     tell("error", f"{type(error).__name__}: {error}")
     tell("fix", "this is a bug in equilibria; run again with --debug for the traceback.")
     return 70
+
+
+def _as_options(error: EquilibriaError) -> str:
+    """The fix as options of a command; empty if it is no argument that each command calls alike."""
+    names = {"seed": "--seed", "steps": "--steps", "n": "-n"}
+    if not error.settings.keys() <= names.keys():
+        return ""
+    return " ".join(f"{names[name]} {value}" for name, value in error.settings.items())
 
 
 def _explain_usage(error: Any, what: str) -> int:

@@ -13,13 +13,21 @@ from typing import IO, Annotated, Any
 import typer
 
 from ..base.errors import ConfigError
+from ..base.processes import temporary_folder
 from .console import UNFINISHED, show_output, tell
 
 Count = Annotated[
     int | None,
     typer.Option("--processes", help="Processes of this machine that share each batch; under torchrun leave it out."),
 ]
-_STARTED = "import sys; sys.argv[0] = 'equilibria'; from equilibria.cli import main; sys.exit(main())"
+_STARTED = """
+import os, sys
+sys.argv[0] = 'equilibria'
+from equilibria.base.processes import end_with_launcher
+end_with_launcher(os.path.dirname(os.environ['EQUILIBRIA_MEETING']))
+from equilibria.cli import main
+sys.exit(main())
+"""
 _STOPPED = 130
 _MEETING = "EQUILIBRIA_MEETING"  # as in base/distributed.py, whose import takes a second
 _GRACE = 60.0  # seconds for the others to end by themselves after one has failed
@@ -66,15 +74,16 @@ def launch(words: list[str], count: int, gpus: bool = True) -> int:
     """Run ``equilibria`` with these words on ``count`` processes of this machine; returns their exit code.
 
     The output of process 0 is shown; that of another process only if it was the first to fail. Signals are forwarded.
+    If this process is killed, the others stop with a checkpoint: each holds a pipe whose other end closes then.
     """
     outputs: list[IO[bytes] | None] = [None, *(tempfile.TemporaryFile() for _ in range(count - 1))]  # noqa: SIM115
-    with tempfile.TemporaryDirectory(prefix="equilibria-") as folder:
-        environment = _environment(count, gpus, os.path.join(folder, "meeting"))
+    with temporary_folder() as folder:
+        environment = _environment(count, gpus, str(folder / "meeting"))
         workers = [
             subprocess.Popen(
                 [sys.executable, "-c", _STARTED, *words],
                 env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=None if rank == 0 else subprocess.DEVNULL,
                 stderr=outputs[rank],
                 start_new_session=True,  # Ctrl-C reaches each once, through us: a second one would interrupt at once
@@ -87,6 +96,8 @@ def launch(words: list[str], count: int, gpus: bool = True) -> int:
             for worker in workers:
                 worker.kill()
                 worker.wait()
+                if worker.stdin is not None:
+                    worker.stdin.close()
     if first is not None:
         _explain(first, workers[first].returncode, outputs)
     return max(1 if worker.returncode < 0 else worker.returncode for worker in workers)
@@ -111,7 +122,8 @@ def _watched(workers: list[subprocess.Popen[bytes]]) -> int | None:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    known = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+    before = {number: signal.signal(number, forward) for number in known}
     first, until = None, float("inf")
     try:
         while any(worker.poll() is None for worker in workers) and time.monotonic() < until:

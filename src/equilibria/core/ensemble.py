@@ -47,6 +47,8 @@ class Ensemble(Game):
 
     def __init__(self, make: Callable[[int], Game], seeds: Sequence[int]) -> None:
         super().__init__()
+        if isinstance(seeds, int):
+            raise ConfigError(f"seeds={seeds} is a number, and a sequence is needed", f"seeds=range({seeds})")
         if not seeds:
             raise ConfigError("an Ensemble of no members", "give one seed per member")
         members = [make(seed) for seed in seeds]

@@ -412,14 +412,34 @@ def live(game: Game, *players: str) -> Iterator[None]:
             p.requires_grad_(True)
 
 
+def refuse_incomplete(game: Game) -> None:
+    """Refuse a game that cannot be trained, because it has no players or does not define what a turn needs.
+
+    Raises:
+        ConfigError: says what is missing.
+    """
+    kind = type(game).__name__
+    if not game.players:
+        example = 'players = (Player("generator", ("generator",)),)'
+        raise ConfigError(f"the game {kind} has no players", f"name them in the class: {example}")
+    missing = [name for name in ("draw", "loss", "codes", "sample") if getattr(type(game), name) is getattr(Game, name)]
+    if missing:
+        what = f"the game {kind} does not define {', '.join(missing)}"
+        raise ConfigError(what, f"define {missing[0]}, as docs/architecture.md says, or train a recipe")
+
+
 def evaluate(game: Game, player: str, draw: Draw) -> Loss:
     """The loss of a player under a draw: the same draw gives the same loss, bit for bit.
 
     Raises:
-        EquilibriaError: the loss is not a 0-dim tensor.
+        EquilibriaError: the loss is no ``Loss``, or its total is not a 0-dim tensor.
     """
     reseed(draw.seed)
-    loss: Loss = game.loss(player, draw)
+    loss: Any = game.loss(player, draw)
+    if not isinstance(loss, Loss) or not isinstance(loss.total, Tensor):
+        found = loss.total if isinstance(loss, Loss) else loss
+        what = f"the loss of '{player}' is a {type(found).__name__}, and a Loss with a tensor is needed"
+        raise ConfigError(what, "return equilibria.Loss(total), with the mean over the batch as total")
     if loss.total.dim() != 0:
         raise EquilibriaError(
             f"the loss of '{player}' has shape {tuple(loss.total.shape)}", "a player's total is one number: take a mean"
@@ -432,6 +452,9 @@ def gradients(game: Game, player: str, draw: Draw) -> tuple[Tensors, Loss]:
     own = game.moved(player)
     with live(game, player):
         loss = evaluate(game, player, draw)
+        if not loss.total.requires_grad:
+            what = f"the loss of '{player}' depends on none of the parameters that it moves"
+            raise ConfigError(what, "compute it from the modules in the player's moves, without detach or no_grad")
         grads = torch.autograd.grad(loss.total, list(own.values()), materialize_grads=True)
     return shared(dict(zip(own, grads, strict=True)), detached(loss))
 

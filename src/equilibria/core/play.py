@@ -16,7 +16,7 @@ from ..base.randomness import mix, own_randomness
 from ..base.records import record
 from ..base.schedules import Clock, Schedule, value_at
 from .cuda_graphs import Eager, Launch, Turn
-from .game import Batches, Draw, Game, Loss, make_draw
+from .game import Batches, Draw, Game, Loss, gradients, make_draw
 from .optimizers import OptimizerSpec
 from .sampling import Sampler
 
@@ -89,6 +89,19 @@ class Play:
         """Let the game fill the buffers that depend on the data. Once, before round 0."""
         with own_randomness(), torch.no_grad():
             self.game.begin(self.batches, self.seed)
+
+    def rehearse(self) -> None:
+        """Compute every player's gradient once and change nothing, so that an error in a game is found at the start.
+
+        Raises:
+            EquilibriaError: a loss is not of the form that is needed.
+        """
+        turn = self.turn
+        with own_randomness():
+            draw = self.deal()
+            for player in self.game.players:
+                gradients(self.game, player.name, draw)
+        self.turn = turn
 
     @property
     def device(self) -> torch.device:

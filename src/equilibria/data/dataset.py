@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..base.arguments import whole
 from ..base.errors import DataError
 from .laws import Law
 from .options import DataOptions, DataSpec
@@ -85,6 +86,7 @@ class Dataset:
         Raises:
             DataError: ``n`` is below 1 or above ``size``, or ``turn`` is negative.
         """
+        n, turn = whole("n", n, None), whole("turn", turn, None)
         if n < 1 or turn < 0:
             raise DataError(f"a batch of {n} rows at turn {turn}", "ask for at least one row at a turn >= 0")
         size = self.store.size
@@ -97,7 +99,7 @@ class Dataset:
 
     def batches(self, n: int) -> Callable[[int, int], dict[str, Tensor]]:
         """Batches of ``n`` rows as a function of (seed, turn), the form in which a play takes its data."""
-        return partial(self.batch, n)
+        return partial(self.batch, whole("n", n, 1))
 
     def take(self, n: int, seed: int = 0, held_out: bool = False) -> dict[str, Tensor]:
         """``n`` rows for evaluation, without replacement as far as the rows reach; beyond that they come again evenly.
@@ -107,6 +109,7 @@ class Dataset:
         Raises:
             DataError: ``n`` is below 1, or nothing is held out.
         """
+        n = whole("n", n, None)
         if n < 1:
             raise DataError(f"{n} rows asked of '{self.name}'", "ask for at least one row")
         return scaled(self.store.take(n, seed, held_out))

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import ConfigError, DataError, EquilibriaError, did_you_mean
+from ..base.processes import temporary_folder
 from .files import cache_file
 from .named import NAMED
 from .originals import MOST
@@ -46,8 +47,7 @@ def fetch(name: str, given: Path | None = None) -> Path:
         raise ConfigError(f"'{name}' cannot be fetched", did_you_mean(name, _fetched()))
     if given is None and cache_file(name).exists():
         return cache_file(name)
-    with tempfile.TemporaryDirectory(prefix="equilibria-") as scratch:
-        folder = Path(scratch)
+    with temporary_folder() as folder:
         if given is None:
             archives = _download(name, source.commands, folder)
         elif not given.exists():

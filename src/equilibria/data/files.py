@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from ..base.errors import DataError
+from ..base.memory import too_large
 
-__all__ = ["Arrays", "cache_file", "check_memory", "chosen", "memory", "read_arrays", "stored"]
+__all__ = ["Arrays", "cache_file", "check_memory", "chosen", "read_arrays", "stored"]
 
 _IMAGES = ("x", "images", "data")
 _LABELS = ("y", "labels")
@@ -58,16 +60,20 @@ def read_arrays(path: Path) -> Arrays:
     return chosen(stored(path), path)
 
 
-def stored(path: Path) -> dict[str, np.ndarray]:
+def stored(path: Path, most: int | None = None) -> dict[str, np.ndarray]:
     """The arrays of an ``.npz`` by name; that of an ``.npy`` as ``x``.
+
+    Args:
+        path: the file.
+        most: bytes that the arrays may have together, unpacked; None for what the machine's memory allows. It is
+            checked before anything is unpacked, and so is what each array says of its own size.
 
     Raises:
         DataError: not such a file, damaged, holding Python objects, or larger unpacked than the machine's memory.
     """
     try:
         with path.open("rb") as file:  # opened here, because np.load leaves the file of a damaged archive open
-            if zipfile.is_zipfile(file):
-                check_memory(sum(one.file_size for one in zipfile.ZipFile(file).infolist()), f"the arrays of {path}")
+            _check_sizes(file, path, most)
             file.seek(0)
             found = np.load(file, allow_pickle=False)
             if isinstance(found, np.ndarray):
@@ -85,12 +91,32 @@ def stored(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path} cannot be read as an array file ({why})", "save it again with np.savez") from error
 
 
-def memory() -> int | None:
-    """Bytes of the machine's memory; None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+def _check_sizes(file: IO[bytes], path: Path, most: int | None) -> None:
+    """Hold what the headers of a file say to its length, and that to a bound: a few kilobytes may claim terabytes."""
+    if not zipfile.is_zipfile(file):
+        file.seek(0)
+        _check_claim(file, path.stat().st_size, path)
+        return
+    with zipfile.ZipFile(file) as archive:
+        total = sum(one.file_size for one in archive.infolist())
+        if most is not None and total > most:
+            raise DataError(f"the arrays of {path} have {total / 1e9:.1f} GB unpacked", f"at most {most / 1e9:.1f} GB")
+        check_memory(total, f"the arrays of {path}")
+        for one in archive.infolist():
+            with archive.open(one) as member:
+                _check_claim(member, one.file_size, path)
+
+
+def _check_claim(file: IO[bytes], length: int, path: Path) -> None:
+    if file.read(6) != b"\x93NUMPY":
+        return  # np.load says what is wrong
+    version = tuple(file.read(2))
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or claimed > length:
+        what = f"an array in {path} says that it has the shape {shape}, {claimed / 1e9:.1f} GB"
+        raise DataError(f"{what}, and the file holds {length:,} bytes", "save it again with np.savez")
 
 
 def check_memory(needed: int, what: str) -> None:
@@ -99,11 +125,8 @@ def check_memory(needed: int, what: str) -> None:
     Raises:
         DataError: it would not.
     """
-    known = memory()
-    if known is not None and needed > 0.8 * known:
-        raise DataError(
-            f"{what} need {needed / 1e9:.1f} GB, the machine has {known / 1e9:.1f} GB", "give fewer, or smaller ones"
-        )
+    if why := too_large(needed):
+        raise DataError(f"{what} {why}", "give fewer, or smaller ones")
 
 
 def chosen(arrays: Mapping[str, Any], where: object) -> Arrays:

@@ -48,6 +48,10 @@ class Column:
             raise ConfigError(f"column '{self.name}' of kind '{self.kind}'", did_you_mean(self.kind, KINDS))
 
 
+ROWS = ("image", "table", "vector")
+"""Kinds of rows that networks are built for."""
+
+
 @record
 class DataSpec:
     """What a builder of networks needs to know of a data set.
@@ -75,6 +79,10 @@ class DataSpec:
     unlabelled: bool = False
     encoding: Encoding | None = None
     class_shares: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in ROWS:
+            raise ConfigError(f"data of kind '{self.kind}'", did_you_mean(self.kind, ROWS))
 
     def column(self, name: str) -> Column | None:
         """The further column of this name, None where there is none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -175,6 +176,17 @@ def refuse_double(source: str, forms: Sequence[str]) -> None:
             )
 
 
+def _refuse_run(path: Path) -> None:
+    """Refuse the folder of a run, whose pictures are samples side by side.
+
+    Raises:
+        DataError: says how to start from it.
+    """
+    if (path / "checkpoints").is_dir() and (path / "run.json").is_file():
+        where = shlex.quote(str(path))
+        raise DataError(f"{path} is the folder of a run, and no data", f"start from the run: --from {where}")
+
+
 def _plain(source: str, labels: Any, options: DataOptions, parts: int) -> Found:
     path = Path(source).expanduser()
     name = _name(source, path)
@@ -198,6 +210,7 @@ def _plain(source: str, labels: Any, options: DataOptions, parts: int) -> Found:
     elif path.suffix.lower() in SUFFIXES and path.is_file():
         return Found(path.stem, table_of(Arrays(read_table(path)), options, path.name, labels), reopens)
     else:
+        _refuse_run(path)
         own = options if labels is None else replace(options, classes="none")
         table, called = _pictures(path, own, parts), path.name
     if labels is not None:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from ..base.arguments import instance
 from ..base.records import build
 from .compose import FORMS, of_law, single
 from .dataset import Dataset
@@ -69,7 +70,7 @@ def load(source: Any, labels: Any = None, options: DataOptions | None = None, **
         >>> int((few.batch(few.size, seed=0, turn=0)["y"] >= 0).sum())
         100
     """
-    options = options if options is not None else DataOptions()
+    options = instance("options", DataOptions() if options is None else options, DataOptions, "options=DataOptions()")
     if settings:
         fields = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
         options = build(DataOptions, fields | settings)

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from ..base.errors import DataError
+from ..base.memory import machine_memory
 from .archives import read_bytes, size_of
 from .arrays import PART, doubt_pixels, doubt_shape
 from .checks import fitted
-from .files import memory
 from .options import DataOptions, setting
 from .store import Store, TableStore, sent
 from .table import Stream
@@ -44,7 +44,7 @@ def streamed(wanted: str, size: int) -> bool:
     """
     if wanted != "auto":
         return wanted == "true"
-    known = memory()
+    known = machine_memory()
     return known is not None and size > SHARE * known
 
 

@@ -148,6 +148,8 @@ def law(name: str) -> Law:
         >>> law("parallel-lines:0.5").sample(1, torch.Generator())[0, 0]
         tensor(0.5000)
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"{name!r:.60} is a {type(name).__name__}, and the name of a law is needed", "law('ring8-U')")
     head, _, tail = name.partition(":")
     known = canonical(head)
     if known is None:

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 from torch.utils.data import default_collate as _default
 
 from ..base.errors import DataError
-from .files import Arrays, chosen, memory
+from ..base.memory import machine_memory
+from .files import Arrays, chosen
 from .images import decoded
 from .options import DataOptions, setting
 
@@ -223,7 +224,7 @@ def _bytes(x: Any) -> int:
 
 
 def _most() -> float:
-    return SHARE * (memory() or float("inf"))
+    return SHARE * (machine_memory() or float("inf"))
 
 
 def _too_many(name: str, count: int, taken: int) -> DataError:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from .chart import Chart, Checkup
 from .conditions import View, rules
+from .conditions.history import History
 from .evidence import NotAssessed
 from .findings import Diagnosis, Difference, Finding, Severity, State
 
@@ -16,7 +17,8 @@ _SEVERE = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...]:
     """Every finding, active ones first, root causes before what they explain (the order of the rules)."""
     read = rules()
-    found = [f for rule in read if (f := rule.read(chart, probabilities)) is not None]
+    history = History(chart.checkups)
+    found = [f for rule in read if (f := rule.read(chart, probabilities, history)) is not None]
     order = {rule.condition: i for i, rule in enumerate(read)}
     found.sort(key=lambda f: (f.status != "active", _SEVERE[f.severity], order[f.condition]))
     return tuple(dated(found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -32,13 +32,16 @@ def points(x: Tensor, name: str = "samples", least: int = 1) -> Tensor:
     """``x`` as float64 rows ``(n, d)``, detached, on the CPU; images are flattened, and ``(n,)`` becomes ``(n, 1)``.
 
     Raises:
-        ShapeError: ``x`` is a scalar or has fewer than ``least`` rows.
+        ShapeError: ``x`` is no tensor, is a scalar, or has fewer than ``least`` rows.
         DataError: an entry is NaN or infinite.
 
     Examples:
         >>> points(torch.zeros(3, 1, 2, 2)).shape
         torch.Size([3, 4])
     """
+    given: Any = x
+    if not isinstance(given, Tensor):
+        raise ShapeError(f"{name} are a {type(x).__name__}, and a tensor is needed", "pass torch.as_tensor(rows)")
     if x.dim() == 0 or x.shape[0] < least:
         raise ShapeError(f"{name} of shape {tuple(x.shape)}: at least {least} rows are needed", "pass more samples")
     rows = x.detach().to("cpu", torch.float64).reshape(x.shape[0], -1)

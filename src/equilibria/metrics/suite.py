@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from ..base.errors import ShapeError
+from ..base.errors import DataError, ShapeError
 from ..base.registry import modules_in
 from .checks import LawLike, generator, points
 from .classifier import Classifier, stacked_classes
@@ -75,6 +75,8 @@ def evaluate(
         (True, True)
     """
     suite = suite if suite is not None else Suite()
+    if against is None:
+        raise DataError("no data to compare with was given", "pass a data set, a law, or a tensor of real rows")
     if samples.dim() < 2 or not len(samples):
         raise ShapeError(f"samples of shape {tuple(samples.shape)}", "pass at least one row, (n, d) or (n, c, h, w)")
     samples = samples.detach()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+import torch
 from torch import nn
 
 from ..base import notebooks
 from ..base.errors import ConfigError, EquilibriaError, did_you_mean
+from ..base.memory import too_large
 from ..base.randomness import mix, own_randomness, reseed
 from ..base.records import encode, record
 from ..base.settings import option, placed, replace_at
@@ -22,6 +25,8 @@ from ..games.spec import GameSpec
 from ..games.stages import Procedure
 from ..networks import Auto, Networks
 from ..training import Settings, engine
+
+_LARGE = 1024  # sizes up to it give networks that any machine holds
 
 
 @record
@@ -118,11 +123,35 @@ class Recipe:
             own: modules in place of the recipe's, by their names in the game; those of its sources among them.
         """
         with own_randomness():
-            reseed(mix(seed, 5))
             try:
+                self._refuse_too_large(data, own)
+                reseed(mix(seed, 5))
                 return self.game.build(self.networks, data, own)
             except EquilibriaError as error:
                 raise placed(error, "game.") from error
+
+    def _refuse_too_large(self, data: DataSpec, own: Mapping[str, nn.Module] | None) -> None:
+        """Refuse networks that this machine has no memory for, before it is asked for any.
+
+        Where a size is beyond :data:`_LARGE`, the game is first built without memory, on torch's meta device.
+
+        Raises:
+            ConfigError: parameters, gradients and two moments of them do not fit.
+        """
+        if max(_numbers([encode(self.game), encode(self.networks), list(data.shape), data.classes])) <= _LARGE:
+            return
+        try:
+            with torch.device("meta"):
+                game = self.game.build(self.networks, data, own)
+        except EquilibriaError:
+            raise
+        except Exception:
+            return  # a network of the user's that cannot be built without memory
+        weights = sum(t.numel() * t.element_size() for t in (*game.parameters(), *game.buffers()))
+        if why := too_large(4 * weights):
+            raise ConfigError(
+                f"the networks of '{self.name}' with their gradients and moments {why}", "use smaller sizes"
+            )
 
     def play(
         self,
@@ -182,3 +211,12 @@ class Recipe:
                 raise ConfigError(f"'{path}' follows the recipe's {own}", option({own: text}))
             changed = replace_at(changed, path, text)
         return changed
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """The numbers in a plain value, at any depth, and 0."""
+    yield 0
+    if isinstance(value, (int, float)):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _numbers(inner)

@@ -85,6 +85,7 @@ def create(path: Path, info: dict[str, Any], fill: Callable[[Path], None] | None
     """
     refuse_existing(path)
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    disk.clear_begun(path)
     made = [p for p in (temporary, *path.parents) if not p.exists()]
     try:
         disk.make_folder(temporary)

@@ -166,14 +166,17 @@ class RunFolder:
         Raises:
             RunError: in strict mode, a line is damaged.
         """
-        found, damaged = [], []
-        for line, row in self._lines(checkups.ROWS).items():
-            try:
-                found.append(Checkup.from_dict(row))
-            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-                damaged.append(line)
+        found, damaged = _checkups(self._lines(checkups.ROWS))
         self._left_out(checkups.ROWS, damaged)
-        return tuple(found)
+        return found
+
+    def history(self) -> tuple[Checkup, ...]:
+        """The check-ups for a session that continues the run, which can do without one whose line is damaged.
+
+        Raises:
+            RunError: they are there and cannot be read now: without them the doctor would examine at other rounds.
+        """
+        return _checkups(dict(enumerate(hooks.read_rows(self.path / checkups.ROWS))))[0]
 
     @cached_property
     def diagnosis(self) -> dict[str, Any]:
@@ -269,7 +272,8 @@ class RunFolder:
         try:
             rows, damaged = hooks.parse_rows(file.read_bytes()) if file.exists() else ({}, [])
         except OSError as error:
-            self._damaged(f"{name} is not readable ({error.strerror})", f"chmod u+r {self._quoted(name)}")
+            why = disk.read_error(error, file)
+            self._damaged(why.what, why.fix)
             return {}
         self._left_out(name, damaged)
         return rows
@@ -278,7 +282,11 @@ class RunFolder:
         file = self.path / name
         try:
             found = parsed(file.read_bytes()) if file.exists() else {}
-        except (OSError, ValueError):
+        except OSError as error:
+            why = disk.read_error(error, file)
+            self._damaged(why.what, why.fix)
+            return {}
+        except ValueError:
             found = None
         if not isinstance(found, dict):
             self._damaged(f"{name} is damaged", fix)
@@ -311,9 +319,9 @@ def _info(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder} is not a run: {why}", f"choose one of those that this lists: {listing}")
     try:
         info = parsed(file.read_bytes())
-    except PermissionError as error:
-        raise RunError(f"{file} cannot be read (no permission)", f"chmod u+r {shlex.quote(str(file))}") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise disk.read_error(error, file) from error
+    except ValueError as error:
         raise RunError(f"{file} is damaged ({error})", _RESTORE) from error
     if not isinstance(info, dict):
         raise RunError(f"{file} is damaged: it is not a JSON object", _RESTORE)
@@ -334,6 +342,17 @@ def _wrong(info: dict[str, Any]) -> RunError | None:
     if not all(isinstance(name, str) for name in info["own"]):
         return RunError("is damaged: 'own' does not list names", _RESTORE)
     return None
+
+
+def _checkups(rows: dict[int, dict[str, Any]]) -> tuple[tuple[Checkup, ...], list[int]]:
+    """Check-ups out of their lines, and the numbers of the lines that are damaged."""
+    found, damaged = [], []
+    for line, row in rows.items():
+        try:
+            found.append(Checkup.from_dict(row))
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            damaged.append(line)
+    return tuple(found), damaged
 
 
 def _is_measured(row: object) -> bool:

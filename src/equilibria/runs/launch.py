@@ -12,9 +12,10 @@ from typing import Any
 from torch import nn
 
 from ..base import distributed
+from ..base.arguments import instance, place, seed_of, whole
 from ..base.errors import ConfigError, EquilibriaError
 from ..base.schedules import Clock, schedules_in
-from ..core.game import Game
+from ..core.game import Game, refuse_incomplete
 from ..core.play import Play
 from ..data import Dataset, load
 from ..games.spec import GameSpec, OwnGame
@@ -81,7 +82,7 @@ def train(
     """
     with distributed.joined():
         modules, own = extras.split(more)
-        order = Order(steps, seed, out, settings or Settings(), start, more=more, extras=own)
+        order = Order(steps, seed, out, settings or Settings(), start, more=more, extras=own).checked()
         run = _trained(recipe, data, modules, order)
     return to_the_end(run)
 
@@ -109,6 +110,19 @@ class Order:
     report: bool = True
     more: Mapping[str, Any] = field(default_factory=dict)
     extras: extras.Extras = field(default_factory=extras.Extras)
+
+    def checked(self) -> Order:
+        """The same, with arguments of the declared kinds.
+
+        Raises:
+            ConfigError: names the argument that is of another kind.
+        """
+        steps = None if self.steps is None else whole("steps", self.steps, None)
+        out = None if self.out is None else place("out", self.out)
+        settings = instance("settings", self.settings, Settings, "settings=equilibria.Settings()")
+        if not isinstance(self.start, Mapping) and self.start is not None:
+            place("start", self.start)
+        return replace(self, steps=steps, seed=seed_of(self.seed), out=out, settings=settings)
 
 
 def _trained(
@@ -159,6 +173,8 @@ def _begun(
         again = partial(row.play, batches=batches, seed=seed, settings=chosen)
         play = again(game, horizon=rounds)
         play.prepare()
+        if isinstance(row.game, OwnGame):
+            play.rehearse()
         if (minutes := order.more.get("minutes")) is not None:
             most = extras.rounds_in(minutes, play, again)
             rounds = most if order.steps is None else min(most, order.steps)
@@ -212,8 +228,8 @@ def resume(
     """
     with distributed.joined():
         modules, own = extras.split(more, ("hooks", "metrics"))
-        longer = Longer(steps, restart_schedules, own)
-        run = _resumed(Path(path), data, modules, longer, device)
+        longer = Longer(None if steps is None else whole("steps", steps, None), restart_schedules, own)
+        run = _resumed(place("path", path), data, modules, longer, device)
     return to_the_end(run)
 
 
@@ -293,6 +309,7 @@ def _as_recipe(
     if isinstance(given, GameSpec):
         return _own_row(given), None
     if isinstance(given, Game):
+        refuse_incomplete(given)
         return _own_row(OwnGame(kind=type(given).__name__)), given
     raise ConfigError(f"a {type(given).__name__} is no recipe", "give a name, a Recipe, a game's record or a Game")
 

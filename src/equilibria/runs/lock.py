@@ -47,7 +47,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         holder = {"pid": os.getpid(), "host": socket.gethostname()}
         disk.write_atomically(path / HOLDER, written(holder))
-        for folder in (path, path / "samples"):
+        for folder in (path, path / "samples", path / "stages"):
             disk.clear_leftovers(folder)
         yield
     finally:

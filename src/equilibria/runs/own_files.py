@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base import own_files
+from ..base.arguments import place
 from ..base.errors import EquilibriaError, RunError
 from ..base.own_files import OwnFile
 from ..recipes import Recipe, cite_also, register
@@ -46,7 +47,7 @@ def use_file(path: str | Path) -> OwnFile:
         'own.py'
         >>> own_files.forget()
     """
-    own = own_files.load(path)
+    own = own_files.load(place("path", path))
     for value in vars(own.module).values():
         for row in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(row, Recipe):

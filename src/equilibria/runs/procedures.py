@@ -13,9 +13,7 @@ reported like any run. Its state is in the folder: a killed run continues where 
 
 from __future__ import annotations
 
-import io
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,19 +21,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError, RunError
+from ..base.errors import ConfigError, DataError, RunError
 from ..base.randomness import mix
 from ..core.play import Play
 from ..data import Dataset, DataSpec
+from ..data.files import stored
 from ..doctor import Diagnosis, Finding, State
 from ..games.stages import Check, Finished, Procedure, Stage, Task, as_sampled, joined_play
 from ..recipes import Recipe
 from ..training import disk, hooks, pictures
 from .folder import RunFolder
+from .snapshots import MOST_BYTES
 
 
 class Trained(Protocol):
@@ -332,7 +331,10 @@ def _keep(path: Path, name: str, find: Callable[[], Tensor], valid: Check) -> Te
 def _kept(file: Path) -> Tensor | None:
     try:
         # Read whole: np.load leaves the file of a damaged archive open.
-        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
-            return torch.from_numpy(stored["x"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError):
+        file.open("rb").close()
+    except OSError as error:
+        raise disk.read_error(error, file) from error
+    try:
+        return torch.from_numpy(stored(file, MOST_BYTES)["x"])
+    except (DataError, KeyError, TypeError):
         return None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base import notebooks
+from ..base.arguments import place, seed_of, whole
 from ..base.errors import ConfigError, DataError, EquilibriaError, RunError, did_you_mean
 from ..base.records import written
 from ..base.visible import visible
@@ -278,6 +279,7 @@ class Run:
         return {**rows, **(held_out_rows(missing, lambda: self.data, n, seed) if missing else {})}
 
     def _asked(self, n: int, labels: Any, seed: int, given: Any, choices: Mapping[str, float] | None) -> samples.Asked:
+        n, seed = whole("n", n, None), seed_of(seed)
         game, rows, asked = self.play.game, None, self.labels(n, labels, seed)
         if given is not None and not game.needs:
             raise ConfigError("rows were given and this run's game samples from codes alone", "leave them out")
@@ -298,6 +300,7 @@ class Run:
         Raises:
             ConfigError: too few samples.
         """
+        n, seed = None if n is None else whole("n", n, None), seed_of(seed)
         if (diverged := RunFolder.open(self.path, strict=False).diverged) is not None:
             what = f"{self.path} diverged at round {diverged[0]} ({diverged[1]})"
             warnings.warn(f"{what}; this evaluates its last whole checkpoint, of round {self.play.round}", stacklevel=2)
@@ -382,7 +385,7 @@ def open_run(path: str | Path, data: Any = None, *, best_round: bool = False, **
         RunError: no run is there, it has no checkpoint or no best one, or it needs its networks again (see
             :func:`resume`).
     """
-    folder = Path(path)
+    folder = place("path", path)
     run, _ = opened(folder, data, modules, reading=True)
     if best_round:
         _restore_best(run)

@@ -22,6 +22,7 @@ from typing import Any
 
 from .. import runs
 from ..base import distributed
+from ..base.arguments import place, seed_of, whole
 from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
 from ..base.records import parsed, record, written
 from ..data import Dataset, load
@@ -143,7 +144,7 @@ def train_seeds(
     dataset = data if isinstance(data, Dataset) else load(data)
     row = named(recipe) if isinstance(recipe, str) else recipe or default_for(dataset.spec)
     row = creation.with_batch_of(row, dataset)
-    rounds = row.steps if steps is None else steps
+    rounds = row.steps if steps is None else whole("steps", steps, None)
     if rounds < 1:
         raise ConfigError(f"steps={rounds}", "use at least 1")
     described = creation.described(row, dataset, chosen, [])
@@ -152,7 +153,7 @@ def train_seeds(
         asked["with"] = described["with"]
     asked |= {"format": FORMAT, "seeds": numbers, "steps": rounds, "together": together}
     span = f"s{numbers[0]}" + (f"-{numbers[-1]}" if len(numbers) > 1 else "")
-    path = Path(out) if out is not None else creation.default_folder(dataset.name, row.name, span)
+    path = place("out", out) if out is not None else creation.default_folder(dataset.name, row.name, span)
     _make(path, asked)
     return to_the_end(_carry_out(path, dataset))
 
@@ -168,7 +169,7 @@ def resume_seeds(path: str | Path, data: Any = None) -> Seeds:
         RunError: there is no such folder, it is damaged, or the data has changed.
         RunStopped: a signal ended the training; it carries the runs so far.
     """
-    folder = Path(path)
+    folder = place("path", path)
     return to_the_end(_carry_out(folder, runs.data_again(folder, read(folder), data, "resume_seeds")))
 
 
@@ -188,8 +189,10 @@ def read(path: Path) -> dict[str, Any]:
         info = parsed(file.read_bytes())
     except FileNotFoundError as error:
         raise RunError(f"{path} holds no {_FILE}", "give the folder that training with several seeds made") from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read ({error})", "restore it from a copy; the runs are untouched") from error
+    except OSError as error:
+        raise disk.read_error(error, file) from error
+    except ValueError as error:
+        raise RunError(f"{file} is damaged ({error})", "restore it from a copy; the runs are untouched") from error
     kinds = {"format": int, "recipe": dict, "data": dict, "settings": dict, "seeds": list, "steps": int}
     for name, kind in kinds.items():
         if not isinstance(info, dict) or not isinstance(info.get(name), kind):
@@ -200,8 +203,10 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def _numbers(seeds: int | Sequence[int]) -> list[int]:
-    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+def _numbers(seeds: Any) -> list[int]:
+    if isinstance(seeds, str):
+        raise ConfigError(f"seeds={seeds!r} is a text", "give a number of seeds, or a list of them: seeds=3")
+    numbers = list(range(seeds)) if isinstance(seeds, int) else [seed_of(seed) for seed in seeds]
     if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
         raise ConfigError(f"seeds={seeds!r}", "give a number of seeds, at least 1, or a list of different seeds >= 0")
     return numbers

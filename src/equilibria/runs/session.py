@@ -54,8 +54,7 @@ class Session:
             self.saves.first.append(self.best.prune)
         self.checkups: Checkups | None = None
         if settings.doctor:
-            # The doctor can continue without a check-up whose line is damaged; nothing else depends on it.
-            past = RunFolder.open(run.path, strict=False).checkups if run.play.round else ()
+            past = RunFolder.open(run.path, strict=False).history() if run.play.round else ()
             site = Site(run.path, run.data, self.steps, self.log, resumed.path if resumed else None, past)
             self.checkups = Checkups(site, run.play, alarm)
             self.saves.first.append(self.checkups.sync)

@@ -18,6 +18,8 @@ from ..base.errors import DataError
 from ..data.files import stored
 
 _NAME = re.compile(r"step-(\d{1,15})\.(npz|png)")
+MOST_BYTES = 2**30
+"""Of the arrays in a file that a run has stored, unpacked; compressed zeros are a thousandth of their size."""
 _MOST_PIXELS = 50_000_000  # of a picture; a file of a few bytes may claim to be larger than the memory
 
 
@@ -42,7 +44,7 @@ class Snapshot:
     def views(self) -> dict[str, NDArray[Any]]:
         """The numbers of a game with several views, by view; empty where they are damaged, or there is only one."""
         try:
-            found = {} if self.arrays is None else stored(self.arrays)
+            found = {} if self.arrays is None else stored(self.arrays, MOST_BYTES)
         except DataError:
             return {}
         return {} if "x" in found else {name: view for name, view in found.items() if _usable(view)}
@@ -64,7 +66,7 @@ def listed(folder: Path) -> tuple[Snapshot, ...]:
 def load_array(file: Path | None) -> NDArray[Any] | None:
     """The numbers under ``x`` in an ``.npz``; None where they are missing or damaged."""
     try:
-        array = None if file is None else stored(file).get("x")
+        array = None if file is None else stored(file, MOST_BYTES).get("x")
     except DataError:
         return None
     return array if array is not None and _usable(array) else None

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import ConfigError, RunError
+from ..base.processes import temporary_folder
 from ..base.records import written
 from ..core.play import Play
 from ..games.stages import as_sampled
@@ -116,12 +116,12 @@ def taken(row: Recipe) -> Iterator[Taken]:
     Raises:
         RunError: one is no run, has no whole checkpoint, or is not the run whose digest the recipe holds.
     """
-    with tempfile.TemporaryDirectory(prefix="equilibria-") as folder:
+    with temporary_folder() as folder:
         found = []
         for source in row.sources:
             _refuse_stages(source)
-            _copy(Path(source.run), Path(folder) / source.name)
-            digest = digest_of(Path(folder) / source.name)
+            _copy(Path(source.run), folder / source.name)
+            digest = digest_of(folder / source.name)
             if source.sha256 and source.sha256 != digest:
                 raise RunError(
                     f"the weights of {source.run} are not those of the source '{source.name}' "
@@ -129,7 +129,7 @@ def taken(row: Recipe) -> Iterator[Taken]:
                     "name the run that is meant, or leave sha256 out",
                 )
             found.append(replace(source, run=str(Path(source.run).resolve()), sha256=digest))
-        yield Taken(replace(row, sources=tuple(found)), Path(folder))
+        yield Taken(replace(row, sources=tuple(found)), folder)
 
 
 def modules(row: Recipe, folder: Path, open_run: OpenRun) -> dict[str, nn.Module]:
@@ -219,7 +219,10 @@ def digest_of(folder: Path) -> str:
     found = hashlib.sha256()
     for file in sorted(folder.rglob("state.safetensors")):
         found.update(str(file.relative_to(folder)).encode())
-        found.update(file.read_bytes())
+        try:
+            found.update(file.read_bytes())
+        except OSError as error:
+            raise disk.read_error(error, file) from error
     return found.hexdigest()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from ..base.errors import EquilibriaError, RunError
 from ..base.randomness import own_randomness
@@ -64,6 +65,9 @@ class Checkups:
         site: the run.
         play: the play with the networks that are examined.
         alarm: called with every diagnosis; an error that it raises ends the training.
+
+    Raises:
+        RunError: the doctor's memory in the checkpoint cannot be read now.
     """
 
     def __init__(self, site: Site, play: Play, alarm: Alarm | None = None) -> None:
@@ -75,7 +79,8 @@ class Checkups:
         self._history: list[Checkup] = []
         self._adapter: DoctorAdapter | None = None
         self._doctor: Doctor | None = None
-        self._safely(lambda: self._begin(play), play.round)
+        saved = stored_memory(site.resumed) if play.round else {}  # an error here stops the run, and loses no check-up
+        self._safely(lambda: self._begin(play, saved), play.round)
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -112,11 +117,11 @@ class Checkups:
             disk.write_tensors(self._memory.tensors(), checkpoint / _MEMORY)
         self._write()
 
-    def _begin(self, play: Play) -> None:
+    def _begin(self, play: Play, saved: dict[str, Tensor]) -> None:
         adapter = adapter_of(play, self.site.data)
         self._memory = adapter.memory()
         if play.round:
-            self._memory = stored_memory(self.site.resumed, self._memory, play.round)
+            self._memory = self._memory.restored(saved, play.round)
             self._history = [checkup for checkup in self.site.history if checkup.step <= play.round]
         if self._history:
             self._schedule.record(self._history[-1].step)
@@ -244,21 +249,20 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) else math.nan
 
 
-def stored_memory(checkpoint: Path | None, like: Memory, step: int) -> Memory:
-    """The doctor's memory in a checkpoint's folder; blank if there is none, or if it is damaged.
+def stored_memory(checkpoint: Path | None) -> dict[str, Tensor]:
+    """The tensors of the doctor's memory in a checkpoint's folder; empty if there are none, or if they are damaged.
 
     Raises:
         RunError: the file is there and cannot be read now.
     """
     try:
-        saved = {} if checkpoint is None else load_file(checkpoint / _MEMORY)
+        return {} if checkpoint is None else load_file(checkpoint / _MEMORY)
     except OSError as error:
         if checkpoint is not None and not disk.is_missing(error):
             raise disk.read_error(error, checkpoint / _MEMORY) from error
-        saved = {}
+        return {}
     except (SafetensorError, ValueError):
-        saved = {}
-    return like.restored(saved, step)
+        return {}
 
 
 def diagnose_run(
@@ -285,7 +289,7 @@ def diagnose_run(
             doctor = adapter.doctor()
             if play.round:
                 past = [checkup for checkup in history if checkup.step <= play.round]
-                doctor.restore(past, stored_memory(checkpoint, memory, play.round))
+                doctor.restore(past, memory.restored(stored_memory(checkpoint), play.round))
             if not doctor.chart.checkups or doctor.chart.last.step != play.round:
                 doctor.look(play.round)
             return doctor.diagnose()

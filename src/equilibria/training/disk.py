@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import re
 import shlex
+import shutil
 import stat
+import sys
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -15,9 +20,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..base.errors import RunError
+from ..base.processes import alive
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EROFS, errno.EPERM}
+_OLD = 3600.0  # seconds
+_NOT_FOR_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EISDIR}
 _NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 
@@ -90,30 +98,42 @@ def make_subfolder(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Sync a file, or the names in a folder, to the disk, so that they survive a power failure."""
-    handle = os.open(path, os.O_RDONLY)
+    """Sync a file, or the names in a folder, to the disk, so that they survive a power failure.
+
+    A system that has no such thing for folders (Windows, some network drives) keeps their names by itself.
+    """
+    folder = path.is_dir()
+    if folder and not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not folder or error.errno not in _NOT_FOR_FOLDERS:
+            raise
     finally:
         os.close(handle)
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Delete the temporary files of processes that have ended."""
+    """Delete the temporary files of processes that have ended, in a folder that this process alone may write."""
     for path in folder.glob(".tmp-*"):
         pid = path.name.rpartition("-")[2]
-        if not pid.isdecimal() or not _alive(int(pid)):
+        if not pid.isdecimal() or not alive(int(pid)):
             _forget(path)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
+def clear_begun(path: Path) -> None:
+    """Delete what killed processes left of a folder that they were about to make at ``path``.
+
+    Only if it is older than an hour: a process of another machine may be making one.
+    """
+    for left in path.parent.glob(f".tmp-{glob.escape(path.name)}-*"):
+        pid = left.name.rpartition("-")[2]
+        if left.name == f".tmp-{path.name}-{pid}" and pid.isdecimal() and not alive(int(pid)):
+            with suppress(OSError):
+                if time.time() - left.lstat().st_mtime > _OLD:
+                    _forget(left)
 
 
 def irregular(folder: Path) -> Iterator[Path]:
@@ -158,6 +178,9 @@ def read_error(error: OSError, path: Path) -> RunError:
 
 def _forget(path: Path) -> None:
     try:
-        path.unlink(missing_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     except OSError:
         return  # the error of the write is the one that is reported

@@ -54,7 +54,7 @@ class Log:
     def write(self, row: dict[str, Any]) -> None:
         """Append a row and pass it to the listeners."""
         try:
-            with open(self.path, "a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8", newline="\n") as file:
                 file.write(written(row) + "\n")
         except OSError as error:
             raise disk.disk_error(error, self.path) from error
@@ -131,8 +131,17 @@ def _number(value: Any) -> Any:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log in order; torn and damaged lines are left out, and a file that is not there has none."""
-    return list(parse_rows(path.read_bytes())[0].values()) if path.exists() else []
+    """The rows of a log in order; torn and damaged lines are left out, and a file that is not there has none.
+
+    Raises:
+        RunError: it is there and cannot be read now.
+    """
+    try:
+        return list(parse_rows(path.read_bytes())[0].values())
+    except OSError as error:
+        if disk.is_missing(error):
+            return []
+        raise disk.read_error(error, path) from error
 
 
 def divergence(path: Path) -> tuple[int, str] | None:
@@ -161,7 +170,11 @@ def divergence(path: Path) -> tuple[int, str] | None:
 
 
 def cut_rows(path: Path, step: int) -> None:
-    """Drop the rows after ``step``: they will be written again by the resumed run."""
+    """Drop the rows after ``step``: they will be written again by the resumed run.
+
+    Raises:
+        RunError: the log cannot be read now, or not be written; it is as it was.
+    """
     kept = [written(row) for row in read_rows(path) if row["step"] <= step]
     disk.write_atomically(path, "".join(line + "\n" for line in kept))
 

@@ -29,7 +29,7 @@ def _weak(view: View) -> Found:
     """Its steps have the right direction but are too small: it hardly moves, or it neither catches up nor improves."""
     gap = view.median("probe/auc") - view.median("scores/auc", 8)
     tries = not view.balance("wiring/gain", 0.1) < 0.3 and not view.mean("wiring/descent", 8) < 0.4
-    slow = view.far and median(_relative_motion(c) for c in view.chart.checkups[: view.at + 1]) < 0.02
+    slow = view.far and view.history.medians_of("relative motion", _relative_motion)[view.at] < 0.02
     catches_up = max((v for v in view.past("scores/auc", 8) if v == v), default=0.0) > 0.95
     gains = sum(max(v, 0.0) for v in view.past("wiring/gain", 8)) / 8 > 0.2
     outrun = view.far_and_stalled and view.very_far and not (catches_up or gains or view.covers_part)

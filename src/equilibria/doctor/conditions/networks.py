@@ -14,13 +14,13 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 
 def _range(view: View) -> Found:
     width = view["real/high"] - view["real/low"]
-    lows, highs = view.past("samples/low", view.at + 1), view.past("samples/high", view.at + 1)
-    if len(lows) < 6 or not width > 0:
+    lows, highs = view.history.lowest("samples/low"), view.history.highest("samples/high")
+    if view.at < 5 or not width > 0:
         return None
-    low, high = min(lows), max(highs)
+    low, high = lows[view.at], highs[view.at]
     # A bounded range: its limit has not changed for four check-ups, and many values are there.
-    stuck_low = min(lows[:-4]) - low <= 0.02 * width and low - view["real/low"] > 0.1 * width
-    stuck_high = high - max(highs[:-4]) <= 0.02 * width and view["real/high"] - high > 0.1 * width
+    stuck_low = lows[view.at - 4] - low <= 0.02 * width and low - view["real/low"] > 0.1 * width
+    stuck_high = high - highs[view.at - 4] <= 0.02 * width and view["real/high"] - high > 0.1 * width
     crowded = view.median("samples/at-edge") > 0.15 and high - low > 1e-3 * width
     return when(
         (stuck_low or stuck_high) and crowded and view["real/outside"] > 0.1 and view.far,
@@ -59,8 +59,7 @@ def _mismatch(view: View) -> Found:
 
 def _leak(view: View) -> Found:
     # Over the whole run, because the generator was trained by the discriminator of all earlier steps too.
-    so_far = view.at + 1
-    gap = view.median("scores/auc", so_far) - view.median("scores/mixed-auc", so_far)
+    gap = view.median_so_far("scores/auc") - view.median_so_far("scores/mixed-auc")
     return when(
         gap > 0.25 and view["scores/auc"] > 0.8 and view.median("samples/distance") > 2 * view.fact("floor/distance"),
         view,
@@ -98,9 +97,11 @@ def _label(view: View) -> Found:
 
 def _diverged(view: View) -> Found:
     size = view["samples/size"]
-    sizes = [v for v in view.past("samples/size", view.at + 1) if math.isfinite(v)]
+    finite = view.history.finite("samples/size")
+    count = finite.counts[view.at]
+    last, largest = finite.values[max(0, count - 4) : count], finite.highest[count - 1] if count else 0.0
     # Growing, not oscillating: the last values are all near the largest so far, and the winner does not alternate.
-    growing = size > 4 and min(sizes[-4:], default=0.0) >= 0.5 * max(sizes, default=0.0) and not view.winner_alternates
+    growing = size > 4 and min(last, default=0.0) >= 0.5 * largest and not view.winner_alternates
     burst = (view["size/generator"] > 30 or view.update_exploded) and view.far
     return when(
         growing or burst or not math.isfinite(view["samples/distance"]),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 from ...metrics.measured import Measured
 from ..chart import Chart, Checkup, median
@@ -13,6 +14,7 @@ from ..evidence import Evidence, Expectation
 from ..findings import Difference, Finding, Severity
 from ..remedies import remedies as remedies_named
 from ..vitals.samples import CLOSENESS
+from .history import History
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,18 @@ class View:
         chart: all check-ups.
         at: index of the current check-up.
         probabilities: whether the discriminator ends in a sigmoid.
+        given: the history of the chart's check-ups, if it is there already.
     """
 
     chart: Chart
     at: int
     probabilities: bool = False
+    given: History | None = None
+
+    @cached_property
+    def history(self) -> History:
+        """What the check-ups came to by each of them."""
+        return self.given or History(self.chart.checkups)
 
     @property
     def now(self) -> Checkup:
@@ -44,15 +53,25 @@ class View:
 
     def past(self, name: str, count: int) -> list[float]:
         """A vital at the last ``count`` check-ups up to this one."""
-        return [c[name] for c in self.chart.checkups[max(0, self.at + 1 - count) : self.at + 1]]
+        return self.history.series(name)[max(0, self.at + 1 - count) : self.at + 1]
 
     def median(self, name: str, count: int = 3) -> float:
         """The median of the last values."""
-        return median(self.past(name, count))
+        return self.history.recent_medians(name, count)[self.at]
 
     def early(self, name: str, count: int = 3) -> float:
         """The median of the first values."""
-        return median(c[name] for c in self.chart.checkups[:count])
+        return median(self.history.series(name)[:count])
+
+    def median_so_far(self, name: str) -> float:
+        """The median of all values up to this check-up."""
+        return self.history.medians(name)[self.at]
+
+    def mean_so_far(self, name: str) -> float:
+        """The mean of all finite values up to this check-up; NaN without one."""
+        finite = self.history.finite(name)
+        count = finite.counts[self.at]
+        return finite.sums[count - 1] / count if count else math.nan
 
     def fact(self, name: str) -> float:
         """A number measured once."""
@@ -102,13 +121,7 @@ class View:
     @property
     def stalled(self) -> bool:
         """Whether the distance to the data has not fallen by a fifth over the last third of the steps."""
-        rows = self.chart.checkups[: self.at + 1]
-        now = self.now.step
-        late = [c["samples/distance"] for c in rows if c.step > 0.67 * now]
-        earlier = [c["samples/distance"] for c in rows if 0.25 * now < c.step <= 0.67 * now]
-        if len(rows) < 8 or not late or not earlier:
-            return False
-        return not median(late) < 0.8 * median(earlier)
+        return self.history.stalled[self.at]
 
     @property
     def very_far(self) -> bool:
@@ -124,14 +137,14 @@ class View:
     @property
     def update_exploded(self) -> bool:
         """Whether a player once moved by over 30 % of its parameter norm per step, which erases what it had learnt."""
-        moved = [c[f"motion/{p}"] for c in self.chart.checkups[: self.at + 1] for p in ("generator", "discriminator")]
-        return any(v > 0.3 for v in moved)
+        return self.history.ever_above(("motion/generator", "motion/discriminator"), 0.3)[self.at]
 
     def balance(self, name: str, least: float) -> float:
         """The sum of all values so far over the sum of their magnitudes, in [-1, 1]; NaN if that is below ``least``."""
-        kept = [v for v in self.past(name, self.at + 1) if math.isfinite(v)]
-        size = sum(abs(v) for v in kept)
-        return sum(kept) / size if size >= least else math.nan
+        finite = self.history.finite(name)
+        count = finite.counts[self.at]
+        size = finite.sizes[count - 1] if count else 0.0
+        return finite.sums[count - 1] / size if size >= least else math.nan
 
     @property
     def far_and_stalled(self) -> bool:
@@ -189,11 +202,14 @@ class Rule:
     remedies: tuple[str, ...] | Callable[[View], tuple[str, ...]]
     min_checkups: int = 20
 
-    def read(self, chart: Chart, probabilities: bool) -> Finding | None:
-        """The finding, active or resolved; None if the condition never held for long enough."""
+    def read(self, chart: Chart, probabilities: bool, history: History) -> Finding | None:
+        """The finding, active or resolved; None if the condition never held for long enough.
+
+        ``history`` is that of the chart, and common to all rules.
+        """
         if len(chart.checkups) < self.min_checkups:
             return None
-        found = [self.test(View(chart, i, probabilities)) for i in range(len(chart.checkups))]
+        found = [self.test(View(chart, i, probabilities, history)) for i in range(len(chart.checkups))]
         shown = [evidence is not None for evidence in found]
         if not any(shown):
             return None
@@ -209,7 +225,11 @@ class Rule:
             newest = longest
         last = max(i for i in range(newest[0], newest[1] + 1) if shown[i])
         evidence = found[last] or ()
-        names = self.remedies if isinstance(self.remedies, tuple) else self.remedies(View(chart, last, probabilities))
+        names = (
+            self.remedies
+            if isinstance(self.remedies, tuple)
+            else self.remedies(View(chart, last, probabilities, history))
+        )
         return Finding(
             self.condition,
             self.severity if active else Severity.INFO,

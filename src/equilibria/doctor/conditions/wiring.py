@@ -88,7 +88,7 @@ def _swapped(view: View) -> Found:
 
     A weak discriminator ranks them wrongly as well, but its steps have the right direction.
     """
-    balance, follows = view.balance("wiring/gain", 0.1), view.mean("wiring/descent", view.at + 1)
+    balance, follows = view.balance("wiring/gain", 0.1), view.mean_so_far("wiring/descent")
     against = (balance < -0.3 and not follows > 0.1) if balance == balance else follows < -0.25
     # A discriminator that learns nothing ranks them wrongly too, but its scores stay as small as at the start.
     certain = view.median("scores/certainty", 5) > 2 * view.chart.checkups[0]["scores/certainty"]
@@ -110,10 +110,10 @@ def _same_batch(view: View) -> Found:
     """
     apart = view["probe/auc"] > 0.9 and view.median("samples/distance") > 0.4 and not view.covers_part
     balance = view.balance("wiring/gain", 0.1)
-    off = abs(view.mean("wiring/descent", view.at + 1)) < 0.4 and not balance > 0.4
+    off = abs(view.mean_so_far("wiring/descent")) < 0.4 and not balance > 0.4
     # A discriminator that often ranked the rows correctly was trained on both; it fails for another reason.
-    ranked = [v for v in view.past("scores/auc", view.at + 1) if v == v]
-    often = sum(v > 0.85 for v in ranked) > 0.3 * len(ranked)
+    right, ranked = view.history.share_above("scores/auc", 0.85)[view.at]
+    often = right > 0.3 * ranked
     # After its units have died it cannot learn any more; the earlier check-ups still show how it was trained.
     alive = view["motion/discriminator"] > 0 and view["slopes/between"] > 1e-6
     could = not view.chart.last["learn/discriminator"] < 0.8 if alive else balance == balance
