@@ -33,7 +33,8 @@ TRAIN = """
 import equilibria as eq
 from equilibria.cli import main
 out = sys.argv[1]
-quiet = ["--set=run.progress=false", "--set=run.evaluate=false", "--set=run.doctor=false", "--set=run.checkpoint_every=2", "--device=cpu"]
+quiet = ["--set=run.progress=false", "--set=run.evaluate=false", "--set=run.doctor=false"]
+quiet += ["--set=run.checkpoint_every=2", "--device=cpu"]
 small = ["--set=networks.vector.width=8", "--set=batch=16"]
 assert main(["train", "gan", "--data", "ring8-U", "--steps", "5", "--out", out, *quiet, *small]) == 0
 assert main(["train", "--resume", out, "--steps", "8"]) == 0
