@@ -141,7 +141,8 @@ class DataOptions:
             ``"pad"`` shows the whole image in the middle, with black (transparent, where alpha is kept) around,
             ``"stretch"`` squeezes the whole image.
         grayscale: images become one channel (luma of Rec. 601).
-        corrupt: an image file that cannot be decoded is an ``"error"``, or is left out (``"skip"``, with a warning).
+        corrupt: an image file that cannot be decoded is an ``"error"``, or is left out (``"skip"``, with a warning). Of
+            images that stay on the disk, ``"skip"`` decodes all once at the start, ``"error"`` those held out.
         held_out: the share of a finite source that only ``take(held_out=True)`` returns, at least one row;
             a source with its own test set (MNIST and its like) holds out that set. 0 holds out nothing.
         labelled: a law that is a mixture or a union of curves deals the index of the component as ``y``.

@@ -271,7 +271,8 @@ def halve(x: Tensor) -> Tensor:
 def _even(x: Tensor) -> str:
     from .options import setting
 
-    return setting(size=max(2, min(x.shape[-2:]) // 2 * 2))
+    height, width = (max(2, side // 2 * 2) for side in x.shape[-2:])
+    return setting(size=width if width == height else f"{width}x{height}")
 
 
 def enlarge(x: Tensor) -> Tensor:
