@@ -259,7 +259,7 @@ def test_odd_things_in_a_folder(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:Image size")
 def test_a_picture_larger_than_a_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(bomb(20_000, 5_000))
-    with pytest.raises(DataError, match=r"a\.png cannot be decoded .*pixels"):
+    with pytest.raises(DataError, match=r"a\.png has 20000 x 5000 pixels"):
         eq.load(tmp_path / "a.png", options=eq.DataOptions(size=8))
 
 
