@@ -167,3 +167,21 @@ def test_names_with_backslashes_are_paths(tmp_path: Path) -> None:
             info.filename = name.replace("/", "\\")
             file.writestr(info, (folder / name).read_bytes())
     same(load(tmp_path / "w.zip"), load(folder))
+
+
+def test_an_entry_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    archive = zipped(folder_of(tmp_path / "p", ["0.png", "1.png"]), tmp_path / "p.zip")
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("?", b"")
+    raw = bytearray(archive.read_bytes())
+    for mark, length in ((b"PK\3\4", 26), (b"PK\1\2", 28)):  # in its own head, and in the list at the end
+        start = raw.rindex(mark)
+        assert raw[start + length] == 1
+        raw[start + length] = 0
+        del raw[raw.index(b"?", start)]
+    end = raw.rindex(b"PK\5\6")
+    size, place = struct.unpack_from("<II", raw, end + 12)
+    struct.pack_into("<II", raw, end + 12, size - 1, place - 1)
+    archive.write_bytes(raw)
+    assert [info.filename for info in zipfile.ZipFile(archive).infolist()] == ["0.png", "1.png", ""]
+    assert load(archive, held_out=0.0).size == 2

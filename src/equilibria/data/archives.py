@@ -137,7 +137,7 @@ def _directory(path: str, changed: int, size: int) -> _Archive:
     for info in file.infolist():
         name = info.filename.replace("\\", "/").strip("/")
         parts = name.split("/")
-        if info.is_dir() or ".." in parts or not name:
+        if not name or ".." in parts or info.is_dir():  # is_dir fails of an empty name
             continue
         names["/".join(part for part in parts if part not in ("", "."))] = info
     if sum(info.compress_size for info in names.values()) > size:
