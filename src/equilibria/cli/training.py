@@ -36,7 +36,7 @@ _Seeds = Annotated[
 
 _Data = Annotated[
     str | None,
-    typer.Option(help="ring8-U, grid25, digits, mnist, …, a folder or .zip of images, a .npz or .npy file, or hf:NAME."),
+    typer.Option(help="ring8-U, grid25, digits, mnist, …, a folder or .zip of images, a .npz or .npy, or hf:NAME."),
 ]
 _Resume = Annotated[
     Path | None,
