@@ -31,7 +31,7 @@ def finding(condition: str, onset: int, **fields: Any) -> Finding:
 def page(diagnosis: dict[str, Any], folder: Path) -> str:
     """The report of a run that has nothing but a diagnosis."""
     run = SimpleNamespace(path=folder, info={}, rows=(), evaluation={}, diagnosis=diagnosis, snapshots=(), notes=())
-    run.points = lambda: None
+    run.best, run.points = (), lambda: None
     return render(run).read_text(encoding="utf-8")
 
 
