@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -26,3 +27,18 @@ def test_the_options_of_the_page_are_options() -> None:
     named = set(re.findall(r"`data\.(\w+)=", PAGE))
     assert {"kind", "category", "missing", "drop", "label"} <= named
     assert named <= set(DataOptions.__dataclass_fields__)  # type: ignore[attr-defined]
+
+
+def test_the_numbers_of_the_page_are_those_of_the_results() -> None:
+    results = json.loads((ROOT / "docs" / "results" / "tables.json").read_text(encoding="utf-8"))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines()]
+    shown = {(row[0], row[1]): row[2:] for row in rows if len(row) == 9 and row[0] in results["data"]}
+    wanted = {(name, seed): one for name, own in results["data"].items() for seed, one in own["seeds"].items()}
+    assert shown.keys() == wanted.keys() and {name for name, _ in shown} == {"wine", "iris", "adult"}
+    for key, one in wanted.items():
+        found = [float(cell) for cell in (*shown[key][1:4], *shown[key][5:])]
+        numbers = [*one["worst"].values(), *one["auc"].values()]
+        assert found == pytest.approx(numbers, abs=0.0051)
+        # the gates, held by the numbers themselves
+        assert max(one["worst"]["mean"], one["worst"]["spread"]) <= 0.10 and one["worst"]["total_variation"] <= 0.05
+        assert max(one["auc"].values()) <= 0.75 and one["holds"]
