@@ -46,7 +46,7 @@ def sat(name: str, *said: tuple[str, int], truth: float = 0.1, **fields: Any) ->
 
 
 SICK = (
-    sat("swapped", ("swapped-labels", 10), cured=0.85),
+    sat("swapped", ("swapped-labels", 10), cured=0.85, remedy="real-is-one"),  # the control, by definition
     sat("swapped", ("mode-collapse", 20), ("swapped-labels", 40), cured=0.2),
     sat("swapped", ("mode-collapse", 20), ("divergence", 20), ("swapped-labels", 40)),  # third is too late
     sat("swapped"),
@@ -71,6 +71,9 @@ def test_the_summary_of_sittings() -> None:
     found = summary((SWAPPED, SHORT), SICK, WELL)
     assert (found["sensitivity"]["hits"], found["sensitivity"]["of"]) == (4, 6)
     assert (found["false_alarms"]["hits"], found["false_alarms"]["of"]) == (1, 3)
+    assert (found["first_finding"]["hits"], found["first_finding"]["of"]) == (3, 6)
+    assert (found["cures_by_definition"]["hits"], found["cures_by_definition"]["of"]) == (1, 1)
+    assert (found["other_cures"]["hits"], found["other_cures"]["of"]) == (1, 3)
     assert found["unverified"] == [("swapped", 2)]
     first, second = found["cases"]
     assert (first["played"], first["verified"], first["named"]) == (6, 4, 2)
