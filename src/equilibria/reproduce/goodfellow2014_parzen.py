@@ -107,7 +107,7 @@ def run(quick: bool) -> Outcome:
     right.set_xticks(sizes, [str(n) for n in sizes], minor=False)
     right.minorticks_off()
     legend(right, "best")
-    label(right, "samples", "log-likelihood (nats), ± 2 SE", "More samples, more nats")
+    label(right, "samples", "log-likelihood (nats), ± 2 SE", "The estimate of the controls rises with their number")
     numbers = {k: [[n, e.mean, e.error, e.width] for n, e in zip(sizes, v, strict=True)] for k, v in found.items()}
     return Outcome(figure, checks, {"data": rows.name, "samples, mean, SE, width": numbers, "printed, MNIST": _PRINTED})
 
