@@ -186,5 +186,5 @@ def _over_time(axes: Axes, plain: Tensor, counted: Tensor) -> None:
         axes.plot(at, looks.double().mean(0), color=colour, linewidth=1.8)
     axes.axhline(7, color=INK, linewidth=0.7, linestyle=":")
     axes.set_ylim(0, 8.6)
-    label(axes, "round", "modes of 8 captured", "Ring: consensus reaches 7 and stays (thin: seeds)")
+    label(axes, "round", "modes of 8 captured", "Ring: consensus ends with 7 or 8 (thin: seeds)")
     legend(axes, "lower right")
