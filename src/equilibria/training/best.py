@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from ..base.errors import EquilibriaError, ShapeError
+from ..base.errors import DataError, EquilibriaError, ShapeError
 from ..base.records import parsed, written
 from ..core.game import Loss
 from ..core.play import Play
@@ -32,6 +32,7 @@ from .pictures import held_out_rows, labels_for, rows_for
 FOLDER, MEASURE = "best", "measure.json"
 DISTANCE = "distance"
 _ROWS = {"vector": 512, "image": 256}
+_LEAST = 1e-9  # root mean square of rows that are not all alike
 Judge = Callable[[Play], float]
 """Measures the samples of a play, the less the better."""
 
@@ -143,6 +144,8 @@ class _Distance:
             real = held_out_rows((column,), lambda: self.data, n)[column]
         if self._space is None:
             self._space = space_of(self.data.take(min(2048, self.data.size or 2048))[column])
+            if self._space.scale < _LEAST:
+                raise DataError("all rows are alike", "leave run.best out")
         samples = _samples(play, self.data, view, n)
         if samples.shape[1:] != real.shape[1:]:
             raise ShapeError(f"samples of shape {tuple(samples.shape[1:])} of rows {tuple(real.shape[1:])}")
