@@ -6,7 +6,6 @@ terminal would see them.
 
 from __future__ import annotations
 
-import copy
 import html.parser
 import http.server
 import json
@@ -32,6 +31,7 @@ from equilibria.base.visible import visible
 from equilibria.cli import main
 from equilibria.reports import page
 from equilibria.runs.folder import RunFolder
+from test_reports_escaping import changed, leaves
 
 KEPT = Path(__file__).with_name("old_runs") / "gan"
 FILES = ("run.json", "metrics.jsonl", "checkups.jsonl", "diagnosis.json", "evaluation.json")
@@ -62,21 +62,6 @@ def content(run: Path, name: str) -> list[Any]:
 def write(run: Path, name: str, values: list[Any]) -> None:
     text = "".join(json.dumps(value) + "\n" for value in values) if name.endswith("l") else json.dumps(values[0])
     (run / name).write_text(text, encoding="utf-8")
-
-
-def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from leaves(inner, (*path, key)) if isinstance(inner, (dict, list)) and inner else [(*path, key)]
-
-
-def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    made = copy.deepcopy(value)
-    inside = made
-    for key in path[:-1]:
-        inside = inside[key]
-    inside[path[-1]] = new
-    return made
 
 
 def poisoned(value: Any, poison: str, numbers: bool) -> Any:
