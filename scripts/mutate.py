@@ -50,6 +50,15 @@ MEMORY = ("tests/test_metrics_features.py", "tests/test_doctor_vitals_samples.py
 BEST = ("tests/test_best.py",)
 LONGER = ("tests/test_longer_runs.py",)
 EXTRAS = ("tests/test_extras.py",)
+TABLES = ("tests/test_tables_mixed.py",)
+SCORES = ("tests/test_metrics_tables.py",)
+SIZES = ("tests/test_networks_sizes.py",)
+FITS = ("tests/test_data_sizes.py", "tests/test_data_images.py")
+ZIPS = ("tests/test_data_archives.py",)
+RANGES = ("tests/test_data_extremes.py", "tests/test_data_formats.py")
+SHOWN = ("tests/test_poisoned_runs.py", "--doctest-modules", "src/equilibria/base/visible.py")
+CALLS = ("tests/test_wrong_use.py",)
+HISTORY = ("tests/test_doctor_history.py",)
 
 PLANTED = (
     Planted("labels", "core/classes.py", "/ weights.sum()", "/ len(weights)", LABELS),
@@ -99,6 +108,77 @@ PLANTED = (
     Planted("extras", "runs/generator.py", "copy.deepcopy(play.game).eval()", "play.game.eval()", EXTRAS),
     Planted("extras", "runs/generator.py", 'values |= play.statistics("sample")', "pass", EXTRAS),
     Planted("extras", "runs/extras.py", "floors = [float(one(a, b))", "floors = [float(one(a, a))", EXTRAS),
+    Planted(
+        "tables",
+        "data/encoding.py",
+        "* self.spread, found)\n        return np.asarray(found if",
+        "* 18 * self.spread, found)\n        return np.asarray(found if",
+        TABLES,
+    ),
+    Planted(
+        "tables",
+        "data/encoding.py",
+        "values = sorted(set(series.known.tolist()))",
+        "values = sorted(set(series.known.tolist()))[::-1]",
+        TABLES,
+    ),
+    Planted("tables", "data/encoding.py", "entry = block.argmax(1) if", "entry = block.argmin(1) if", TABLES),
+    Planted(
+        "tables",
+        "data/encoding.py",
+        "values = series.values[~series.missing & training].astype",
+        "values = series.values[~series.missing].astype",
+        TABLES,
+    ),
+    Planted("tables", "data/encoding.py", "values[missing] = np.nan", "pass", TABLES),
+    Planted("tables", "training/marginals.py", "moved = logs + offsets\n", "moved = logs - offsets\n", TABLES),
+    Planted(
+        "tables", "data/tabular.py", "middle = np.sort(known)[(len(known) - 1) // 2]", "middle = known.max()", TABLES
+    ),
+    Planted(
+        "tables",
+        "metrics/tables.py",
+        "abs(float(x.mean() - y.mean())) / spread",
+        "abs(float(x.mean() - y.mean()))",
+        SCORES,
+    ),
+    Planted(
+        "sizes",
+        "networks/padding.py",
+        "return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))",
+        "return F.pad(x, (rows // 2, rows - rows // 2, columns // 2, columns - columns // 2))",
+        SIZES,
+    ),
+    Planted(
+        "sizes", "networks/padding.py", "(x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2", "0, 0", SIZES
+    ),
+    Planted(
+        "sizes",
+        "networks/padding.py",
+        "h, w = (max(4, -(-side // 2**levels))",
+        "h, w = (max(4, side // 2**levels)",
+        SIZES,
+    ),
+    Planted("zips", "data/archives.py", "if info.file_size > MOST:", "if False:", ZIPS),
+    Planted("zips", "data/archives.py", "> size:", "< 0:", ZIPS),
+    Planted(
+        "zips",
+        "data/archives.py",
+        'if not name or ".." in parts or info.is_dir()',
+        "if not name or info.is_dir()",
+        ZIPS,
+    ),
+    Planted("ranges", "data/ranges.py", "if 0 < high <= _BYTES:", "if False:", RANGES),
+    Planted("injection", "base/visible.py", r"\x7f-\x9f", r"\x7f", SHOWN),
+    Planted("injection", "base/visible.py", "_OBEYED.sub(_escape, text)", "text", SHOWN),
+    Planted("calls", "base/arguments.py", "if isinstance(value, bool):", "if False:", CALLS),
+    Planted("calls", "base/arguments.py", "(least is not None and found < least)", "False", CALLS),
+    Planted(
+        "history", "doctor/conditions/history.py", "list(accumulate(map(abs, kept)))", "list(accumulate(kept))", HISTORY
+    ),
+    Planted(
+        "history", "doctor/conditions/history.py", "list(accumulate(kept, max))", "list(accumulate(kept, min))", HISTORY
+    ),
 )
 """The errors."""
 
