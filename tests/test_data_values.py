@@ -175,7 +175,7 @@ def test_a_loader_that_deals_by_weight_is_read_as_it_deals() -> None:
 
 
 def test_what_has_no_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("equilibria.data.values.memory", lambda: 4 * 1000)
+    monkeypatch.setattr("equilibria.data.values.machine_memory", lambda: 4 * 1000)
     for source in (Endless(), DataLoader(Endless(), batch_size=7)):
         with pytest.raises(DataError, match=r"more than \d+ items.*\.npy"):
             load(source)

@@ -183,7 +183,9 @@ def test_cogan_is_two_gans_that_add_up() -> None:
 
 @pytest.mark.parametrize(("shape", "wanted"), [((1, 4, 4), (7, 1, 4, 8)), ((3,), (7, 6))])
 def test_cogan_samples_pairs_side_by_side(shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
-    game = CoGAN(hidden=6, latent=Latent(size=3)).build(SMALL, DataSpec(kind="any", shape=shape, paired=True))
+    game = CoGAN(hidden=6, latent=Latent(size=3)).build(
+        SMALL, DataSpec(kind="image" if len(shape) == 3 else "vector", shape=shape, paired=True)
+    )
     draw = make_draw(game.codes(7), 0)
     made = game.sample(draw)
     assert made.shape == wanted

@@ -226,7 +226,7 @@ def test_auto_picks_by_the_number_of_axes() -> None:
     ("kind", "given", "named"),
     [
         (MLPPair, {"width": 0}, "width=0"),
-        (MLPPair, {"depth": 1.5}, "depth=1.5"),
+        (MLPPair, {"depth": 1.5}, r"depth is 1\.5"),
         (MLPPair, {"activation": "rleu"}, "relu"),
         (MLPPair, {"init": "xaver"}, "xavier"),
         (MLPPair, {"output": "sigmoid"}, "sigmoid"),

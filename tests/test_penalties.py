@@ -345,7 +345,7 @@ def test_records_survive_json(part: object) -> None:
     [
         (lambda: R1(gamma=-1.0), ConfigError, "gamma=-1.0"),
         (lambda: R2(gamma=math.nan), ConfigError, "gamma=nan"),
-        (lambda: GradientPenalty(at="midpoints"), ConfigError, "at='midpoints'.*interpolates, real, fake"),  # type: ignore[arg-type]
+        (lambda: GradientPenalty(at="midpoints"), ConfigError, "'midpoints'.*fake, interpolates, real"),  # type: ignore[arg-type]
         (lambda: Clip(value=0.0), ConfigError, "value=0.0"),
         (lambda: InstanceNoise(std=-0.1), ConfigError, "std=-0.1"),
         (lambda: value(GradientPenalty(), lambda x: x.sum(1), torch.ones(3, 2), torch.ones(4, 2)), ShapeError, "fake"),

@@ -195,7 +195,8 @@ def test_a_judged_view_that_is_not_shown_is_said(moved: tuple[Any, Path]) -> Non
     class Wrong(Mover):
         judged: Mapping[str, str] = {"move": "other"}
 
-    wrong = eq.train(Wrong(), domains(folder), steps=1, out=folder / "wrong", settings=QUIET)
+    with pytest.warns(UserWarning, match="judged names 'move'"):
+        wrong = eq.train(Wrong(), domains(folder), steps=1, out=folder / "wrong", settings=QUIET)
     with pytest.raises(ConfigError, match="'move'"):
         wrong.evaluate(60)
 
@@ -360,7 +361,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
 @pytest.fixture
 def by_hand(moved: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Path]:
     """The command line opens the run of a game that it could not build by itself."""
-    monkeypatch.setattr("equilibria.runs.open_run", lambda path: moved[0])
+    monkeypatch.setattr("equilibria.runs.open_run", lambda path, **how: moved[0])
     return moved
 
 

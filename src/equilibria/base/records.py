@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import math
+import typing
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any, TypeVar, dataclass_transform
@@ -110,6 +111,8 @@ def _instead(name: str, value: Any, hint: Any) -> str:
     if names := choices(hint):
         listed = ", ".join(repr(one) for one in names[:6])
         return f"give a record or its name, for example {name}={names[0]!r} (known: {listed})"
+    if typing.get_origin(hint) is typing.Literal:
+        return f"{name}={typing.get_args(hint)[0]!r}; known: {', '.join(sorted(map(str, typing.get_args(hint))))}"
     return f"give {name} a value of type {getattr(hint, '__name__', hint)}"
 
 

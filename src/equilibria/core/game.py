@@ -422,7 +422,9 @@ def refuse_incomplete(game: Game) -> None:
     if not game.players:
         example = 'players = (Player("generator", ("generator",)),)'
         raise ConfigError(f"the game {kind} has no players", f"name them in the class: {example}")
-    missing = [name for name in ("draw", "loss", "codes", "sample") if getattr(type(game), name) is getattr(Game, name)]
+    # An ensemble draws and computes its losses member by member.
+    needed = ("codes", "sample") if game.seeds else ("draw", "loss", "codes", "sample")
+    missing = [name for name in needed if getattr(type(game), name) is getattr(Game, name)]
     if missing:
         what = f"the game {kind} does not define {', '.join(missing)}"
         raise ConfigError(what, f"define {missing[0]}, as docs/architecture.md says, or train a recipe")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from ..base.errors import DataError, EquilibriaError, ShapeError
+from ..base.errors import ConfigError, EquilibriaError, ShapeError, did_you_mean
 from ..base.records import parsed, written
 from ..core.game import Loss
 from ..core.play import Play
@@ -144,8 +144,8 @@ class _Distance:
             real = held_out_rows((column,), lambda: self.data, n)[column]
         if self._space is None:
             self._space = space_of(self.data.take(min(2048, self.data.size or 2048))[column])
-            if self._space.scale < _LEAST:
-                raise DataError("all rows are alike", "leave run.best out")
+        if self._space.scale < _LEAST:
+            return math.nan  # no distance has a scale, and no round is the best one
         samples = _samples(play, self.data, view, n)
         if samples.shape[1:] != real.shape[1:]:
             raise ShapeError(f"samples of shape {tuple(samples.shape[1:])} of rows {tuple(real.shape[1:])}")
@@ -167,4 +167,6 @@ class _Metric:
 
 def _samples(play: Play, data: Dataset, view: str, n: int) -> torch.Tensor:
     shown = play.views(n, 1, labels_for(play, n), given=rows_for(play.game, lambda: data, n))
+    if view not in shown:
+        raise ConfigError(f"Game.judged names '{view}', which is not among the game's views", did_you_mean(view, shown))
     return shown[view].cpu()
