@@ -10,6 +10,7 @@ from torch import Tensor
 
 import equilibria
 from equilibria.doctor import Doctor, State
+from equilibria.doctor.conclude import state_of
 from equilibria.doctor.conditions import View
 from equilibria.doctor.diagnosis_text import DiagnosisText
 from equilibria.doctor.findings import Diagnosis, Difference
@@ -46,7 +47,10 @@ def test_a_perfect_sampler_has_arrived_and_one_that_is_near_has_not() -> None:
     for shift, width in ((0.2, 1.0), (0.0, 0.7)):
         for found in (view_of(seed, shift, width) for seed in range(3)):
             assert found.near and found.differences, (shift, width, found.now.vitals)
-    assert not view_of(0, shift=2.0).near
+            assert state_of(found.chart, ()) == (State.NEAR, found.differences)
+    assert {state_of(one.chart, ())[0] for one in perfect if not one.differences} == {State.ARRIVED}
+    far = view_of(0, shift=2.0)
+    assert not far.near and state_of(far.chart, ()) == (State.ON_THE_WAY, ())
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def conclude(
         newest = Checkup(last.step, last.vitals | deeper, last.arrays, last.notes, last.seconds)
         chart = replace(chart, checkups=[*chart.checkups[:-1], newest])
     found = findings_of(chart, probabilities)
-    state, differences = _state(chart, found)
+    state, differences = state_of(chart, found)
     return Diagnosis(
         state,
         found,
@@ -64,7 +64,7 @@ def _untold(chart: Chart) -> tuple[NotAssessed, ...]:
     return (NotAssessed("memorisation", reason="too few rows are held out to tell copies from chance"),) * (lowest <= 0)
 
 
-def _state(chart: Chart, found: tuple[Finding, ...]) -> tuple[State, tuple[Difference, ...]]:
+def state_of(chart: Chart, found: tuple[Finding, ...]) -> tuple[State, tuple[Difference, ...]]:
     """The state, and for samples that are near what tells them from the data."""
     if any(f.status == "active" and f.severity is Severity.CRITICAL for f in found):
         return State.SICK, ()
