@@ -49,6 +49,8 @@ def test_a_perfect_sampler_has_arrived_and_one_that_is_near_has_not() -> None:
             assert found.near and found.differences, (shift, width, found.now.vitals)
             assert state_of(found.chart, ()) == (State.NEAR, found.differences)
     assert {state_of(one.chart, ())[0] for one in perfect if not one.differences} == {State.ARRIVED}
+    moved = {one.measure for one in view_of(1, shift=0.3).differences}
+    assert {"probe/auc", "samples/distance", "samples/coverage"} <= moved
     far = view_of(0, shift=2.0)
     assert not far.near and state_of(far.chart, ()) == (State.ON_THE_WAY, ())
 
