@@ -1,7 +1,7 @@
 """Plant errors in the code one by one, and see the tests fail: which tests would notice nothing?
 
-python scripts/mutate.py                       # every error; docs/results/mutations.json is written
-python scripts/mutate.py --only data           # those of one part
+python scripts/mutate.py                        # every error; docs/results/mutations.json is written
+python scripts/mutate.py --only labels tables   # those of some parts, whose rows are written again
 python scripts/mutate.py --list
 
 Each error is planted in a copy of the sources, and the tests named beside it are run on that copy. An error is caught
@@ -20,6 +20,9 @@ import tempfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from equilibria.base.provenance import commit
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "results" / "mutations.json"
@@ -201,12 +204,21 @@ def plant(one: Planted, source: Path) -> None:
     file.write_text(text.replace(one.old, one.new), encoding="utf-8")
 
 
+def keep(parts: set[str], rows: list[dict[str, Any]]) -> None:
+    """Write the rows of these parts into the results, in place of earlier ones."""
+    before = json.loads(OUT.read_text(encoding="utf-8"))["errors"] if OUT.exists() else []
+    rows = [row for row in before if row["part"] not in parts] + rows
+    facts = {"command": "python scripts/mutate.py", "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+    counts = {"planted": len(rows), "caught": sum(row["caught"] for row in rows)}
+    OUT.write_text(json.dumps({**facts, **counts, "errors": rows}, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", help="one part")
+    parser.add_argument("--only", nargs="+", help="parts of the program")
     parser.add_argument("--list", action="store_true")
     asked = parser.parse_args()
-    chosen = [one for one in PLANTED if asked.only in (None, one.part)]
+    chosen = [one for one in PLANTED if not asked.only or one.part in asked.only]
     if asked.list:
         print("\n".join(f"{one.part:14} {one.file:32} {one.old} -> {one.new}" for one in chosen))
         return
@@ -222,17 +234,11 @@ def main() -> None:
             shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
             plant(one, source)
             passed, last = run(one.tests, source)
-        rows.append({**asdict(one), "tests": " ".join(one.tests), "caught": not passed, "last_line": last})
+        rows.append(
+            {**asdict(one), "tests": " ".join(one.tests), "caught": not passed, "last_line": last, "commit": commit()}
+        )
         print(f"{'missed' if passed else 'caught'}  {one.part:14} {one.file}: {one.new}", flush=True)
-    if asked.only is None:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-        facts = {
-            "commit": commit.stdout.strip(),
-            "date": f"{datetime.now(UTC):%Y-%m-%d}",
-            "command": "python scripts/mutate.py",
-        }
-        counts = {"planted": len(rows), "caught": sum(row["caught"] for row in rows)}
-        OUT.write_text(json.dumps({**facts, **counts, "errors": rows}, indent=1) + "\n", encoding="utf-8")
+    keep({one.part for one in chosen}, rows)
     print(f"{sum(row['caught'] for row in rows)} of {len(rows)} caught")
 
 
