@@ -66,6 +66,7 @@ def test_every_number_is_that_of_its_definition(seed: int, back: bool) -> None:
         )
         assert same(view.median_so_far("wiring/gain"), middle(gain))
         assert same(view.median("wiring/gain", 5), middle(gain[-5:]))
+        assert not finite or history.finite("wiring/gain").highest[len(finite) - 1] == max(finite)
         size = math.fsum(map(abs, finite))
         if abs(size - 0.1) > 1e-9:
             wanted = math.fsum(finite) / size if size >= 0.1 else math.nan
