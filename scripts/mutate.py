@@ -99,9 +99,8 @@ PLANTED = (
     Planted("memorisation", "metrics/neighbours.py", "both[order])])", "both)])", MEMORY),
     Planted("best", "training/best.py", "if value < self.value:", "if value <= self.value:", BEST),
     Planted("best", "training/best.py", "if value < self.value:", "if value > self.value:", BEST),
-    Planted(
-        "best", "training/best.py", "one.round not in needed and one.round <= newest", "one.round not in needed", BEST
-    ),
+    Planted("best", "training/best.py", "left.clamp(min=0).sqrt()", "0 * left", BEST),
+    Planted("best", "training/best.py", "if one.round not in needed:", "if one.round != found[0].round:", BEST),
     Planted("best", "training/best.py", "checkpoint.drop(run / FOLDER, round)", "pass", BEST),
     Planted("longer", "core/play.py", "played = self.round - self.schedules_from", "played = self.round", LONGER),
     Planted("longer", "runs/launch.py", '"horizon": self.steps, "schedules_from"', '"schedules_from"', LONGER),

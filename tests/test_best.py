@@ -19,7 +19,7 @@ from equilibria.core.game import Loss
 from equilibria.data import load
 from equilibria.recipes import recipe
 from equilibria.training import Settings, checkpoint
-from equilibria.training.best import FOLDER, Best, judge_of, kept
+from equilibria.training.best import FOLDER, Best, drop_after, judge_of, kept
 
 QUIET = Settings(progress=False, doctor=False, evaluate=False, device="cpu", checkpoint_every=20, sample_every=100)
 ROW = recipe("gan").with_settings({"batch": "16", "optimizer.lr": "0.003"})
@@ -64,8 +64,10 @@ def played(run: Any, folder: Path, numbers: dict[int, float], upto: int, saves: 
 def test_the_smallest_number_is_kept_and_ties_keep_the_first(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", 2)
     shutil.rmtree(run.path / FOLDER)
-    played(run, run.path, {1: 5.0, 2: 3.0, 3: 4.0, 4: 3.0, 5: 2.0, 6: 9.0}, 6)
-    assert rounds(run.path / FOLDER)[0] == 5
+    played(run, run.path, {1: 5.0, 2: 3.0, 3: 4.0, 4: 3.0, 5: 9.0}, 5)
+    assert rounds(run.path / FOLDER) == [2, 1]
+    drop_after(run.path, 1)  # the run goes back to round 1
+    assert rounds(run.path / FOLDER) == [1]
 
 
 def test_what_was_surpassed_goes_only_after_a_later_checkpoint(tmp_path: Path) -> None:
@@ -106,6 +108,15 @@ def test_the_distance_is_smaller_for_samples_of_the_law(run: Any) -> None:
     judge = judge_of("distance", load("ring8-U"))
     good, bad = judge(_Still(load("ring8-U").law.sample(512, torch.Generator().manual_seed(5)))), judge(run.play)
     assert good < bad / 2
+
+
+def test_the_distance_of_images_sees_noise_and_a_missing_class() -> None:
+    digits = load("digits")
+    judge, rows = judge_of("distance", digits), digits.take(256, 3)
+    good = judge(_Still(rows["x"]))
+    noisy = judge(_Still(rows["x"] + 0.3 * torch.randn(rows["x"].shape, generator=torch.Generator().manual_seed(0))))
+    few = judge(_Still(rows["x"][rows["y"] < 5].repeat(3, 1, 1, 1)))
+    assert good < 0.9 * noisy and good < 0.9 * few  # its floor is high: 180 rows are held out
 
 
 class _Still:
