@@ -17,9 +17,10 @@ from equilibria.base.errors import RunError
 from equilibria.cli import app
 from equilibria.core.game import Loss
 from equilibria.data import load
+from equilibria.doctor.space import space_of
 from equilibria.recipes import recipe
 from equilibria.training import Settings, checkpoint
-from equilibria.training.best import FOLDER, Best, drop_after, judge_of, kept
+from equilibria.training.best import FOLDER, Best, _features, drop_after, judge_of, kept
 
 QUIET = Settings(progress=False, doctor=False, evaluate=False, device="cpu", checkpoint_every=20, sample_every=100)
 ROW = recipe("gan").with_settings({"batch": "16", "optimizer.lr": "0.003"})
@@ -117,6 +118,16 @@ def test_the_distance_of_images_sees_noise_and_a_missing_class() -> None:
     noisy = judge(_Still(rows["x"] + 0.3 * torch.randn(rows["x"].shape, generator=torch.Generator().manual_seed(0))))
     few = judge(_Still(rows["x"][rows["y"] < 5].repeat(3, 1, 1, 1)))
     assert good < 0.9 * noisy and good < 0.9 * few  # its floor is high: 180 rows are held out
+
+
+def test_the_last_feature_is_what_the_components_leave_out() -> None:
+    rows = load("digits").take(300)["x"]
+    space = space_of(rows)
+    assert space.axes is not None
+    basis = torch.linalg.qr(space.axes.double()).Q
+    flat = ((rows.flatten(1) - space.mean) / space.scale).double()
+    left = (flat - flat @ basis @ basis.T).norm(dim=1) / space.axes.shape[1] ** 0.5
+    torch.testing.assert_close(_features(space, rows)[:, -1], left, rtol=1e-3, atol=1e-3)
 
 
 class _Still:
