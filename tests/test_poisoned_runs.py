@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html.parser
 import http.server
-import json
 import re
 import shutil
 import subprocess
@@ -31,7 +30,7 @@ from equilibria.base.visible import visible
 from equilibria.cli import main
 from equilibria.reports import page
 from equilibria.runs.folder import RunFolder
-from test_reports_escaping import changed, leaves
+from test_reports_escaping import changed, content, leaves, write
 
 KEPT = Path(__file__).with_name("old_runs") / "gan"
 FILES = ("run.json", "metrics.jsonl", "checkups.jsonl", "diagnosis.json", "evaluation.json")
@@ -52,16 +51,6 @@ def markup(home: str) -> str:
         "'\"><b id=ran>{{7*7}}$x_",
     )
     return "".join(parts)
-
-
-def content(run: Path, name: str) -> list[Any]:
-    text = (run / name).read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else [json.loads(text)]
-
-
-def write(run: Path, name: str, values: list[Any]) -> None:
-    text = "".join(json.dumps(value) + "\n" for value in values) if name.endswith("l") else json.dumps(values[0])
-    (run / name).write_text(text, encoding="utf-8")
 
 
 def poisoned(value: Any, poison: str, numbers: bool) -> Any:

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ..base import distributed
 from ..base.errors import ConfigError, did_you_mean
-from ..base.randomness import own_randomness
 from ..core.game import Loss
 from ..core.play import Play
 from ..data import Dataset
@@ -23,7 +21,7 @@ from ..metrics.scoring import halves
 from ..recipes import For, Recipe
 from ..training import Hook
 from ..training.hooks import Log
-from ..training.pictures import labels_for, rows_for
+from ..training.pictures import judged_samples
 
 Metric = Callable[[Tensor, Tensor], float]
 """A number of samples ``(n, …)`` and as many real rows ``(n, …)``, the less the better."""
@@ -184,11 +182,9 @@ def measured(play: Play, data: Dataset, metrics: Mapping[str, Metric]) -> dict[s
 
 def _compared(play: Play, data: Dataset) -> tuple[Tensor, Tensor]:
     """Samples of a play, and as many real rows of the column that they are compared with."""
-    view, column = next(iter(play.game.judged.items()))
+    column = next(iter(play.game.judged.values()))
     n = min(_ROWS, (data.size or 2 * _ROWS) // 2 or 1)
-    with own_randomness(), torch.no_grad():
-        shown = play.views(n, 2, labels_for(play, n), given=rows_for(play.game, lambda: data, n))
-    return shown[view].cpu(), data.take(n)[column].cpu()
+    return judged_samples(play, data, n, 2), data.take(n)[column].cpu()
 
 
 def rounds_in(minutes: float, play: Play, again: Callable[[Any], Play]) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from ..base.errors import ConfigError, EquilibriaError, ShapeError, did_you_mean
+from ..base.errors import EquilibriaError, ShapeError
 from ..base.records import parsed, written
 from ..core.game import Loss
 from ..core.play import Play
@@ -28,11 +28,12 @@ from ..doctor.space import Space, space_of
 from ..metrics import evaluate
 from ..metrics.frechet import frechet_distance
 from . import checkpoint
-from .pictures import held_out_rows, labels_for, rows_for
+from .pictures import held_out_rows, judged_samples
 
 FOLDER, MEASURE = "best", "measure.json"
 DISTANCE = "distance"
 _ROWS = {"vector": 512, "image": 256}
+_SEED = 1
 _LEAST = 1e-9  # root mean square of rows that are not all alike
 Judge = Callable[[Play], float]
 """Measures the samples of a play, the less the better."""
@@ -139,7 +140,7 @@ class _Distance:
         self._space: Space | None = None
 
     def __call__(self, play: Play) -> float:
-        view, column = next(iter(play.game.judged.items()))
+        column = next(iter(play.game.judged.values()))
         n = _ROWS.get(self.data.spec.kind, 256)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that nothing is held out was said at the start
@@ -148,7 +149,7 @@ class _Distance:
             self._space = space_of(self.data.take(min(2048, self.data.size or 2048))[column])
         if self._space.scale < _LEAST:
             return math.nan  # no distance has a scale, and no round is the best one
-        samples = _samples(play, self.data, view, n)
+        samples = judged_samples(play, self.data, n, _SEED)
         if samples.shape[1:] != real.shape[1:]:
             raise ShapeError(f"samples of shape {tuple(samples.shape[1:])} of rows {tuple(real.shape[1:])}")
         if self._space.axes is None:
@@ -169,16 +170,8 @@ class _Metric:
         self.name, self.data = name, data
 
     def __call__(self, play: Play) -> float:
-        view = next(iter(play.game.judged))
-        found = evaluate(_samples(play, self.data, view, 1000), self.data)
+        found = evaluate(judged_samples(play, self.data, 1000, _SEED), self.data)
         one = found.get(self.name)
         if one is None or one.excess is None:
             raise EquilibriaError(f"samples of this run have no metric '{self.name}'; there are {', '.join(found)}")
         return one.excess
-
-
-def _samples(play: Play, data: Dataset, view: str, n: int) -> torch.Tensor:
-    shown = play.views(n, 1, labels_for(play, n), given=rows_for(play.game, lambda: data, n))
-    if view not in shown:
-        raise ConfigError(f"Game.judged names '{view}', which is not among the game's views", did_you_mean(view, shown))
-    return shown[view].cpu()

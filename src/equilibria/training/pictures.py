@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..base.errors import DataError, ShapeError
+from ..base.errors import ConfigError, DataError, ShapeError, did_you_mean
 from ..core.game import Game
 from ..core.play import Play
 from ..data import Dataset, DataSpec
@@ -46,6 +46,19 @@ def labels_for(play: Play, n: int) -> Tensor | None:
 def rows_for(game: Game, data: Callable[[], Dataset], n: int, seed: int = 0) -> dict[str, Tensor] | None:
     """Rows for a game that samples from rows; None for one that samples from codes alone (the data is not opened)."""
     return held_out_rows(game.needs, data, n, seed, game.shows) if game.needs else None
+
+
+def judged_samples(play: Play, data: Dataset, n: int, seed: int) -> Tensor:
+    """``n`` samples as the first view that is compared with the data, on the CPU.
+
+    Raises:
+        ConfigError: the game does not show that view.
+    """
+    view = next(iter(play.game.judged))
+    shown = play.views(n, seed, labels_for(play, n), given=rows_for(play.game, lambda: data, n))
+    if view not in shown:
+        raise ConfigError(f"Game.judged names '{view}', which is not among the game's views", did_you_mean(view, shown))
+    return shown[view].cpu()
 
 
 def held_out_rows(
