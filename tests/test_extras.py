@@ -131,8 +131,9 @@ def test_the_generator_is_a_plain_module_that_samples_alike(name: str, tmp_path:
     with torch.no_grad():
         made = generator(*codes)
     torch.testing.assert_close(made, run.sample(5, seed=4), rtol=1e-5, atol=1e-6)
-    before = run.sample(2)
+    before, live = run.sample(2), {k: v.clone() for k, v in run.play.game.state_dict().items()}
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.zero_()
     assert torch.equal(run.sample(2), before), "the module is a copy"
+    assert all(torch.equal(v, live[k]) for k, v in run.play.game.state_dict().items()), "of the weights in training too"

@@ -124,16 +124,16 @@ class Recipe:
         """
         with own_randomness():
             try:
-                self._refuse_too_large(data, own)
+                self._refuse_too_large(data)
                 reseed(mix(seed, 5))
                 return self.game.build(self.networks, data, own)
             except EquilibriaError as error:
                 raise placed(error, "game.") from error
 
-    def _refuse_too_large(self, data: DataSpec, own: Mapping[str, nn.Module] | None) -> None:
+    def _refuse_too_large(self, data: DataSpec) -> None:
         """Refuse networks that this machine has no memory for, before it is asked for any.
 
-        Where a size is beyond :data:`_LARGE`, the game is first built without memory, on torch's meta device.
+        Where a size is beyond :data:`_LARGE`, its modules are first made without memory, on torch's meta device.
 
         Raises:
             ConfigError: parameters, gradients and two moments of them do not fit.
@@ -142,12 +142,12 @@ class Recipe:
             return
         try:
             with torch.device("meta"):
-                game = self.game.build(self.networks, data, own)
+                modules = nn.ModuleDict(self.game.make(self.networks, data))
         except EquilibriaError:
             raise
         except Exception:
-            return  # a network of the user's that cannot be built without memory
-        weights = sum(t.numel() * t.element_size() for t in (*game.parameters(), *game.buffers()))
+            return  # networks of the user's that cannot be made without memory
+        weights = sum(t.numel() * t.element_size() for t in (*modules.parameters(), *modules.buffers()))
         if why := too_large(4 * weights):
             raise ConfigError(
                 f"the networks of '{self.name}' with their gradients and moments {why}", "use smaller sizes"

@@ -106,8 +106,8 @@ def run(quick: bool) -> Outcome:
     right.set_xscale("log")
     right.set_xticks(sizes, [str(n) for n in sizes], minor=False)
     right.minorticks_off()
-    legend(right, "best")
-    label(right, "samples", "log-likelihood (nats), ± 2 SE", "The estimate of the controls rises with their number")
+    legend(right, "center right")
+    label(right, "samples", "log-likelihood (nats), ± 2 SE", "Controls: the more samples, the more nats")
     numbers = {k: [[n, e.mean, e.error, e.width] for n, e in zip(sizes, v, strict=True)] for k, v in found.items()}
     return Outcome(figure, checks, {"data": rows.name, "samples, mean, SE, width": numbers, "printed, MNIST": _PRINTED})
 
@@ -167,7 +167,7 @@ def _unit(images: Tensor) -> Tensor:
 
 def _trained(rows: Tensor, rounds: int) -> Play:
     """The recipe on pixels in [0, 1], its output a sigmoid that starts at the mean pixels, as the authors had it."""
-    row, data = recipe("gan-maxout"), load(rows)
+    row, data = recipe("gan-maxout"), load(rows, kind="vector")
     reseed(0)
     drawn = row.networks.generator(100, data.spec.shape)
     last = [layer for layer in drawn.modules() if isinstance(layer, nn.Linear)][-1]
