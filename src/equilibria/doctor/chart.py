@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .evidence import NotAssessed
+from .groups import Groups
 from .objective import Declared
 from .space import Space
 
@@ -77,6 +78,7 @@ class Chart:
         facts: numbers measured once, at the start (floors, the data's dimension).
         checkups: one per check-up.
         not_assessed: what cannot be examined in this run, and why.
+        groups: which groups of vitals failed at a check-up.
     """
 
     space: Space
@@ -84,6 +86,7 @@ class Chart:
     facts: dict[str, float] = field(default_factory=dict)
     checkups: list[Checkup] = field(default_factory=list)
     not_assessed: list[NotAssessed] = field(default_factory=list)
+    groups: Groups = field(default_factory=Groups)
 
     def series(self, name: str) -> list[float]:
         """A vital at every check-up; NaN where it was not measured."""

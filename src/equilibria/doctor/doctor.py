@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError, DataError, did_you_mean
+from ..base.errors import ConfigError, did_you_mean
+from .answering import always_answers
+from .attaching import missing, module_of, optimizers_of, subject_of
 from .chart import Chart, Checkup, Memory, flat_gradients, flat_parameters
 from .conclude import conclude
 from .conditions import View
@@ -21,10 +21,11 @@ from .objective import Declared, declared, expects_logits
 from .randomness import preserved_randomness
 from .schedule import Schedule
 from .space import space_of
-from .subject import Subject, rows_of, unwrapped
 from .vitals import examine, examine_deeply, facts_of
 
-Latent = int | Callable[[int], Tensor]
+Latent = int | Callable[[int], Any]
+Networks = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
+Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
 Fed = Tensor | tuple[Tensor, Tensor]
 
 
@@ -36,7 +37,7 @@ class DoctorOptions(TypedDict, total=False):
     holdout: Any
     labels: Any
     sampler: Callable[[int], Tensor]
-    optimizers: Mapping[str, torch.optim.Optimizer]
+    optimizers: Mapping[str, Optimizers]
     call: Mapping[str, Callable[..., Any]]
     seed: int
 
@@ -47,13 +48,15 @@ class Doctor:
     It changes nothing: a training with the doctor is bit for bit the training without it.
 
     Args:
-        generator: called ``generator(z)``, or ``generator(z, y)`` with ``labels``.
-        discriminator: called ``discriminator(x)``, or ``discriminator(x, y)`` with ``labels``.
+        generator: called ``generator(z)``, or ``generator(z, y)`` with ``labels``; or a list of modules with ``call``.
+        discriminator: called ``discriminator(x)``, or ``discriminator(x, y)`` with ``labels``; or a list of modules
+            with ``call``.
         real: what the discriminator is fed: a tensor ``(n, …)``, an array, or a loader of batches.
         options: see below.
 
     Keyword Arguments:
-        latent: the size of standard normal codes, or ``fn(n) -> codes``.
+        latent: the size of standard normal codes, or ``fn(n) -> codes``; of a tuple ``generator(*codes)`` is called,
+            of a dict ``generator(**codes)``.
         objective: a name of :data:`~equilibria.losses.OBJECTIVES` (``"nonsaturating"``, ``"minimax"``,
             ``"wasserstein"``, ``"hinge"``, ``"least-squares"``, ``"relativistic"``, …), or two callables
             ``(loss_d(real, fake), loss_g(fake))`` on the discriminator's outputs.
@@ -61,7 +64,7 @@ class Doctor:
         labels: of the real rows, ``(n,)`` or one-hot ``(n, k)``, or any other condition ``(n, …)``; both networks are
             then called with labels.
         sampler: ``fn(n) -> samples`` where samples are not ``generator(codes)`` (an averaged copy, a transform).
-        optimizers: ``{"generator": …, "discriminator": …}``.
+        optimizers: ``{"generator": …, "discriminator": …}``, each an optimiser or a list of them.
         call: other calling conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
         seed: of the random numbers of the check-ups.
 
@@ -81,15 +84,12 @@ class Doctor:
     """
 
     def __init__(
-        self, generator: nn.Module, discriminator: nn.Module, *, real: Any, **options: Unpack[DoctorOptions]
+        self, generator: Networks, discriminator: Networks, *, real: Any, **options: Unpack[DoctorOptions]
     ) -> None:
         for name in options:
             if name not in DoctorOptions.__annotations__:
                 raise ConfigError(f"the doctor takes no '{name}'", did_you_mean(name, DoctorOptions.__annotations__))
-        for who, net in (("generator", generator), ("discriminator", discriminator)):
-            if not isinstance(net, nn.Module):
-                raise ConfigError(f"the {who} is a {type(net).__name__}", "pass the nn.Module that is trained")
-        generator, discriminator = unwrapped(generator), unwrapped(discriminator)
+        generator, discriminator = module_of("generator", generator), module_of("discriminator", discriminator)
         called = (options.get("latent"), options.get("sampler"), *(options.get("call") or {}).values())
         with preserved_randomness(
             (generator, discriminator, *called, *_users(real), *_users(options.get("objective")))
@@ -97,8 +97,8 @@ class Doctor:
             self._set_up(generator, discriminator, real, options)
 
     def _set_up(self, generator: nn.Module, discriminator: nn.Module, real: Any, options: DoctorOptions) -> None:
-        self.subject = _subject(generator, discriminator, real, options)
-        self.optimizers = _optimizers(options.get("optimizers"))
+        self.subject = subject_of(generator, discriminator, real, options)
+        self.optimizers = optimizers_of(options.get("optimizers"))
         self.seed = options.get("seed", 0)
         self.subject.inspect()
         self.subject.measure_latent()
@@ -108,7 +108,7 @@ class Doctor:
         own = self.chart.objective.own
         if own is not None:
             self.chart.facts["loss/expects-logits"] = float(expects_logits(own[0]))
-        self.chart.not_assessed += _missing(self.subject, options)
+        self.chart.not_assessed += missing(self.subject, options)
         self._memory = Memory.of(self.subject.networks)
         self._schedule = Schedule()
         self._disabled = False
@@ -168,6 +168,7 @@ class Doctor:
         if checkups:
             self._schedule.record(checkups[-1].step)
 
+    @always_answers
     def diagnose(self, deep: bool = True) -> Diagnosis:
         """What is wrong, root causes first; and what could not be examined.
 
@@ -201,133 +202,12 @@ def _declared(objective: Any) -> Declared:
         raise ConfigError(what, "objective=(loss_d(real, fake), loss_g(fake)), for scores of any shape") from error
 
 
-def _subject(generator: nn.Module, discriminator: nn.Module, real: Any, options: DoctorOptions) -> Subject:
-    rows, loaded = rows_of(real)
-    latent = options.get("latent")
-    latent = int(latent) if isinstance(latent, np.integer) else latent
-    if latent is not None and not callable(latent) and (not isinstance(latent, int) or latent < 1):
-        raise ConfigError(f"latent={latent!r}", "a size of at least 1, or fn(n) -> codes")
-    if latent is None and options.get("sampler") is None:
-        raise ConfigError("neither latent nor sampler was given", "pass latent=128, or sampler=fn(n) -> samples")
-    for who, called in (options.get("call") or {}).items():
-        if who not in {"generator", "discriminator"} or not callable(called):
-            raise ConfigError(f"call= with '{who}'", "call={'generator': fn(z, y), 'discriminator': fn(x, y)}")
-    labels = _labels(options.get("labels"), rows, loaded)
-    holdout = options.get("holdout")
-    if isinstance(holdout, (tuple, list)) and holdout and isinstance(holdout[0], (Tensor, np.ndarray)):
-        holdout = holdout[0]
-    unseen = None if holdout is None else _only_finite(rows_of(holdout, "holdout")[0])
-    if unseen is not None and unseen.shape[1:] != rows.shape[1:]:
-        raise DataError(
-            f"holdout rows of shape {tuple(unseen.shape[1:])}, real rows of {tuple(rows.shape[1:])}",
-            "pass both as the discriminator is fed",
-        )
-    finite = _finite_rows(rows)
-    size = latent if isinstance(latent, int) else 0
-    codes = latent if callable(latent) else (lambda n: torch.randn(n, size)) if size else None
-    return Subject(
-        generator,
-        discriminator,
-        rows[finite],
-        None if labels is None else labels[finite.to(labels.device)],
-        unseen,
-        codes,
-        size,
-        options.get("sampler"),
-        options.get("call") or {},
-        non_finite=1 - float(finite.float().mean()),
-    )
-
-
-def _labels(given: Any, rows: Tensor, loaded: Tensor | None) -> Tensor | None:
-    """The label of each row: as given, or as the loader yields them if the rows come from a loader of ``(x, y)``."""
-    if given is None:
-        return None
-    labels = torch.as_tensor(given)
-    if loaded is not None and loaded.shape[1:] == labels.shape[1:]:
-        return loaded.to(labels.dtype)  # a loader shuffles, and what was given is in the order of the data set
-    if len(labels) != len(rows):
-        raise DataError(
-            f"{len(labels)} labels for {len(rows)} real rows", "pass one label for each row, in the order of the rows"
-        )
-    return labels
-
-
 def _users(given: Any) -> list[Any]:
     """The user's objects that may draw random numbers: noisy losses; a loader, its sampler and its data."""
     if isinstance(given, (tuple, list)):
         return [part for part in given if callable(part)]
     parts = [getattr(given, name, None) for name in ("sampler", "batch_sampler", "dataset")]
     return [given, *(part for part in parts if part is not None)] if hasattr(given, "__dict__") else []
-
-
-def _finite_rows(rows: Tensor) -> Tensor:
-    """Which rows hold finite numbers only, ``(n,)``.
-
-    Raises:
-        DataError: fewer than 16 rows do.
-    """
-    finite = torch.isfinite(rows.flatten(1)).all(1) if rows.is_floating_point() else torch.ones(len(rows)).bool()
-    if int(finite.sum()) < 16:
-        raise DataError(
-            f"{int(finite.sum())} of {len(rows)} real rows are finite", "look for NaN or infinity in the data"
-        )
-    return finite
-
-
-def _only_finite(rows: Tensor) -> Tensor:
-    return rows[_finite_rows(rows)]
-
-
-def _optimizers(given: Mapping[str, torch.optim.Optimizer] | None) -> dict[str, torch.optim.Optimizer]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping) or not {"generator", "discriminator"} & set(given):
-        raise ConfigError("optimizers of another form", '{"generator": optimizer_g, "discriminator": optimizer_d}')
-    for name in given:
-        if name not in {"generator", "discriminator"}:
-            raise ConfigError(f"an optimiser of '{name}'", did_you_mean(name, ["generator", "discriminator"]))
-    return dict(given)
-
-
-def _missing(subject: Subject, options: DoctorOptions) -> list[NotAssessed]:
-    """What cannot be assessed, and which argument would allow it."""
-    found = []
-    if subject.holdout is None:
-        what = "memorisation and an overfitted discriminator"
-        found.append(NotAssessed(what, "holdout", "real rows that are not trained on"))
-    if "optimizers" not in options:
-        what = "parameters left out of an optimiser or held by the wrong one"
-        found.append(NotAssessed(what, "optimizers", "{'generator': optimizer_g, 'discriminator': optimizer_d}"))
-    if "objective" not in options:
-        what = "saturation of your own loss, a double sigmoid, a critic's Lipschitz constraint"
-        found.append(NotAssessed(what, "objective", "a name, or (loss_d(real, fake), loss_g(fake))"))
-    elif subject.probabilities and isinstance(options.get("objective"), str):
-        why = "your two losses (loss_d(real, fake), loss_g(fake)); the discriminator ends in a sigmoid"
-        found.append(NotAssessed("a double sigmoid", "objective", why))
-    if subject.labels is None and _takes_labels(subject):
-        found.append(
-            NotAssessed(
-                "whether samples have the labels asked for", "labels", "one for each real row, for a conditional pair"
-            )
-        )
-    if subject.labels is not None and subject.classes is None:
-        found.append(NotAssessed("whether samples match their conditions", reason="the conditions are not classes"))
-    if subject.codes is None:
-        what = "the generator's gradient and its use of the codes"
-        found.append(NotAssessed(what, "latent", "the size of the codes, or fn(n) -> codes"))
-    return found
-
-
-def _takes_labels(subject: Subject) -> bool:
-    """Whether labels can be passed: a calling convention ``(x, y)``, or a network that takes a second input."""
-    if subject.calls:
-        return True
-    try:
-        inputs = [list(inspect.signature(net.forward).parameters.values()) for net in subject.networks.values()]
-    except (TypeError, ValueError):  # a compiled network has no signature
-        return False
-    return any(sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in own) > 1 for own in inputs)
 
 
 __all__ = ["Doctor", "DoctorOptions"]

@@ -6,27 +6,32 @@ restored.
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..base.errors import ConfigError, DataError, ShapeError
+from ..base.errors import ConfigError, EquilibriaError, ShapeError
 from ..base.randomness import mix
+from .codes import CodeForm
+from .groups import reason_of
 from .randomness import preserved_randomness
+from .rows import RowForm
+from .scores import ScoreForm, assumed, generated, score_tensors, scores_of
 
 Params = dict[str, Tensor]
 Codes = tuple[Tensor, Tensor | None]
 _EPSILON = 1e-7
 _PASSED_ON = re.compile(
-    r"(Mean|View|Squeeze|Unsqueeze|Reshape|UnsafeView|ToCopy|Clone|Select|Alias|Permute|Transpose|T)"
+    r"(Mean|Stack|Expand|Slice|IndexSelect|RepeatInterleave|View|Squeeze|Unsqueeze|Reshape|UnsafeView|ToCopy|Clone|Select|Alias|Permute|Transpose|T)"
 )
+_MOST_ROWS = 32  # that share one score
 _STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 
@@ -40,12 +45,16 @@ class Subject:
         real: ``(n, …)`` training rows.
         labels: of the training rows, ``(n,)``, one-hot, or any other condition ``(n, …)``; or None.
         holdout: rows that no network is trained on, or None.
-        codes: ``n -> (n, latent)`` codes.
+        codes: ``n -> (n, latent)`` codes, or what ``code_form`` packs into such a tensor.
         sampler: ``n -> (n, …)`` if samples are not ``generator(codes)``.
         calls: other calling conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
         probabilities: whether the discriminator ends in a sigmoid (found by :meth:`inspect`).
         non_finite: share of the real rows that held a non-finite number; they are left out here.
         codes_are_rows: whether codes are real rows, as in image-to-image translation; then there is no latent space.
+        rows: how the networks lay out rows.
+        code_form: how codes are dealt that are not one tensor ``(n, …)``; None where they are.
+        score_form: how the discriminator's scores lie.
+        assumptions: how its output was read where another reading is possible.
     """
 
     generator: nn.Module
@@ -60,15 +69,15 @@ class Subject:
     probabilities: bool = False
     non_finite: float = 0.0
     codes_are_rows: bool = False
+    rows: RowForm = field(default_factory=RowForm)
+    code_form: CodeForm | None = None
+    score_form: ScoreForm = field(default_factory=ScoreForm)
+    assumptions: list[str] = field(default_factory=list)
 
     @property
     def classes(self) -> Tensor | None:
         """The labels if they are classes, ``(n,)`` or one-hot; None for other conditions."""
-        y = self.labels
-        if y is None or y.dim() == 1:
-            return y
-        one_hot = y.dim() == 2 and bool(((y == 0) | (y == 1)).all()) and bool((y.sum(1) == 1).all())
-        return y if one_hot else None
+        return None if self.labels is None else classes_of(self.labels)
 
     @property
     def device(self) -> torch.device:
@@ -92,30 +101,60 @@ class Subject:
         y = None
         if self.labels is not None:
             y = self.labels[torch.randint(len(self.labels), (n,))].to(self.device)
-        return self.codes(n).to(self.device), y
+        dealt = self.codes(n)
+        z = dealt if self.code_form is None else self.code_form.pack(dealt)
+        return z.to(self.device), y
 
     def make(self, codes: Codes, params: Params | None = None) -> Tensor:
         """Generated rows; with ``params`` in place of the generator's parameters."""
+        return self._rows_in(self.output(codes, params))
+
+    def output(self, codes: Codes, params: Params | None = None) -> Any:
+        """What the generator returns."""
         call = self.calls.get("generator")
-        z, y = _fitted(codes[0], self.generator), codes[1]
+        z, y = codes
+        dealt = z if self.code_form is None else self.code_form.unpack(z)
+        if isinstance(dealt, Tensor):
+            dealt = _fitted(dealt, self.generator)
         if call is not None:
-            return _first(_swapped(self.generator, params, lambda: call(z, y)), "generator")
-        given = (z,) if y is None else (z, y)
-        return _first(_called(self.generator, params, given), "generator")
+            return _swapped(self.generator, params, lambda: call(dealt, y))
+        own = () if y is None else (y,)
+        if isinstance(dealt, dict):
+            return _called(self.generator, params, own, dealt)
+        if not isinstance(dealt, tuple):
+            dealt = () if y is not None and not z.shape[-1] else (dealt,)  # a condition in place of codes
+        return _called(self.generator, params, (*dealt, *own))
 
     def sample(self, n: int) -> Tensor:
         """``n`` samples, by the sampler if there is one."""
-        return self.sampler(n).to(self.device) if self.sampler is not None else self.make(self.draw_codes(n))
+        if self.sampler is not None:
+            return self._rows_in(self.sampler(n)).to(self.device)
+        return self.make(self.draw_codes(n))
+
+    def _rows_in(self, out: Any) -> Tensor:
+        return self.rows.made(generated(out, self._shape))
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """The shape of one generated row, as the generator returns it without time first."""
+        return () if self.rows.flat else tuple(self.real.shape[1:])
 
     def raw(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Tensor:
         """The discriminator's outputs, one number for each row: patch maps are averaged."""
+        n, pack = len(x), self.score_form.pack
+        if n % pack:
+            chosen = torch.arange(n + -n % pack, device=x.device) % n
+            x, y = x[chosen], None if y is None else y[chosen]
+        found = scores_of(self.scored(x, y, params), len(x), self.score_form).float()
+        return found if len(found) == n else found[:n]
+
+    def scored(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Any:
+        """What the discriminator returns."""
         call = self.calls.get("discriminator")
-        x = _fitted(x, self.discriminator)
+        x = self.rows.given(_fitted(x, self.discriminator))
         if call is not None:
-            out = _swapped(self.discriminator, params, lambda: call(x, y))
-        else:
-            out = _called(self.discriminator, params, (x,) if self.labels is None else (x, y))
-        return _per_row(_first(out, "discriminator"), len(x)).float()
+            return _swapped(self.discriminator, params, lambda: call(x, y))
+        return _called(self.discriminator, params, (x,) if self.labels is None else (x, y))
 
     def score(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Tensor:
         """Logits ``(n,)``: higher is more real. Probabilities are converted to logits."""
@@ -147,29 +186,10 @@ class Subject:
         """
         with self.undisturbed(0), torch.no_grad():
             x, y = self.batch(64)
-            try:
-                fake = self.sample(len(x))
-            except ConfigError:
-                fake = None
-            except (RuntimeError, TypeError, ValueError, IndexError) as error:
-                raise ShapeError(
-                    f"the generator cannot be called: {error}",
-                    "latent= its code size or fn(n) -> codes; labels= if it needs them; call={'generator': fn(z, y)}",
-                ) from error
+            fake = self._tried_sample(len(x))
             if fake is not None and fake.shape[1:] != x.shape[1:]:
-                raise ShapeError(
-                    f"the generator makes {tuple(fake.shape[1:])} and real rows are {tuple(x.shape[1:])}",
-                    "pass real= in the shape of the discriminator's input",
-                )
-            try:
-                wide = [self.raw(scale * x, y) for scale in (1.0, 1e3, -1e3)]
-            except ShapeError:
-                raise
-            except (RuntimeError, TypeError, ValueError, IndexError) as error:
-                raise ShapeError(
-                    f"the discriminator cannot be called: {error}",
-                    "labels= if it needs them, or call={'discriminator': fn(x, y) -> scores}",
-                ) from error
+                raise self._misfit(fake, x)
+            wide = self._tried_scores(x, y)
             both = torch.cat(wide if fake is None else [*wide, self.raw(fake, y)])
             last = [m for m in self.discriminator.modules() if not list(m.children())]
             ends = (bool(last) and isinstance(last[-1], nn.Sigmoid)) or self._sigmoid_is_last(x, y)
@@ -177,11 +197,92 @@ class Subject:
             # A sigmoid that is not visible in the graph saturates far away from the data, at both ends.
             saturated = all(float(end.float().mean()) > 0.02 for end in (both < 1e-3, both > 1 - 1e-3))
             self.probabilities = inside and (ends or saturated)
+            self.assumptions = self._assumed(x, y)
+
+    def _tried_sample(self, n: int) -> Tensor | None:
+        try:
+            return self.sample(n)
+        except ConfigError:
+            return None
+        except ShapeError:
+            raise
+        except Exception as error:
+            raise ShapeError(
+                f"the generator cannot be called: {reason_of(error)}",
+                "latent= its code size or fn(n) -> codes; labels= if it needs them; call={'generator': fn(z, y)}",
+            ) from error
+
+    def _misfit(self, fake: Tensor, x: Tensor) -> ShapeError:
+        what = f"the generator makes {tuple(fake.shape[1:])} and real rows are {tuple(x.shape[1:])}"
+        if fake.shape[2:] == x.shape[2:] and x.dim() > 2 and fake.shape[1] < x.shape[1]:
+            return ShapeError(
+                what,
+                "for a discriminator of cat(condition, image) pass real=images, labels=conditions, "
+                "call={'discriminator': lambda x, y: discriminator(torch.cat([y, x], 1))}",
+            )
+        return ShapeError(what, "pass real= in the shape of the discriminator's input")
+
+    def _tried_scores(self, x: Tensor, y: Tensor | None) -> list[Tensor]:
+        try:
+            return self._wide_scores(x, y)
+        except EquilibriaError as error:
+            failed: Exception = error
+        except Exception as error:
+            failed = error
+        pack = self._packing(x, y)
+        if pack > 1:
+            self.score_form = ScoreForm(pack, self.score_form.classes, self.score_form.time_first)
+            return self._wide_scores(x, y)
+        if isinstance(failed, EquilibriaError):
+            raise failed
+        raise ShapeError(f"the discriminator cannot be called: {reason_of(failed)}", self._how()) from failed
+
+    def _wide_scores(self, x: Tensor, y: Tensor | None) -> list[Tensor]:
+        return [self.raw(scale * x, y) for scale in (1.0, 1e3, -1e3)] if not self.rows.whole else [self.raw(x, y)]
+
+    def _packing(self, x: Tensor, y: Tensor | None) -> int:
+        """How many rows share a score: k rows have one score, 2 k have two, and 3 k have three (PacGAN)."""
+        for pack in range(2, min(_MOST_ROWS, len(x) // 3) + 1):
+            try:
+                outs = [
+                    score_tensors(self.scored(x[:n], None if y is None else y[:n])) for n in (pack, 2 * pack, 3 * pack)
+                ]
+            except Exception:
+                continue
+            if all(len(one) == k for k, out in enumerate(outs, 1) for one in out if one.dim()):
+                return pack
+        return 1
+
+    def _how(self) -> str:
+        """How a discriminator could be called that takes no rows alone."""
+        inputs = required_inputs(self.discriminator)
+        if self.labels is not None:
+            pair = "lambda x, y: discriminator(torch.cat([y, x], 1))"
+            return f"call={{'discriminator': fn(x, y) -> scores}}; images as conditions: {pair}"
+        if inputs > 1 and "discriminator" not in self.calls:
+            return (
+                "labels= if it needs them; for pairs (x, z) of BiGAN: rows of both, real=torch.cat([x, E(x)], 1), "
+                "call={'generator': lambda z, y: torch.cat([G(z), z], 1), "
+                "'discriminator': lambda r, y: D(r[:, :d], r[:, d:])}"
+            )
+        if self.real.dim() > 2 and self.real.is_floating_point():
+            return (
+                "labels= if it needs them, or call={'discriminator': fn(x, y) -> scores}; if it takes "
+                "cat(condition, image): labels=conditions, lambda x, y: discriminator(torch.cat([y, x], 1))"
+            )
+        return "labels= if it needs them, or call={'discriminator': fn(x, y) -> scores}"
+
+    def _assumed(self, x: Tensor, y: Tensor | None) -> list[str]:
+        n = len(x) - len(x) % self.score_form.pack
+        return assumed(self.scored(x[:n], None if y is None else y[:n]), n, self.score_form)
 
     def _sigmoid_is_last(self, x: Tensor, y: Tensor | None) -> bool:
         """Whether the last operation of the discriminator, except reshapes and means, is a sigmoid."""
         with torch.enable_grad():
-            node = self.raw(x.detach().requires_grad_(), y).grad_fn
+            try:
+                node = self.raw(x.detach().requires_grad_(), y).grad_fn
+            except RuntimeError:  # an operation in place on its input
+                return False
         while node is not None and _PASSED_ON.match(node.name()):
             node = node.next_functions[0][0] if node.next_functions else None
         return node is not None and node.name().startswith("SigmoidBackward")
@@ -190,8 +291,10 @@ class Subject:
         """Set the size of a code if only a function that makes codes was given."""
         if self.codes is not None and not self.latent:
             with self.undisturbed(0):
-                codes = self.codes(64)  # some games need at least as many rows as they have components
-            self.latent = codes[0].numel() if codes.is_floating_point() else 0
+                codes = self.draw_codes(64)[0]  # some games need at least as many rows as they have components
+            form = self.code_form
+            counted = form is None or form.kind == "tensor"
+            self.latent = form.size if form is not None and not counted else _numbers(codes)
 
     @contextmanager
     def undisturbed(self, seed: int) -> Iterator[None]:
@@ -223,62 +326,19 @@ class Subject:
             net.train(training)
 
 
+def classes_of(y: Tensor) -> Tensor | None:
+    """Labels if they are classes: whole numbers ``(n,)``, or one-hot; None for other conditions."""
+    if y.dim() == 1:
+        return y if not y.is_floating_point() or bool((y == y.round()).all()) else None
+    one_hot = y.dim() == 2 and bool(((y == 0) | (y == 1)).all()) and bool((y.sum(1) == 1).all())
+    return y if one_hot else None
+
+
 def unwrapped(module: nn.Module) -> nn.Module:
     """The module inside a wrapper (data parallel, compiled): the same parameters, called without the wrapper."""
     while isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)) or hasattr(module, "_orig_mod"):
         module = module._orig_mod if hasattr(module, "_orig_mod") else module.module  # type: ignore[assignment]
     return module
-
-
-def rows_of(real: Any, name: str = "real") -> tuple[Tensor, Tensor | None]:
-    """Real rows as one tensor, from a tensor, an array, a list of tensors, or a loader of batches (of tuples).
-
-    Returns:
-        The rows, and the labels that a loader of ``(x, y)`` yields with them.
-
-    Raises:
-        DataError: there are no rows, or ``real`` is of another type.
-    """
-    labels: Tensor | None = None
-    if isinstance(real, Tensor):
-        found = real
-    elif isinstance(real, np.ndarray):
-        found = torch.from_numpy(real)
-    elif isinstance(real, Iterator):
-        raise DataError(f"{name}= of type {type(real).__name__}, which can be read only once", "pass the loader itself")
-    elif isinstance(real, Iterable):
-        found, labels = _gathered(real, name)
-    else:
-        raise DataError(f"{name}= of type {type(real).__name__}", "pass a tensor (n, …), an array, or a loader")
-    if found.dim() < 2 or len(found) < 16:
-        raise DataError(f"{name} rows of shape {tuple(found.shape)}", "pass at least 16 rows, (n, d) or (n, c, h, w)")
-    if found.dtype == torch.uint8:
-        raise DataError(
-            f"{name} rows have dtype uint8, which a network cannot take",
-            f"pass {name}= in the discriminator's input scale, for example images.float() / 127.5 - 1",
-        )
-    return found.detach(), labels
-
-
-def _gathered(loader: Iterable[Any], name: str, most: int = 4096) -> tuple[Tensor, Tensor | None]:
-    """The first rows of a loader; with labels if each batch is ``(x, y, …)`` with one ``y`` for each row."""
-    parts, labels, count = [], [], 0
-    for batch in loader:
-        pair = batch if isinstance(batch, (tuple, list)) else (batch,)
-        x = pair[0]["x"] if isinstance(pair[0], Mapping) and "x" in pair[0] else pair[0]
-        x = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
-        if not isinstance(x, Tensor):
-            raise DataError(
-                f"{name}= with a batch of type {type(x).__name__}", "a tensor (n, …) or a loader of tensors"
-            )
-        parts.append(x.detach().cpu())
-        if len(pair) > 1 and isinstance(pair[1], Tensor) and pair[1].dim() and len(pair[1]) == len(x):
-            labels.append(pair[1].detach().cpu())
-        count += len(x)
-        if count >= most:
-            break
-    found = torch.cat(parts) if parts else torch.empty(0)
-    return found, torch.cat(labels) if parts and len(labels) == len(parts) else None
 
 
 def copies(module: nn.Module) -> Params:
@@ -292,8 +352,24 @@ def _fitted(x: Tensor, module: nn.Module) -> Tensor:
     return x.to(own) if x.is_floating_point() and x.dtype != own else x
 
 
-def _called(module: nn.Module, params: Params | None, given: tuple[Any, ...]) -> Any:
-    return module(*given) if params is None else functional_call(module, params, given)
+def _called(
+    module: nn.Module, params: Params | None, given: tuple[Any, ...], named: dict[str, Any] | None = None
+) -> Any:
+    return module(*given, **(named or {})) if params is None else functional_call(module, params, given, named)
+
+
+def _numbers(codes: Tensor) -> int:
+    return codes[0].numel() if codes.is_floating_point() else 0
+
+
+def required_inputs(module: nn.Module) -> int:
+    """How many inputs a network cannot be called without; 1 where its signature is not known."""
+    try:
+        inputs = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # a compiled network has no signature
+        return 1
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(one.kind in kinds and one.default is inspect.Parameter.empty for one in inputs)
 
 
 def _swapped(module: nn.Module, params: Params | None, call: Callable[[], Any]) -> Any:
@@ -310,27 +386,3 @@ def _swapped(module: nn.Module, params: Params | None, call: Callable[[], Any]) 
             return call()
 
     return functional_call(_Inside(), {f"inner.{n}": p for n, p in params.items()}, ())
-
-
-def _first(out: Any, who: str) -> Tensor:
-    """The first tensor of what a network returns."""
-    if isinstance(out, Tensor):
-        return out
-    if isinstance(out, Mapping):
-        out = tuple(out.values())
-    if isinstance(out, (tuple, list)) and out and isinstance(out[0], Tensor):
-        return out[0]
-    raise ShapeError(f"the {who} returns a {type(out).__name__}", f"call={{'{who}': fn}} that returns one tensor")
-
-
-def _per_row(out: Tensor, n: int) -> Tensor:
-    if out.dim() == 0 or len(out) != n:
-        raise ShapeError(
-            f"the discriminator returns {tuple(out.shape)} for {n} rows", "one score, or one map, for each row"
-        )
-    if out.dim() == 2 and out.shape[1] > 1:
-        raise ShapeError(
-            f"the discriminator returns {out.shape[1]} features for each row instead of a score",
-            "call={'discriminator': lambda x, y: score of shape (n,)}",
-        )
-    return out.flatten(1).mean(1) if out.dim() > 1 else out

@@ -56,6 +56,8 @@ def gradient_tail(subject: Subject, chart: Chart, real: Fed, fake: Fed) -> Value
     Under the noise of Arjovsky & Bottou 2017 (Theorem 2.6) it is that of the parameters' gradient, which is the same
     times the generator's Jacobian, of bounded norm; and one backward pass gives it for all rows.
     """
+    if subject.rows.whole:  # no gradient passes through whole numbers
+        return {}
     n = min(len(real[0]), len(fake[0]))
     read = subject.raw if chart.objective.own is not None else subject.score
     (x, y), (made, asked) = ((rows[:n], None if given is None else given[:n]) for rows, given in (real, fake))

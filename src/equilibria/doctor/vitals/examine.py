@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from ..space import Space
 from ..subject import Subject
 from . import dynamics, latent, players, samples, wiring
 
+Tried = Callable[[str, Callable[[], samples.Values]], samples.Values]
 _ROWS, _IMAGE_ROWS = 512, 256
 
 
@@ -61,34 +64,51 @@ def examine(
 ) -> Checkup:
     """Measure all vitals of a check-up; the networks and random number generators are restored afterwards."""
     begun = time.perf_counter()
-    values: dict[str, float] = {}
     arrays: dict[str, tuple[float, ...]] = {}
+    tried = partial(chart.groups.measured, step)
     with subject.undisturbed(mix(step, 1)):
         n = rows_for(subject)
         x, y = subject.batch(n) if fed is None else _rows(subject, fed, n)
         with torch.no_grad(), wiring.watched_units(subject) as units:
             fake, label = _made(subject, n)
             h = torch.cat([subject.score(x, y), subject.score(fake, label)])
-        found, notes = wiring.numbers(subject, fake, h)
-        values |= found
+        values, notes = wiring.numbers(subject, fake, h)
         values |= units
-        found, arrays = samples.distances(x, fake, chart, mix(step, 2))
-        values |= found | samples.ranges(x, fake)
+
+        def distances() -> samples.Values:
+            found, own = samples.distances(x, fake, chart, mix(step, 2))
+            arrays.update(own)
+            return found
+
+        values |= tried("distances of samples to real rows", distances)
+        values |= tried("ranges of samples", lambda: samples.ranges(x, fake))
         if values["numbers/outputs"] + values["numbers/parameters"] == 0:
-            values |= _detailed(subject, chart, (x, y), (fake, label))
-            values |= wiring.left_gradients(subject, memory, values.get("gradient/declared", math.nan), step)
-            values |= wiring.step_noise(subject, optimizers, values.get("gradient/declared", math.nan))
-            values |= wiring.descent(subject, chart, memory, optimizers, (x, fake))
-            values |= wiring.auc_gain(subject, memory, (x, y), (fake, label))
-        values |= wiring.motion(subject, memory, chart, step)
-        found, words = wiring.optimizer_parameters(subject, optimizers)
-        values |= found
-    return Checkup(step, values, arrays, notes | words, time.perf_counter() - begun)
+            values |= _detailed(subject, chart, (x, y), (fake, label), tried)
+            gradient = values.get("gradient/declared", math.nan)
+            values |= tried("gradients in .grad", lambda: wiring.left_gradients(subject, memory, gradient, step))
+            values |= tried("noise of the steps", lambda: wiring.step_noise(subject, optimizers, gradient))
+            values |= tried(
+                "direction of the discriminator's steps",
+                lambda: wiring.descent(subject, chart, memory, optimizers, (x, fake)),
+            )
+            values |= tried(
+                "gain of the discriminator", lambda: wiring.auc_gain(subject, memory, (x, y), (fake, label))
+            )
+        values |= tried("movement of the players", lambda: wiring.motion(subject, memory, chart, step))
+
+        def held() -> samples.Values:
+            found, words = wiring.optimizer_parameters(subject, optimizers)
+            notes.update(words)
+            return found
+
+        values |= tried("parameters of the optimisers", held)
+    chart.groups.list_in(chart.not_assessed)
+    return Checkup(step, values, arrays, notes, time.perf_counter() - begun)
 
 
 def _rows(subject: Subject, fed: wiring.Fed, n: int) -> wiring.Fed:
-    x, y = fed
-    return x[:n].detach().to(subject.device).float(), None if y is None else y[:n].to(subject.device)
+    x, y = subject.rows.kept(fed[0].detach()), fed[1]
+    return x[:n].to(subject.device).float(), None if y is None else y[:n].to(subject.device)
 
 
 def examine_deeply(subject: Subject, chart: Chart, step: int) -> tuple[dict[str, float], list[NotAssessed]]:
@@ -103,11 +123,11 @@ def examine_deeply(subject: Subject, chart: Chart, step: int) -> tuple[dict[str,
         for test in (players.trained_discriminator, players.fitted_generator):
             try:
                 found |= test(subject, chart)
-            except (EquilibriaError, RuntimeError, ValueError):  # a network that cannot be trained as a copy
+            except Exception:  # a network that cannot be trained as a copy
                 continue
         try:
             found |= dynamics.jacobian_rotation(subject, chart)
-        except (EquilibriaError, RuntimeError, ValueError) as error:
+        except Exception as error:
             missing.append(
                 NotAssessed(
                     "rotation against contraction",
@@ -119,7 +139,7 @@ def examine_deeply(subject: Subject, chart: Chart, step: int) -> tuple[dict[str,
         for look in (latent.inseparable, latent.stretch):
             try:
                 found |= look(subject, chart)
-            except (EquilibriaError, RuntimeError, ValueError):  # codes are not vectors, or have too many dimensions
+            except Exception:  # codes are not vectors, or have too many dimensions
                 continue
     return found, missing
 
@@ -136,24 +156,32 @@ def _made(subject: Subject, n: int) -> tuple[Tensor, Tensor | None]:
     return subject.make(codes), codes[1]
 
 
-def _detailed(
-    subject: Subject, chart: Chart, real: tuple[Tensor, Tensor | None], fake: tuple[Tensor, Tensor | None]
-) -> dict[str, float]:
+def _detailed(subject: Subject, chart: Chart, real: wiring.Fed, fake: wiring.Fed, tried: Tried) -> samples.Values:
+    """The vitals of finite networks, group by group."""
     labels = (real[1], fake[1])
-    values = samples.diversity(fake[0], chart) | samples.memorised(subject, fake[0], chart.space)
-    values |= samples.dependence(subject, chart.space, chart.facts["real/spread-within"])
-    values |= players.scores(subject, real[0], fake[0], labels)
-    values |= players.slopes(subject, real[0], fake[0], labels)
-    values |= players.generator_gradients(subject, chart, real[0], real[1])
+    within = chart.facts["real/spread-within"]
+    values = tried("diversity of samples", lambda: samples.diversity(fake[0], chart))
+    values |= tried("memorisation", lambda: samples.memorised(subject, fake[0], chart.space))
+    values |= tried("use of codes and labels", lambda: samples.dependence(subject, chart.space, within))
+    values |= tried("scores", lambda: players.scores(subject, real[0], fake[0], labels))
+    values |= tried("slopes of the score", lambda: players.slopes(subject, real[0], fake[0], labels))
+    values |= tried("the generator's gradient", lambda: players.generator_gradients(subject, chart, real[0], real[1]))
     with subject.undisturbed(7):  # its draws do not change those of the vitals after it
-        values |= dynamics.gradient_tail(subject, chart, real, fake)
+        values |= tried("tail of the gradient", lambda: dynamics.gradient_tail(subject, chart, real, fake))
     if chart.objective.probabilistic:
-        values |= players.gradient_bound(subject, fake[0])
+        values |= tried("bound of the gradient", lambda: players.gradient_bound(subject, fake[0]))
     if subject.stateful and subject.codes is not None:
-        for training in (True, False):
-            subject.mode(training)
-            with torch.no_grad():
-                made, _ = _made(subject, len(fake[0]))
-            word = "train" if training else "eval"
-            values[f"samples/{word}-distance"] = chart.space.sliced(chart.space(real[0]), chart.space(made))
+        values |= tried("train against eval mode", lambda: _modes(subject, chart, real[0], len(fake[0])))
+    return values
+
+
+def _modes(subject: Subject, chart: Chart, real: Tensor, n: int) -> samples.Values:
+    """The distance of samples to the data in both modes."""
+    values: samples.Values = {}
+    for training in (True, False):
+        subject.mode(training)
+        with torch.no_grad():
+            made, _ = _made(subject, n)
+        word = "train" if training else "eval"
+        values[f"samples/{word}-distance"] = chart.space.sliced(chart.space(real), chart.space(made))
     return values

@@ -45,6 +45,8 @@ def stretch(subject: Subject, chart: Chart) -> Values:
         label = None if y is None else y[i : i + 1].expand(2 * size, *y.shape[1:])
         with torch.no_grad():
             made = chart.space(subject.make((torch.cat([z[i] + moves, z[i] - moves]), label)))
+        if len(made) < 2 * size:  # rows that are not finite are left out of the space
+            raise ConfigError("samples that are not finite", "train from finite parameters")
         values = torch.linalg.svdvals(((made[:size] - made[size:]) / (2 * step)).double())
         squares = values.square()
         found["stretch"].append(float(values[0]))

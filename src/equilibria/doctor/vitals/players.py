@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...base.errors import ConfigError
 from ...losses import Minimax, NonSaturating
 from ..chart import Chart, flat_gradients
 from ..probe import auc
@@ -37,7 +38,13 @@ def scores(subject: Subject, real: Tensor, fake: Tensor, labels: tuple[Tensor | 
             values["scores/unseen"] = float(h_unseen.mean())
             values["scores/unseen-auc"] = auc(h_unseen, h_fake)
             values["scores/seen-unseen-auc"] = auc(h_real, h_unseen)
-        if _has_batch_norm(subject.discriminator) and subject.discriminator.training and labels[0] is None:
+        packed = subject.score_form.pack > 1
+        if (
+            not packed
+            and _has_batch_norm(subject.discriminator)
+            and _training(subject.discriminator)
+            and labels[0] is None
+        ):
             n = min(len(real), len(fake))
             mixed = subject.score(torch.stack([real[:n], fake[:n]], 1).flatten(0, 1), None).view(n, 2)
             values["scores/mixed-auc"] = auc(mixed[:, 0], mixed[:, 1])
@@ -46,6 +53,8 @@ def scores(subject: Subject, real: Tensor, fake: Tensor, labels: tuple[Tensor | 
 
 def slopes(subject: Subject, real: Tensor, fake: Tensor, labels: tuple[Tensor | None, Tensor | None]) -> Values:
     """Norms of the score's gradient in the input: on real rows, on fakes, between them."""
+    if subject.rows.whole:  # no gradient passes through whole numbers
+        return {}
     n = min(len(real), len(fake), 128)
     y = None if labels[0] is None else labels[0][:n]
     mix = torch.rand(n, *[1] * (real.dim() - 1), device=real.device)
@@ -56,7 +65,7 @@ def slopes(subject: Subject, real: Tensor, fake: Tensor, labels: tuple[Tensor | 
         out = subject.score(point, y)
         slope = torch.zeros_like(point)
         if out.requires_grad:  # else the score does not depend on its input
-            (slope,) = torch.autograd.grad(out.sum(), point, allow_unused=True, materialize_grads=True)
+            (slope,) = torch.autograd.grad(_once(out, subject), point, allow_unused=True, materialize_grads=True)
         norms = slope.flatten(1).norm(dim=1)
         found[f"slopes/{name}"] = float(norms.mean())
         if name == "between":
@@ -84,6 +93,12 @@ def generator_gradients(subject: Subject, chart: Chart, real: Tensor, y: Tensor 
     for i in range(_DRAWS):
         codes = subject.draw_codes(_BATCH)
         made = subject.make(codes, params)
+        if not made.requires_grad:
+            raise ConfigError(
+                "no gradient passes from the samples to the generator's parameters (argmax, detach, no_grad or whole "
+                "numbers in its forward)",
+                "return the value before it, or use a straight-through estimator",
+            )
         out = read(made, codes[1])
         loss = chart.objective.generator(out, h_real[: len(out)])
         drawn.append(_flat(loss, wanted, keep=i == 0))
@@ -115,7 +130,7 @@ def gradient_bound(subject: Subject, fake: Tensor) -> Values:
     :math:`\epsilon` is the largest :math:`D + \|\nabla D\|` there, ``M`` the root mean square norm of the generator's
     parameter Jacobian, estimated by a random projection per sample (Frobenius, so an upper estimate).
     """
-    if subject.codes is None:
+    if subject.codes is None or subject.rows.whole:
         return {}
     point = fake[:64].detach().clone().requires_grad_()
     codes = subject.draw_codes(8)
@@ -124,7 +139,7 @@ def gradient_bound(subject: Subject, fake: Tensor) -> Values:
     d = torch.sigmoid(subject.score(point))
     if not d.requires_grad:  # a score that does not depend on its input
         return {}
-    (slope,) = torch.autograd.grad(d.sum(), point, allow_unused=True, materialize_grads=True)
+    (slope,) = torch.autograd.grad(_once(d, subject), point, allow_unused=True, materialize_grads=True)
     epsilon = float((d + slope.flatten(1).norm(dim=1)).detach().max())
     if not 0 < epsilon < 1:
         return {"gradient/bound": math.inf}
@@ -134,6 +149,8 @@ def gradient_bound(subject: Subject, fake: Tensor) -> Values:
     total = 0.0
     for i in range(8):
         made = subject.make((codes[0][i : i + 1].repeat(2, *[1] * (codes[0].dim() - 1)), None), params)[:1]
+        if not made.requires_grad:
+            return {}
         pulled = torch.autograd.grad((made * torch.randn_like(made)).sum(), list(params.values()), allow_unused=True)
         total += sum(float(g.square().sum()) for g in pulled if g is not None)
     return {"gradient/bound": math.sqrt(total / 8) * epsilon / (1 - epsilon)}
@@ -209,6 +226,18 @@ def _flat(loss: Tensor, wanted: list[Tensor], keep: bool = False) -> Tensor:
         return torch.zeros(sum(p.numel() for p in wanted))
     grads = torch.autograd.grad(loss, wanted, retain_graph=keep, allow_unused=True, materialize_grads=True)
     return torch.cat([g.reshape(-1).float().cpu() for g in grads])
+
+
+def _once(scores: Tensor, subject: Subject) -> Tensor:
+    """The sum of the scores, where the score of a pack counts once and not for each of its rows."""
+    pack = subject.score_form.pack
+    return scores.sum() / pack if pack > 1 else scores.sum()
+
+
+def _training(net: nn.Module) -> bool:
+    """Whether a network is in train mode; modules in a list have modes of their own."""
+    held = isinstance(net, (nn.ModuleList, nn.ModuleDict))
+    return any(part.training for part in net.children()) if held else net.training
 
 
 def _has_batch_norm(net: nn.Module) -> bool:

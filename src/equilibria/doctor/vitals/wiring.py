@@ -231,7 +231,7 @@ def watched_units(subject: Subject) -> Iterator[Values]:
 
     def dead(player: str) -> Callable[[nn.Module, object, object], None]:
         def look(module: nn.Module, given: object, out: object) -> None:
-            if isinstance(out, Tensor) and out.dim() > 1 and len(out) >= 32:
+            if isinstance(out, Tensor) and out.dim() > 1 and len(out) >= 32 and out.numel():
                 fires = out.detach() > 0
                 active = fires.flatten(2).any(2).any(0) if out.dim() > 2 else fires.any(0)
                 keep(f"units/dead-{player}", 1 - float(active.float().mean()))
