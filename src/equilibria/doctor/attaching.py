@@ -29,31 +29,45 @@ def module_of(who: str, given: Any) -> nn.Module:
     Raises:
         ConfigError: it is a function, a class or something else; the fix names the modules that a function uses.
     """
+    found = _module(given)
+    if found is not None:
+        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in found.parameters()):
+            call = "generator(codes)" if who == "generator" else "discriminator(rows)"
+            raise ConfigError(f"the {who} has parameters without a shape", f"call it once before: {call}")
+        return found
+    name = getattr(given, "__name__", who).replace("<lambda>", who)
+    if isinstance(given, type):
+        raise ConfigError(f"the {who} is the class {name}", f"pass the nn.Module that is trained: {name}(…)")
+    what, x = f"the {who} is a {type(given).__name__}", "z" if who == "generator" else "x"
+    if not callable(given):
+        raise ConfigError(what, "pass the nn.Module that is trained, or a list of them with call=")
+    if isinstance(given, types.MethodType) and isinstance(given.__self__, nn.Module):
+        raise ConfigError(
+            f"{what} of an nn.Module", f"pass the module, and call={{'{who}': lambda {x}, y: {who}.{name}({x})}}"
+        )
+    names = ", ".join(_modules_in(given)) or "trunk, head"
+    raise ConfigError(
+        what,
+        f"pass the modules that it calls, as nn.ModuleList([{names}]), and "
+        f"call={{'{who}': lambda {x}, y: {name}({x})}}",
+    )
+
+
+def _module(given: Any) -> nn.Module | None:
+    """The module of a module, or of a list or a dict of modules; None for anything else."""
     if isinstance(given, nn.Module):
         return unwrapped(given)
     if isinstance(given, (list, tuple)) and given and all(isinstance(one, nn.Module) for one in given):
         return nn.ModuleList([unwrapped(one) for one in given])
     if isinstance(given, Mapping) and given and all(isinstance(one, nn.Module) for one in given.values()):
         return nn.ModuleDict({str(name): unwrapped(one) for name, one in given.items()})
-    what = f"the {who} is a {type(given).__name__}"
-    if isinstance(given, type):
-        raise ConfigError(f"the {who} is the class {given.__name__}", f"pass the nn.Module that is trained: {who}()")
-    if not callable(given):
-        raise ConfigError(what, "pass the nn.Module that is trained, or a list of them with call=")
-    names = ", ".join(_modules_in(given)) or "trunk, head"
-    inputs = "z, y: {}(z)" if who == "generator" else "x, y: {}(x)"
-    call = inputs.format(getattr(given, "__name__", who).replace("<lambda>", who))
-    raise ConfigError(
-        what, f"pass the modules that it calls, as nn.ModuleList([{names}]), and call={{'{who}': lambda {call}}}"
-    )
+    return None
 
 
 def _modules_in(function: Any) -> list[str]:
     """The names under which a function refers to modules."""
     if isinstance(function, functools.partial):
         function = function.func
-    if isinstance(function, types.MethodType):
-        return [type(function.__self__).__name__] if isinstance(function.__self__, nn.Module) else []
     if not isinstance(function, types.FunctionType):
         return []
     seen = inspect.getclosurevars(function)
@@ -121,7 +135,11 @@ def _calls(
             continue
         if who == "generator" and sampler is not None:
             continue
-        fix = "lambda x, y: [d(x) for d in discriminators]" if who == "discriminator" else "lambda z, y: last(first(z))"
+        fix = (
+            "lambda x, y: [d(x) for d in discriminators]"
+            if who == "discriminator"
+            else "lambda z, y: generators[1](generators[0](z))"
+        )
         kind = "list" if isinstance(net, nn.ModuleList) else "dict"
         raise ConfigError(
             f"the {who} is a {kind} of {len(net)} modules, which cannot be called", f"call={{'{who}': {fix}}}"

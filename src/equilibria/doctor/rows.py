@@ -65,12 +65,11 @@ class RowForm:
 
 
 def _one_hot(x: Tensor, words: int) -> Tensor:
-    largest = int(x.max()) if x.numel() else 0
-    if largest >= words or (x.numel() and int(x.min()) < 0):
+    least, largest = (int(x.min()), int(x.max())) if x.numel() else (0, 0)
+    if largest >= words or least < 0:
         raise DataError(
-            f"real rows hold word {largest if largest >= words else int(x.min())}, the generator's words are 0 to "
-            f"{words - 1}",
-            "number the words of real= from 0",
+            f"real rows hold words {least} to {largest}, and the generator makes weights of {words} words",
+            f"number the words of real= from 0 to {words - 1}, or give the generator {largest - min(least, 0) + 1}",
         )
     kept = max(64, _NUMBERS // max(1, words * x[0].numel()))
     return F.one_hot(x[:kept].long(), words).float()

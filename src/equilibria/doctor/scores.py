@@ -122,7 +122,8 @@ def _per_row(out: Tensor, n: int, form: ScoreForm) -> Tensor:
     if out.dim() == 1 and n and len(out) > n and not len(out) % n:
         return out.view(n, -1).mean(1)  # a map that was flattened over the batch
     if out.dim() == 0 or len(out) != n:
-        mean = "; if it is a mean over the batch, call= the discriminator without the mean"
+        each = "torch.stack([discriminator(row[None]).mean() for row in x])"
+        mean = f"; for a mean over the batch: call={{'discriminator': lambda x, y: {each}}}"
         raise ShapeError(
             f"the discriminator returns {tuple(out.shape)} for {n} rows",
             "one score, or one map, for each row" + mean * (out.numel() == 1),
@@ -135,10 +136,10 @@ def _per_row(out: Tensor, n: int, form: ScoreForm) -> Tensor:
 def _of_classes(out: Tensor, form: ScoreForm) -> Tensor:
     """The log-odds of "real" from K + 1 logits or probabilities; the last one is the fake class."""
     if out.shape[1] != form.classes + 1 or not form.classes:
-        last = "lambda x, y: (lambda s: s[:, :-1].logsumexp(1) - s[:, -1])(discriminator(x))"
+        last = "(lambda s: s[:, :-1].logsumexp(1) - s[:, -1])(discriminator(x))"
         raise ShapeError(
             f"the discriminator returns {out.shape[1]} features for each row instead of a score",
-            f"{_CALL}; for classes and a last one for fakes {last}",
+            f"{_CALL}; for classes and a last one for fakes: call={{'discriminator': lambda x, y: {last}}}",
         )
     sums = out.detach().sum(1)
     if bool((out.detach() >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all()):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -307,6 +308,7 @@ class Subject:
         try:
             with (
                 preserved_randomness(own, mix(seed, 11)),
+                _eager(),
                 torch.autocast(self.device.type, enabled=False),
                 torch.inference_mode(False),
                 torch.enable_grad(),
@@ -344,6 +346,11 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def copies(module: nn.Module) -> Params:
     """The parameters of a module as detached leaves that take gradients; the module's own are not modified."""
     return {n: p.detach().clone().requires_grad_() for n, p in module.named_parameters() if p.is_floating_point()}
+
+
+def _eager() -> AbstractContextManager[Any]:
+    """Compiled functions run eagerly inside: the doctor's calls neither compile again nor leave hooks in a graph."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def _fitted(x: Tensor, module: nn.Module) -> Tensor:

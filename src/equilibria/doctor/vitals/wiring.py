@@ -247,6 +247,8 @@ def watched_units(subject: Subject) -> Iterator[Values]:
 
     for player, net in subject.networks.items():
         for module in net.modules():
+            if isinstance(module, torch.jit.ScriptModule):  # takes no hooks
+                continue
             if isinstance(module, nn.ReLU):
                 handles.append(module.register_forward_hook(dead(player)))
             elif module._parameters and not module._modules:
