@@ -280,17 +280,19 @@ def micro_batches_never_cleared(faulty: bool, steps: int, attach: Attach) -> Doc
 
 @case("other-players-gradient", "wiring", steps=700)
 def fakes_not_detached(faulty: bool, steps: int, attach: Attach) -> Doctor:
-    """All gradients are cleared at the top; the discriminator's loss then also leaves its gradient in the generator."""
-    data = standardised(customers())
-    g, d = normed(8, 96, 96, 6), mlp(6, 96, 96, 1, act=leaky)
-    og, od = optim.Adam(g.parameters(), 3e-4, (0.5, 0.99)), optim.Adam(d.parameters(), 1e-3, (0.5, 0.99))
+    """WGAN-GP; the critic's loss leaves its gradient in the generator, where it cancels the generator's own."""
+    data = ring()
+    g, d = mlp(8, 64, 64, 2), mlp(2, 64, 64, 1, act=leaky)
+    og, od = optim.Adam(g.parameters(), 1e-3, (0.0, 0.9)), optim.Adam(d.parameters(), 2e-3, (0.0, 0.9))
     doctor = attach(g, d, real=data, latent=8)
     for i in range(1, steps + 1):
         og.zero_grad()
         od.zero_grad()
-        fake = g(torch.randn(100, 8))
+        real, fake = deal(data, 100), g(torch.randn(100, 8))
+        mid = torch.lerp(real, fake.detach(), torch.rand(100, 1)).requires_grad_()
+        slope = torch.autograd.grad(d(mid).sum(), mid, create_graph=True)[0].norm(dim=1)
         d_fake = d(fake if faulty else fake.detach())
-        (F.relu(1 - d(deal(data, 100))).mean() + F.relu(1 + d_fake).mean()).backward(retain_graph=True)
+        (d_fake.mean() - d(real).mean() + (slope - 1).square().mean()).backward(retain_graph=True)
         (-d(fake).mean()).backward(inputs=list(g.parameters()))
         od.step()
         og.step()
@@ -300,23 +302,25 @@ def fakes_not_detached(faulty: bool, steps: int, attach: Attach) -> Doctor:
 
 @case("other-players-gradient", "wiring", steps=700)
 def leftovers_of_the_generator_step(faulty: bool, steps: int, attach: Attach) -> Doctor:
-    """The generator goes first; what its loss leaves in the discriminator is not cleared before the next step."""
-    table = standardised(customers())
-    maker, judge = mlp(8, 96, 96, 6), mlp(6, 96, 96, 1, act=leaky)
-    opt_m = optim.Adam(maker.parameters(), lr=3e-4, betas=(0.5, 0.99))
-    opt_j = optim.Adam(judge.parameters(), lr=1e-3, betas=(0.5, 0.99))
-    doctor = attach(maker, judge, real=table, latent=8)
+    """The generator goes first; what its loss leaves in the clipped critic is not cleared before the critic's step."""
+    x = crescents()
+    maker, critic = mlp(4, 64, 64, 2), mlp(2, 64, 64, 1, act=leaky)
+    opt_m, opt_c = optim.RMSprop(maker.parameters(), lr=3e-4), optim.RMSprop(critic.parameters(), lr=1e-3)
+    doctor = attach(maker, critic, real=x, latent=4)
     for i in range(1, steps + 1):
         opt_m.zero_grad()
-        opt_j.zero_grad()
-        made = maker(torch.randn(128, 8))
-        adversarial = F.softplus(-judge(made)).mean()
+        opt_c.zero_grad()
+        made = maker(torch.randn(128, 4))
+        adversarial = -critic(made).mean()
         adversarial.backward()
         opt_m.step()
         if not faulty:
-            opt_j.zero_grad()
-        loss = F.softplus(-judge(deal(table, 128))).mean() + F.softplus(judge(made.detach())).mean()
+            opt_c.zero_grad()
+        loss = critic(made.detach()).mean() - critic(deal(x, 128)).mean()
         loss.backward()
-        opt_j.step()
+        opt_c.step()
+        with torch.no_grad():
+            for w in critic.parameters():
+                w.clamp_(-0.15, 0.15)
         doctor.check(i)
     return doctor
