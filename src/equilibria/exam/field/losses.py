@@ -284,7 +284,7 @@ def hinge_on_probabilities(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Hinge losses on a discriminator that kept the sigmoid of an older loss."""
     imgs, _ = digits()
     G, D = DigitMaker(16, 12), DigitJudge(16, last=nn.Sigmoid() if faulty else None)
-    opts = [optim.Adam(net.parameters(), lr=1e-3, betas=(0.0, 0.99)) for net in (G, D)]
+    opts = [optim.Adam(G.parameters(), 1e-3, (0.0, 0.99)), optim.Adam(D.parameters(), 4e-3, (0.0, 0.99))]
     doctor = attach(G, D, real=imgs, latent=16)
     for i in range(1, steps + 1):
         fakes = G(torch.randn(32, 16))
@@ -313,7 +313,7 @@ def wasserstein_on_probabilities(faulty: bool, steps: int, attach: Attach) -> Do
             t = torch.rand(96, 1)
             c = (t * a + (1 - t) * b).requires_grad_()
             slope = torch.autograd.grad(D(c).sum(), c, create_graph=True)[0].norm(dim=1)
-            loss = D(b).mean() - D(a).mean() + 10 * (slope - 1).pow(2).mean()
+            loss = D(b).mean() - D(a).mean() + (slope - 1).pow(2).mean()
             od.zero_grad()
             loss.backward()
             od.step()
@@ -325,7 +325,7 @@ def wasserstein_on_probabilities(faulty: bool, steps: int, attach: Attach) -> Do
     return doctor
 
 
-@case("softmax-twice", "losses", steps=500, truth=wrong_label)
+@case("softmax-twice", "losses", steps=250, truth=wrong_label)
 def auxiliary_classes_softmaxed(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """An AC-GAN of tables of digits; its class head ends in Softmax and cross_entropy applies another."""
     imgs, classes = digits()
@@ -370,10 +370,10 @@ def auxiliary_classes_softmaxed(faulty: bool, steps: int, attach: Attach) -> Doc
 @case("unbounded-logarithm", "losses", steps=600)
 def logarithm_by_hand(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """The losses of the first paper by hand, with log(D) and log(1 - D) of a sigmoid and nothing against log(0)."""
-    rows = customers() / 10  # not standardised
-    G, D = mlp(8, 96, 96, 6), mlp(6, 128, 128, 1, act=leaky)
+    rows = 3 * (crescents() + 4)  # neither centred nor scaled
+    G, D = mlp(8, 96, 96, 2), mlp(2, 96, 96, 1, act=leaky)
     prob = nn.Sequential(D, nn.Sigmoid())
-    og, od = optim.Adam(G.parameters(), lr=5e-4), optim.Adam(D.parameters(), lr=2e-3)
+    og, od = optim.Adam(G.parameters(), 1e-3, (0.5, 0.99)), optim.Adam(D.parameters(), 3e-3, (0.5, 0.99))
     doctor = attach(G, prob, real=rows, latent=8)
 
     def log(x, sign):
@@ -387,9 +387,10 @@ def logarithm_by_hand(faulty: bool, steps: int, attach: Attach) -> Doctor:
         od.zero_grad()
         d_loss.backward()
         od.step()
-        g_loss = -log(G(z), 1).mean()
-        og.zero_grad()
-        g_loss.backward()
-        og.step()
+        if i > 150:  # the discriminator learns alone at first
+            g_loss = -log(G(z), 1).mean()
+            og.zero_grad()
+            g_loss.backward()
+            og.step()
         doctor.check(i)
     return doctor
