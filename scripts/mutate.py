@@ -199,7 +199,8 @@ def keep(parts: set[str], rows: list[dict[str, Any]]) -> None:
     """Write the rows of these parts into the results, in place of earlier ones."""
     before = json.loads(OUT.read_text(encoding="utf-8"))["errors"] if OUT.exists() else []
     rows = [row for row in before if row["part"] not in parts] + rows
-    facts = {"command": "python scripts/mutate.py", "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+    command = f"python scripts/mutate.py --only {' '.join(sorted({row['part'] for row in rows}))}"
+    facts = {"commit": commit(), "command": command, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
     counts = {"planted": len(rows), "caught": sum(row["caught"] for row in rows)}
     OUT.write_text(json.dumps({**facts, **counts, "errors": rows}, indent=1) + "\n", encoding="utf-8")
 
