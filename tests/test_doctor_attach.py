@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from equilibria.base.errors import ConfigError, DataError, EquilibriaError, ShapeError
-from equilibria.doctor import Doctor, answering, conclude
+from equilibria.doctor import Doctor
 from equilibria.doctor.codes import form_of_codes
 from equilibria.doctor.vitals.players import slopes
 
@@ -482,104 +481,7 @@ def test_each_kind_of_loop_is_on_the_page() -> None:
     assert len(ROWS) == len(table()) == 16
 
 
-# Nothing ends the loop -----------------------------------------------------------------------------------------------
-
-
-PATHS: dict[str, Callable[[Tensor], Tensor]] = {
-    "argmax": lambda h: F.one_hot(h.argmax(1), 4).float(),
-    "detach": lambda h: h.detach(),
-    "data": lambda h: h.data,
-    "round": lambda h: h.round(),
-}
-
-
-@pytest.mark.parametrize("how", PATHS)
-def test_a_generator_without_a_gradient_path(how: str) -> None:
-    doctor = Doctor(Calls(2, 4, lambda layer, z: PATHS[how](layer(z))), linear(4, 1), real=POINTS, latent=2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = [doctor.check(10 * i) for i in range(1, 5)]
-    assert all(one is not None and one["slopes/real"] > 0 for one in found)
-    if how == "round":
-        assert found[0] is not None and found[0]["gradient/declared"] == 0
-    else:
-        assert all(one is not None and "gradient/declared" not in one.vitals for one in found)
-        assert "at steps 10, 20 and 30" in reasons(doctor)["the generator's gradient"]
-    if how == "argmax":
-        doctor.diagnose()
-
-
-class Refuses(torch.autograd.Function):
-    """The identity; its backward pass raises."""
-
-    calls = 0
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        Refuses.calls += 1
-        raise RuntimeError("out of order")
-
-
-def test_a_group_that_fails_leaves_out_that_group_and_ends_after_three() -> None:
-    D = Calls(4, 1, lambda layer, x: Refuses.apply(layer(x)))
-    doctor = Doctor(linear(2, 4), D, real=POINTS, latent=2)
-    counts = []
-    for step in (10, 20, 30, 40, 50):
-        before = Refuses.calls
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            found = doctor.check(step)
-        counts.append(Refuses.calls - before)
-        assert found is not None and found["scores/spread"] > 0 and found["motion/generator"] == 0
-        assert "slopes/real" not in found.vitals
-    assert all(counts[:3]) and counts[3:] == [0, 0]
-    lines = [one for one in doctor.diagnose(deep=False).not_assessed if one.what == "slopes of the score"]
-    assert len(lines) == 1 and "at steps 10, 20 and 30" in lines[0].text and "out of order" in lines[0].text
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, 1e19, 3e38])
-def test_a_diverged_run_is_diagnosed(value: float) -> None:
-    for share in (0.3, 1.0):
-        torch.manual_seed(0)
-        G, D = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 4)), linear(4, 1)
-        doctor = Doctor(G, D, real=POINTS, latent=2, holdout=POINTS)
-        doctor.check(10)
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("error")
-            for p in G.parameters():
-                p[torch.rand(p.shape) < share] = value
-            assert doctor.check(20) is not None and doctor.check(30) is not None
-            said = doctor.diagnose()
-        assert said.step == 30 and {"overflow", "not-a-number"} & {one.condition for one in said.findings}
-
-
-def test_a_diagnosis_always_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    doctor = Doctor(linear(2, 4), linear(4, 1), real=POINTS, latent=2)
-    for step in (10, 20, 30):
-        doctor.check(step)
-    whole = doctor.diagnose(deep=False)
-    assert [one.condition for one in whole.findings] == ["generator-never-updated", "discriminator-never-updated"]
-
-    class Broken:
-        condition = "oscillation"
-
-        def read(self, *given: Any) -> Any:
-            raise IndexError("index 0 is out of bounds")
-
-    more = (*conclude.rules(), Broken())
-    for module in (conclude, answering):
-        monkeypatch.setattr(module, "rules", lambda: more)
-    said = doctor.diagnose(deep=False)
-    assert [one.condition for one in said.findings] == [one.condition for one in whole.findings]
-    assert said.state == whole.state and said.step == 30
-    lines = {one.what: one.text for one in said.not_assessed}
-    assert "index 0" in lines["oscillation"] and "index 0" in lines["a part of the diagnosis"]
-    monkeypatch.setattr(answering, "state_of", Broken().read)
-    assert doctor.diagnose(deep=False).findings == said.findings
+# The loop itself ------------------------------------------------------------------------------------------------------
 
 
 def test_a_training_with_the_doctor_is_the_training_without_it() -> None:
