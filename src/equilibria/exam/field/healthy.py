@@ -14,7 +14,7 @@ from .parts import DigitJudge, DigitMaker, WaveJudge, WaveMaker, leaky, mlp, nor
 from .sources import coarse, crescents, customers, deal, digits, ring, standardised, waves
 
 
-@healthy(steps=500)
+@healthy(steps=400)
 def tutorial_of_dcgan(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Convolutions, BCELoss, one label tensor that is refilled, and two backward passes for the discriminator."""
     imgs, _ = digits()
@@ -286,7 +286,7 @@ def penalised_critic(faulty: bool, steps: int, attach: Attach) -> Doctor:
     return doctor
 
 
-@healthy(steps=500)
+@healthy(steps=300)
 def spectral_hinge(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Hinge losses, spectral norm, two discriminator steps for each generator step, and a fresh forward for a log."""
     imgs, _ = digits()
@@ -309,7 +309,7 @@ def spectral_hinge(faulty: bool, steps: int, attach: Attach) -> Doctor:
     return doctor
 
 
-@healthy(steps=600)
+@healthy(steps=400)
 def recurrent_least_squares(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Sequences by recurrent networks with least squares and clipped gradient norms."""
     series = waves(length=8)
@@ -437,7 +437,7 @@ def instance_noise(faulty: bool, steps: int, attach: Attach) -> Doctor:
     return doctor
 
 
-@healthy(steps=700)
+@healthy(steps=500)
 def upscaled_pairs(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Super-resolution of digits: an L1 term of weight 5 beside the adversarial one, the discriminator first."""
     fine = digits()[0]
@@ -459,7 +459,7 @@ def upscaled_pairs(faulty: bool, steps: int, attach: Attach) -> Doctor:
     return doctor
 
 
-@healthy(steps=600)
+@healthy(steps=400)
 def augmented(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Both sides are shifted and scaled in brightness at random before the discriminator, with gradients through it."""
     imgs, _ = digits()

@@ -65,7 +65,7 @@ def generator_rate_jumps(faulty: bool, steps: int, attach: Attach) -> Doctor:
     return doctor
 
 
-@case("generator-never-updated", "late", steps=900, onset=_ONSET)
+@case("generator-never-updated", "late", steps=700, onset=_ONSET)
 def generator_frozen_late(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """At three fifths the generator is frozen to fine-tune the discriminator, and stays frozen."""
     imgs, _ = digits()

@@ -224,7 +224,7 @@ def raw_scores_clamped(faulty: bool, steps: int, attach: Attach) -> Doctor:
     return doctor
 
 
-@case("double-sigmoid", "losses", steps=350)
+@case("double-sigmoid", "losses", steps=250)
 def sigmoid_in_forward_and_in_the_loss(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """The discriminator's forward ends in ``h = torch.sigmoid(h); return h``; the loss is BCEWithLogits."""
     imgs, _ = digits()
@@ -259,7 +259,7 @@ def sigmoid_in_forward_and_in_the_loss(faulty: bool, steps: int, attach: Attach)
     return doctor
 
 
-@case("double-sigmoid", "losses", steps=600)
+@case("double-sigmoid", "losses", steps=400)
 def probabilities_in_softplus(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Softplus losses by hand on a recurrent discriminator that ends in a sigmoid."""
     series = waves(length=8)
@@ -279,7 +279,7 @@ def probabilities_in_softplus(faulty: bool, steps: int, attach: Attach) -> Docto
     return doctor
 
 
-@case("sigmoid-on-critic", "losses", steps=500)
+@case("sigmoid-on-critic", "losses", steps=400)
 def hinge_on_probabilities(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Hinge losses on a discriminator that kept the sigmoid of an older loss."""
     imgs, _ = digits()
@@ -325,10 +325,10 @@ def wasserstein_on_probabilities(faulty: bool, steps: int, attach: Attach) -> Do
     return doctor
 
 
-@case("softmax-twice", "losses", steps=250, truth=wrong_label)
+@case("softmax-twice", "losses", steps=500, truth=wrong_label)
 def auxiliary_classes_softmaxed(faulty: bool, steps: int, attach: Attach) -> Doctor:
-    """An AC-GAN of tables of digits; its class head ends in Softmax and cross_entropy applies another."""
-    imgs, classes = digits()
+    """An AC-GAN of digits as grey values; its class head ends in Softmax and cross_entropy applies another."""
+    imgs, classes = digits(0, 16)
     imgs = imgs.flatten(1)
 
     class Discriminator(nn.Module):
@@ -342,7 +342,7 @@ def auxiliary_classes_softmaxed(faulty: bool, steps: int, attach: Attach) -> Doc
             h = self.body(x)
             return self.source(h), self.kind(h)
 
-    G, D = normed(26, 128, 128, 64, last=nn.Tanh()), Discriminator()
+    G, D = normed(26, 128, 128, 64, last=nn.ReLU()), Discriminator()
     og = optim.Adam(G.parameters(), lr=1e-3, betas=(0.5, 0.999))
     od = optim.Adam(D.parameters(), lr=5e-4, betas=(0.5, 0.999))
     hot = F.one_hot(classes, 10).float()
@@ -370,7 +370,7 @@ def auxiliary_classes_softmaxed(faulty: bool, steps: int, attach: Attach) -> Doc
 @case("unbounded-logarithm", "losses", steps=600)
 def logarithm_by_hand(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """The losses of the first paper by hand, with log(D) and log(1 - D) of a sigmoid and nothing against log(0)."""
-    rows = 3 * (crescents() + 4)  # neither centred nor scaled
+    rows = 3 * crescents()
     G, D = mlp(8, 96, 96, 2), mlp(2, 96, 96, 1, act=leaky)
     prob = nn.Sequential(D, nn.Sigmoid())
     og, od = optim.Adam(G.parameters(), 1e-3, (0.5, 0.99)), optim.Adam(D.parameters(), 3e-3, (0.5, 0.99))
@@ -387,8 +387,8 @@ def logarithm_by_hand(faulty: bool, steps: int, attach: Attach) -> Doctor:
         od.zero_grad()
         d_loss.backward()
         od.step()
-        if i > 150:  # the discriminator learns alone at first
-            g_loss = -log(G(z), 1).mean()
+        for _ in range(10 if i <= 30 else 1):  # the generator gets ahead at first
+            g_loss = -log(G(torch.randn(64, 8)), 1).mean()
             og.zero_grad()
             g_loss.backward()
             og.step()

@@ -17,15 +17,13 @@ from .truth import distance_in_evaluation
 @case("batchnorm-leakage", "networks", steps=600)
 def one_batch_for_both(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Real rows and fakes go through a discriminator with BatchNorm as one batch; the generator's fakes go alone."""
-    imgs = digits()[0].flatten(1)
-    G = normed(16, 128, 128, 64, last=nn.Tanh())
-    D = nn.Sequential(
-        nn.Linear(64, 96), nn.BatchNorm1d(96), leaky(), nn.Linear(96, 96), nn.BatchNorm1d(96), leaky(), nn.Linear(96, 1)
-    )
-    og, od = optim.Adam(G.parameters(), 1e-3, (0.5, 0.99)), optim.Adam(D.parameters(), 2e-4, (0.5, 0.99))
-    doctor = attach(G, D, real=imgs, latent=16)
+    rows = standardised(customers())
+    G = normed(8, 96, 96, 6)
+    D = nn.Sequential(nn.Linear(6, 96), leaky(), nn.Linear(96, 96), nn.BatchNorm1d(96), leaky(), nn.Linear(96, 1))
+    og, od = optim.Adam(G.parameters(), 5e-4, (0.5, 0.99)), optim.Adam(D.parameters(), 5e-4, (0.5, 0.99))
+    doctor = attach(G, D, real=rows, latent=8)
     for i in range(1, steps + 1):
-        real, fake = deal(imgs, 64), G(torch.randn(64, 16))
+        real, fake = deal(rows, 64), G(torch.randn(64, 8))
         if faulty:
             out = D(torch.cat([real, fake.detach()]))
             real_out, fake_out = out.chunk(2)
@@ -96,7 +94,7 @@ def momentum_of_another_library(faulty: bool, steps: int, attach: Attach) -> Doc
     return doctor
 
 
-@case("average-without-buffers", "networks", steps=600)
+@case("average-without-buffers", "networks", steps=500)
 def average_of_parameters_only(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Samples come from an averaged copy in evaluation mode; its BatchNorm statistics are those of the start."""
     imgs, _ = digits()
@@ -179,7 +177,7 @@ def batchnorm_before_tanh(faulty: bool, steps: int, attach: Attach) -> Doctor:
     return doctor
 
 
-@case("norm-before-output", "networks", steps=500)
+@case("norm-before-output", "networks", steps=450)
 def instance_norm_before_tanh(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """A generator of images whose last convolution is followed by an InstanceNorm: every image has one brightness."""
     imgs, _ = digits()

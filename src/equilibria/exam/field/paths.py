@@ -106,7 +106,7 @@ def pixels_rounded(faulty: bool, steps: int, attach: Attach) -> Doctor:
     return trainer.doctor
 
 
-@case("no-gradient-path", "paths", steps=600)
+@case("no-gradient-path", "paths", steps=450)
 def sampled_under_no_grad(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """One batch of fakes for both players, made under no_grad; nothing is left to train the generator by."""
     imgs, _ = digits()
@@ -202,7 +202,7 @@ def pairs_by_distance_only(faulty: bool, steps: int, attach: Attach) -> Doctor:
     return doctor
 
 
-@case("adversarial-term-missing", "paths", steps=500, truth=blur)
+@case("adversarial-term-missing", "paths", steps=400, truth=blur)
 def fine_images_scored_without_grad(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Super-resolution as in SRGAN; the helper that scores the fakes runs under no_grad."""
     fine = digits()[0]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from .case import Attach, Doctor, case
 from .parts import DigitJudge, DigitMaker, leaky, mlp, normed
 from .sources import crescents, customers, deal, digits, ring, standardised, waves
-from .truth import steepness
+from .truth import slope_on_data, steepness
 
 
 def _critic_pair(x_dim: int, nz: int, width: int = 64, lr: float = 1e-3):
@@ -233,7 +233,7 @@ def clipped_to_nothing(faulty: bool, steps: int, attach: Attach) -> Doctor:
     return doctor
 
 
-@case("penalty-without-effect", "penalties", steps=500)
+@case("penalty-without-effect", "penalties", steps=500, truth=slope_on_data)
 def penalty_on_a_constant(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """R1 with a logistic loss, weighted by ``item()``: the number joins the loss and its derivative is lost."""
     x = ring()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .sources import digits, ring
+from .sources import digits
 
 _N = 1000
 _LINES = 128
@@ -93,6 +93,13 @@ def steepness(run: Attached) -> float:
     return abs(math.log(max(1e-12, float(slope.flatten(1).norm(dim=1).median()))))
 
 
+def slope_on_data(run: Attached) -> float:
+    """The mean square of the discriminator's slope on real rows, which R1 penalises."""
+    real = run.real[:500].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(run.discriminator(real).sum(), real)
+    return float(slope.flatten(1).square().sum(1).mean())
+
+
 def missed_modes(run: Attached, modes: int = 8) -> float:
     """Share of the modes of the ring that get less than a fifth of their samples."""
     made, _ = run.samples()
@@ -128,11 +135,6 @@ def gap(fresh: Callable[[], Tensor]) -> Callable[[Attached], float]:
 def fresh_digits() -> Tensor:
     """Digits outside the first thousand."""
     return digits()[0][1000:]
-
-
-def fresh_ring() -> Tensor:
-    """Rows of the ring that no loop uses."""
-    return ring(2000, seed=991)
 
 
 def blur(run: Attached) -> float:
