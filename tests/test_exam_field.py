@@ -93,12 +93,17 @@ def test_the_distance_is_zero_for_the_data_and_infinite_for_nan() -> None:
     assert sliced(x + 10, x) > 5 and sliced(x * torch.nan, x) == float("inf")
 
 
-def test_the_runner_writes_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runner_writes_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(CASES, "closures", dataclasses.replace(CASES["closures"], steps=3))
     given = ["--only", "closures", "--out", str(tmp_path / "o.json")]
     assert main(given) == 0
     found = json.loads((tmp_path / "o.json").read_text())
     assert found["command"].startswith("python -m equilibria.exam.field --only closures --out ")
     assert [r["case"] for r in found["rows"]] == ["closures"] and found["date"] and "commit" in found
+    capsys.readouterr()
+    assert main(["--list"]) == 0
+    assert [line.split(" (")[0] for line in capsys.readouterr().out.splitlines()] == list(CASES)
     with pytest.raises(ConfigError, match="closures"):
         main(["--only", "closure"])

@@ -19,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the exam."""
     parser = argparse.ArgumentParser(prog="python -m equilibria.exam.field", description=__doc__)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="cases by name; none for all")
+    parser.add_argument("--list", action="store_true", help="print the cases and run none")
     parser.add_argument("--seeds", type=int, default=1, help="seeds of each case")
     parser.add_argument("--out", type=Path, help="file for the rows and the summary, as JSON")
     given = parser.parse_args(arguments)
@@ -26,6 +27,10 @@ def main(arguments: list[str] | None = None) -> int:
         if name not in CASES:
             raise ConfigError(f"no case '{name}'", did_you_mean(name, list(CASES)))
     cases = [CASES[name] for name in given.only or CASES]
+    if given.list:
+        for case in cases:
+            print(f"{case.name} ({case.condition or 'healthy'}): {case.about.splitlines()[0]}")
+        return 0
     rows = run_field(cases, given.seeds, lambda row: print(row_text(row), flush=True))
     summary = field_summary(rows)
     print(json.dumps(summary, indent=1))
