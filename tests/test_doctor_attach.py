@@ -410,7 +410,12 @@ def test_images_as_conditions_take_the_place_of_codes() -> None:
     ).keys()
     with pytest.raises(ShapeError) as error:
         Doctor(translate, judge, real=IMAGES, labels=sketches)
-    one_line(error, "the discriminator cannot be called", "torch.cat([y, x], 1)")
+    fix = one_line(error, "the discriminator cannot be called", "torch.cat([y, x], 1)")
+    Doctor(translate, judge, real=IMAGES, labels=sketches, call=pasted(fix, discriminator=judge))
+    with pytest.raises(ShapeError) as error:
+        Doctor(translate, judge, real=IMAGES, latent=lambda n: sketches[torch.randint(32, (n,))])
+    fix = one_line(error, "the discriminator cannot be called", "labels=conditions")
+    Doctor(translate, judge, real=IMAGES, labels=sketches, call=pasted(fix, discriminator=judge))
 
 
 def test_pairs_of_rows_and_codes() -> None:

@@ -256,11 +256,11 @@ class Subject:
 
     def _how(self) -> str:
         """How a discriminator could be called that takes no rows alone."""
-        inputs = required_inputs(self.discriminator)
+        plain = "call={'discriminator': fn(x, y) -> scores}"
+        joined = "call={'discriminator': lambda x, y: discriminator(torch.cat([y, x], 1))}"
         if self.labels is not None:
-            pair = "lambda x, y: discriminator(torch.cat([y, x], 1))"
-            return f"call={{'discriminator': fn(x, y) -> scores}}; images as conditions: {pair}"
-        if inputs > 1 and "discriminator" not in self.calls:
+            return f"{plain}; if it takes cat(condition, image): {joined}"
+        if required_inputs(self.discriminator) > 1 and "discriminator" not in self.calls:
             return (
                 "labels= if it needs them; for pairs (x, z) of BiGAN: rows of both, real=torch.cat([x, E(x)], 1), "
                 "call={'generator': lambda z, y: torch.cat([G(z), z], 1), "
@@ -268,10 +268,9 @@ class Subject:
             )
         if self.real.dim() > 2 and self.real.is_floating_point():
             return (
-                "labels= if it needs them, or call={'discriminator': fn(x, y) -> scores}; if it takes "
-                "cat(condition, image): labels=conditions, lambda x, y: discriminator(torch.cat([y, x], 1))"
+                f"labels= if it needs them, or {plain}; if it takes cat(condition, image): labels=conditions, {joined}"
             )
-        return "labels= if it needs them, or call={'discriminator': fn(x, y) -> scores}"
+        return f"labels= if it needs them, or {plain}"
 
     def _assumed(self, x: Tensor, y: Tensor | None) -> list[str]:
         n = len(x) - len(x) % self.score_form.pack
