@@ -12,7 +12,7 @@ from pathlib import Path
 from ...base.errors import ConfigError, did_you_mean
 from ...base.provenance import commit
 from . import CASES
-from .run import field_summary, plain_row, row_text, run_field
+from .run import field_summary, plain_row, row_text, run_field, summary_text
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     rows = run_field(cases, given.seeds, lambda row: print(row_text(row), flush=True))
     summary = field_summary(rows)
-    print(json.dumps(summary, indent=1))
+    print(summary_text(summary))
     if given.out is not None:
         told = sys.argv[1:] if arguments is None else arguments
         content = {

@@ -156,14 +156,13 @@ def hinge_for_the_generator_too(faulty: bool, steps: int, attach: Attach) -> Doc
         od.zero_grad()
         d_loss.backward()
         od.step()
+        if i > 50:
+            out = D(fake)
+            g_loss = -F.relu(1.0 + out).mean() if faulty else -out.mean()
+            og.zero_grad()
+            g_loss.backward()
+            og.step()
         doctor.check(i)
-        if i <= 50:
-            continue
-        out = D(fake)
-        g_loss = -F.relu(1.0 + out).mean() if faulty else -out.mean()
-        og.zero_grad()
-        g_loss.backward()
-        og.step()
     return doctor
 
 
@@ -214,13 +213,12 @@ def raw_scores_clamped(faulty: bool, steps: int, attach: Attach) -> Doctor:
         d_loss = bce(prob(x), torch.ones(64, 1)) + bce(prob(netG(z).detach()), torch.zeros(64, 1))
         d_loss.backward()
         optD.step()
+        if it > 60:  # the discriminator learns alone at first
+            optG.zero_grad()
+            g_loss = bce(prob(netG(z)), torch.ones(64, 1))
+            g_loss.backward()
+            optG.step()
         doctor.check(it)
-        if it <= 60:  # the discriminator learns alone at first
-            continue
-        optG.zero_grad()
-        g_loss = bce(prob(netG(z)), torch.ones(64, 1))
-        g_loss.backward()
-        optG.step()
     return doctor
 
 

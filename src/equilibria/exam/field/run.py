@@ -166,12 +166,32 @@ def row_text(row: FieldRow) -> str:
     """One line about a row."""
     rank = row.rank()
     where = "absent" if rank is None else ("first", "second")[rank] if rank < 2 else "listed"
-    found = ", ".join(name for name, _ in (row.found or ())[:2]) or "no finding"
-    alarm = ", ".join(name for name, _ in (row.repaired or ())[:2]) or "no finding"
+    found, alarm = _first_two(row.found), _first_two(row.repaired)
     if not row.condition:
         return f"{row.case}: healthy: {alarm}; {row.seconds} s {row.error}"
     harm = "" if row.worse else " (not worse by the measure)"
     return f"{row.case}: {row.condition} {where}{harm}: {found}; repaired: {alarm}; {row.seconds} s {row.error}"
+
+
+def _first_two(found: tuple[tuple[str, int], ...] | None) -> str:
+    return "stopped" if found is None else ", ".join(name for name, _ in found[:2]) or "no finding"
+
+
+def summary_text(summary: dict[str, Any]) -> str:
+    """The counts, one a line."""
+    lines = []
+    for key, value in summary.items():
+        parts = (
+            {key: value}
+            if not isinstance(value, dict) or "of" in value
+            else {f"{key} {k}": v for k, v in value.items()}
+        )
+        for name, part in parts.items():
+            text = (
+                f"{part['hits']} of {part['of']}, 95 % interval {part['interval']}" if isinstance(part, dict) else part
+            )
+            lines.append(f"{name.replace('_', ' ')}: {text}")
+    return "\n".join(lines)
 
 
 def plain_row(row: FieldRow) -> dict[str, Any]:
@@ -179,4 +199,4 @@ def plain_row(row: FieldRow) -> dict[str, Any]:
     return {**asdict(row), "rank": row.rank(), "onset_error": row.onset_error}
 
 
-__all__ = ["FieldRow", "field_summary", "plain_row", "row_text", "run_case", "run_field"]
+__all__ = ["FieldRow", "field_summary", "plain_row", "row_text", "run_case", "run_field", "summary_text"]
