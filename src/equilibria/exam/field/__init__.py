@@ -7,10 +7,10 @@ train.
 
 from __future__ import annotations
 
-from . import conditions, data, healthy, late, losses, networks, paths, penalties, wiring
+from . import conditions, data, healthy, healthy_losses, late, losses, networks, paths, penalties, wiring
 from .case import FieldCase
 
-_MODULES = (paths, wiring, losses, penalties, networks, conditions, data, late, healthy)
+_MODULES = (paths, wiring, losses, penalties, networks, conditions, data, late, healthy, healthy_losses)
 CASES: dict[str, FieldCase] = {
     case.name: case for module in _MODULES for case in vars(module).values() if isinstance(case, FieldCase)
 }
