@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .audit.reading import Reading
 from .evidence import NotAssessed
 from .groups import Groups
 from .objective import Declared
@@ -26,6 +27,7 @@ class Checkup:
         arrays: rows of numbers by name: the share of samples in each cell, their mean.
         notes: texts by name, for example which tensor was the first non-finite one.
         seconds: its duration.
+        readings: what was read in the training steps before it, by condition.
     """
 
     step: int
@@ -33,6 +35,7 @@ class Checkup:
     arrays: dict[str, tuple[float, ...]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    readings: dict[str, Reading] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> float:
         return self.vitals.get(name, math.nan)
@@ -50,6 +53,7 @@ class Checkup:
             "arrays": {name: [_plain(v) for v in row] for name, row in self.arrays.items()},
             "notes": self.notes,
             "seconds": round(self.seconds, 4),
+            "readings": {name: reading.to_dict() for name, reading in self.readings.items()},
         }
 
     @classmethod
@@ -65,6 +69,7 @@ class Checkup:
             {str(name): tuple(float(v) for v in row) for name, row in values["arrays"].items()},
             {str(name): str(text) for name, text in values["notes"].items()},
             float(values["seconds"]),
+            {str(name): Reading.from_dict(str(name), one) for name, one in values.get("readings", {}).items()},
         )
 
 
@@ -79,6 +84,7 @@ class Chart:
         checkups: one per check-up.
         not_assessed: what cannot be examined in this run, and why.
         groups: which groups of vitals failed at a check-up.
+        unread: what the last audit could not read, and why.
     """
 
     space: Space
@@ -87,6 +93,7 @@ class Chart:
     checkups: list[Checkup] = field(default_factory=list)
     not_assessed: list[NotAssessed] = field(default_factory=list)
     groups: Groups = field(default_factory=Groups)
+    unread: list[NotAssessed] = field(default_factory=list)
 
     def series(self, name: str) -> list[float]:
         """A vital at every check-up; NaN where it was not measured."""

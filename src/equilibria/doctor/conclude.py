@@ -5,23 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from .chart import Chart, Checkup
+from .audit.readings import ORDER
+from .chart import Chart
 from .conditions import View, rules
 from .conditions.history import History
 from .evidence import NotAssessed
-from .findings import Diagnosis, Difference, Finding, Severity, State
+from .findings import Confidence, Diagnosis, Difference, Finding, Severity, State
 
 _SEVERE = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
 def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...]:
-    """Every finding, active ones first, root causes before what they explain (the order of the rules)."""
+    """Every finding: active ones first, what was read in the training step before what was measured.
+
+    Among those that were read, in the order in which a training step needs what they speak of; among the others, root
+    causes before what they explain (the order of the rules).
+    """
     read = rules()
     history = History(chart.checkups)
     found = [f for rule in read if (f := rule.read(chart, probabilities, history)) is not None]
     order = {rule.condition: i for i, rule in enumerate(read)}
-    found.sort(key=lambda f: (f.status != "active", _SEVERE[f.severity], order[f.condition]))
-    return tuple(dated(found))
+    found.sort(key=lambda f: (f.status != "active", *_place(f), _SEVERE[f.severity], order[f.condition]))
+    return tuple(dated(explained(found)))
+
+
+def _place(finding: Finding) -> tuple[int, int]:
+    """Numbers that are not finite first, after the logarithm that makes them; then what was read, in its order."""
+    if finding.condition == "unbounded-logarithm":
+        return 0, 0
+    if finding.condition == "not-a-number" and finding.status == "active":
+        return 0, 1
+    return (1, ORDER.index(finding.condition)) if finding.read else (2, 0)
+
+
+def explained(found: list[Finding]) -> list[Finding]:
+    """Measured findings beside a certain critical one are taken for its effects."""
+    first = next((f for f in found if f.confidence is Confidence.CERTAIN and f.severity is Severity.CRITICAL), None)
+    if first is None or first.status != "active":
+        return found
+    return [
+        replace(f, effect_of=first.condition, confidence=Confidence.POSSIBLE)
+        if f.status == "active" and f.severity is not Severity.INFO and not f.read and f.condition != "not-a-number"
+        else f
+        for f in found
+    ]
 
 
 def dated(found: list[Finding]) -> Iterator[Finding]:
@@ -42,14 +69,14 @@ def conclude(
         return Diagnosis(State.ON_THE_WAY, (), tuple(chart.not_assessed))
     if deeper:
         last = chart.last
-        newest = Checkup(last.step, last.vitals | deeper, last.arrays, last.notes, last.seconds)
+        newest = replace(last, vitals=last.vitals | deeper)
         chart = replace(chart, checkups=[*chart.checkups[:-1], newest])
     found = findings_of(chart, probabilities)
     state, differences = state_of(chart, found)
     return Diagnosis(
         state,
         found,
-        (*chart.not_assessed, *unmeasured, *_untold(chart)),
+        (*chart.not_assessed, *chart.unread, *unmeasured, *_untold(chart)),
         chart.last.step,
         len(chart.checkups),
         sum(c.seconds for c in chart.checkups),

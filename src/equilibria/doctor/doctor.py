@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from ..base.errors import ConfigError, did_you_mean
 from .answering import always_answers
 from .attaching import missing, module_of, optimizers_of, subject_of
+from .auditing import audit_of, take_in
 from .chart import Chart, Checkup, Memory, flat_gradients, flat_parameters
 from .conclude import conclude
 from .conditions import View
@@ -89,12 +92,14 @@ class Doctor:
         for name in options:
             if name not in DoctorOptions.__annotations__:
                 raise ConfigError(f"the doctor takes no '{name}'", did_you_mean(name, DoctorOptions.__annotations__))
+        given = {"generator": generator, "discriminator": discriminator}
         generator, discriminator = module_of("generator", generator), module_of("discriminator", discriminator)
         called = (options.get("latent"), options.get("sampler"), *(options.get("call") or {}).values())
         with preserved_randomness(
             (generator, discriminator, *called, *_users(real), *_users(options.get("objective")))
         ):
             self._set_up(generator, discriminator, real, options)
+        self.audit = audit_of(given, self.subject, self.chart)
 
     def _set_up(self, generator: nn.Module, discriminator: nn.Module, real: Any, options: DoctorOptions) -> None:
         self.subject = subject_of(generator, discriminator, real, options)
@@ -112,6 +117,7 @@ class Doctor:
         self._memory = Memory.of(self.subject.networks)
         self._schedule = Schedule()
         self._disabled = False
+        self._last_call = 0
 
     def check(self, step: int, real: Fed | None = None) -> Checkup | None:
         """Call once after each of your training steps; returns at once unless a check-up is due.
@@ -144,11 +150,15 @@ class Doctor:
 
     def follow(self, step: int, real: Fed | None = None) -> Checkup | None:
         """As :meth:`check`, but an error in a check-up is raised."""
+        stride, self._last_call = max(step - self._last_call, 1), step
         if self._schedule.due(step):
             self._schedule.record(step)
             return self.look(step, real)
         if self._schedule.due(step + 1):
             self._note(step)
+        if self.audit is not None and not self.audit.recording:
+            if self._schedule.due(step + max(self.audit.span, stride)):
+                self.audit.arm()
         return None
 
     def look(self, step: int, real: Fed | None = None) -> Checkup:
@@ -156,7 +166,11 @@ class Doctor:
         fed = real if isinstance(real, tuple) or real is None else (real, None)
         if fed is not None and self.subject.labels is not None and fed[1] is None:
             raise ConfigError("a batch without labels for a conditional pair", "pass check(step, real=(x, y))")
+        begun = time.perf_counter()
+        readings = take_in(self.audit, self.subject, self.chart) if self.audit is not None else {}
+        spent = time.perf_counter() - begun
         found = examine(self.subject, self.chart, self._memory, step, self.optimizers, fed)
+        found = replace(found, readings=readings, seconds=found.seconds + spent)
         self._memory.before.clear()
         self.chart.checkups.append(found)
         return found

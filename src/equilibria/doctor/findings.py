@@ -22,6 +22,18 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
+class Confidence(StrEnum):
+    """How sure a finding is.
+
+    ``certain``: read in the training step, and it follows from the record alone; ``probable``: concluded from
+    measurements or by a threshold; ``possible``: it may also be an effect of another condition.
+    """
+
+    CERTAIN = "certain"
+    PROBABLE = "probable"
+    POSSIBLE = "possible"
+
+
 class State(StrEnum):
     """State of a run.
 
@@ -71,6 +83,9 @@ class Finding:
         onset: the step of the first check-up from which on its evidence holds until it was last found.
         status: ``"active"``, or ``"resolved"`` if it does not hold at the last check-up.
         earlier: active findings that this one may explain, although they were found before it: each with its onset.
+        confidence: whether it was read in the training step (``certain``), or concluded from measurements.
+        read: what was read.
+        effect_of: the certain finding that explains it; empty if there is none.
         evidence: the measured numbers that support it.
         cause: why it happens, for a reader who does not know the condition.
         source: the theorem or paper.
@@ -86,6 +101,9 @@ class Finding:
     remedies: tuple[Remedy, ...] = ()
     status: str = "active"
     earlier: tuple[tuple[str, int], ...] = ()
+    confidence: Confidence = Confidence.PROBABLE
+    read: str = ""
+    effect_of: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a non-finite number becomes ``None``."""
@@ -98,6 +116,9 @@ class Finding:
             "evidence": [evidence.to_dict() for evidence in self.evidence],
             "cause": self.cause,
             "source": self.source,
+            "confidence": self.confidence.value,
+            "read": self.read,
+            "effect_of": self.effect_of,
             "remedies": [r.to_dict() for r in self.remedies],
         }
 

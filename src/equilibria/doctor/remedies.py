@@ -272,6 +272,76 @@ _ROWS: tuple[Remedy, ...] = (
         "check that the loader yields the whole data set, shuffled",
         "loader = DataLoader(data, batch_size=64, shuffle=True)",
     ),
+    Remedy(
+        "differentiable-output",
+        "return what gradient can pass through: a softmax or straight-through Gumbel softmax in place of argmax or "
+        "rounding, and no detach() or no_grad() in the generator",
+        "x_fake = F.gumbel_softmax(logits, tau=1.0, hard=True)  # one-hot, with a gradient",
+    ),
+    Remedy(
+        "attach-adversarial-term",
+        "add the discriminator's score of the generated batch, not detached, to the generator's loss",
+        "loss_g = loss_g + F.softplus(-discriminator(x_fake)).mean()  # x_fake, not x_fake.detach()",
+    ),
+    Remedy(
+        "detach-and-clear",
+        "detach generated rows in the discriminator's loss, and clear each player's gradients before its own backward "
+        "pass",
+        "optimizer_d.zero_grad()\nloss_d = F.softplus(-discriminator(x_real)).mean() "
+        "+ F.softplus(discriminator(x_fake.detach())).mean()\nloss_d.backward()\noptimizer_d.step()\n"
+        "optimizer_g.zero_grad()\nloss_g = F.softplus(-discriminator(x_fake)).mean()\nloss_g.backward()\n"
+        "optimizer_g.step()",
+    ),
+    Remedy(
+        "logits-loss",
+        "use the loss that takes logits, or end the discriminator in a sigmoid",
+        "loss = F.binary_cross_entropy_with_logits(logits, target)  # in place of binary_cross_entropy(logits.clamp(…))",
+    ),
+    Remedy(
+        "remove-sigmoid",
+        "remove the sigmoid from the critic, or use the binary cross entropy with it",
+        "loss_d = critic(x_fake.detach()).mean() - critic(x_real).mean()  # the critic ends in a linear layer",
+    ),
+    Remedy(
+        "one-softmax",
+        "return logits from the class head: cross_entropy applies the softmax",
+        "loss = F.cross_entropy(class_logits, y)  # no softmax before",
+    ),
+    Remedy(
+        "linear-generator-loss",
+        "take the negative mean score as the generator's loss",
+        "loss_g = -discriminator(generator(z)).mean()",
+    ),
+    Remedy(
+        "copy-buffers",
+        "copy the buffers of the generator into its averaged copy at every update",
+        "for own, kept in zip(generator.buffers(), average.buffers(), strict=True):\n    kept.copy_(own)",
+    ),
+    Remedy(
+        "draw-conditions",
+        "give the generator conditions as the data has them, for example those of the real batch",
+        "x_fake = generator(z, y)  # y: the labels of x_real",
+    ),
+    Remedy(
+        "identity-of-target",
+        "take the identity term at rows of the target side",
+        "loss_identity = (translate(y_real) - y_real).abs().mean()  # y_real: rows that translate() should return",
+    ),
+    Remedy(
+        "no-output-norm",
+        "remove the norm before the generator's last operation",
+        "last = torch.nn.Sequential(torch.nn.Linear(width, size), torch.nn.Tanh())",
+    ),
+    Remedy(
+        "leaky-units",
+        "use leaky rectifiers with biases that start at 0",
+        "activation = torch.nn.LeakyReLU(0.2)",
+    ),
+    Remedy(
+        "larger-steps",
+        "raise the learning rate, or look for what makes the step so small: a clip, a schedule, a scale",
+        "optimizer_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))",
+    ),
     Remedy("stop", "stop here: further rounds bring no measurable improvement"),
 )
 REMEDIES: dict[str, Remedy] = {row.name: row for row in _ROWS}

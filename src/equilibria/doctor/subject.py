@@ -51,6 +51,7 @@ class Subject:
         calls: other calling conventions, ``{"generator": fn(z, y), "discriminator": fn(x, y)}``.
         probabilities: whether the discriminator ends in a sigmoid (found by :meth:`inspect`).
         non_finite: share of the real rows that held a non-finite number; they are left out here.
+        inverted: whether low scores mean real in the training loop; :meth:`score` turns them round.
         codes_are_rows: whether codes are real rows, as in image-to-image translation; then there is no latent space.
         rows: how the networks lay out rows.
         code_form: how codes are dealt that are not one tensor ``(n, …)``; None where they are.
@@ -74,6 +75,7 @@ class Subject:
     code_form: CodeForm | None = None
     score_form: ScoreForm = field(default_factory=ScoreForm)
     assumptions: list[str] = field(default_factory=list)
+    inverted: bool = False
 
     @property
     def classes(self) -> Tensor | None:
@@ -160,10 +162,10 @@ class Subject:
     def score(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Tensor:
         """Logits ``(n,)``: higher is more real. Probabilities are converted to logits."""
         out = self.raw(x, y, params)
-        if not self.probabilities:
-            return out
-        p = out.clamp(_EPSILON, 1 - _EPSILON)
-        return p.log() - (1 - p).log()
+        if self.probabilities:
+            p = out.clamp(_EPSILON, 1 - _EPSILON)
+            out = p.log() - (1 - p).log()
+        return -out if self.inverted else out
 
     def batch(self, n: int, holdout: bool = False) -> tuple[Tensor, Tensor | None]:
         """``n`` real rows at random, and their labels."""

@@ -9,9 +9,10 @@ from enum import IntEnum
 from functools import cached_property
 
 from ...metrics.measured import Measured
+from ..audit.reading import Reading
 from ..chart import Chart, Checkup, median
 from ..evidence import Evidence, Expectation
-from ..findings import Difference, Finding, Severity
+from ..findings import Confidence, Difference, Finding, Severity
 from ..remedies import remedies as remedies_named
 from ..vitals.samples import CLOSENESS
 from .history import History
@@ -183,33 +184,66 @@ class Rule:
         level: how fundamental it is; findings are listed by it.
         condition: its name, kebab-case and stable: it is written to ``diagnosis.json``.
         severity: how much it matters.
-        test: a function of a :class:`View`: the evidence, or None if the condition does not hold.
+        test: a function of a :class:`View`: the evidence, or None if the condition does not hold. None for a
+            condition that is only read in the training step.
         consecutive: number of check-ups in a row, up to the newest, at which it must hold.
         cause: why it happens, for a reader who does not know the condition.
         source: paper or theorem.
         remedies: their names, best first; or a function of the check-up at which the condition holds.
         min_checkups: check-ups that a run must have before the rule applies, because some conditions show only in a
             series. By the schedule the 20th is near step 650.
+        windows: audits in a row that must read it.
     """
 
     level: Level
     condition: str
     severity: Severity
-    test: Test
+    test: Test | None
     consecutive: int
     cause: str
     source: str
     remedies: tuple[str, ...] | Callable[[View], tuple[str, ...]]
     min_checkups: int = 20
+    windows: int = 2
 
     def read(self, chart: Chart, probabilities: bool, history: History) -> Finding | None:
         """The finding, active or resolved; None if the condition never held for long enough.
 
-        ``history`` is that of the chart, and common to all rules.
+        What was read in the training step has precedence: it finds the condition, or rules it out. ``history`` is
+        that of the chart, and common to all rules.
         """
-        if len(chart.checkups) < self.min_checkups:
+        readings = [(i, one) for i, c in enumerate(chart.checkups) if (one := c.readings.get(self.condition)) is not None]
+        if readings:
+            if not readings[-1][1].holds:
+                return None
+            count = next((n for n, (_, one) in enumerate(reversed(readings)) if not one.holds), len(readings))
+            if count >= self.windows:
+                return self._read_in_the_step(chart, readings[-count:], probabilities, history)
+        if self.test is None or len(chart.checkups) < self.min_checkups:
             return None
-        found = [self.test(View(chart, i, probabilities, history)) for i in range(len(chart.checkups))]
+        return self._measured(self.test, chart, probabilities, history)
+
+    def _read_in_the_step(
+        self, chart: Chart, readings: list[tuple[int, Reading]], probabilities: bool, history: History
+    ) -> Finding:
+        first, (last, newest) = readings[0][0], readings[-1]
+        return Finding(
+            self.condition,
+            self.severity,
+            chart.checkups[first].step,
+            (),
+            self.cause,
+            self.source,
+            remedies_named(*self._remedies(View(chart, last, probabilities, history))),
+            confidence=Confidence.CERTAIN if newest.certain else Confidence.PROBABLE,
+            read=newest.text,
+        )
+
+    def _remedies(self, view: View) -> tuple[str, ...]:
+        return self.remedies if isinstance(self.remedies, tuple) else self.remedies(view)
+
+    def _measured(self, test: Test, chart: Chart, probabilities: bool, history: History) -> Finding | None:
+        found = [test(View(chart, i, probabilities, history)) for i in range(len(chart.checkups))]
         shown = [evidence is not None for evidence in found]
         if not any(shown):
             return None
@@ -225,11 +259,6 @@ class Rule:
             newest = longest
         last = max(i for i in range(newest[0], newest[1] + 1) if shown[i])
         evidence = found[last] or ()
-        names = (
-            self.remedies
-            if isinstance(self.remedies, tuple)
-            else self.remedies(View(chart, last, probabilities, history))
-        )
         return Finding(
             self.condition,
             self.severity if active else Severity.INFO,
@@ -237,7 +266,7 @@ class Rule:
             evidence,
             self.cause,
             self.source,
-            remedies_named(*names),
+            remedies_named(*self._remedies(View(chart, last, probabilities, history))),
             "active" if active else "resolved",
         )
 

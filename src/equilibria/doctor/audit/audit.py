@@ -1,0 +1,124 @@
+"""Windows of a run: when one is opened, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from .calls import fed_of
+from .hashing import row_hashes
+from .passes import Window
+from .readings import Before, Losses, Reading, read
+from .recorder import Recorder
+from .trace import PLAYERS, Trace
+
+_SHORTEST, _LONGEST = 2, 16
+_MOST_REAL = 2**26  # numbers of real rows that are hashed
+
+
+@dataclass
+class Audited:
+    """What a window said.
+
+    Attributes:
+        readings: of each condition that was read.
+        losses: that are trained.
+        unread: what could not be read, and why.
+        failures: errors inside the recording.
+    """
+
+    readings: list[Reading]
+    losses: Losses
+    unread: dict[str, str] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
+
+
+class Audit:
+    """Records windows of two or more training steps, and reads them.
+
+    Args:
+        networks: the modules of each player, as the loop calls them.
+        real: the real rows, as the discriminator is fed; None where they are not known.
+        labels: of the real rows, where they are classes.
+
+    Examples:
+        >>> G, D = nn.Linear(3, 2), nn.Linear(2, 1)
+        >>> audit = Audit({"generator": [G], "discriminator": [D]})
+        >>> audit.arm()
+        >>> optimizer = torch.optim.SGD(D.parameters(), lr=0.1)
+        >>> for _ in range(2):
+        ...     h = D(G(torch.randn(8, 3)))  # the generator's step was forgotten
+        ...     h.mean().backward()
+        ...     optimizer.step()
+        >>> [r.condition for r in audit.read().readings if r.holds]
+        ['gradients-accumulate']
+        >>> audit.recording
+        False
+    """
+
+    def __init__(
+        self, networks: Mapping[str, Sequence[nn.Module]], real: Tensor | None = None, labels: Tensor | None = None
+    ) -> None:
+        self._networks = {who: list(own) for who, own in networks.items()}
+        self._recorder = Recorder(self._networks)
+        known: frozenset[int] = frozenset()
+        if real is not None and real.numel() <= _MOST_REAL:
+            known = frozenset(row_hashes(real).tolist())
+        self._before = Before(real=known, labels=labels, discriminators=self._networks["discriminator"])
+        self._marks: dict[str, int] = {}
+        self.span = _SHORTEST
+
+    @property
+    def recording(self) -> bool:
+        """Whether a window is open."""
+        return self._recorder.is_open
+
+    def arm(self) -> None:
+        """Open a window; the next training steps are recorded."""
+        self._recorder.open()
+
+    def drop(self) -> None:
+        """Close the window without reading it."""
+        self._recorder.close()
+
+    def read(self) -> Audited | None:
+        """Close the window and read it; None where none was open, or its recording failed."""
+        if not self.recording:
+            return None
+        trace = self._recorder.close()
+        marks = {who: _mark(own) for who, own in self._networks.items()}
+        self._before.still = {who: marks[who] == old for who, old in self._marks.items()}
+        self._marks = marks
+        try:
+            with torch.no_grad():
+                return self._read(trace)
+        except Exception as error:  # a record of a kind that was never thought of says nothing
+            return Audited([], Losses(), {"the training step": f"{type(error).__name__}: {error}"})
+
+    def _read(self, trace: Trace) -> Audited | None:
+        if trace.failures:
+            return Audited([], Losses(), {"the training step": trace.failures[0]}, tuple(trace.failures))
+        window = Window.of(trace, fed_of(trace, self._before.real))
+        found, losses = read(window, self._before)
+        few = any(0 < len(window.steps(who)) < 2 for who in PLAYERS) or not all(window.steps(who) for who in PLAYERS)
+        if few and self.span < _LONGEST:  # players that step rarely: the next window is longer
+            self.span *= 2
+        unread = {who: why for who, why in window.uncovered.items() if why}
+        if not trace.calls:
+            unread["the training step"] = "neither network was called as a module between two calls of check()"
+        return Audited(found, losses, unread)
+
+
+def _mark(networks: Sequence[nn.Module]) -> int:
+    total = 0
+    for net in networks:
+        for p in net.parameters():
+            if p.numel():
+                total = (total * 31 + int(row_hashes(p.detach().reshape(1, -1))[0])) % 2**64
+    return total
+
+
+__all__ = ["Audit", "Audited", "Callable"]

@@ -1,0 +1,49 @@
+"""Whether samples are drawn from an averaged copy whose buffers were never copied."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as modules
+
+from .reading import Reading
+
+
+def average_reading(sampler: Callable[[int], Tensor], generator: nn.Module) -> Reading | None:
+    """The reading, from one call of the sampler; None where no copy of the generator is called, or it has no counts.
+
+    A copy has parameters of the same names and shapes. Its batch norms have counted no batch, and the generator's have.
+    """
+    names = {name: p.shape for name, p in generator.named_parameters()}
+    own = _counts(generator)
+    if not own or not any(own.values()):
+        return None
+    found: list[nn.Module] = []
+
+    def look(net: nn.Module, *_: Any) -> None:
+        if net is not generator and {name: p.shape for name, p in net.named_parameters()} == names:
+            found.append(net)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        handle = modules.register_module_forward_hook(look)
+    try:
+        with torch.no_grad():
+            sampler(8)
+    except Exception:  # the check-up itself says what is wrong with a sampler
+        return None
+    finally:
+        handle.remove()
+    if not found:
+        return None
+    empty = not any(_counts(found[-1]).values())
+    text = "its batch norms have counted no batch, and the generator's have" if empty else ""
+    return Reading("average-without-buffers", empty, text)
+
+
+def _counts(net: nn.Module) -> dict[str, int]:
+    return {name: int(b) for name, b in net.named_buffers() if name.endswith("num_batches_tracked")}

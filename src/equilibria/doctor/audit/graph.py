@@ -1,0 +1,103 @@
+"""Walks through autograd graphs: what lies between a loss and a score, and whose output an input descends from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+_MOST = 4000
+_SAME_VALUES = re.compile(
+    r"^(Mean|View|Squeeze|Unsqueeze|Reshape|UnsafeView|ToCopy|Clone|Select|Alias|Permute|Transpose|T|Slice|Split|Expand)"
+)
+
+
+def parents(node: Any) -> list[Any]:
+    """The nodes that a node passes gradient to."""
+    return [] if node is None else [after for after, _ in node.next_functions if after is not None]
+
+
+def name_of(node: Any) -> str:
+    """The operation: ``Sigmoid``, ``Addmm``."""
+    return str(node.name()).partition("Backward")[0]
+
+
+def last_operation(node: Any) -> str:
+    """The last operation that changes values: reshapes, copies and means are passed over.
+
+    Examples:
+        >>> import torch
+        >>> x = torch.ones(3, 1, requires_grad=True)
+        >>> last_operation(torch.sigmoid(x).view(-1).mean().grad_fn)
+        'Sigmoid'
+    """
+    while node is not None and _SAME_VALUES.match(name_of(node)):
+        node = next(iter(parents(node)), None)
+    return "" if node is None else name_of(node)
+
+
+def first_met(node: Any, wanted: Mapping[Any, Any]) -> set[Any]:
+    """The values of the wanted nodes that are met first on the ways from ``node``."""
+    found, seen, ahead = set(), set(), [node]
+    while ahead and len(seen) < _MOST:
+        here = ahead.pop()
+        if here is None or here in seen:
+            continue
+        seen.add(here)
+        if here in wanted:
+            found.add(wanted[here])
+        else:
+            ahead += parents(here)
+    return found
+
+
+def between(roots: Iterable[Any], wanted: Mapping[Any, int]) -> dict[int, frozenset[str]]:
+    """For each wanted node, by its number, the operations on the ways from the roots to it."""
+    above: dict[Any, list[Any]] = {}
+    ahead = [root for root in roots if root is not None]
+    seen = set(ahead)
+    while ahead and len(seen) < _MOST:
+        here = ahead.pop()
+        if here in wanted:
+            continue
+        for after in parents(here):
+            above.setdefault(after, []).append(here)
+            if after not in seen:
+                seen.add(after)
+                ahead.append(after)
+    found: dict[int, set[str]] = {}
+    for node, number in wanted.items():
+        if node not in seen:
+            continue
+        names, back, known = found.setdefault(number, set()), list(above.get(node, [])), set()
+        while back:
+            here = back.pop()
+            if here not in known:
+                known.add(here)
+                names.add(name_of(here))
+                back += above.get(here, [])
+    return {number: frozenset(names) for number, names in found.items()}
+
+
+def edges_to(nodes: Iterable[Any], node: Any, number: int) -> list[tuple[Any, int]]:
+    """The nodes behind ``nodes`` that pass gradient to output ``number`` of ``node``, each with the place of that."""
+    found, seen, ahead = [], set(), list(nodes)
+    while ahead and len(seen) < _MOST:
+        here = ahead.pop()
+        if here is None or here in seen or here is node:
+            continue
+        seen.add(here)
+        for place, (after, output) in enumerate(here.next_functions):
+            if after is node and output == number:
+                found.append((here, place))
+            elif after is not None:
+                ahead.append(after)
+    return found
+
+
+def root_nodes(tensors: Any) -> list[Any]:
+    """The nodes of the tensors that a backward pass begins at."""
+    given = tensors if isinstance(tensors, (tuple, list)) else [tensors]
+    return [one.grad_fn for one in given if isinstance(one, Tensor)]

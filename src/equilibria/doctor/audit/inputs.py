@@ -1,0 +1,260 @@
+"""Readings of what goes into the networks: modes of batch norms, conditions, codes, and the range of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from .calls import Fed, Kind
+from .passes import Window
+from .reading import Reading
+from .trace import Call
+
+_MOST_KEPT = 8192
+_RANGES = {"Tanh": (-1.0, 1.0), "Sigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0)}
+
+
+@dataclass
+class Seen:
+    """What earlier windows saw.
+
+    Attributes:
+        codes: hashes of the generator's input rows.
+        conditions: values of its conditions.
+    """
+
+    codes: set[int] = field(default_factory=set)
+    conditions: set[int] = field(default_factory=set)
+
+
+def _trained(w: Window) -> list[Call]:
+    """The calls of the generator to whose output gradient came."""
+    return list({id(c.call): c.call for c in w.trace.samples if float(c.value.norm())}.values())
+
+
+def batch_norms(w: Window) -> Iterator[Reading]:
+    """Whether batch norms mix real and generated rows, or are in eval mode while they train."""
+    made = _trained(w)
+    judged = [f.call for f in w.fed.values()]
+    scored = {id(c.call) for one in w.passes.values() for c in one.scores}
+    fed = [f for f in w.fed.values() if id(f.call) in scored]
+    mixed = [f for f in fed if f.kind is Kind.MIXED and any(on for _, on in f.call.norms)]
+    alone = [f for f in fed if f.kind is Kind.FAKE and f.attached and any(on for _, on in f.call.norms)]
+    if any(call.norms for call in judged):
+        text = "one call with batch norms in train mode holds real and generated rows; in the generator's step it holds generated rows alone"
+        both = bool(mixed and alone)
+        if fed:
+            yield Reading("batchnorm-leakage", both, text if both else "")
+    for who, calls in (("generator", made), ("discriminator", [f.call for f in fed])):
+        own = [call for call in calls if call.norms]
+        if own:
+            off = all(not on for call in own for _, on in call.norms)
+            text = f"every batch norm of the {who} is in eval mode in all {len(own)} calls that gradient comes back to"
+            yield Reading("batchnorm-in-eval", off, text if off else "")
+            if off:
+                return
+    stale = _stale(w)
+    if stale is not None:
+        yield stale
+
+
+def _stale(w: Window) -> Reading | None:
+    norms = {id(m): m for call in w.trace.of("generator") for m, _ in call.norms}
+    worst = 0.0
+    for norm in norms.values():
+        count = getattr(norm, "num_batches_tracked", None)
+        if count is not None and isinstance(norm.momentum, float) and int(count) >= 100:
+            worst = max(worst, (1 - norm.momentum) ** int(count))
+    if worst <= 0.5:
+        return None
+    text = f"{worst:.0%} of the running statistics of a batch norm are still their start: its momentum is too small"
+    return Reading("train-eval-mismatch", True, text, {"share": worst}, certain=False)
+
+
+def conditions(w: Window, seen: Seen, labels: Tensor | None) -> Iterator[Reading]:
+    """Whether conditions vary, agree between the two networks, and are used."""
+    calls = [(call, y) for call in _trained(w) if (y := _condition(call)) is not None and len(y) >= 8]
+    if calls:
+        values = {int(v) for _, y in calls for v in y.tolist()}
+        seen.conditions |= values
+        several = labels is not None and len(labels.unique(dim=0)) > 1
+        several = several or any(
+            len(y.unique()) > 1 for f in w.fed.values() if f.kind is Kind.REAL and (y := _condition(f.call)) is not None
+        )
+        if several:
+            fixed = len(seen.conditions) == 1
+            text = f"the generator's condition is {next(iter(values))} in every row of {len(calls)} calls, and the data has several"
+            yield Reading("condition-fixed", fixed, text if fixed else "")
+    apart = [share for f in w.fed.values() if (share := _disagreement(f)) is not None]
+    if apart:
+        wrong = max(apart) > 0.5
+        text = f"{max(apart):.0%} of generated rows go into the discriminator with another label than they were made with"
+        yield Reading("labels-disagree", wrong, text if wrong else "", {"share": max(apart)})
+    yield from _label_use(w)
+
+
+def _condition(call: Call) -> Tensor | None:
+    """The classes among a call's inputs, one for each row."""
+    for i, x in enumerate(call.inputs):
+        if i == call.main and x.is_floating_point():
+            continue
+        if x.dim() == 1 and not x.is_floating_point() and x.dtype is not torch.bool:
+            return x.long()
+        if x.dim() == 2 and x.shape[1] == 1 and not x.is_floating_point():
+            return x[:, 0].long()
+        if x.dim() == 2 and x.shape[1] > 1 and bool(((x == 0) | (x == 1)).all()) and bool((x.sum(1) == 1).all()):
+            return x.argmax(1)
+    return None
+
+
+def _disagreement(fed: Fed) -> float | None:
+    """The share of generated rows whose label beside the discriminator is not the one that they were made with."""
+    if fed.kind is not Kind.FAKE or fed.maker is None:
+        return None
+    given, asked = _condition(fed.call), _condition(fed.maker)
+    if given is None or asked is None or len(given) != len(asked) or len(given) < 8 or len(asked.unique()) < 2:
+        return None
+    return float((given != asked).float().mean())
+
+
+def _label_use(w: Window) -> Iterator[Reading]:
+    """Whether an embedding of the discriminator gets no gradient although its other parameters do."""
+    own = {one.task for one in w.own("discriminator")}
+    reached = {name for (who, name), added in w.trace.added.items() if who == "discriminator" and any(a.task in own for a in added)}
+    if not reached:
+        return
+    tables: list[str] = []
+    for call in w.trace.of("discriminator"):
+        if _condition(call) is None:
+            return
+        tables = [
+            f"{name}.weight".lstrip(".") for name, m in call.module.named_modules() if isinstance(m, nn.Embedding) and m.weight.requires_grad
+        ]
+    if tables:
+        unused = [name for name in tables if name not in reached]
+        text = f"the discriminator gets labels, and no gradient reaches {', '.join(unused)}: they are not used"
+        yield Reading("label-ignored", len(unused) == len(tables), text if len(unused) == len(tables) else "")
+
+
+def codes(w: Window, seen: Seen, real: frozenset[int]) -> Iterator[Reading]:
+    """Whether the generator gets new codes, and makes different rows of different ones."""
+    keys: set[int] = set()
+    repeated = same = total = 0
+    for call in _trained(w):
+        if call.main >= len(call.hashes) or call.hashes[call.main] is None or len(call.rows) < 8:
+            continue
+        own = _together(call)
+        total += 1
+        keys |= set(own)
+        repeated += len(set(own)) < 0.5 * len(own)
+        same += any(_all_same(out.value) for out in call.outputs) and len(set(own)) > 1
+    if not total:
+        return
+    old = len(keys & seen.codes) / len(keys)
+    rows = len(keys & real) > 0.5 * len(keys)
+    if seen.codes and not rows:
+        text = f"{old:.0%} of the generator's input rows were fed to it in an earlier window as well: the noise is not drawn anew"
+        yield Reading("noise-reused", old > 0.9, text if old > 0.9 else "", {"share": old}, certain=False)
+    seen.codes |= set(list(keys)[: _MOST_KEPT - len(seen.codes)])
+    text = "fewer than half of the generator's input rows in a batch differ from each other"
+    if repeated == total:
+        yield Reading("latent-too-small", True, text, certain=False)
+    if same:
+        yield Reading(*_constant(w))
+
+
+def _constant(w: Window) -> tuple[str, bool, str]:
+    dead = [
+        name for (who, name), added in w.trace.added.items() if who == "generator" and not any(float(a.norm) for a in added)
+    ]
+    if dead:
+        return "dead-units", True, f"all generated rows are equal in bits, and {', '.join(dead[:3])} get a gradient of exactly 0"
+    return "latent-ignored", True, "all generated rows of a batch are equal in bits although the codes differ"
+
+
+def _together(call: Call) -> list[int]:
+    n = len(call.rows)
+    whole = torch.zeros(n, dtype=torch.int64)
+    for i, held in enumerate(call.hashes):
+        if held is not None and len(held) == n:
+            whole = whole * 31 + held.cpu() * (2 * i + 1)
+    return whole.tolist()
+
+
+def _all_same(value: Tensor) -> bool:
+    return value.dim() > 1 and len(value) > 1 and bool((value == value[:1]).all())
+
+
+def ranges(w: Window) -> Iterator[Reading]:
+    """Whether the generator's last operation can reach the values of the real rows.
+
+    The mean distance of real entries to its range, over their root mean square, is a lower bound of what any such
+    generator leaves; 1 % of it is what a sample of some thousand rows resolves.
+    """
+    last = {out.last for call in _trained(w) for out in call.outputs[:1] if out.attached}
+    rows = [f.call.rows for f in w.fed.values() if f.kind is Kind.REAL]
+    shapes = {tuple(out.value.shape[1:]) for call in _trained(w) for out in call.outputs[:1]}
+    rows = [x for x in rows if x.is_floating_point() and tuple(x.shape[1:]) in shapes]
+    if len(last) != 1 or not rows or (name := next(iter(last))) not in _RANGES:
+        return
+    x = torch.cat([r.float().flatten() for r in rows])
+    low, high = _RANGES[name]
+    away = float((x - x.clamp(low, high)).abs().mean() / x.square().mean().sqrt().clamp(min=1e-12))
+    about = f"the generator ends in {name.lower()}, in [{low:g}, {high:g}]; real values are in [{float(x.min()):.3g}, {float(x.max()):.3g}]"
+    if away > 0.01:
+        yield Reading("data-range-mismatch", True, f"{about}: at least {away:.0%} of their size cannot be reached", {"unreachable": away})
+    elif name == "Tanh" and float(x.min()) == 0.0 and float(x.max()) > 0.5:
+        yield Reading("data-range-mismatch", True, f"{about}: half of the range is not used", {"unreachable": away}, certain=False)
+    elif low == -1 and float(x.min()) < -0.2:
+        yield Reading("data-range-mismatch", False)
+
+
+def norm_before_output(w: Window) -> Iterator[Reading]:
+    """Whether mean and variance of every sample before the last operation are the same: a norm stands before it."""
+    for call in _trained(w):
+        out = call.outputs[0]
+        if out.last != "Tanh" or out.value.dim() < 2 or out.value[0].numel() < 16 or len(out.value) < 8:
+            continue
+        before = out.value.double().clamp(-1 + 1e-7, 1 - 1e-7).flatten(1).atanh()
+        mean, variance = before.mean(1), before.var(1)
+        size = float(variance.mean().sqrt())
+        frozen = float(mean.std()) < 2e-3 * size and float(variance.std()) < 1e-2 * float(variance.mean())
+        moves = not _all_same(out.value)
+        text = "mean and variance of every sample before its tanh are the same: a norm stands directly before the output"
+        yield Reading("norm-before-output", frozen and moves, text if frozen and moves else "", certain=False)
+        return
+
+
+def identity(w: Window) -> Iterator[Reading]:
+    """Whether the generator is also paid for returning its own input: an identity term of the wrong side."""
+    adversarial = {id(f.maker): f.maker for f in w.fed.values() if f.attached and f.maker is not None}
+    for came in w.trace.samples:
+        call, out = came.call, came.call.outputs[came.output].value
+        if call.rows.shape[1:] != out.shape[1:] or not call.rows.is_floating_point():
+            continue
+        gradient = came.value
+        source = next((m for m in adversarial.values() if _same_input(m, call)), None)
+        if source is None:
+            continue
+        if call is source:
+            through = [t for t in w.trace.through if t.task == came.task and t.value.shape == gradient.shape]
+            for one in through:
+                gradient = gradient - one.value
+        n = min(len(call.rows), len(out), len(gradient))
+        asked = (out[:n] - call.rows[:n]).sign()
+        given = gradient[:n].sign()
+        used = (asked != 0) & (given != 0)
+        if float(used.float().mean()) > 0.5 and float((asked == given)[used].float().mean()) > 0.999:
+            text = "a term of its loss draws the generator's output to its own input, at the very rows that it is to translate"
+            yield Reading("identity-of-wrong-side", True, text)
+            return
+    if adversarial:
+        yield Reading("identity-of-wrong-side", False)
+
+
+def _same_input(a: Call, b: Call) -> bool:
+    first, second = a.hashes[a.main], b.hashes[b.main]
+    return a.module is b.module and first is not None and second is not None and torch.equal(first, second)

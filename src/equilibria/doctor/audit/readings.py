@@ -1,0 +1,109 @@
+"""All readings of a window, in the order in which a training step needs what they speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from . import inputs, signs, slopes, updates
+from .inputs import Seen
+from .passes import Window
+from .reading import Reading
+from .signs import Losses
+
+ORDER = (
+    "unbounded-logarithm",
+    "no-gradient-path",
+    "wrong-player-trained",
+    "generator-never-updated",
+    "discriminator-never-updated",
+    "adversarial-term-missing",
+    "parameters-not-optimised",
+    "gradients-accumulate",
+    "other-players-gradient",
+    "same-batch-twice",
+    "same-target-for-both",
+    "swapped-labels",
+    "double-sigmoid",
+    "missing-sigmoid",
+    "sigmoid-on-critic",
+    "softmax-twice",
+    "flat-generator-loss",
+    "penalty-without-effect",
+    "penalty-of-wrong-norm",
+    "penalty-off-the-segment",
+    "lipschitz-violated",
+    "lipschitz-too-tight",
+    "batchnorm-leakage",
+    "batchnorm-in-eval",
+    "train-eval-mismatch",
+    "average-without-buffers",
+    "condition-fixed",
+    "labels-disagree",
+    "label-ignored",
+    "identity-of-wrong-side",
+    "noise-reused",
+    "latent-too-small",
+    "data-range-mismatch",
+    "norm-before-output",
+    "dead-units",
+    "latent-ignored",
+    "step-below-rounding",
+)
+"""The conditions that an audit can read; an earlier one explains a later one."""
+
+
+@dataclass
+class Before:
+    """What earlier windows saw, and what the doctor was told.
+
+    Attributes:
+        still: by player, whether no parameter has changed since the window before.
+        held: parameters that an optimiser held.
+        seen: the generator's codes and conditions.
+        sloped: whether slopes were ever taken.
+        real: hashes of the real rows.
+        labels: of the real rows, where they are classes.
+        discriminators: the discriminator's modules.
+    """
+
+    still: Mapping[str, bool] = field(default_factory=dict)
+    held: set[tuple[str, str]] = field(default_factory=set)
+    seen: Seen = field(default_factory=Seen)
+    sloped: bool = False
+    real: frozenset[int] = frozenset()
+    labels: Tensor | None = None
+    discriminators: Sequence[nn.Module] = ()
+
+
+def read(w: Window, before: Before) -> tuple[list[Reading], Losses]:
+    """What a window says of every condition; a condition that could not be read is not there."""
+    losses = signs.read_losses(w)
+    found = [
+        *updates.gradient_path(w),
+        *updates.stepping(w, dict(before.still)),
+        *updates.membership(w, before.held),
+        *updates.leftovers(w),
+        *updates.adversarial(w),
+        *updates.sizes(w),
+        *signs.sides(w, losses),
+        *signs.flatness(losses),
+        *signs.last_operations(losses),
+        *signs.logarithms(losses),
+        *signs.class_heads(losses),
+        *slopes.penalties(w),
+        *slopes.lipschitz(w, losses, before.sloped, list(before.discriminators)),
+        *inputs.batch_norms(w),
+        *inputs.conditions(w, before.seen, before.labels),
+        *inputs.codes(w, before.seen, before.real),
+        *inputs.ranges(w),
+        *inputs.norm_before_output(w),
+        *inputs.identity(w),
+    ]
+    before.sloped = before.sloped or bool(w.trace.slopes)
+    return found, losses
+
+
+__all__ = ["ORDER", "Before", "Losses", "Reading", "read"]

@@ -1,0 +1,293 @@
+"""Readings of the losses: which are trained, in which direction they draw the scores, and against which last operation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from . import losses
+from .calls import Kind
+from .passes import Window, rows_of, scores_of
+from .reading import Reading
+from .trace import Came
+
+_LOGIT_LOSSES = frozenset({"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"})
+_TINY = 3e-4
+
+
+@dataclass
+class Entry:
+    """Scores of one call with what a loss asks of them.
+
+    Attributes:
+        owner: whose loss.
+        kind: of the rows: real or generated.
+        came: the gradient.
+        s: scores.
+        y: the number of scores times the gradient at them.
+        laws: the losses that fit.
+        last: the last operation of the discriminator.
+        formula: the operations between the loss and the scores.
+    """
+
+    owner: str
+    kind: Kind
+    came: Came
+    s: Tensor
+    y: Tensor
+    laws: list[losses.Law]
+    last: str
+    formula: frozenset[str]
+
+    @property
+    def families(self) -> set[str]:
+        """Of the laws that fit; where the formula names the loss, that alone."""
+        found = {law.family for law in self.laws}
+        if self.formula & _LOGIT_LOSSES and "logits" in found:
+            return {"logits"}
+        if {"MseLoss"} & self.formula and "least-squares" in found:
+            return {"least-squares"}
+        return found
+
+    @property
+    def law(self) -> losses.Law | None:
+        """The law of the family, where it is the only one."""
+        families = self.families
+        return next((law for law in self.laws if law.family in families), None) if len(families) == 1 else None
+
+
+@dataclass
+class Losses:
+    """The losses of both players as they were read.
+
+    Attributes:
+        entries: one for each call and kind of rows.
+        real, fake, made: whether the discriminator's loss draws real and generated scores up (1) or down (-1), and the
+            generator's loss those of its samples; None where that was not read.
+        heads: class heads: the gradient at them and the formula.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    real: int | None = None
+    fake: int | None = None
+    made: int | None = None
+    heads: list[tuple[Came, frozenset[str], str]] = field(default_factory=list)
+
+    @property
+    def inverted(self) -> bool:
+        """Whether low scores mean real, in both players' losses."""
+        return (self.real, self.fake, self.made) == (-1, 1, -1)
+
+    @property
+    def families(self) -> set[str]:
+        """The one family of each player's losses, where it is read."""
+        return {law.family for e in self.entries if (law := e.law) is not None}
+
+
+def read_losses(w: Window) -> Losses:
+    """What the losses of a window ask of the scores."""
+    found = Losses()
+    live = {id(s.call) for s in w.trace.slopes if s.second is not None}
+    for one in w.passes.values():
+        for came in one.scores:
+            out = came.call.outputs[came.output]
+            fed = w.fed.get(came.call.seq)
+            formula = w.trace.formulas.get(came.task, {}).get(came.call.seq, frozenset())
+            if fed is None or out.value.shape != came.value.shape or not len(out.value):
+                continue
+            if not _is_score(out.value):
+                found.heads.append((came, formula, out.last))
+                continue
+            if not one.owner or (id(came.call) in live and out.last == "Sigmoid"):
+                continue
+            for kind, (s, y) in _parts(w, came):
+                if len(s):
+                    fits = losses.laws(s, y, out.value.dtype)
+                    found.entries.append(Entry(one.owner, kind, came, s, y, fits, out.last, formula))
+    found.real = _common(found, "discriminator", Kind.REAL)
+    found.fake = _common(found, "discriminator", Kind.FAKE)
+    found.made = _common(found, "generator", Kind.FAKE)
+    return found
+
+
+def _is_score(value: Tensor) -> bool:
+    return value.dim() == 1 or value.shape[1] == 1 or value.shape[-1] == 1
+
+
+def _parts(w: Window, came: Came) -> list[tuple[Kind, tuple[Tensor, Tensor]]]:
+    fed = w.fed[came.call.seq]
+    if fed.kind is Kind.MIXED:
+        return [(Kind.FAKE, rows_of(came, fed.fake)), (Kind.REAL, rows_of(came, ~fed.fake))]
+    return [(fed.kind, scores_of(came))] if fed.kind in (Kind.REAL, Kind.FAKE) else []
+
+
+def direction(entry: Entry, middle: float = math.nan) -> int | None:
+    """Whether a loss draws scores up or down; None where its terms disagree.
+
+    For laws with a target it is that of the target, not of the mean gradient, which changes its sign near a target.
+
+    Args:
+        entry: the scores.
+        middle: between the targets of the discriminator's two sides, for least squares.
+    """
+    found = set()
+    for law in entry.laws:
+        if law.family not in entry.families:
+            continue
+        if law.family in ("logits", "probabilities"):
+            found.add(_sign((law.target - 0.5) * law.weight))
+        elif law.family == "least-squares" and middle == middle:
+            found.add(_sign((law.target - middle) * law.weight))
+        else:
+            found.add(-_sign(float(entry.y.sum())))
+    if not entry.laws:
+        signs = {_sign(v) for v in entry.y.flatten().tolist() if v}
+        found = {-s for s in signs}
+    return found.pop() if len(found) == 1 else None
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)
+
+
+def _common(found: Losses, owner: str, kind: Kind) -> int | None:
+    targets = {
+        side: [law.target for e in found.entries for law in e.laws
+               if e.owner == "discriminator" and e.kind is side and law.family == "least-squares"]
+        for side in (Kind.REAL, Kind.FAKE)
+    }  # fmt: skip
+    middle = math.nan
+    if all(targets.values()):
+        real, fake = (sum(own) / len(own) for own in targets.values())
+        middle = (real + fake) / 2 if abs(real - fake) > 1e-3 else math.nan
+    own = [e for e in found.entries if e.owner == owner and e.kind is kind]
+    if owner == "generator":
+        attached = [e for e in own if e.came.call.descends]
+        own = attached or own
+    signs = {sign for e in own if (sign := direction(e, middle))}
+    return signs.pop() if len(signs) == 1 else None
+
+
+def sides(w: Window, found: Losses) -> Iterator[Reading]:
+    """Whether the discriminator is asked to tell the two apart, and the generator to do the opposite."""
+    twice = _same_rows(found)
+    if twice:
+        text = f"{twice} rows are asked to score higher and lower in one step: both sides of its loss get the same batch"
+        yield Reading("same-batch-twice", True, text, {"rows": twice})
+    real, fake, made = found.real, found.fake, found.made
+    if real is not None and fake is not None:
+        if not twice:
+            yield Reading("same-batch-twice", False)
+        words = {1: "higher", -1: "lower"}
+        both = f"the discriminator's loss draws both real and generated scores {words[real]}"
+        yield Reading("same-target-for-both", real == fake, both if real == fake else "")
+        if made is not None and real != fake:
+            text = (
+                f"the discriminator's loss draws generated scores {words[fake]}, and the generator's loss draws them "
+                f"{words[made]} as well; real scores are drawn {words[real]}"
+            )
+            yield Reading("swapped-labels", made == fake, text if made == fake else "")
+
+
+def _same_rows(found: Losses) -> int:
+    """How many rows are drawn up in one call and down in another one of the discriminator's loss."""
+    up: set[int] = set()
+    down: set[int] = set()
+    for entry in found.entries:
+        hashes = entry.came.call.hashes[entry.came.call.main]
+        if entry.owner == "discriminator" and hashes is not None and len(entry.s) == len(hashes):
+            sign = direction(entry)
+            (up if sign == 1 else down if sign == -1 else set()).update(hashes.tolist())
+    common = len(up & down)
+    return common if up and common >= 0.5 * min(len(up), len(down)) else 0
+
+
+def flatness(found: Losses) -> Iterator[Reading]:
+    """Whether the generator's loss has no slope on the samples that the discriminator rates worst."""
+    own = [e for e in found.entries if e.owner == "generator" and e.came.call.descends]
+    if not own or found.made is None and any(bool(e.y.any()) for e in own):
+        return
+    for entry in own:
+        zero = (entry.y == 0).flatten()
+        s = entry.s.flatten()
+        if bool(zero.any()) and not bool(zero.all()) and found.made is not None:
+            worst = s[zero].max() < s[~zero].min() if found.made == 1 else s[zero].min() > s[~zero].max()
+        else:
+            worst = bool(zero.all())
+        if bool(worst) and float(s[zero].abs().max()) < 20:
+            share = float(zero.float().mean())
+            text = f"the generator's loss has slope 0 at {share:.0%} of its samples, those that the discriminator rates worst"
+            yield Reading("flat-generator-loss", True, text, {"share": share})
+            return
+    yield Reading("flat-generator-loss", False)
+
+
+def last_operations(found: Losses) -> Iterator[Reading]:
+    """Whether the loss fits the last operation of the discriminator."""
+    judged = [e for e in found.entries if e.laws or losses.clamped(e.s, e.y)]
+    if not judged:
+        return
+    clamped = [e for e in judged if "Sigmoid" not in {e.last, *e.formula} and losses.clamped(e.s, e.y)]
+    if clamped:
+        share = float(torch.cat([((e.s < 0) | (e.s > 1)).float().flatten() for e in clamped]).mean())
+        text = f"scores are clamped to [0, 1] before a logarithm: {share:.0%} of them are outside, and get no gradient"
+        yield Reading("missing-sigmoid", True, text, {"share": share})
+    else:
+        yield Reading("missing-sigmoid", False)
+    double = [e for e in found.entries if _double(e)]
+    if double:
+        where = "in the loop" if double[0].last != "Sigmoid" else "as its last operation"
+        yield Reading("double-sigmoid", True, f"a sigmoid ({where}) comes before a loss that takes logits")
+    elif any(e.law is not None for e in judged):
+        yield Reading("double-sigmoid", False)
+    bounded = [e for e in judged if "Sigmoid" in {e.last, *e.formula} and e.families and e.families <= {"linear", "hinge"}]
+    bounded = [e for e in bounded if not any("Log" in name or "Entropy" in name for name in e.formula)]
+    if bounded and {e.owner for e in bounded} >= {"discriminator"}:
+        text = f"the loss is {bounded[0].laws[0].family} in a score that a sigmoid keeps in [0, 1]"
+        yield Reading("sigmoid-on-critic", True, text)
+    elif any(e.law is not None and "Sigmoid" not in {e.last, *e.formula} for e in judged):
+        yield Reading("sigmoid-on-critic", False)
+
+
+def _double(entry: Entry) -> bool:
+    inside = entry.last == "Sigmoid" or "Sigmoid" in entry.formula
+    if not inside:
+        return False
+    if entry.formula:
+        return bool(entry.formula & _LOGIT_LOSSES) and "Log" not in entry.formula
+    return entry.families == {"logits"}
+
+
+def logarithms(found: Losses) -> Iterator[Reading]:
+    """Whether a probability near 0 goes into a logarithm without a floor: the next ones may be exactly 0."""
+    own = [e for e in found.entries if "Log" in e.formula and {"probabilities"} & {law.family for law in e.laws}]
+    for entry in own:
+        s, y = entry.s.flatten(), entry.y.flatten()
+        least = float(torch.where(y < 0, s, 1 - s).min())
+        if 0 < least < _TINY:
+            text = f"the logarithm of a probability without a floor: the smallest is {least:.1g}; at 0 the loss is infinite"
+            yield Reading("unbounded-logarithm", True, text, {"smallest": least})
+            return
+
+
+def class_heads(found: Losses) -> Iterator[Reading]:
+    """Whether a softmax comes before a loss that applies one itself."""
+    judged = False
+    for came, formula, last in found.heads:
+        s, y = came.call.outputs[came.output].value, came.value * len(came.value)
+        if s.dim() != 2 or s.shape[1] < 2:
+            continue
+        cross = "LogSoftmax" in formula or losses.class_head(s, y) is not None
+        if cross:
+            judged = True
+            normed = bool((s >= 0).all()) and bool(((s.sum(1) - 1).abs() < 1e-4).all())
+            if last == "Softmax" or "Softmax" in formula or normed:
+                text = f"a cross entropy, which applies a softmax, gets {s.shape[1]} probabilities instead of logits"
+                yield Reading("softmax-twice", True, text, {"classes": s.shape[1]})
+                return
+    if judged:
+        yield Reading("softmax-twice", False)

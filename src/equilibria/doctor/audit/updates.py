@@ -1,0 +1,224 @@
+"""Readings of the updates: which gradients reach a player, and which of them its optimiser uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .passes import Window
+from .reading import Reading
+from .trace import PLAYERS, Held, Step
+
+_BELOW_ROUNDING = 6e-7  # ten times the rounding of float32: most entries do not change
+OTHER = {"generator": "discriminator", "discriminator": "generator"}
+
+
+def gradient_path(w: Window) -> Iterator[Reading]:
+    """Whether gradient can reach the generator through what it returns."""
+    calls = [call for call in w.trace.of("generator") if call.grads and call.outputs]
+    trainable = any(p.requires_grad for call in w.trace.of("generator") for p in call.module.parameters())
+    if not calls or not trainable:
+        return
+    if not any(out.attached for call in calls for out in call.outputs):
+        yield Reading(
+            "no-gradient-path",
+            True,
+            f"in {len(calls)} calls with gradients on, no output of the generator requires gradient",
+            {"calls": len(calls)},
+        )
+        return
+    own = [one for one in w.passes.values() if "generator" in one.reached and any(float(c.value.norm()) for c in one.samples)]
+    lost = [one for one in own if "generator" not in one.moved]
+    if own:
+        text = "a gradient other than 0 comes to its output, and every parameter of the generator gets exactly 0"
+        yield Reading("no-gradient-path", len(lost) == len(own), text if len(lost) == len(own) else "")
+
+
+def stepping(w: Window, still: dict[str, bool]) -> Iterator[Reading]:
+    """Whether each player's parameters are moved by an optimiser that has their gradient.
+
+    Args:
+        w: the window.
+        still: by player, whether no parameter has changed since the window before; without an entry in the first.
+    """
+    for who in PLAYERS:
+        name = f"{who}-never-updated"
+        steps, got = w.steps(who), any(who in one.moved for one in w.passes.values())
+        moved = sum(float(s.moved[who][0]) for s in steps if who in s.moved)
+        if moved > 0 or still.get(who) is False:
+            yield Reading(name, False)
+            continue
+        if not got or who not in still:
+            continue
+        empty = [s for s in steps if not any(h.norm is not None and float(h.norm) for h in s.held if h.who == who)]
+        foreign = [s for s in w.trace.steps if not s.held]
+        if steps and len(empty) == len(steps):
+            yield Reading(name, True, f"its {len(steps)} steps found no gradient: it was cleared between backward() and step()")
+        elif not steps:
+            why = "an optimiser that holds none of its parameters is stepped" if foreign else "no optimiser holds it"
+            yield Reading(name, True, f"it gets gradient, and {why}; not one of its parameters has changed")
+
+
+def membership(w: Window, seen: set[tuple[str, str]]) -> Iterator[Reading]:
+    """Which optimiser holds what. ``seen``: the parameters that any optimiser ever held; it is added to."""
+    steps = [s for s in w.trace.steps if s.held]
+    seen |= {(h.who, h.name) for s in steps for h in s.held}
+    wrong = next((found for s in steps if (found := _foreign(w, s))), None)
+    if wrong is None:
+        wrong = _doubly(steps)
+    if wrong is not None:
+        yield Reading("wrong-player-trained", True, wrong)
+    elif steps:
+        yield Reading("wrong-player-trained", False)
+    for who in PLAYERS:
+        if not w.steps(who) or any(s.closure for s in w.steps(who)):
+            continue
+        own = {one.task for one in w.own(who)}
+        lost = sorted(
+            name
+            for (player, name), added in w.trace.added.items()
+            if player == who and (who, name) not in seen and any(a.task in own and float(a.norm) for a in added)
+        )
+        if lost:
+            text = f"{len(lost)} parameters of the {who} get gradient and are in no optimiser: {', '.join(lost[:4])}"
+            yield Reading("parameters-not-optimised", True, text, {"parameters": len(lost)})
+            return
+    if all(w.steps(who) for who in PLAYERS):
+        yield Reading("parameters-not-optimised", False)
+
+
+def _foreign(w: Window, step: Step) -> str | None:
+    """What is wrong with a step of an optimiser that holds both players."""
+    if {h.who for h in step.held} != set(PLAYERS):
+        return None
+    for who in PLAYERS:
+        others = {one.task for one in w.own(OTHER[who])}
+        if any(h.who == who and h.norm is not None and float(h.norm) and _last_passes(h) & others for h in step.held):
+            return f"one optimiser holds both players, and a step on the {OTHER[who]}'s loss moves the {who} too"
+    return None
+
+
+def _doubly(steps: list[Step]) -> str | None:
+    for who in PLAYERS:
+        optimizers = {s.optimizer for s in steps if {h.who for h in s.held} == {who}}
+        names = [{h.name for h in s.held} for s in steps if {h.who for h in s.held} == {who}]
+        alone = not any(h.who == OTHER[who] for s in steps for h in s.held)
+        if alone and len(optimizers) > 1 and names and set.intersection(*names):
+            return f"two optimisers hold the {who}'s parameters, and none the {OTHER[who]}'s"
+    return None
+
+
+def _last_passes(held: Held) -> set[int]:
+    """The passes since the last step before this one."""
+    found: set[int] = set()
+    for kind, number in held.chain:
+        found = set() if kind == "step" else found | {number}
+    return found
+
+
+def leftovers(w: Window) -> Iterator[Reading]:
+    """Whether a step uses gradients of an earlier step, or of the other player's loss."""
+    accumulates: list[str] = []
+    judged = set()
+    for who in PLAYERS:
+        steps = [s for s in w.steps(who) if not s.closure]
+        used = [s for s in steps if _share(h for h in s.held if h.who == who and _used_twice(h, s, steps)) and _most(s, who, steps)]
+        if used:
+            accumulates.append(who)
+        if len(steps) > 1 or used:
+            judged.add(who)
+    for who in accumulates:
+        text = f"gradients of the {who} that a step has used are used by the next step again: they are never cleared"
+        yield Reading("gradients-accumulate", True, text)
+        break
+    if not accumulates and judged:
+        yield Reading("gradients-accumulate", False)
+    if accumulates:
+        return
+    mixed = {who: _polluted(w, who) for who in PLAYERS}
+    for who, share in mixed.items():
+        if share:
+            text = (
+                f"a step of the {who} uses gradient that the {OTHER[who]}'s loss left in its parameters "
+                f"({share:.0%} of them)"
+            )
+            yield Reading("other-players-gradient", True, text, {"share": share})
+            return
+    if any(w.steps(who) for who in PLAYERS) and all(one.owner for one in w.passes.values()):
+        yield Reading("other-players-gradient", False)
+
+
+def _share(found: Iterable[Held]) -> bool:
+    return any(True for _ in found)
+
+
+def _used_twice(held: Held, step: Step, steps: list[Step]) -> bool:
+    """Whether its chain has an earlier step of the same optimiser after a pass, and a pass after that."""
+    if held.replaced or held.norm is None or not float(held.norm):
+        return False
+    before = {s.seq for s in steps if s.optimizer == step.optimizer and s.seq < step.seq}
+    passed = stepped = False
+    for kind, number in held.chain:
+        if kind == "step" and number in before and (passed or not held.known):
+            stepped = True
+        elif kind == "pass":
+            if stepped:
+                return True
+            passed = True
+    return False
+
+
+def _most(step: Step, who: str, steps: list[Step]) -> bool:
+    own = [h for h in step.held if h.who == who and h.norm is not None]
+    return 2 * sum(_used_twice(h, step, steps) for h in own) >= len(own) > 0
+
+
+def _polluted(w: Window, who: str) -> float:
+    """The share of a player's parameters whose gradient at a step holds a pass of the other's loss."""
+    others = {one.task for one in w.own(OTHER[who])}
+    largest = 0.0
+    for step in w.steps(who):
+        if step.closure or {h.who for h in step.held} != {who}:
+            continue
+        own = [h for h in step.held if h.norm is not None and float(h.norm) and not h.replaced]
+        hit = [h for h in own if _last_passes(h) & others and _nonzero(w, h, others)]
+        largest = max(largest, len(hit) / len(own) if own else 0.0)
+    return largest
+
+
+def _nonzero(w: Window, held: Held, tasks: set[int]) -> bool:
+    return any(a.task in tasks and float(a.norm) for a in w.trace.added.get((held.who, held.name), []))
+
+
+def adversarial(w: Window) -> Iterator[Reading]:
+    """Whether the generator's loss has a term that comes through the discriminator."""
+    if w.uncovered["generator"] or w.uncovered["discriminator"]:
+        return
+    own = [one for one in w.own("generator") if "generator" in one.moved]
+    trained = any("discriminator" in one.moved for one in w.own("discriminator"))
+    if not own:
+        return
+    if any(w.attached(came) and float(came.value.norm()) for one in own for came in one.scores):
+        yield Reading("adversarial-term-missing", False)
+    elif trained and not any(w.attached(came) for one in own for came in one.scores):
+        beside = sum(bool(one.scores) for one in own)
+        how = "scores in its loss are of a detached batch" if beside else "no score is in its loss"
+        yield Reading("adversarial-term-missing", True, f"the generator is moved by other terms only: {how}")
+
+
+def sizes(w: Window) -> Iterator[Reading]:
+    """Whether steps are so small that rounding loses them."""
+    found = {}
+    for who in PLAYERS:
+        parts = [s.moved[who] for s in w.steps(who) if who in s.moved]
+        got = any(h.norm is not None and float(h.norm) for s in w.steps(who) for h in s.held if h.who == who)
+        if parts and got:
+            moved, size = (sum(float(p[i]) for p in parts) for i in (0, 1))
+            found[who] = (moved / size) ** 0.5 if size else 1.0
+    small = {who: value for who, value in found.items() if value < _BELOW_ROUNDING}
+    for who, value in small.items():
+        rate = max((r for s in w.steps(who) for r in s.rates), default=0.0)
+        text = f"a step changes the {who}'s parameters by {value:.1g} of their size (learning rate {rate:.3g})"
+        yield Reading("step-below-rounding", True, text, {"step": value, "rate": rate}, certain=False)
+        return
+    if found:
+        yield Reading("step-below-rounding", False)

@@ -1,0 +1,76 @@
+"""What the doctor makes of an audit: its readings, the loss that it now knows, and what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from ..losses import Hinge, LeastSquares, Minimax, NonSaturating, Objective, Wasserstein
+from .audit import Audit, Reading
+from .audit.average import average_reading
+from .audit.signs import Losses
+from .chart import Chart
+from .evidence import NotAssessed
+from .objective import Declared
+from .rows import RowForm
+from .subject import Subject
+
+_FAMILIES: dict[str, tuple[type[Objective], ...]] = {
+    "linear": (Wasserstein, Hinge),
+    "hinge": (Hinge,),
+    "logits": (NonSaturating, Minimax),
+    "probabilities": (NonSaturating, Minimax),
+    "least-squares": (LeastSquares,),
+}
+
+
+def audit_of(given: Mapping[str, Any], subject: Subject, chart: Chart) -> Audit | None:
+    """The audit of the networks as the loop calls them; None where they are lists of modules, which no call names.
+
+    Args:
+        given: what the user passed, by player.
+        subject: the pair.
+        chart: it says what cannot be read.
+    """
+    for who, net in given.items():
+        if not isinstance(net, nn.Module) or isinstance(net, (nn.ModuleList, nn.ModuleDict)):
+            reason = f"the {who} is several modules: pass one module with a forward method, as your loop calls it"
+            chart.unread = [NotAssessed("the training step", reason=reason)]
+            return None
+    plain = subject.rows == RowForm()
+    return Audit({who: [net] for who, net in given.items()}, subject.real if plain else None, subject.classes)
+
+
+def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:
+    """Close the audit's window and read it: the readings by condition.
+
+    Where both players' losses were read, they take the place of a guessed objective, and their convention that of
+    "higher is more real": in the inverted one every score is taken with the other sign.
+    """
+    audited = audit.read()
+    if audited is None:
+        return {}
+    chart.unread = [NotAssessed(f"part of the training step ({who})", reason=why) for who, why in audited.unread.items()]
+    readings = {one.condition: one for one in reversed(audited.readings)}
+    losses = audited.losses
+    if losses.real and losses.fake and losses.made:
+        subject.inverted = losses.inverted
+    family = _family(losses)
+    if family and not chart.objective.known:
+        chart.objective = Declared(_FAMILIES[family][0]())
+        chart.not_assessed = [one for one in chart.not_assessed if one.argument != "objective"]
+    if subject.sampler is not None:
+        with subject.undisturbed(3):
+            average = average_reading(subject.sampler, subject.generator)
+        if average is not None:
+            readings[average.condition] = average
+    return readings
+
+
+def _family(losses: Losses) -> str:
+    """The one family of the discriminator's loss; empty where it was not read."""
+    laws = [e.law for e in losses.entries if e.owner == "discriminator"]
+    found = {law.family for law in laws if law is not None}
+    return found.pop() if len(found) == 1 and all(law is not None for law in laws) else ""
