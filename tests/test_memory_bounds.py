@@ -1,4 +1,4 @@
-"""What claims more memory than there is gets refused before it is asked for: arrays, archives, networks, stored runs."""
+"""What claims more memory than there is gets refused first: arrays, archives, networks, stored runs."""
 
 from __future__ import annotations
 

@@ -52,7 +52,9 @@ def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:
     audited = audit.read()
     if audited is None:
         return {}
-    chart.unread = [NotAssessed(f"part of the training step ({who})", reason=why) for who, why in audited.unread.items()]
+    chart.unread = [
+        NotAssessed(f"part of the training step ({who})", reason=why) for who, why in audited.unread.items()
+    ]
     readings = {one.condition: one for one in reversed(audited.readings)}
     losses = audited.losses
     if losses.real and losses.fake and losses.made:

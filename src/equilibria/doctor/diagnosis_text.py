@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ STATES = {
     "arrived": "samples are as close to the data as can be measured",
 }
 """What each state of a diagnosis means."""
-_WIDTH, _DEEPEST = 110, 20
+_WIDTH, _DEEPEST, _MOST_SHOWN = 110, 20, 3
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,10 @@ class FindingText:
         evidence: the measured numbers that support it.
         earlier: conditions that this one may explain, although they were found before it, each with its onset.
         remedies: what to change, best first.
+        confidence: ``certain``, ``probable`` or ``possible``; empty in diagnoses of earlier versions.
+        read: what was read in the training step.
+        effect_of: the finding that explains it.
+        record: how often it was right in the exam, and of how many.
     """
 
     condition: str
@@ -107,6 +111,10 @@ class FindingText:
     evidence: tuple[MeasurementText, ...] = ()
     earlier: tuple[tuple[str, int], ...] = ()
     remedies: tuple[RemedyText, ...] = ()
+    confidence: str = ""
+    read: str = ""
+    effect_of: str = ""
+    record: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> FindingText:
@@ -133,14 +141,25 @@ class FindingText:
         named = " and ".join(f"{condition} ({unit} {onset})" for condition, onset in self.earlier)
         return f"It is listed first as the likelier cause, although it was found after {named}." if named else ""
 
-    def text(self, known: Collection[str] = ()) -> str:
-        """The finding in full; a snippet in ``known`` is not repeated."""
+    @property
+    def sure(self) -> str:
+        """How sure the finding is, and why."""
+        if self.read:
+            return f"read in the training step: {self.read}"
+        right, of = self.record
+        return f"right in {right} of the {of} runs of the exam in which it came first" if of else ""
+
+    def text(self, known: Collection[str] = (), effects: Sequence[FindingText] = ()) -> str:
+        """The finding in full, with its effects; a snippet in ``known`` is not repeated."""
         lines = [f"{self.severity.upper()}  {self.condition}, since step {self.onset}"]
         lines[0] += "" if self.active else f" ({self.status})"
         lines += _wrapped("why       ", self.cause)
         for i, evidence in enumerate(self.evidence):
             lines += _wrapped("evidence  " if not i else "          ", str(evidence))
+        lines += _wrapped(f"{self.confidence or 'probable':10}", self.sure)
         lines += _wrapped("note      ", self.earlier_text())
+        named = ", ".join(f"{one.condition} (step {one.onset})" for one in effects)
+        lines += _wrapped("effects   ", f"probably of the same cause: {named}" if named else "")
         for i, remedy in enumerate(self.remedies):
             lines += _wrapped("do        " if not i else "or        ", remedy.what)
             if not i and remedy.snippet:
@@ -214,7 +233,18 @@ class _Reader:
             tuple(one for one in measured if one is not None),
             tuple(pairs),
             tuple(self.remedy(one, where) for one in self.many(row, "remedies", where)),
+            self.one(row, "confidence", str, where, ""),
+            self.one(row, "read", str, where, ""),
+            self.one(row, "effect_of", str, where, ""),
+            self.record(row, where),
         )
+
+    def record(self, row: Mapping[str, Any], where: str) -> tuple[int, int]:
+        found = self.one(row, "record", list, where, [0, 0])
+        if len(found) != 2 or not all(isinstance(one, int) and 0 <= one <= 10**9 for one in found):
+            self.problems.append(f"{where}: 'record' is not two counts")
+            return 0, 0
+        return found[0], found[1]
 
 
 class DiagnosisText:
@@ -291,7 +321,7 @@ class DiagnosisText:
         """A few lines: the state, and each finding that needs a change with its first remedy."""
         if not self.state:
             return [f"Doctor:  {self.note}"] if self.note else []
-        urgent = [finding for finding in self.findings if finding.urgent]
+        urgent = [finding for finding in self.findings if finding.urgent and not finding.effect_of]
         head = f"Doctor:  {self.state} at round {self.step}" + (f" ({self.note})" if self.note else "")
         lines = [head + ("" if urgent else ", nothing wrong")]
         if self.still_differs:
@@ -305,11 +335,18 @@ class DiagnosisText:
         if not self.state:
             return visible(self.note)
         head = f"{self.state.upper()} at step {self.step} ({self.checkups} check-ups, {self.seconds:.1f} s)"
-        snippets = [finding.remedies[0].snippet if finding.remedies else "" for finding in self.findings]
+        causes = [finding for finding in self.findings if not finding.effect_of]
+        shown, left = causes[:_MOST_SHOWN], causes[_MOST_SHOWN:]
+        snippets = [finding.remedies[0].snippet if finding.remedies else "" for finding in shown]
         parts = [head]
         if self.still_differs:
             parts.append(textwrap.fill(self.still_differs, _WIDTH))
-        parts += [*(finding.text(snippets[:i]) for i, finding in enumerate(self.findings))]
+        for i, finding in enumerate(shown):
+            effects = [one for one in self.findings if one.effect_of == finding.condition]
+            parts.append(finding.text(snippets[:i], effects))
+        if left:
+            listed = ", ".join(f"{one.condition} (step {one.onset}, {one.status})" for one in left)
+            parts.append(textwrap.fill(f"further       {listed}", _WIDTH, subsequent_indent=" " * 14))
         if not self.findings:
             parts.append("No finding." if self.checkups > 1 else "Too early: no check-up after the start yet.")
         if self.measured:

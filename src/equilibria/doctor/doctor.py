@@ -156,9 +156,9 @@ class Doctor:
             return self.look(step, real)
         if self._schedule.due(step + 1):
             self._note(step)
-        if self.audit is not None and not self.audit.recording:
-            if self._schedule.due(step + max(self.audit.span, stride)):
-                self.audit.arm()
+        audit = self.audit
+        if audit is not None and not audit.recording and self._schedule.due(step + max(audit.span, stride)):
+            audit.arm()
         return None
 
     def look(self, step: int, real: Fed | None = None) -> Checkup:

@@ -86,6 +86,7 @@ class Finding:
         confidence: whether it was read in the training step (``certain``), or concluded from measurements.
         read: what was read.
         effect_of: the certain finding that explains it; empty if there is none.
+        record: of the runs of the exam in which it was the first finding, how many had it; and how many there were.
         evidence: the measured numbers that support it.
         cause: why it happens, for a reader who does not know the condition.
         source: the theorem or paper.
@@ -104,6 +105,7 @@ class Finding:
     confidence: Confidence = Confidence.PROBABLE
     read: str = ""
     effect_of: str = ""
+    record: tuple[int, int] = (0, 0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a non-finite number becomes ``None``."""
@@ -119,6 +121,7 @@ class Finding:
             "confidence": self.confidence.value,
             "read": self.read,
             "effect_of": self.effect_of,
+            "record": list(self.record),
             "remedies": [r.to_dict() for r in self.remedies],
         }
 

@@ -295,7 +295,7 @@ _ROWS: tuple[Remedy, ...] = (
     Remedy(
         "logits-loss",
         "use the loss that takes logits, or end the discriminator in a sigmoid",
-        "loss = F.binary_cross_entropy_with_logits(logits, target)  # in place of binary_cross_entropy(logits.clamp(…))",
+        "loss = F.binary_cross_entropy_with_logits(logits, target)  # not binary_cross_entropy of clamped logits",
     ),
     Remedy(
         "remove-sigmoid",

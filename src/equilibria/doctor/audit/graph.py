@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 _MOST = 4000
-_SAME_VALUES = re.compile(
-    r"^(Mean|View|Squeeze|Unsqueeze|Reshape|UnsafeView|ToCopy|Clone|Select|Alias|Permute|Transpose|T|Slice|Split|Expand)"
+_SAME_VALUES = frozenset(
+    "Mean View Squeeze Unsqueeze Reshape ReshapeAlias UnsafeView ToCopy Clone Select Alias Permute Transpose T Slice Split "
+    "SplitWithSizes Expand".split()
 )
 
 
@@ -33,14 +33,16 @@ def last_operation(node: Any) -> str:
         >>> last_operation(torch.sigmoid(x).view(-1).mean().grad_fn)
         'Sigmoid'
     """
-    while node is not None and _SAME_VALUES.match(name_of(node)):
+    while node is not None and name_of(node) in _SAME_VALUES:
         node = next(iter(parents(node)), None)
     return "" if node is None else name_of(node)
 
 
 def first_met(node: Any, wanted: Mapping[Any, Any]) -> set[Any]:
     """The values of the wanted nodes that are met first on the ways from ``node``."""
-    found, seen, ahead = set(), set(), [node]
+    found: set[Any] = set()
+    seen: set[Any] = set()
+    ahead = [node]
     while ahead and len(seen) < _MOST:
         here = ahead.pop()
         if here is None or here in seen:
@@ -83,7 +85,9 @@ def between(roots: Iterable[Any], wanted: Mapping[Any, int]) -> dict[int, frozen
 
 def edges_to(nodes: Iterable[Any], node: Any, number: int) -> list[tuple[Any, int]]:
     """The nodes behind ``nodes`` that pass gradient to output ``number`` of ``node``, each with the place of that."""
-    found, seen, ahead = [], set(), list(nodes)
+    found: list[tuple[Any, int]] = []
+    seen: set[Any] = set()
+    ahead = list(nodes)
     while ahead and len(seen) < _MOST:
         here = ahead.pop()
         if here is None or here in seen or here is node:

@@ -65,7 +65,11 @@ def laws(s: Tensor, y: Tensor, precision: torch.dtype = torch.float32) -> list[L
     finite = s.isfinite() & y.isfinite()
     s, y = s[finite], y[finite]
     size = float(y.norm())
-    if len(s) < 4 or size == 0 or float(s.max() - s.min()) < 8 * torch.finfo(precision).eps * max(float(s.abs().max()), 1e-3):
+    if (
+        len(s) < 4
+        or size == 0
+        or float(s.max() - s.min()) < 8 * torch.finfo(precision).eps * max(float(s.abs().max()), 1e-3)
+    ):
         return []
     limit = RESIDUAL if precision in (torch.float32, torch.float64) else 4 * torch.finfo(precision).eps
     one = torch.ones_like(s)
@@ -75,9 +79,8 @@ def laws(s: Tensor, y: Tensor, precision: torch.dtype = torch.float32) -> list[L
         found.append(Law("linear", abs(constant), math.nan, float((y - constant).norm()) / size))
     elif (law := _hinge(s, y, limit)) is not None:
         found.append(law)
-    inside = bool(((s > 0) & (s < 1)).all())
     forms = [("logits", torch.sigmoid(s), one), ("least-squares", s, one)]
-    if inside:
+    if bool(((s > 0) & (s < 1)).all()):
         forms.append(("probabilities", 1 / (1 - s), -1 / s))
     for family, first, second in forms:
         (a, b), residual = _fit(torch.stack([first, second], 1), y)
@@ -89,7 +92,17 @@ def laws(s: Tensor, y: Tensor, precision: torch.dtype = torch.float32) -> list[L
             weight, target = a, -b / a if a else math.nan
         if abs(weight) > limit * size / math.sqrt(len(s)):  # else a constant, which is linear
             found.append(Law(family, weight, target, residual))
+    if bool(((s >= 0) & (s <= 1)).all()) and not any(law.family == "probabilities" for law in found):
+        found += [law for target in (0.0, 1.0) if (law := _logarithm(s, y, target, limit)) is not None]
     return sorted(found, key=lambda law: law.residual)
+
+
+def _logarithm(s: Tensor, y: Tensor, target: float, limit: float) -> Law | None:
+    """The cross entropy of one target, whose slope spans many magnitudes: its factor is the same in every row."""
+    factor = -y * s if target else y * (1 - s)
+    weight = float(factor.mean())
+    residual = float((factor - weight).norm() / factor.norm()) if weight else math.inf
+    return Law("probabilities", weight, target, residual) if residual < limit else None
 
 
 def _hinge(s: Tensor, y: Tensor, limit: float) -> Law | None:

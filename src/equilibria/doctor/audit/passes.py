@@ -81,7 +81,7 @@ class Window:
         return came.call.seq in self.fed and self.fed[came.call.seq].attached
 
     def _owner(self, one: Pass) -> str:
-        """Whose loss it was: by its rows where real ones and no attached ones are in it, else by who steps first on it."""
+        """Whose loss it was: of real and no attached rows the discriminator's, else of who steps first on it."""
         kinds = {self.kind(came) for came in one.scores}
         attached = any(self.attached(came) for came in one.scores)
         if kinds & {Kind.REAL, Kind.MIXED} and not attached:

@@ -159,10 +159,10 @@ class Recorder:
         if node is not None:
             (self._scored if call.who == "discriminator" else self._made)[node] = call.seq
         rows = None if call.who == "discriminator" else MOST_ROWS
-        self._handles.append(tensor.register_hook(self._weakly("_came", call, index, rows)))
+        self._handles.append(tensor.register_hook(self._weakly("_came", call, index, rows)))  # type: ignore[no-untyped-call]
 
     def _watch_input(self, call: Call, x: Tensor) -> None:
-        self._handles.append(x.register_hook(self._weakly("_sloped", call)))
+        self._handles.append(x.register_hook(self._weakly("_sloped", call)))  # type: ignore[no-untyped-call]
         if x.grad_fn is not None:
             edge = get_gradient_edge(x)
             nodes = [one.node for one in call.outputs if one.node is not None]
@@ -184,7 +184,7 @@ class Recorder:
         found = Came(*self._where(), call, -1, gradient.detach()[:MOST_ROWS].clone(), torch.is_grad_enabled())
         self.trace.slopes.append(found)
         if found.graph and gradient.requires_grad:
-            self._handles.append(gradient.register_hook(self._weakly("_came_to_slope", found)))
+            self._handles.append(gradient.register_hook(self._weakly("_came_to_slope", found)))  # type: ignore[no-untyped-call]
 
     @_guarded
     def _came_to_slope(self, slope: Came, gradient: Tensor) -> None:
@@ -209,8 +209,8 @@ class Recorder:
         for key, (_, _, p) in self._parameters.items():
             if key not in self._hooked and p.requires_grad:
                 self._hooked.add(key)
-                self._handles.append(p.register_hook(self._weakly("_contributed", key)))
-                self._handles.append(p.register_post_accumulate_grad_hook(self._weakly("_accumulated", key)))
+                self._handles.append(p.register_hook(self._weakly("_contributed", key)))  # type: ignore[no-untyped-call]
+                self._handles.append(p.register_post_accumulate_grad_hook(self._weakly("_accumulated", key)))  # type: ignore[no-untyped-call]
 
     @_guarded
     def _contributed(self, key: int, gradient: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Readings of the losses: which are trained, in which direction they draw the scores, and against which last operation."""
+"""Readings of the losses: which are trained, where they draw the scores, and against which last operation."""
 
 from __future__ import annotations
 
@@ -125,14 +125,15 @@ def _parts(w: Window, came: Came) -> list[tuple[Kind, tuple[Tensor, Tensor]]]:
     return [(fed.kind, scores_of(came))] if fed.kind in (Kind.REAL, Kind.FAKE) else []
 
 
-def direction(entry: Entry, middle: float = math.nan) -> int | None:
+def direction(entry: Entry, targets: tuple[float, float] | None = None) -> int | None:
     """Whether a loss draws scores up or down; None where its terms disagree.
 
     For laws with a target it is that of the target, not of the mean gradient, which changes its sign near a target.
 
     Args:
         entry: the scores.
-        middle: between the targets of the discriminator's two sides, for least squares.
+        targets: of the discriminator's real and generated side, for least squares: a target that is not that of the
+            generated side draws away from it (the generator's may lie between the two).
     """
     found = set()
     for law in entry.laws:
@@ -140,8 +141,10 @@ def direction(entry: Entry, middle: float = math.nan) -> int | None:
             continue
         if law.family in ("logits", "probabilities"):
             found.add(_sign((law.target - 0.5) * law.weight))
-        elif law.family == "least-squares" and middle == middle:
-            found.add(_sign((law.target - middle) * law.weight))
+        elif law.family == "least-squares" and targets is not None:
+            real, fake = targets
+            same = abs(law.target - fake) < 0.05 * abs(real - fake)
+            found.add(_sign((fake - real if same else law.target - fake) * law.weight))
         else:
             found.add(-_sign(float(entry.y.sum())))
     if not entry.laws:
@@ -155,20 +158,17 @@ def _sign(value: float) -> int:
 
 
 def _common(found: Losses, owner: str, kind: Kind) -> int | None:
-    targets = {
-        side: [law.target for e in found.entries for law in e.laws
-               if e.owner == "discriminator" and e.kind is side and law.family == "least-squares"]
-        for side in (Kind.REAL, Kind.FAKE)
-    }  # fmt: skip
-    middle = math.nan
-    if all(targets.values()):
-        real, fake = (sum(own) / len(own) for own in targets.values())
-        middle = (real + fake) / 2 if abs(real - fake) > 1e-3 else math.nan
+    """The direction in which all entries of a player and a kind of rows draw the scores; None where they disagree."""
+    sides = []
+    for side in (Kind.REAL, Kind.FAKE):
+        own = [e for e in found.entries if e.owner == "discriminator" and e.kind is side]
+        drawn = [law.target for e in own for law in e.laws if law.family == "least-squares"]
+        sides.append(sum(drawn) / len(drawn) if drawn else math.nan)
+    apart = abs(sides[0] - sides[1]) > 1e-3  # False where either is not known
     own = [e for e in found.entries if e.owner == owner and e.kind is kind]
     if owner == "generator":
-        attached = [e for e in own if e.came.call.descends]
-        own = attached or own
-    signs = {sign for e in own if (sign := direction(e, middle))}
+        own = [e for e in own if e.came.call.descends] or own
+    signs = {sign for e in own if (sign := direction(e, (sides[0], sides[1]) if apart else None))}
     return signs.pop() if len(signs) == 1 else None
 
 
@@ -176,7 +176,9 @@ def sides(w: Window, found: Losses) -> Iterator[Reading]:
     """Whether the discriminator is asked to tell the two apart, and the generator to do the opposite."""
     twice = _same_rows(found)
     if twice:
-        text = f"{twice} rows are asked to score higher and lower in one step: both sides of its loss get the same batch"
+        text = (
+            f"{twice} rows are asked to score higher and lower in one step: both sides of its loss get the same batch"
+        )
         yield Reading("same-batch-twice", True, text, {"rows": twice})
     real, fake, made = found.real, found.fake, found.made
     if real is not None and fake is not None:
@@ -209,18 +211,19 @@ def _same_rows(found: Losses) -> int:
 def flatness(found: Losses) -> Iterator[Reading]:
     """Whether the generator's loss has no slope on the samples that the discriminator rates worst."""
     own = [e for e in found.entries if e.owner == "generator" and e.came.call.descends]
-    if not own or found.made is None and any(bool(e.y.any()) for e in own):
+    if not own or (found.made is None and any(bool(e.y.any()) for e in own)):
         return
     for entry in own:
         zero = (entry.y == 0).flatten()
         s = entry.s.flatten()
         if bool(zero.any()) and not bool(zero.all()) and found.made is not None:
-            worst = s[zero].max() < s[~zero].min() if found.made == 1 else s[zero].min() > s[~zero].max()
+            off, on = s[zero], s[~zero]
+            worst = bool(off.max() < on.min() if found.made == 1 else off.min() > on.max())
         else:
             worst = bool(zero.all())
-        if bool(worst) and float(s[zero].abs().max()) < 20:
+        if worst and float(s[zero].abs().max()) < 20:
             share = float(zero.float().mean())
-            text = f"the generator's loss has slope 0 at {share:.0%} of its samples, those that the discriminator rates worst"
+            text = f"the generator's loss has slope 0 at {share:.0%} of its samples, the worst by the discriminator"
             yield Reading("flat-generator-loss", True, text, {"share": share})
             return
     yield Reading("flat-generator-loss", False)
@@ -244,7 +247,9 @@ def last_operations(found: Losses) -> Iterator[Reading]:
         yield Reading("double-sigmoid", True, f"a sigmoid ({where}) comes before a loss that takes logits")
     elif any(e.law is not None for e in judged):
         yield Reading("double-sigmoid", False)
-    bounded = [e for e in judged if "Sigmoid" in {e.last, *e.formula} and e.families and e.families <= {"linear", "hinge"}]
+    bounded = [
+        e for e in judged if "Sigmoid" in {e.last, *e.formula} and e.families and e.families <= {"linear", "hinge"}
+    ]
     bounded = [e for e in bounded if not any("Log" in name or "Entropy" in name for name in e.formula)]
     if bounded and {e.owner for e in bounded} >= {"discriminator"}:
         text = f"the loss is {bounded[0].laws[0].family} in a score that a sigmoid keeps in [0, 1]"
@@ -269,7 +274,7 @@ def logarithms(found: Losses) -> Iterator[Reading]:
         s, y = entry.s.flatten(), entry.y.flatten()
         least = float(torch.where(y < 0, s, 1 - s).min())
         if 0 < least < _TINY:
-            text = f"the logarithm of a probability without a floor: the smallest is {least:.1g}; at 0 the loss is infinite"
+            text = f"a logarithm without a floor of probabilities down to {least:.1g}; at 0 the loss is infinite"
             yield Reading("unbounded-logarithm", True, text, {"smallest": least})
             return
 

@@ -31,14 +31,16 @@ def penalties(w: Window) -> Iterator[Reading]:
         found = torch.cat(weights)
         outside = float(((found < -1e-3) | (found > 1 + 1e-3)).float().mean())
         low, high = float(found.min()), float(found.max())
-        text = f"{outside:.0%} of the points are off the segments between real and generated rows (weights {low:.2f} to {high:.2f})"
+        text = f"{outside:.0%} of its points are off the segments: weights of real rows from {low:.2f} to {high:.2f}"
         yield Reading("penalty-off-the-segment", outside > 0, text if outside else "", {"share": outside})
 
 
 def _effect(taken: list[Came]) -> Reading:
     name = "penalty-without-effect"
     if not any(s.graph for s in taken):
-        return Reading(name, True, f"slopes are taken {len(taken)} times without create_graph=True: no gradient comes from them")
+        return Reading(
+            name, True, f"slopes are taken {len(taken)} times without create_graph=True: no gradient comes from them"
+        )
     if not any(s.second is not None for s in taken):
         return Reading(name, True, f"slopes are taken {len(taken)} times, and no gradient comes back to them")
     return Reading(name, False)
@@ -76,20 +78,24 @@ def lipschitz(w: Window, found: Losses, sloped: bool, networks: list[nn.Module])
         return
     # A hinge loss looks linear while all scores are inside its margin.
     beyond = any(
-        float(e.s.max()) > 1.05 if (e.kind is Kind.REAL) != (found.real == -1) else float(e.s.min()) < -1.05 for e in own
+        float(e.s.max()) > 1.05 if (e.kind is Kind.REAL) != (found.real == -1) else float(e.s.min()) < -1.05
+        for e in own
     )
     if beyond and not (sloped or w.trace.slopes or _cut(networks) or _normed(networks)):
-        text = "the loss is linear in the scores, and no slope is taken, no weight is cut, and there is no spectral norm"
+        text = (
+            "the loss is linear in the scores, and no slope is taken, no weight is cut, and there is no spectral norm"
+        )
         yield Reading("lipschitz-violated", True, text)
 
 
 def _cut(networks: list[nn.Module]) -> bool:
-    """Whether over 1 % of the entries of the parameters are at exactly the largest magnitude."""
+    """Whether over 1 % of the entries of the parameters, and over 3, are at exactly the largest magnitude."""
     values = [p.detach().abs().flatten() for net in networks for p in net.parameters() if p.is_floating_point()]
     if not values:
         return False
     together = torch.cat(values)
-    return float((together == together.max()).float().mean()) > 0.01
+    count = int((together == together.max()).sum())
+    return count > 3 and count > 0.01 * len(together)
 
 
 def _normed(networks: list[nn.Module]) -> bool:

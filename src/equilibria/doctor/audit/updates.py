@@ -26,7 +26,11 @@ def gradient_path(w: Window) -> Iterator[Reading]:
             {"calls": len(calls)},
         )
         return
-    own = [one for one in w.passes.values() if "generator" in one.reached and any(float(c.value.norm()) for c in one.samples)]
+    own = [
+        one
+        for one in w.passes.values()
+        if "generator" in one.reached and any(float(c.value.norm()) for c in one.samples)
+    ]
     lost = [one for one in own if "generator" not in one.moved]
     if own:
         text = "a gradient other than 0 comes to its output, and every parameter of the generator gets exactly 0"
@@ -52,7 +56,9 @@ def stepping(w: Window, still: dict[str, bool]) -> Iterator[Reading]:
         empty = [s for s in steps if not any(h.norm is not None and float(h.norm) for h in s.held if h.who == who)]
         foreign = [s for s in w.trace.steps if not s.held]
         if steps and len(empty) == len(steps):
-            yield Reading(name, True, f"its {len(steps)} steps found no gradient: it was cleared between backward() and step()")
+            yield Reading(
+                name, True, f"its {len(steps)} steps found no gradient: it was cleared between backward() and step()"
+            )
         elif not steps:
             why = "an optimiser that holds none of its parameters is stepped" if foreign else "no optimiser holds it"
             yield Reading(name, True, f"it gets gradient, and {why}; not one of its parameters has changed")
@@ -121,7 +127,11 @@ def leftovers(w: Window) -> Iterator[Reading]:
     judged = set()
     for who in PLAYERS:
         steps = [s for s in w.steps(who) if not s.closure]
-        used = [s for s in steps if _share(h for h in s.held if h.who == who and _used_twice(h, s, steps)) and _most(s, who, steps)]
+        used = [
+            s
+            for s in steps
+            if _share(h for h in s.held if h.who == who and _used_twice(h, s, steps)) and _most(s, who, steps)
+        ]
         if used:
             accumulates.append(who)
         if len(steps) > 1 or used:

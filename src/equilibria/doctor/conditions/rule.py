@@ -16,6 +16,7 @@ from ..findings import Confidence, Difference, Finding, Severity
 from ..remedies import remedies as remedies_named
 from ..vitals.samples import CLOSENESS
 from .history import History
+from .record import RECORD
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,9 @@ class Rule:
         What was read in the training step has precedence: it finds the condition, or rules it out. ``history`` is
         that of the chart, and common to all rules.
         """
-        readings = [(i, one) for i, c in enumerate(chart.checkups) if (one := c.readings.get(self.condition)) is not None]
+        readings = [
+            (i, one) for i, c in enumerate(chart.checkups) if (one := c.readings.get(self.condition)) is not None
+        ]
         if readings:
             if not readings[-1][1].holds:
                 return None
@@ -268,6 +271,7 @@ class Rule:
             self.source,
             remedies_named(*self._remedies(View(chart, last, probabilities, history))),
             "active" if active else "resolved",
+            record=RECORD.get(self.condition, (0, 0)),
         )
 
 
