@@ -9,8 +9,10 @@ from torch import Tensor
 
 _MOST = 4000
 _SAME_VALUES = frozenset(
-    "Mean View Squeeze Unsqueeze Reshape ReshapeAlias UnsafeView ToCopy Clone Select Alias Permute Transpose T Slice Split "
-    "SplitWithSizes Expand".split()
+    (
+        *("Mean", "View", "Squeeze", "Unsqueeze", "Reshape", "ReshapeAlias", "UnsafeView", "ToCopy", "Clone", "Select"),
+        *("Alias", "Permute", "Transpose", "T", "Slice", "Split", "SplitWithSizes", "Expand"),
+    )
 )
 
 

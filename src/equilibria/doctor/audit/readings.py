@@ -102,7 +102,7 @@ def read(w: Window, before: Before) -> tuple[list[Reading], Losses]:
         *inputs.norm_before_output(w),
         *inputs.identity(w),
     ]
-    before.sloped = before.sloped or bool(w.trace.slopes)
+    before.sloped = before.sloped or bool(w.sloping)
     return found, losses
 
 

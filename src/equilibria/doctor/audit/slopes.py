@@ -81,7 +81,7 @@ def lipschitz(w: Window, found: Losses, sloped: bool, networks: list[nn.Module])
         float(e.s.max()) > 1.05 if (e.kind is Kind.REAL) != (found.real == -1) else float(e.s.min()) < -1.05
         for e in own
     )
-    if beyond and not (sloped or w.trace.slopes or _cut(networks) or _normed(networks)):
+    if beyond and not (sloped or w.sloping or _cut(networks) or _normed(networks)):
         text = (
             "the loss is linear in the scores, and no slope is taken, no weight is cut, and there is no spectral norm"
         )
