@@ -782,8 +782,7 @@ class NoFloor(Probabilities):
         super().__post_init__()
         assert isinstance(self.discriminator, nn.Sequential)
         with torch.no_grad():
-            self.discriminator[0].weight.mul_(8)
-            self.discriminator[2].weight.mul_(8)
+            self.discriminator[2].bias.fill_(-9.0)
 
     def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
         return -torch.log(real).mean() - torch.log(1 - fake).mean()

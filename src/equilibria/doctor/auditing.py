@@ -63,6 +63,8 @@ def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:
     if family and not chart.objective.known:
         chart.objective = Declared(_FAMILIES[family][0]())
         chart.not_assessed = [one for one in chart.not_assessed if one.argument != "objective"]
+    if {"wrong-player-trained", "parameters-not-optimised"} <= set(readings):
+        chart.not_assessed = [one for one in chart.not_assessed if one.argument != "optimizers"]
     if subject.sampler is not None:
         with subject.undisturbed(3):
             average = average_reading(subject.sampler, subject.generator)

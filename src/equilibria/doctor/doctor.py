@@ -19,12 +19,13 @@ from .chart import Chart, Checkup, Memory, flat_gradients, flat_parameters
 from .conclude import conclude
 from .conditions import View
 from .evidence import NotAssessed
-from .findings import Diagnosis
+from .findings import Confidence, Diagnosis, Severity
 from .objective import Declared, declared, expects_logits
 from .randomness import preserved_randomness
 from .schedule import Schedule
 from .space import space_of
 from .vitals import examine, examine_deeply, facts_of
+from .watch import Watch
 
 Latent = int | Callable[[int], Any]
 Networks = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
@@ -116,6 +117,7 @@ class Doctor:
         self.chart.not_assessed += missing(self.subject, options)
         self._memory = Memory.of(self.subject.networks)
         self._schedule = Schedule()
+        self._watch: Watch | None = Watch()
         self._disabled = False
         self._last_call = 0
 
@@ -151,6 +153,8 @@ class Doctor:
     def follow(self, step: int, real: Fed | None = None) -> Checkup | None:
         """As :meth:`check`, but an error in a check-up is raised."""
         stride, self._last_call = max(step - self._last_call, 1), step
+        if self._watch is not None and self._watch.due(step) and self._pulse(step):
+            self._schedule.hurry(step)
         if self._schedule.due(step):
             self._schedule.record(step)
             return self.look(step, real)
@@ -160,6 +164,14 @@ class Doctor:
         if audit is not None and not audit.recording and self._schedule.due(step + max(audit.span, stride)):
             audit.arm()
         return None
+
+    def _pulse(self, step: int) -> bool:
+        assert self._watch is not None
+        try:
+            return self._watch.jumped(step, self.subject)
+        except Exception:  # a check-up says what cannot be measured
+            self._watch = None
+            return False
 
     def look(self, step: int, real: Fed | None = None) -> Checkup:
         """Make a check-up now, independent of the schedule."""
@@ -174,6 +186,10 @@ class Doctor:
         self._memory.before.clear()
         self.chart.checkups.append(found)
         return found
+
+    def only_checkups(self) -> None:
+        """Record no training step and take no pulse: for a loop that is known, and calls :meth:`follow` rarely."""
+        self.audit = self._watch = None
 
     def restore(self, checkups: Sequence[Checkup], memory: Memory) -> None:
         """Continue an earlier session of the run: its check-ups, and the memory for the next comparisons."""
@@ -190,10 +206,15 @@ class Doctor:
             deep: whether to test, if samples are far from the data, what each player could still learn and how the
                 players rotate; this costs as much as several check-ups.
         """
-        tried = deep and self._doubtful()
+        tried = deep and self._doubtful() and not self._certain()
         found, missing = examine_deeply(self.subject, self.chart, self.chart.last.step) if tried else ({}, [])
         with preserved_randomness(self.chart.objective.own or ()):
             return conclude(self.chart, self.subject.probabilities, found, missing)
+
+    def _certain(self) -> bool:
+        """Whether a cause was read in the training step, so that nothing has to be tried to find one."""
+        found = conclude(self.chart, self.subject.probabilities).active
+        return any(f.confidence is Confidence.CERTAIN and f.severity is Severity.CRITICAL for f in found)
 
     def _doubtful(self) -> bool:
         """Whether the costlier tests are useful: samples are far from the data, and all numbers are finite."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+_DENSE, _CONFIRMING = 1.01, 4
+
 
 @dataclass
 class Schedule:
@@ -25,6 +27,7 @@ class Schedule:
     first: int = 10
     growth: float = 1.2
     upcoming: int = 10
+    soon: int = 0
 
     def due(self, step: int) -> bool:
         """Whether a check-up is due at this step."""
@@ -32,4 +35,19 @@ class Schedule:
 
     def record(self, step: int) -> None:
         """Record a check-up at this step, and set the next one."""
-        self.upcoming = max(step + self.first, math.ceil(step * self.growth))
+        if self.soon:
+            self.soon -= 1
+            self.upcoming = max(step + self.first, math.ceil(step * _DENSE))
+        else:
+            self.upcoming = max(step + self.first, math.ceil(step * self.growth))
+
+    def hurry(self, step: int) -> None:
+        """Bring the next check-ups forward: one now, and as many as a condition needs, 1 % of the steps apart.
+
+        Examples:
+            >>> schedule = Schedule(upcoming=6000)
+            >>> schedule.hurry(5000)
+            >>> [(schedule.upcoming, schedule.record(schedule.upcoming))[0] for _ in range(6)]
+            [5000, 5050, 5101, 5153, 5205, 6246]
+        """
+        self.upcoming, self.soon = step, _CONFIRMING

@@ -147,7 +147,7 @@ class Checkups:
         self._adapter.refresh()
         if self._doctor is None:
             self._doctor = self._adapter.doctor()
-            self._doctor.audit = None  # the loop is the engine's
+            self._doctor.only_checkups()  # the loop is the engine's
             self._doctor.restore(self._history, self._memory)
         return self._doctor
 

@@ -12,6 +12,7 @@ from .inputs import Seen
 from .passes import Window
 from .reading import Reading
 from .signs import Losses
+from .updates import Pauses, Rates
 
 ORDER = (
     "unbounded-logarithm",
@@ -50,6 +51,7 @@ ORDER = (
     "norm-before-output",
     "dead-units",
     "latent-ignored",
+    "learning-rate-jump",
     "step-below-rounding",
 )
 """The conditions that an audit can read; an earlier one explains a later one."""
@@ -64,6 +66,8 @@ class Before:
         held: parameters that an optimiser held.
         seen: the generator's codes and conditions.
         sloped: whether slopes were ever taken.
+        pauses: how long each player has been still.
+        rates: the learning rates.
         real: hashes of the real rows.
         labels: of the real rows, where they are classes.
         discriminators: the discriminator's modules.
@@ -73,6 +77,8 @@ class Before:
     held: set[tuple[str, str]] = field(default_factory=set)
     seen: Seen = field(default_factory=Seen)
     sloped: bool = False
+    pauses: Pauses = field(default_factory=Pauses)
+    rates: Rates = field(default_factory=Rates)
     real: frozenset[int] = frozenset()
     labels: Tensor | None = None
     discriminators: Sequence[nn.Module] = ()
@@ -83,11 +89,12 @@ def read(w: Window, before: Before) -> tuple[list[Reading], Losses]:
     losses = signs.read_losses(w)
     found = [
         *updates.gradient_path(w),
-        *updates.stepping(w, dict(before.still)),
+        *updates.stepping(w, before.still, before.pauses),
         *updates.membership(w, before.held),
         *updates.leftovers(w),
         *updates.adversarial(w),
         *updates.sizes(w),
+        *updates.rates(w, before.rates),
         *signs.sides(w, losses),
         *signs.flatness(losses),
         *signs.last_operations(losses),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from .passes import Window
 from .reading import Reading
 from .trace import PLAYERS, Held, Step
 
+_JUMP = 5.0  # a warm-up raises a rate by less between two windows
 _BELOW_ROUNDING = 6e-7  # ten times the rounding of float32: most entries do not change
 OTHER = {"generator": "discriminator", "discriminator": "generator"}
 
@@ -37,14 +39,50 @@ def gradient_path(w: Window) -> Iterator[Reading]:
         yield Reading("no-gradient-path", len(lost) == len(own), text if len(lost) == len(own) else "")
 
 
-def stepping(w: Window, still: dict[str, bool]) -> Iterator[Reading]:
+@dataclass
+class Pauses:
+    """How long each player's parameters have been still, in windows, and how long they were at most before.
+
+    Attributes:
+        now: windows without a change, up to the last one.
+        longest: the longest such time that ended.
+        moved: the players that ever changed between two windows.
+    """
+
+    now: dict[str, int] = field(default_factory=dict)
+    longest: dict[str, int] = field(default_factory=dict)
+    moved: set[str] = field(default_factory=set)
+
+    def take(self, still: Mapping[str, bool]) -> None:
+        """Count a window."""
+        for who, quiet in still.items():
+            if quiet:
+                self.now[who] = self.now.get(who, 0) + 1
+            else:
+                self.longest[who] = max(self.longest.get(who, 0), self.now.get(who, 0))
+                self.now[who] = 0
+                self.moved.add(who)
+
+    def frozen(self, who: str) -> bool:
+        """Whether a player that was trained has been still for longer than ever before: twice as long, and a window."""
+        return who in self.moved and self.now.get(who, 0) > 2 * self.longest.get(who, 0)
+
+
+def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[Reading]:
     """Whether each player's parameters are moved by an optimiser that has their gradient.
 
     Args:
         w: the window.
         still: by player, whether no parameter has changed since the window before; without an entry in the first.
+        pauses: how long they have been still; this window is counted.
     """
+    pauses.take(still)
     for who in PLAYERS:
+        other = {name for name, quiet in still.items() if not quiet} - {who}
+        if other and pauses.frozen(who) and not any(float(s.moved[who][0]) for s in w.steps(who) if who in s.moved):
+            text = f"the {who} was trained, and not one of its parameters has changed between the last windows"
+            yield Reading(f"{who}-never-updated", True, text)
+            continue
         name = f"{who}-never-updated"
         steps, got = w.steps(who), any(who in one.moved for one in w.passes.values())
         moved = sum(float(s.moved[who][0]) for s in steps if who in s.moved)
@@ -232,3 +270,32 @@ def sizes(w: Window) -> Iterator[Reading]:
         return
     if found:
         yield Reading("step-below-rounding", False)
+
+
+@dataclass
+class Rates:
+    """The learning rates of earlier windows.
+
+    Attributes:
+        highest: by player, the highest rate that was not a jump.
+    """
+
+    highest: dict[str, float] = field(default_factory=dict)
+
+
+def rates(w: Window, seen: Rates) -> Iterator[Reading]:
+    """Whether a learning rate is far above every earlier one; ``seen`` is added to."""
+    judged = False
+    for who in PLAYERS:
+        own = [r for s in w.steps(who) for r in s.rates]
+        if not own:
+            continue
+        now, before = max(own), seen.highest.get(who, 0.0)
+        if before and now > _JUMP * before:
+            text = f"the learning rate of the {who} is {now:.3g}, and was {before:.3g} at most"
+            yield Reading("learning-rate-jump", True, text, {"rate": now, "before": before}, certain=False)
+            return
+        judged = judged or bool(before)
+        seen.highest[who] = max(now, before)
+    if judged:
+        yield Reading("learning-rate-jump", False)

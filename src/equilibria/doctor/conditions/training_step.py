@@ -200,6 +200,15 @@ RULES: tuple[Rule, ...] = (
         "leaky-units",
     ),
     _read(
+        Level.GROWTH,
+        "learning-rate-jump",
+        CRITICAL,
+        "A learning rate is many times higher than at any earlier step, so what was learnt is undone: a schedule, a "
+        "restart or a resumed optimiser set it.",
+        "Mescheder et al. 2017, section 3: step sizes beyond the stability limit",
+        "lower-learning-rates",
+    ),
+    _read(
         Level.GRADIENTS,
         "step-below-rounding",
         WARNING,

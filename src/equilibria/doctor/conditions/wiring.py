@@ -160,8 +160,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _still("generator"),  # type: ignore[arg-type]
         2,
-        "No parameter of the generator has changed since the start: its optimiser is never stepped, does not hold its "
-        "parameters, or the generated batch is detached in the generator's own loss.",
+        "The generator's parameters do not change: its optimiser is not stepped or does not hold its parameters, its "
+        "gradient is cleared before the step, or it was frozen.",
         "Goodfellow et al. 2014, Algorithm 1: both players move",
         ("update-generator",),
         2,
@@ -172,8 +172,7 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _still("discriminator"),  # type: ignore[arg-type]
         2,
-        "No parameter of the discriminator has changed since the start, so the generator is trained against a random "
-        "function.",
+        "The discriminator's parameters do not change, so the generator is trained against a fixed function.",
         "Goodfellow et al. 2014, Algorithm 1: both players move",
         ("update-discriminator",),
         2,
