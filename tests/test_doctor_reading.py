@@ -1,0 +1,198 @@
+"""What the doctor makes of what it reads in the training step: findings, their order, the loss, late failures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from equilibria.doctor import Diagnosis, DiagnosisText, Doctor
+from equilibria.doctor.chart import Chart, Checkup
+from equilibria.doctor.conclude import findings_of
+from equilibria.doctor.conditions.record import RECORD
+from equilibria.doctor.findings import Confidence
+from equilibria.doctor.objective import Declared
+from equilibria.doctor.space import space_of
+from equilibria.doctor.watch import Watch
+from equilibria.losses import NonSaturating, Wasserstein
+from test_doctor_audit import REAL, STYLES, FixedCondition, Inverted, NotDetached, Pair, SlopeOfTheMean, Swapped
+
+
+def attached(step: Any, **options: Any) -> Doctor:
+    doctor = Doctor(step.generator, step.discriminator, real=REAL, latent=3, **options)
+    for turn in range(1, 31):
+        step()
+        doctor.check(turn)
+    return doctor
+
+
+@pytest.mark.parametrize(
+    ("made", "condition"),
+    [
+        (Swapped, "swapped-labels"),
+        (SlopeOfTheMean, "penalty-of-wrong-norm"),
+        (NotDetached, "other-players-gradient"),
+    ],
+)
+def test_the_cause_comes_first_and_is_certain(made: type[Pair], condition: str) -> None:
+    torch.manual_seed(0)
+    found = attached(made()).diagnose()
+    first = found.findings[0]
+    assert (first.condition, first.confidence, first.onset) == (condition, Confidence.CERTAIN, 10)
+    assert first.read and not first.evidence and first.remedies
+    assert not found.measured, "nothing has to be tried to find a cause"
+    assert f"certain   read in the training step: {first.read[:30]}" in str(found)
+
+
+def test_a_label_that_is_always_the_same_is_found_with_labels_of_the_rows() -> None:
+    torch.manual_seed(0)
+    step = FixedCondition()
+    doctor = Doctor(step.generator, step.discriminator, real=REAL, latent=3, labels=(REAL[:, 0] > 0).long())
+    for turn in range(1, 21):
+        step()
+        doctor.check(turn)
+    assert doctor.diagnose().findings[0].condition == "condition-fixed"
+
+
+def test_a_sound_loop_needs_no_declaration() -> None:
+    torch.manual_seed(0)
+    doctor = attached(Pair())
+    found = doctor.diagnose()
+    assert isinstance(doctor.chart.objective.pair, NonSaturating) and not found.active
+    assert not {"objective", "optimizers"} & {one.argument for one in found.not_assessed}
+    assert isinstance(attached(STYLES["GradientPenalty"]()).chart.objective.pair, Wasserstein)
+    declared = attached(Pair(), objective="hinge")
+    assert type(declared.chart.objective.pair).__name__ == "Hinge"
+
+
+def test_in_the_inverted_convention_scores_are_turned_round() -> None:
+    scores: list[Tensor] = []
+    for made in (Pair, Inverted):
+        torch.manual_seed(0)
+        step = made()
+        doctor = attached(step)
+        assert doctor.subject.inverted is (made is Inverted)
+        scores.append(doctor.subject.score(REAL[:50]))
+        raw = step.discriminator(REAL[:50]).flatten()
+        assert torch.equal(scores[-1], -raw if made is Inverted else raw)
+    assert float(scores[0].mean()) > -0.2 and float(scores[1].mean()) > -0.2
+
+
+def test_readings_are_stored_exactly() -> None:
+    torch.manual_seed(0)
+    doctor = attached(Swapped())
+    rows = [json.loads(json.dumps(c.to_dict())) for c in doctor.chart.checkups]
+    again = [Checkup.from_dict(row) for row in rows]
+    assert [c.readings for c in again] == [c.readings for c in doctor.chart.checkups] and again[-1].readings
+    del rows[0]["readings"]  # as earlier versions wrote them
+    assert not Checkup.from_dict(rows[0]).readings
+    found = doctor.diagnose().to_dict()
+    assert str(DiagnosisText(json.loads(json.dumps(found)))) == str(doctor.diagnose())
+
+
+def test_what_is_ruled_out_is_not_found_by_measurement() -> None:
+    """The same measurements with and without a reading that says no."""
+    torch.manual_seed(0)
+    doctor = attached(Swapped())
+    chart = Chart(space_of(REAL, 0), Declared())
+    vitals = {"wiring/still-generator": 1.0, "gradient/declared": 1.0}
+    chart.checkups = [Checkup(10 * i, vitals) for i in range(1, 4)]
+    assert [f.condition for f in findings_of(chart)] == ["generator-never-updated"]
+    assert findings_of(chart)[0].record == RECORD["generator-never-updated"]
+    reading = doctor.chart.last.readings["generator-never-updated"]
+    assert not reading.holds
+    chart.checkups = [Checkup(c.step, c.vitals, readings={"generator-never-updated": reading}) for c in chart.checkups]
+    assert not findings_of(chart)
+
+
+def test_measured_findings_beside_a_certain_cause_are_its_effects() -> None:
+    torch.manual_seed(0)
+    reading = attached(Swapped()).chart.last.readings["swapped-labels"]
+    chart = Chart(space_of(REAL, 0), Declared())
+    vitals = {"numbers/largest": 1e9}
+    chart.checkups = [Checkup(10 * i, vitals, readings={"swapped-labels": reading}) for i in range(1, 4)]
+    cause, effect = findings_of(chart)
+    assert (cause.condition, effect.condition) == ("swapped-labels", "overflow")
+    assert effect.effect_of == "swapped-labels" and effect.confidence is Confidence.POSSIBLE
+    text = str(DiagnosisText(Diagnosis("sick", (cause, effect), step=30, checkups=3).to_dict() | {"state": "sick"}))  # type: ignore[arg-type]
+    assert "probably of the same cause: overflow (step 10)" in text and text.count("why ") == 1
+
+
+def test_three_findings_are_printed_in_full() -> None:
+    torch.manual_seed(0)
+    one = attached(Swapped()).diagnose().to_dict()["findings"][0]
+    rows = [{**one, "condition": f"condition-{i}"} for i in range(5)]
+    text = str(DiagnosisText({"state": "sick", "step": 30, "checkups": 3, "seconds": 1.0, "findings": rows}))
+    assert text.count("why ") == 3 and "further       condition-3 (step 10, active), condition-4" in text
+
+
+def test_lists_of_modules_say_that_the_step_is_not_read() -> None:
+    trunk, head = nn.Linear(6, 8), nn.Linear(8, 1)
+    both = nn.ModuleList([trunk, head])
+    call = {"discriminator": lambda x, y: head(trunk(x))}
+    doctor = Doctor(nn.Linear(3, 6), both, real=REAL, latent=3, call=call)
+    doctor.check(10)
+    assert any("the training step" in str(one) for one in doctor.diagnose().not_assessed)
+
+
+# Late failures ---------------------------------------------------------------------------------------------------------
+
+
+def played(change: Callable[[Pair], None] | None, steps: int = 900, onset: int = 600) -> Doctor:
+    torch.manual_seed(0)
+    step = Pair(n=32)
+    doctor = Doctor(step.generator, step.discriminator, real=REAL, latent=3)
+    for turn in range(1, steps + 1):
+        if turn == onset and change is not None:
+            change(step)
+        step()
+        doctor.check(turn)
+    return doctor
+
+
+def test_a_jump_of_a_rate_is_found_soon_after_it() -> None:
+    def faster(step: Pair) -> None:
+        step.g.param_groups[0]["lr"] = 0.3
+
+    doctor = played(faster)
+    first = doctor.diagnose().findings[0]
+    assert first.condition == "learning-rate-jump" and 600 <= first.onset <= 660
+    assert sum(600 <= c.step <= 700 for c in doctor.chart.checkups) >= 4
+
+
+def test_a_player_that_stops_is_found_soon_after_it() -> None:
+    def frozen(step: Pair) -> None:
+        step.d.param_groups[0]["lr"] = 0.0
+
+    first = played(frozen).diagnose().findings[0]
+    assert first.condition == "discriminator-never-updated" and 600 <= first.onset <= 700
+
+
+def test_nothing_is_brought_forward_in_a_healthy_run() -> None:
+    doctor = played(None, 1200)
+    assert [c.step for c in doctor.chart.checkups][-4:] == [660, 792, 951, 1142] and not doctor.diagnose().active
+
+
+def test_the_watch_is_rarely_off_on_noise_and_sure_on_a_jump() -> None:
+    """Independent draws of two laws: how often two pulses in a row are off; and a shift by 20 spreads."""
+    draw = torch.Generator().manual_seed(0)
+    alarms = pulses = 0
+    for _ in range(100):
+        watch = Watch()
+        normal = torch.randn(200, 6, generator=draw)
+        heavy = normal.pow(3) / 4
+        for row in torch.cat([normal, heavy], 1).tolist():
+            found = {str(i): value for i, value in enumerate(row)}
+            off = [name for name, value in found.items() if watch._is_off(name, value)]
+            watch._alarms = watch._alarms + 1 if off else 0
+            watch.pulses = [*watch.pulses, found][-24:]
+            alarms += watch._alarms >= 2
+            pulses += 1
+    assert pulses == 20_000 and alarms < 60
+    watch.pulses = [{"a": math.sin(i)} for i in range(20)]
+    assert watch._is_off("a", 20.0) and watch._is_off("a", math.nan) and not watch._is_off("a", 2.0)
