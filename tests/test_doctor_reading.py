@@ -140,7 +140,7 @@ def test_lists_of_modules_say_that_the_step_is_not_read() -> None:
     assert any("the training step" in str(one) for one in doctor.diagnose().not_assessed)
 
 
-# Late failures ---------------------------------------------------------------------------------------------------------
+# Late failures
 
 
 def played(change: Callable[[Pair], None] | None, steps: int = 900, onset: int = 600) -> Doctor:
