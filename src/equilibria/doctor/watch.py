@@ -20,8 +20,8 @@ from .subject import Subject
 _ROWS = 32
 _FIRST, _APART, _SHARE = 400, 20, 0.01  # check-ups are dense before; at least so many steps apart; of the steps so far
 _KEPT, _LEAST = 24, 12  # pulses that a new one is compared with
-_LIMIT, _IN_A_ROW = 8.0, 2  # deviations from their median, in their median absolute deviation
-_FLOOR = 0.05  # of a deviation: features are logarithms, or relative to the data's size
+_TIMES = 2.0  # times the largest deviation from their median
+_FLOOR = 0.4  # that a deviation has at least: numbers are logarithms, or relative to the data's size
 _ENTRIES = 16  # of each parameter, whose movement is followed
 
 
@@ -38,33 +38,24 @@ class Watch:
     pulses: list[dict[str, float]] = field(default_factory=list)
     _entries: dict[str, Tensor] = field(default_factory=dict)
     _last: int = 0
-    _alarms: int = 0
+    _off: set[tuple[str, int]] = field(default_factory=set)
 
     def due(self, step: int) -> bool:
         """Whether a pulse is due."""
         return step >= self.upcoming
 
     def jumped(self, step: int, subject: Subject) -> bool:
-        """Measure a pulse, and say whether a number jumped at it and at the one before."""
+        """Measure a pulse, and say whether a number jumped at it and, in the same direction, at the one before."""
         self.upcoming = step + max(_APART, int(_SHARE * step))
-        found = {**self._moved(step, subject.networks), **_scored(subject, step)}
-        off = [name for name, value in found.items() if self._is_off(name, value)]
-        self._alarms = self._alarms + 1 if off else 0
-        self.pulses = [*self.pulses, found][-_KEPT:]
-        if self._alarms < _IN_A_ROW:
-            return False
-        self.pulses, self._alarms = [], 0  # what is normal is learnt again
-        return True
+        return self.take({**self._moved(step, subject.networks), **_scored(subject, step)})
 
-    def _is_off(self, name: str, value: float) -> bool:
-        known = [pulse[name] for pulse in self.pulses if name in pulse][: len(self.pulses) - self._alarms]
-        if len(known) < _LEAST:
-            return False
-        if not math.isfinite(value):
-            return True
-        centre = median(known)
-        spread = 1.4826 * median(abs(v - centre) for v in known)
-        return abs(value - centre) > _LIMIT * max(spread, _FLOOR)
+    def take(self, found: dict[str, float]) -> bool:
+        """Compare a pulse with those before it; after a jump, what is normal is learnt again."""
+        known = self.pulses[: len(self.pulses) - 1] if self._off else self.pulses
+        off = {(name, side) for name, value in found.items() if (side := _side(value, name, known))}
+        jumped = bool(off & self._off)
+        self.pulses, self._off = ([], set()) if jumped else ([*self.pulses, found][-_KEPT:], off)
+        return jumped
 
     def _moved(self, step: int, networks: Mapping[str, nn.Module]) -> dict[str, float]:
         """The logarithm of each player's movement per step since the last pulse, over the size of its parameters."""
@@ -80,6 +71,18 @@ class Watch:
             self._entries[who] = now
         self._last = step
         return values
+
+
+def _side(value: float, name: str, pulses: list[dict[str, float]]) -> int:
+    """1 or -1 if a number is above or below all that is usual, 0 if not, or if that is not known yet."""
+    known = [pulse[name] for pulse in pulses if name in pulse]
+    if len(known) < _LEAST:
+        return 0
+    if not math.isfinite(value):
+        return 1
+    centre = median(known)
+    largest = max(abs(v - centre) for v in known if math.isfinite(v))
+    return 0 if abs(value - centre) <= max(_TIMES * largest, _FLOOR) else 1 if value > centre else -1
 
 
 def _scored(subject: Subject, step: int) -> dict[str, float]:

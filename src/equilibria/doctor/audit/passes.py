@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .calls import Fed, Kind
-from .trace import PLAYERS, Came, Step, Trace
+from .trace import PLAYERS, Came, OptimizerStep, Trace
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Window:
         """The backward passes of a player's losses."""
         return [one for one in self.passes.values() if one.owner == who]
 
-    def steps(self, who: str) -> list[Step]:
+    def steps(self, who: str) -> list[OptimizerStep]:
         """The steps of optimisers that hold parameters of a player, without those with a closure."""
         return [s for s in self.trace.steps if any(h.who == who for h in s.held)]
 

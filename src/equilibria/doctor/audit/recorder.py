@@ -21,7 +21,7 @@ from torch.optim import optimizer as optimizers
 
 from . import backward, graph
 from .hashing import MOST_ROWS, row_hashes
-from .trace import Added, Call, Came, Held, Output, Step, Trace
+from .trace import Added, Call, Came, Held, OptimizerStep, Output, Trace
 
 _MOST_CALLS, _MOST_ENTRIES = 600, 2**20
 
@@ -239,7 +239,7 @@ class Recorder:
         number = self._next()
         held = [self._held(key, p) for key, p in own]
         rates = tuple(float(group.get("lr", 0.0)) for group in optimizer.param_groups)
-        self.trace.steps.append(Step(number, id(optimizer), held, len(given) - len(own), rates, closure))
+        self.trace.steps.append(OptimizerStep(number, id(optimizer), held, len(given) - len(own), rates, closure))
         self._values[id(optimizer)] = [(self._parameters[key][0], p, p.detach().clone()) for key, p in own]
         for key, _ in own:
             known, tokens, pointer = self._chains.get(key, (False, [], 0))

@@ -131,7 +131,7 @@ class Held:
 
 
 @dataclass
-class Step:
+class OptimizerStep:
     """A step of an optimiser.
 
     Attributes:
@@ -175,7 +175,7 @@ class Trace:
     slopes: list[Came] = field(default_factory=list)
     through: list[Came] = field(default_factory=list)
     added: dict[tuple[str, str], list[Added]] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    steps: list[OptimizerStep] = field(default_factory=list)
     formulas: dict[int, dict[int, frozenset[str]]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .passes import Window
 from .reading import Reading
-from .trace import PLAYERS, Held, Step
+from .trace import PLAYERS, Held, OptimizerStep
 
 _JUMP = 5.0  # a warm-up raises a rate by less between two windows
 _BELOW_ROUNDING = 6e-7  # ten times the rounding of float32: most entries do not change
@@ -130,7 +130,7 @@ def membership(w: Window, seen: set[tuple[str, str]]) -> Iterator[Reading]:
         yield Reading("parameters-not-optimised", False)
 
 
-def _foreign(w: Window, step: Step) -> str | None:
+def _foreign(w: Window, step: OptimizerStep) -> str | None:
     """What is wrong with a step of an optimiser that holds both players."""
     if {h.who for h in step.held} != set(PLAYERS):
         return None
@@ -141,7 +141,7 @@ def _foreign(w: Window, step: Step) -> str | None:
     return None
 
 
-def _doubly(steps: list[Step]) -> str | None:
+def _doubly(steps: list[OptimizerStep]) -> str | None:
     for who in PLAYERS:
         optimizers = {s.optimizer for s in steps if {h.who for h in s.held} == {who}}
         names = [{h.name for h in s.held} for s in steps if {h.who for h in s.held} == {who}]
@@ -199,7 +199,7 @@ def _share(found: Iterable[Held]) -> bool:
     return any(True for _ in found)
 
 
-def _used_twice(held: Held, step: Step, steps: list[Step]) -> bool:
+def _used_twice(held: Held, step: OptimizerStep, steps: list[OptimizerStep]) -> bool:
     """Whether its chain has an earlier step of the same optimiser after a pass, and a pass after that."""
     if held.replaced or held.norm is None or not float(held.norm):
         return False
@@ -215,7 +215,7 @@ def _used_twice(held: Held, step: Step, steps: list[Step]) -> bool:
     return False
 
 
-def _most(step: Step, who: str, steps: list[Step]) -> bool:
+def _most(step: OptimizerStep, who: str, steps: list[OptimizerStep]) -> bool:
     own = [h for h in step.held if h.who == who and h.norm is not None]
     return 2 * sum(_used_twice(h, step, steps) for h in own) >= len(own) > 0
 

@@ -1,0 +1,336 @@
+"""Training loops with a fault each, for the tests of the audit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audited_loops import (
+    REAL,
+    ClassHead,
+    Conditional,
+    Critic,
+    HingeWithSpectralNorm,
+    OneBatch,
+    Pair,
+    Paired,
+    Probabilities,
+    mlp,
+)
+
+FAULTS: dict[str, tuple[str, type[Pair]]] = {}
+
+
+def fault(condition: str) -> Callable[[type[Pair]], type[Pair]]:
+    def kept(made: type[Pair]) -> type[Pair]:
+        FAULTS[made.__name__] = (condition, made)
+        return made
+
+    return kept
+
+
+@fault("no-gradient-path")
+class NoPath(Pair):
+    def __post_init__(self) -> None:
+        class Rounded(nn.Sequential):
+            def forward(self, z: Tensor) -> Tensor:
+                return super().forward(z).detach()
+
+        self.generator = Rounded(nn.Linear(3, 6))
+        super().__post_init__()
+
+
+@fault("no-gradient-path")
+class RoundedOutput(Pair):
+    def __post_init__(self) -> None:
+        class Rounded(nn.Sequential):
+            def forward(self, z: Tensor) -> Tensor:
+                return super().forward(z).round()
+
+        self.generator = Rounded(nn.Linear(3, 6))
+        super().__post_init__()
+
+
+@fault("generator-never-updated")
+class OptimiserOfACopy(Pair):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.g = torch.optim.Adam(copy.deepcopy(self.generator).parameters(), 1e-3)
+
+
+@fault("discriminator-never-updated")
+class ClearedTooLate(Pair):
+    def __call__(self) -> None:
+        x, fake = self.x(), self.generator(self.z())
+        self.loss_d(self.discriminator(x), self.discriminator(fake.detach())).backward()
+        self.d.zero_grad()
+        self.d.step()
+        self.g.zero_grad()
+        self.loss_g(self.discriminator(fake)).backward()
+        self.g.step()
+
+
+@fault("wrong-player-trained")
+class OneOptimiserForBoth(Pair):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.g = torch.optim.Adam([*self.generator.parameters(), *self.discriminator.parameters()], 1e-3)
+
+
+@fault("parameters-not-optimised")
+class LayerLeftOut(Pair):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert isinstance(self.generator, nn.Sequential)
+        self.g = torch.optim.Adam(self.generator[2].parameters(), 1e-3)
+
+
+@fault("gradients-accumulate")
+class NeverCleared(Pair):
+    def __call__(self) -> None:
+        x, fake = self.x(), self.generator(self.z())
+        self.loss_d(self.discriminator(x), self.discriminator(fake.detach())).backward()
+        self.d.step()
+        self.g.zero_grad()
+        self.loss_g(self.discriminator(fake)).backward()
+        self.g.step()
+
+
+@fault("other-players-gradient")
+class NotDetached(Pair):
+    def __call__(self) -> None:
+        self.d.zero_grad()
+        self.g.zero_grad()
+        x, fake = self.x(), self.generator(self.z())
+        self.loss_d(self.discriminator(x), self.discriminator(fake)).backward()
+        self.d.step()
+        self.loss_g(self.discriminator(self.generator(self.z()))).backward()
+        self.g.step()
+
+
+@fault("adversarial-term-missing")
+class Detached(Paired):
+    detached = True
+
+
+@fault("same-batch-twice")
+class SameBatch(Pair):
+    def __call__(self) -> None:
+        x = self.x()
+        self.d.zero_grad()
+        self.loss_d(self.discriminator(x), self.discriminator(x)).backward()
+        self.d.step()
+        self.g.zero_grad()
+        self.loss_g(self.discriminator(self.generator(self.z()))).backward()
+        self.g.step()
+
+
+@fault("same-target-for-both")
+class SameTarget(Pair):
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(-real).mean() + F.softplus(-fake).mean()
+
+
+@fault("swapped-labels")
+class Swapped(Pair):
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(real).mean() + F.softplus(-fake).mean()
+
+
+@fault("double-sigmoid")
+class SigmoidInTheLoop(Pair):
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        a, b = torch.sigmoid(real), torch.sigmoid(fake)
+        lost = F.binary_cross_entropy_with_logits
+        return lost(a, torch.ones_like(a)) + lost(b, torch.zeros_like(b))
+
+
+@fault("double-sigmoid")
+class SigmoidInTheNetwork(Probabilities):
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        lost = F.binary_cross_entropy_with_logits
+        return lost(real, torch.ones_like(real)) + lost(fake, torch.zeros_like(fake))
+
+
+@fault("missing-sigmoid")
+class ClampedScores(Pair):
+    def __post_init__(self) -> None:
+        self.discriminator = mlp(6, 8, 1)
+        with torch.no_grad():
+            self.discriminator[2].bias.fill_(0.5)
+            self.discriminator[2].weight.mul_(5)
+        super().__post_init__()
+
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        a, b = real.clamp(0, 1), fake.clamp(0, 1)
+        return F.binary_cross_entropy(a, torch.ones_like(a)) + F.binary_cross_entropy(b, torch.zeros_like(b))
+
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return F.binary_cross_entropy(fake.clamp(0, 1), torch.ones_like(fake))
+
+
+@fault("sigmoid-on-critic")
+class BoundedCritic(Critic):
+    def __post_init__(self) -> None:
+        self.discriminator = mlp(6, 8, 1, last=nn.Sigmoid())
+        super().__post_init__()
+
+
+@fault("softmax-twice")
+class TwoSoftmaxes(ClassHead):
+    twice = True
+
+
+@fault("flat-generator-loss")
+class HingeForBoth(HingeWithSpectralNorm):
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return -F.relu(3 * (fake - fake.detach().median())).mean()
+
+
+@fault("penalty-without-effect")
+class WithoutGraph(Critic):
+    def penalty(self, x: Tensor, fake: Tensor) -> Tensor | float:
+        m = self.at(x, fake).requires_grad_()
+        slopes = torch.autograd.grad(self.discriminator(m).sum(), m)[0]
+        return self.weight * (self.norm(slopes) - 1).square().mean()
+
+
+@fault("penalty-without-effect")
+class NeverAdded(Critic):
+    def penalty(self, x: Tensor, fake: Tensor) -> Tensor | float:
+        super().penalty(x, fake)
+        return 0.0
+
+
+@fault("penalty-of-wrong-norm")
+class WrongAxis(Critic):
+    def __post_init__(self) -> None:
+        self.real = REAL.reshape(-1, 2, 3)
+        self.generator = mlp(3, 8, 6, last=nn.Unflatten(1, (2, 3)))
+        self.discriminator = nn.Sequential(nn.Flatten(), mlp(6, 8, 1))
+        super().__post_init__()
+
+    def norm(self, slopes: Tensor) -> Tensor:
+        return slopes.norm(dim=1)
+
+
+@fault("penalty-of-wrong-norm")
+class SlopeOfTheMean(Critic):
+    def penalty(self, x: Tensor, fake: Tensor) -> Tensor | float:
+        m = self.at(x, fake).requires_grad_()
+        slopes = torch.autograd.grad(self.discriminator(m).mean(), m, create_graph=True)[0]
+        return self.weight * (self.norm(slopes) - 1).square().mean()
+
+
+@fault("penalty-off-the-segment")
+class OffTheSegment(Critic):
+    def at(self, x: Tensor, fake: Tensor) -> Tensor:
+        return x + torch.randn(len(x), 1) * (fake - x)
+
+
+@fault("lipschitz-violated")
+class Unheld(Critic):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        with torch.no_grad():
+            for p in self.discriminator.parameters():
+                p.mul_(20)
+
+    def penalty(self, x: Tensor, fake: Tensor) -> Tensor | float:
+        return 0.0
+
+
+@fault("batchnorm-leakage")
+class MixedBatch(OneBatch):
+    def __post_init__(self) -> None:
+        self.discriminator = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.LeakyReLU(0.2), nn.Linear(8, 1))
+        super().__post_init__()
+
+
+@fault("batchnorm-in-eval")
+class LeftInEval(Pair):
+    def __post_init__(self) -> None:
+        self.generator = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 6)).eval()
+        super().__post_init__()
+
+
+@fault("condition-fixed")
+class FixedCondition(Conditional):
+    def asked(self, y: Tensor) -> Tensor:
+        return torch.ones_like(y)
+
+
+@fault("labels-disagree")
+class OtherLabels(Conditional):
+    def told(self, y: Tensor) -> Tensor:
+        return 1 - y
+
+
+@fault("label-ignored")
+class UnusedLabels(Conditional):
+    used = False
+
+
+@fault("noise-reused")
+class OneBatchOfNoise(Pair):
+    def z(self) -> Tensor:
+        return torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+
+
+@fault("latent-too-small")
+class NoNoise(Pair):
+    def z(self) -> Tensor:
+        return torch.randint(2, (16, 1)).float().expand(16, 3)
+
+
+@fault("dead-units")
+class Dead(Pair):
+    def __post_init__(self) -> None:
+        self.generator = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 6))
+        with torch.no_grad():
+            self.generator[0].bias.fill_(-30)
+        super().__post_init__()
+
+
+@fault("data-range-mismatch")
+class Bytes(Pair):
+    def __post_init__(self) -> None:
+        self.real = (REAL * 127.5 + 127.5).round()
+        super().__post_init__()
+
+
+@fault("norm-before-output")
+class NormLast(Pair):
+    def __post_init__(self) -> None:
+        self.real = torch.rand(300, 32, generator=torch.Generator().manual_seed(2)) * 1.6 - 0.8
+        norm = nn.LayerNorm(32, elementwise_affine=False)
+        self.generator = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 32), norm, nn.Tanh())
+        self.discriminator = mlp(32, 8, 1)
+        super().__post_init__()
+
+
+@fault("step-below-rounding")
+class NoRate(Pair):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for group in self.g.param_groups:
+            group["lr"] = 1e-12
+
+
+@fault("unbounded-logarithm")
+class NoFloor(Probabilities):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert isinstance(self.discriminator, nn.Sequential)
+        with torch.no_grad():
+            self.discriminator[2].bias.fill_(-9.0)
+
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        return -torch.log(real).mean() - torch.log(1 - fake).mean()
+
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return -torch.log(fake).mean()
