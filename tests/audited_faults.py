@@ -45,6 +45,21 @@ class NoPath(Pair):
 
 
 @fault("no-gradient-path")
+class GradientsOff(Pair):
+    """One batch for both players, made with gradients off; the generator's loss reaches the discriminator alone."""
+
+    def __call__(self) -> None:
+        with torch.no_grad():
+            fake = self.generator(self.z())
+        self.d.zero_grad()
+        self.loss_d(self.discriminator(self.x()), self.discriminator(fake)).backward()
+        self.d.step()
+        self.g.zero_grad()
+        self.loss_g(self.discriminator(fake)).backward()
+        self.g.step()
+
+
+@fault("no-gradient-path")
 class RoundedOutput(Pair):
     def __post_init__(self) -> None:
         class Rounded(nn.Sequential):

@@ -18,6 +18,7 @@ from audited_faults import FAULTS
 from audited_loops import LABELS, REAL, STYLES, Conditional, GradientPenalty, Pair, audited, holds, ruled_out
 from equilibria.doctor.audit import Audit
 from equilibria.doctor.audit.backward import _listeners
+from equilibria.doctor.audit.readings import ORDER
 from equilibria.losses import OBJECTIVES
 
 
@@ -28,6 +29,8 @@ def test_the_fault_is_read(name: str) -> None:
     step = made()
     found = audited(step, real=step.real, labels=LABELS if isinstance(step, Conditional) else None)
     assert condition in holds(found), (found.readings, found.unread)
+    first = min(holds(found), key=ORDER.index)
+    assert first == condition, "another reading comes before it"
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["real rows known", "not known"])

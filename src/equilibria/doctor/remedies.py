@@ -273,6 +273,11 @@ _ROWS: tuple[Remedy, ...] = (
         "loader = DataLoader(data, batch_size=64, shuffle=True)",
     ),
     Remedy(
+        "one-hot-columns",
+        "code each discrete column as one-hot, and end the generator in a Gumbel softmax for it",
+        "x_fake = torch.cat([numbers.tanh(), F.gumbel_softmax(logits, tau=0.2)], 1)  # logits: one for each value",
+    ),
+    Remedy(
         "differentiable-output",
         "return what gradient can pass through: a softmax or straight-through Gumbel softmax in place of argmax or "
         "rounding, and no detach() or no_grad() in the generator",

@@ -166,13 +166,13 @@ def codes(w: Window, seen: Seen, real: frozenset[int]) -> Iterator[Reading]:
         return
     old = len(keys & seen.codes) / len(keys)
     rows = len(keys & real) > 0.5 * len(keys)
-    if seen.codes and not rows:
+    if repeated == total:
+        text = "fewer than half of the generator's input rows in a batch differ from each other"
+        yield Reading("latent-too-small", True, text, certain=False)
+    elif seen.codes and not rows:
         text = f"{old:.0%} of the generator's input rows were fed to it before: the noise is not drawn anew"
         yield Reading("noise-reused", old > 0.9, text if old > 0.9 else "", {"share": old}, certain=False)
     seen.codes |= set(list(keys)[: _MOST_KEPT - len(seen.codes)])
-    text = "fewer than half of the generator's input rows in a batch differ from each other"
-    if repeated == total:
-        yield Reading("latent-too-small", True, text, certain=False)
     if same:
         yield Reading(*_constant(w))
 

@@ -96,7 +96,8 @@ class Window:
             return "generator"
         if kinds & {Kind.REAL, Kind.MIXED}:
             return "discriminator"
-        return next(iter(one.reached)) if len(one.reached) == 1 and not attached else ""
+        # A pass that no step used is nobody's, if there were steps that could have.
+        return next(iter(one.reached)) if len(one.reached) == 1 and not attached and not self.trace.steps else ""
 
     def _uncovered(self) -> dict[str, str]:
         found = dict.fromkeys(PLAYERS, "")

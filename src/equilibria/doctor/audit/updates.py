@@ -16,9 +16,15 @@ OTHER = {"generator": "discriminator", "discriminator": "generator"}
 
 def gradient_path(w: Window) -> Iterator[Reading]:
     """Whether gradient can reach the generator through what it returns."""
-    calls = [call for call in w.trace.of("generator") if call.grads and call.outputs]
-    trainable = any(p.requires_grad for call in w.trace.of("generator") for p in call.module.parameters())
-    if not calls or not trainable:
+    made = [call for call in w.trace.of("generator") if call.outputs]
+    calls = [call for call in made if call.grads]
+    if not any(p.requires_grad for call in made for p in call.module.parameters()):
+        return
+    if not calls:
+        steps = [s for s in w.steps("generator") if not s.closure]
+        if made and steps and not any(h.norm is not None for s in steps for h in s.held if h.who == "generator"):
+            text = f"it is called {len(made)} times, always with gradients off, and its optimiser steps without any"
+            yield Reading("no-gradient-path", True, text, {"calls": len(made)})
         return
     if not any(out.attached for call in calls for out in call.outputs):
         yield Reading(

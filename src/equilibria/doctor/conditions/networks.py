@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..evidence import Evidence, about, above, below, context
+from ..evidence import Evidence, about, above, below, context, equal
 from ..findings import Severity
 from .rule import Level, Rule, View, when
 
@@ -143,7 +143,29 @@ def _tight(view: View) -> Found:
     )
 
 
+def _discrete(view: View) -> Found:
+    return when(
+        view.median("samples/values-lost") > 0 and view["samples/spread"] > 0.3,
+        view,
+        equal("samples/values-lost", 0, "every value of every discrete column is sampled"),
+        context("samples/spread", "the samples vary in the other columns"),
+    )
+
+
 RULES: tuple[Rule, ...] = (
+    Rule(
+        Level.INPUTS,
+        "discrete-column",
+        CRITICAL,
+        _discrete,
+        3,
+        "A column of the table has two or three values and is coded as one number, and a value of it is not sampled: "
+        "a generator is smooth, so the rarer value has to be crossed over, and the discriminator can tell every number "
+        "between the two.",
+        "Xu et al. 2019 (CTGAN), section 4.2: discrete columns as one-hot, drawn by Gumbel softmax",
+        ("one-hot-columns",),
+        12,
+    ),
     Rule(
         Level.INPUTS,
         "data-range-mismatch",

@@ -42,6 +42,9 @@ VITALS: dict[str, Vital] = {
     "real/low": Vital("value", "smallest entry of the real rows"),
     "real/high": Vital("value", "largest entry of the real rows"),
     "real/outside": Vital("share", "real entries outside the range of the samples"),
+    "samples/values-lost": Vital(
+        "share", "largest share of real rows whose value of a discrete column almost no sample has"
+    ),
     "samples/at-edge": Vital("share", "entries of samples within 0.5 % of the range's limits"),
     "real/at-edge": Vital("share", "entries of real rows at the same limits"),
     "samples/duplicates": Vital("share", "samples that are near copies of another", "Arora & Zhang 2018"),

@@ -81,7 +81,7 @@ def examine(
             return found
 
         values |= tried("distances of samples to real rows", distances)
-        values |= tried("ranges of samples", lambda: samples.ranges(x, fake))
+        values |= tried("ranges of samples", lambda: samples.ranges(x, fake) | samples.values_lost(x, fake))
         if values["numbers/outputs"] + values["numbers/parameters"] == 0:
             values |= _detailed(subject, chart, (x, y), (fake, label), tried)
             gradient = values.get("gradient/declared", math.nan)

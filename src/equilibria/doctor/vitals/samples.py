@@ -70,6 +70,34 @@ def spread_within(z: Tensor, labels: Tensor | None) -> float:
     return float((rows[1:] - rows[:-1])[same].norm(dim=1).median()) if bool(same.any()) else spread(z)
 
 
+def values_lost(real: Tensor, fake: Tensor) -> Values:
+    """The largest share of real rows whose value of a discrete column almost no sample has.
+
+    A column of a table counts as discrete if it has two or three values, each in 3 % of the rows at least, and is not
+    part of a one-hot block. A value is lost if the samples that are nearer to it than to the others are fewer than a
+    tenth of its share. Nothing without such a column, or if over half of all columns are of this kind.
+
+    Examples:
+        >>> real = torch.stack([torch.linspace(0, 1, 200), torch.tensor([-1.0, 1.0]).repeat(100)], 1)
+        >>> values_lost(real, -real.abs())
+        {'samples/values-lost': 0.5}
+    """
+    if real.dim() != 2 or not 1 < real.shape[1] <= 512 or len(fake) < 64:
+        return {}
+    x, made, worst, count = real.float(), fake.float(), 0.0, 0
+    ones = ((x == 0) | (x == 1)).all(0)
+    for i in range(x.shape[1]):
+        values, counts = x[:, i].unique(return_counts=True)  # type: ignore[no-untyped-call]
+        if not 2 <= len(values) <= 3 or float(counts.min()) < 0.03 * len(x) or (bool(ones[i]) and int(ones.sum()) > 1):
+            continue
+        count += 1
+        shares = counts / len(x)
+        nearest = (made[:, i : i + 1] - values).abs().argmin(1).bincount(minlength=len(values)) / len(made)
+        lost = shares[(nearest < 0.1 * shares) & (shares * len(made) >= 5)]
+        worst = max(worst, float(lost.max()) if len(lost) else 0.0)
+    return {"samples/values-lost": worst} if 0 < count <= x.shape[1] / 2 else {}
+
+
 def ranges(real: Tensor, fake: Tensor) -> Values:
     """Extremes and saturation of the raw values."""
     r, f = real.detach().float(), fake.detach().float()
