@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .passes import Window
@@ -167,30 +167,20 @@ def _last_passes(held: Held) -> set[int]:
 
 def leftovers(w: Window) -> Iterator[Reading]:
     """Whether a step uses gradients of an earlier step, or of the other player's loss."""
-    accumulates: list[str] = []
-    judged = set()
+    judged = False
     for who in PLAYERS:
         steps = [s for s in w.steps(who) if not s.closure]
-        used = [
-            s
-            for s in steps
-            if _share(h for h in s.held if h.who == who and _used_twice(h, s, steps)) and _most(s, who, steps)
-        ]
-        if used:
-            accumulates.append(who)
-        if len(steps) > 1 or used:
-            judged.add(who)
-    for who in accumulates:
-        text = f"gradients of the {who} that a step has used are used by the next step again: they are never cleared"
-        yield Reading("gradients-accumulate", True, text)
-        break
-    if not accumulates and judged:
+        judged = judged or len(steps) > 1
+        if any(_most_used_twice(s, who, steps) for s in steps):
+            text = (
+                f"gradients of the {who} that a step has used are used by the next step again: they are never cleared"
+            )
+            yield Reading("gradients-accumulate", True, text)
+            return
+    if judged:
         yield Reading("gradients-accumulate", False)
-    if accumulates:
-        return
-    mixed = {who: _polluted(w, who) for who in PLAYERS}
-    for who, share in mixed.items():
-        if share:
+    for who in PLAYERS:
+        if share := _polluted(w, who):
             text = (
                 f"a step of the {who} uses gradient that the {OTHER[who]}'s loss left in its parameters "
                 f"({share:.0%} of them)"
@@ -199,10 +189,6 @@ def leftovers(w: Window) -> Iterator[Reading]:
             return
     if any(w.steps(who) for who in PLAYERS) and all(one.owner for one in w.passes.values()):
         yield Reading("other-players-gradient", False)
-
-
-def _share(found: Iterable[Held]) -> bool:
-    return any(True for _ in found)
 
 
 def _used_twice(held: Held, step: OptimizerStep, steps: list[OptimizerStep]) -> bool:
@@ -221,7 +207,8 @@ def _used_twice(held: Held, step: OptimizerStep, steps: list[OptimizerStep]) -> 
     return False
 
 
-def _most(step: OptimizerStep, who: str, steps: list[OptimizerStep]) -> bool:
+def _most_used_twice(step: OptimizerStep, who: str, steps: list[OptimizerStep]) -> bool:
+    """Whether that holds for at least half of a player's parameters that have a gradient."""
     own = [h for h in step.held if h.who == who and h.norm is not None]
     return 2 * sum(_used_twice(h, step, steps) for h in own) >= len(own) > 0
 
