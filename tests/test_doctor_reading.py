@@ -205,3 +205,20 @@ def test_the_watch_is_rarely_off_on_noise_and_sure_on_a_jump() -> None:
     assert not any(loud.take({"a": math.sin(i)}) for i in range(20))
     assert not loud.take({"a": 20.0}) and not loud.take({"a": -20.0}) and not loud.take({"a": 0.0})
     assert not loud.take({"a": math.nan}) and loud.take({"a": math.nan})
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_check_up_between_a_forward_and_its_backward_pass_breaks_nothing(training: bool) -> None:
+    norm = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 6)).train(training)
+    step = Pair(generator=norm)
+    gradients = []
+    for checked in (False, True):
+        torch.manual_seed(0)
+        doctor = Doctor(step.generator, step.discriminator, real=REAL, latent=3)
+        loss = step.loss_g(step.discriminator(step.generator(step.z())))
+        if checked:
+            doctor.look(10)
+        step.g.zero_grad()
+        loss.backward()
+        gradients.append([p.grad.clone() for p in step.generator.parameters() if p.grad is not None])
+    assert gradients[0] and all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))

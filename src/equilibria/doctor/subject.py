@@ -318,7 +318,7 @@ class Subject:
         finally:
             with torch.no_grad():
                 for held, name, buffer, kept in buffers:
-                    buffer.copy_(kept)
+                    buffer.data.copy_(kept)  # no new version: a graph of the loop may have saved it
                     held[name] = buffer  # a forward pass may have put another tensor in its place
             for module, training in flags.values():
                 module.training = training
