@@ -13,7 +13,7 @@ from .sources import crescents, customers, deal, digits, ring, standardised
 _ONSET = 0.6
 
 
-@case("divergence", "dynamics", steps=1000, onset=_ONSET)
+@case("learning-rate-jump", "dynamics", steps=1000, onset=_ONSET)
 def warm_restart_too_high(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """A restart of the schedule at three fifths sets both learning rates a hundred times too high."""
     x = ring()
@@ -39,7 +39,7 @@ def warm_restart_too_high(faulty: bool, steps: int, attach: Attach) -> Doctor:
     return doctor
 
 
-@case("divergence", "dynamics", steps=1000, onset=_ONSET)
+@case("learning-rate-jump", "dynamics", steps=1000, onset=_ONSET)
 def generator_rate_jumps(faulty: bool, steps: int, attach: Attach) -> Doctor:
     """Least squares on a table; a LambdaLR with a slip multiplies the generator's rate by 300 at three fifths."""
     table = standardised(customers())
