@@ -102,6 +102,11 @@ def test_the_runner_writes_its_rows(
     found = json.loads((tmp_path / "o.json").read_text())
     assert found["command"].startswith("python -m equilibria.exam.field --only closures --out ")
     assert [r["case"] for r in found["rows"]] == ["closures"] and found["date"] and "commit" in found
+    assert main([*given, "--more"]) == 0  # it has its row already
+    again = json.loads((tmp_path / "o.json").read_text())
+    assert again == found
+    assert main([*given, "--more", "--seeds", "2"]) == 0
+    assert [r["seed"] for r in json.loads((tmp_path / "o.json").read_text())["rows"]] == [0, 1]
     capsys.readouterr()
     assert main(["--list"]) == 0
     assert [line.split(" (")[0] for line in capsys.readouterr().out.splitlines()] == list(CASES)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...base.errors import ConfigError, did_you_mean
 from ...base.provenance import commit
 from . import CASES
-from .run import field_summary, plain_row, row_text, run_field, summary_text
+from .run import FieldRow, field_summary, plain_row, row_of, row_text, run_case, summary_text
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="cases by name; none for all")
     parser.add_argument("--list", action="store_true", help="print the cases and run none")
     parser.add_argument("--seeds", type=int, default=1, help="seeds of each case")
-    parser.add_argument("--out", type=Path, help="file for the rows and the summary, as JSON")
+    parser.add_argument("--out", type=Path, help="file for the rows and the summary, as JSON, written after each row")
+    parser.add_argument("--more", action="store_true", help="keep the rows that the file has, and run the others")
     given = parser.parse_args(arguments)
     for name in given.only:
         if name not in CASES:
@@ -31,20 +32,32 @@ def main(arguments: list[str] | None = None) -> int:
         for case in cases:
             print(f"{case.name} ({case.condition or 'healthy'}): {case.about.splitlines()[0]}")
         return 0
-    rows = run_field(cases, given.seeds, lambda row: print(row_text(row), flush=True))
-    summary = field_summary(rows)
-    print(summary_text(summary))
-    if given.out is not None:
-        told = sys.argv[1:] if arguments is None else arguments
-        content = {
-            "commit": commit(),
-            "command": shlex.join(["python", "-m", "equilibria.exam.field", *told]),
-            "date": datetime.now(UTC).date().isoformat(),
-            "summary": summary,
-            "rows": [plain_row(row) for row in rows],
-        }
-        given.out.write_text(json.dumps(content, indent=1) + "\n")
+    before = _rows_in(given.out) if given.more else []
+    done = {(row.case, row.seed) for row in before}
+    rows = list(before)
+
+    def keep(row: FieldRow) -> None:
+        print(row_text(row), flush=True)
+        rows.append(row)
+        if given.out is not None:
+            told = sys.argv[1:] if arguments is None else arguments
+            command = shlex.join(["python", "-m", "equilibria.exam.field", *told])
+            facts = {"commit": commit(), "command": command, "date": datetime.now(UTC).date().isoformat()}
+            content = {**facts, "summary": field_summary(rows), "rows": [plain_row(one) for one in rows]}
+            given.out.write_text(json.dumps(content, indent=1) + "\n")
+
+    for seed in range(given.seeds):
+        for case in cases:
+            if (case.name, seed) not in done:
+                keep(run_case(case, seed))
+    print(summary_text(field_summary(rows)))
     return 0
+
+
+def _rows_in(path: Path | None) -> list[FieldRow]:
+    if path is None or not path.exists():
+        return []
+    return [row_of(values) for values in json.loads(path.read_text())["rows"]]
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -105,20 +105,6 @@ def _plain(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
 
 
-def run_field(
-    cases: Iterable[FieldCase], seeds: int = 1, tell: Callable[[FieldRow], object] | None = None
-) -> list[FieldRow]:
-    """Run each case with ``seeds`` seeds; ``tell`` is called with each row."""
-    rows = []
-    for case in cases:
-        for seed in range(seeds):
-            row = run_case(case, seed)
-            rows.append(row)
-            if tell is not None:
-                tell(row)
-    return rows
-
-
 def field_summary(rows: Sequence[FieldRow]) -> dict[str, Any]:
     """Counts with their Clopper-Pearson 95 % intervals; faults of code and of training dynamics apart.
 
@@ -199,4 +185,13 @@ def plain_row(row: FieldRow) -> dict[str, Any]:
     return {**asdict(row), "rank": row.rank(), "onset_error": row.onset_error}
 
 
-__all__ = ["FieldRow", "field_summary", "plain_row", "row_text", "run_case", "run_field", "summary_text"]
+def row_of(values: Mapping[str, Any]) -> FieldRow:
+    """The row that :func:`plain_row` wrote."""
+    own = {one.name: values[one.name] for one in fields(FieldRow)}
+    for form in ("found", "repaired"):
+        if own[form] is not None:
+            own[form] = tuple((name, onset) for name, onset in own[form])
+    return FieldRow(**own)
+
+
+__all__ = ["FieldRow", "field_summary", "plain_row", "row_of", "row_text", "run_case", "summary_text"]
