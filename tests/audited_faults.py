@@ -127,6 +127,21 @@ class NotDetached(Pair):
         self.g.step()
 
 
+@fault("other-players-gradient")
+class Cancelled(Critic):
+    """Both losses are linear in the same scores, and their gradients in the generator sum to exactly 0."""
+
+    def __call__(self) -> None:
+        self.d.zero_grad()
+        self.g.zero_grad()
+        x, fake = self.x(), self.generator(self.z())
+        loss = self.loss_d(self.discriminator(x), self.discriminator(fake)) + self.penalty(x, fake.detach())
+        loss.backward(retain_graph=True)
+        self.loss_g(self.discriminator(fake)).backward(inputs=list(self.generator.parameters()))
+        self.d.step()
+        self.g.step()
+
+
 @fault("adversarial-term-missing")
 class Detached(Paired):
     detached = True

@@ -99,7 +99,7 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
             continue
         empty = [s for s in steps if not any(h.norm is not None and float(h.norm) for h in s.held if h.who == who)]
         foreign = [s for s in w.trace.steps if not s.held]
-        if steps and len(empty) == len(steps):
+        if steps and len(empty) == len(steps) and not _polluted(w, who):
             yield Reading(
                 name, True, f"its {len(steps)} steps found no gradient: it was cleared between backward() and step()"
             )
@@ -220,7 +220,7 @@ def _polluted(w: Window, who: str) -> float:
     for step in w.steps(who):
         if step.closure or {h.who for h in step.held} != {who}:
             continue
-        own = [h for h in step.held if h.norm is not None and float(h.norm) and not h.replaced]
+        own = [h for h in step.held if h.norm is not None and not h.replaced]  # two losses may cancel to 0
         hit = [h for h in own if _last_passes(h) & others and _nonzero(w, h, others)]
         largest = max(largest, len(hit) / len(own) if own else 0.0)
     return largest
