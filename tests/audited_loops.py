@@ -214,7 +214,21 @@ class Probabilities(Pair):
         )
 
     def loss_g(self, fake: Tensor) -> Tensor:
-        return -torch.log(fake + 1e-8).mean()
+        return -torch.log(fake + 1e-12).mean()
+
+
+@style
+class FlooredLogarithms(Probabilities):
+    """Probabilities near 0 under logarithms with a floor too low to be seen in the slopes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert isinstance(self.discriminator, nn.Sequential)
+        with torch.no_grad():
+            self.discriminator[2].bias.fill_(-6.0)
+
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        return -torch.log(real + 1e-12).mean() - torch.log((1 - fake).clamp(min=1e-12)).mean()
 
 
 class Critic(Pair):

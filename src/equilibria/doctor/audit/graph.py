@@ -14,6 +14,9 @@ _SAME_VALUES = frozenset(
         *("Alias", "Permute", "Transpose", "T", "Slice", "Split", "SplitWithSizes", "Expand"),
     )
 )
+_FLOORS = frozenset(("Add", "Clamp", "ClampMin", "Maximum", "Where"))
+BARE_LOG = "Log without a floor"
+"""Stands among the operations where a logarithm's input is neither clamped nor has something added."""
 
 
 def parents(node: Any) -> list[Any]:
@@ -81,6 +84,8 @@ def between(roots: Iterable[Any], wanted: Mapping[Any, int]) -> dict[int, frozen
             if here not in known:
                 known.add(here)
                 names.add(name_of(here))
+                if name_of(here) == "Log" and not {name_of(after) for after in parents(here)} & _FLOORS:
+                    names.add(BARE_LOG)
                 back += above.get(here, [])
     return {number: frozenset(names) for number, names in found.items()}
 

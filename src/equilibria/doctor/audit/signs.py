@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from . import losses
+from . import graph, losses
 from .calls import Kind
 from .passes import Window, rows_of, scores_of
 from .reading import Reading
 from .trace import Came
 
 _LOGIT_LOSSES = frozenset({"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"})
-_TINY = 3e-4
+_TINY = 0.01
 
 
 @dataclass
@@ -269,7 +269,9 @@ def _double(entry: Entry) -> bool:
 
 def logarithms(found: Losses) -> Iterator[Reading]:
     """Whether a probability near 0 goes into a logarithm without a floor: the next ones may be exactly 0."""
-    own = [e for e in found.entries if "Log" in e.formula and {"probabilities"} & {law.family for law in e.laws}]
+    own = [
+        e for e in found.entries if graph.BARE_LOG in e.formula and "probabilities" in {law.family for law in e.laws}
+    ]
     for entry in own:
         s, y = entry.s.flatten(), entry.y.flatten()
         least = float(torch.where(y < 0, s, 1 - s).min())
