@@ -79,6 +79,8 @@ def diagnosis(name: str, whole: bool) -> str:
     head, *findings = re.split(r"\n\n(?=[A-Z]+  [a-z-]+, since)", told.split("\n\nnot assessed")[0])
     if not whole and len(findings) > 1:
         rest = [re.sub(r"^[A-Z]+  ([a-z-]+), .*", r"\1", f, flags=re.DOTALL) for f in findings[1:]]
+        further = re.search(r"\n\nfurther(.*?)(?:\n\n|$)", told, flags=re.DOTALL)
+        rest += re.findall(r"([a-z-]+) \(step", further[1]) if further else []
         findings = [findings[0], f"[{len(rest)} more, which come after it: {', '.join(rest)}]"]
     shown = "\n\n".join([head, *findings]) if not whole else told
     return f"```text\n$ python examples/sick_and_healthy.py --only {name}\n{shown}\n```"
