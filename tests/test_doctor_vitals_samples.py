@@ -172,3 +172,21 @@ def test_labels_that_are_obeyed(obeys: bool, hot: bool) -> None:
     found = looked_at(ByLabel(obeys), Judge(), real=real, labels=labels)
     assert found["label/agreement"] == pytest.approx(1.0 if obeys else 0.25, abs=0.12)
     assert found["label/chance"] == pytest.approx(0.16 + 0.09 + 0.04 + 0.01, abs=0.04)
+
+
+def test_the_distance_in_eval_mode_is_that_of_the_running_statistics_of_the_loop() -> None:
+    """Passes of other vitals, on equal codes or old parameters, count in a norm; they come after this measurement."""
+    torch.manual_seed(0)
+    generator = torch.nn.Sequential(
+        torch.nn.Linear(4, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Linear(16, 2)
+    )
+    for _ in range(100):
+        generator(torch.randn(64, 4))
+    real = torch.randn(400, 2)
+    doctor = Doctor(generator, torch.nn.Linear(2, 1), real=real, latent=4)
+    for step in range(1, 4):
+        found = doctor.look(step)
+    with torch.no_grad():
+        made = generator.eval()(torch.randn(2000, 4))
+    expected = doctor.chart.space.sliced(doctor.chart.space(real), doctor.chart.space(made))
+    assert abs(found["samples/eval-distance"] - expected) < 0.1 * expected

@@ -160,7 +160,10 @@ def _detailed(subject: Subject, chart: Chart, real: wiring.Fed, fake: wiring.Fed
     """The vitals of finite networks, group by group."""
     labels = (real[1], fake[1])
     within = chart.facts["real/spread-within"]
-    values = tried("diversity of samples", lambda: samples.diversity(fake[0], chart))
+    values: samples.Values = {}
+    if subject.stateful and subject.codes is not None:
+        values |= tried("train against eval mode", lambda: _modes(subject, chart, real[0], len(fake[0])))
+    values |= tried("diversity of samples", lambda: samples.diversity(fake[0], chart))
     values |= tried("memorisation", lambda: samples.memorised(subject, fake[0], chart.space))
     values |= tried("use of codes and labels", lambda: samples.dependence(subject, chart.space, within))
     values |= tried("scores", lambda: players.scores(subject, real[0], fake[0], labels))
@@ -171,16 +174,16 @@ def _detailed(subject: Subject, chart: Chart, real: wiring.Fed, fake: wiring.Fed
     if chart.objective.probabilistic:
         values |= tried("bound of the gradient", lambda: players.gradient_bound(subject, fake[0]))
     if subject.stateful and subject.codes is not None:
-        values |= tried("train against eval mode", lambda: _modes(subject, chart, real[0], len(fake[0])))
+        subject.mode(False)  # the vitals after these score the same rows twice, and a batch must not change the second
     return values
 
 
 def _modes(subject: Subject, chart: Chart, real: Tensor, n: int) -> samples.Values:
-    """The distance of samples to the data in both modes."""
+    """The distance of samples to the data in both modes, before other passes change what a norm has counted."""
     values: samples.Values = {}
-    for training in (True, False):
-        subject.mode(training)
-        with torch.no_grad():
+    for training in (False, True):
+        with subject.undisturbed(8), torch.no_grad():
+            subject.mode(training)
             made, _ = _made(subject, n)
         word = "train" if training else "eval"
         values[f"samples/{word}-distance"] = chart.space.sliced(chart.space(real), chart.space(made))
