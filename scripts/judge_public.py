@@ -61,8 +61,8 @@ def git_folder(mirror: Path, repository: str) -> Path:
 def unpack(entry: Entry, mirror: Path, into: Path) -> None:
     """Copy the repository's Python files, at the commit that was read."""
     folder = git_folder(mirror, entry.repository)
-    under = str(Path(entry.path).parent) if entry.repository.endswith("PyTorch-GAN") else "."
-    asked = ["git", f"--git-dir={folder}", "archive", entry.commit, under]
+    under = f"{Path(entry.path).parent}/" if entry.repository.endswith("PyTorch-GAN") else ""
+    asked = ["git", f"--git-dir={folder}", "archive", entry.commit, f":(glob){under}**/*.py"]
     packed = subprocess.run(asked, check=True, capture_output=True).stdout
     subprocess.run(["tar", "-x", "-C", str(into)], input=packed, check=True)
 
@@ -184,7 +184,7 @@ def run(entry: Entry, fault: Fault | None, mirror: Path) -> dict[str, Any]:
 def line(row: dict[str, Any]) -> str:
     """One line for a reader."""
     said = ", ".join(f"{f['condition']} ({f['confidence']}, {f['onset']})" for f in row.get("findings", [])) or "-"
-    mark = "ok  " if row["right"] else "MISS" if row["expected"] else "FALSE"
+    mark = "ok  " if row["right"] else "ERROR" if "error" in row else "MISS" if row["expected"] else "FALSE"
     wanted = row["expected"] or "no finding"
     return f"{mark} {row['script']} / {row['form']} [{wanted}]: {row.get('error', said)} ({row['seconds']} s)"
 
@@ -192,14 +192,29 @@ def line(row: dict[str, Any]) -> str:
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts with Clopper-Pearson 95 % intervals."""
     healthy, broken = ([r for r in rows if (r["expected"] is None) is kind] for kind in (True, False))
-    alarms, first = sum(not r["right"] for r in healthy), sum(r["right"] for r in broken)
+    alarms, first = sum(bool(r.get("findings")) for r in healthy), sum(r["right"] for r in broken)
     within = sum(r["expected"] in [f["condition"] for f in r.get("findings", [])] for r in broken)
-    counted = {"false alarms": (alarms, len(healthy)), "cause first": (first, len(broken)),
+    counted = {"no result": (sum("error" in r for r in rows), len(rows)), "false alarms": (alarms, len(healthy)), "cause first": (first, len(broken)),
                "cause among three": (within, len(broken))}  # fmt: skip
     return {
         name: {"hits": hits, "of": of, "interval": [round(x, 4) for x in interval(hits, of)]}
         for name, (hits, of) in counted.items()
     }
+
+
+def write(rows: list[dict[str, Any]], path: Path) -> None:
+    """Put the rows into the file, in place of earlier ones of the same runs; each row has its commit."""
+    plan = [(e.name, f.name if f else "healthy") for e in ENTRIES for f in (None, *e.faults)]
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    newest = {(r["script"], r["form"]): r for r in (*before, *rows)}
+    kept = [newest[key] for key in plan if key in newest]
+    result = {
+        "command": "python scripts/judge_public.py --mirror DIR", "date": str(date.today()),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "sources": {e.name: {"repository": e.repository, "path": e.path, "commit": e.commit} for e in ENTRIES},
+        "summary": summary(kept), "rows": kept,
+    }  # fmt: skip
+    path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def main() -> None:
@@ -215,16 +230,9 @@ def main() -> None:
         label = f"{entry.name}/{fault.name if fault else 'healthy'}"
         if asked.only and entry.name not in asked.only and label not in asked.only:
             continue
-        rows.append(run(entry, fault, asked.mirror))
+        rows.append({**run(entry, fault, asked.mirror), "commit": commit()})
         print(line(rows[-1]), flush=True)
-    result = {
-        "command": "python scripts/judge_public.py --mirror DIR", "commit": commit(), "date": str(date.today()),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "sources": {e.name: {"repository": e.repository, "path": e.path, "commit": e.commit} for e in ENTRIES},
-        "summary": summary(rows), "rows": rows,
-    }  # fmt: skip
-    print(json.dumps(result["summary"]))
-    asked.json.write_text(json.dumps(result, indent=1) + "\n")
+        write(rows, asked.json)
 
 
 if __name__ == "__main__":

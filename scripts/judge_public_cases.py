@@ -66,6 +66,7 @@ END = "        batches_done = epoch * len(dataloader) + i\n"
 CHECK = "        doctor.check(epoch * len(dataloader) + i + 1)\n"
 TENSOR = "Tensor = torch.cuda.FloatTensor if cuda else torch.FloatTensor\n"
 TWO_LINES = ((TENSOR, TENSOR + ATTACH), (END, CHECK + END))
+CONVOLUTIONAL = ("dcgan", "lsgan", "acgan", "relativistic_gan", "infogan", "dragan")
 ARGUMENTS = ("--n_epochs", "3", "--batch_size", "16")
 Z = "z = Variable(Tensor(np.random.normal(0, 1, (imgs.shape[0], opt.latent_dim))))"
 OPT_G = "optimizer_G = torch.optim.Adam(generator.parameters(), "
@@ -87,7 +88,8 @@ UNDETACHED = (
 
 def zoo(name: str, faults: tuple[Fault, ...], **more: object) -> Entry:
     """A script of the collection."""
-    settings: dict[str, object] = {"attach": TWO_LINES, "arguments": ARGUMENTS, **more}
+    small = ("--img_size", "16") if name in CONVOLUTIONAL else ()
+    settings: dict[str, object] = {"attach": TWO_LINES, "arguments": (*ARGUMENTS, *small), **more}
     return Entry(f"zoo-{name}", ZOO, f"implementations/{name}/{name}.py", ZOO_COMMIT, faults=faults, **settings)  # type: ignore[arg-type]
 
 
@@ -377,8 +379,8 @@ STYLE = Entry(
         ("        accumulate(g_ema, g_module, accum)\n", "        accumulate(g_ema, g_module, accum)\n        doctor.check(i + 1)\n"),
     ),
     small=(('device = "cuda"', 'device = "cpu"'), ("args.latent = 512", "args.latent = 16"), ("args.n_mlp = 8", "args.n_mlp = 2"),
-           ("range=(-1, 1)", "value_range=(-1, 1)"), ("torch.save(", "dict(x=")),
-    arguments=(".", "--size", "16", "--iter", "100", "--batch", "8", "--n_sample", "4"),
+           ("range=(-1, 1)", "value_range=(-1, 1)"), ("if i % 10000 == 0:", "if False:")),
+    arguments=(".", "--size", "8", "--iter", "60", "--batch", "8", "--n_sample", "4"),
     narrow=(("model.py", 32),),
     faults=(
         Fault("uncleared", "gradients-accumulate", (("        generator.zero_grad()\n        g_loss", "        g_loss"), ("            generator.zero_grad()\n", ""))),

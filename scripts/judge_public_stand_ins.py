@@ -179,7 +179,7 @@ def module(name: str, **entries: Any) -> types.ModuleType:
 
 def nothing(*_: Any, **__: Any) -> Any:
     """What saves or loads files."""
-    return torch.zeros(1)
+    return torch.zeros(1, 1, 1)
 
 
 def install() -> None:
@@ -191,7 +191,8 @@ def install() -> None:
         RandomCrop=Crop, CenterCrop=Crop, RandomHorizontalFlip=Same,
     )  # fmt: skip
     module("torchvision", utils=utils, datasets=sets, transforms=changes, __path__=[])
-    module("datasets", ImageDataset=Pairs)
+    module("datasets", ImageDataset=Pairs, Image=types.SimpleNamespace(BICUBIC=3))
+    module("pkg_resources", parse_version=lambda version: tuple(int(v) for v in version.split("+")[0].split(".")[:2]))
     module("dataset", MultiResolutionDataset=Resolutions)
     module("ctgan.data_transformer", DataTransformer=Wine)
     import torch.utils.cpp_extension
