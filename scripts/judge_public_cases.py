@@ -172,7 +172,7 @@ ACGAN = zoo(
     "acgan",
     (
         Fault("published", "softmax-twice", (), published=True),
-        Fault("class only", "adversarial-term-missing", ((AC_G, "auxiliary_loss(pred_label, gen_labels)"), SOFTMAX)),
+        Fault("class-only", "adversarial-term-missing", ((AC_G, "auxiliary_loss(pred_label, gen_labels)"), SOFTMAX)),
         Fault("copy", "generator-never-updated", (*COPIED, SOFTMAX)),
     ),
     attach=((FLOAT, FLOAT + WITH_LABELS.replace("latent=", ACGAN_CALL + ", latent=")), (END, CHECK + END)),
@@ -192,7 +192,7 @@ RELATIVISTIC = zoo(
             ),
         ),
         Fault(
-            "both players",
+            "both-players",
             "wrong-player-trained",
             ((OPT_D, OPT_D.replace("discriminator.parameters()", "[*generator.parameters(), *discriminator.parameters()]")),
              ("discriminator(gen_imgs.detach())", "discriminator(generator(z))")),
