@@ -194,8 +194,14 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     healthy, broken = ([r for r in rows if (r["expected"] is None) is kind] for kind in (True, False))
     alarms, first = sum(bool(r.get("findings")) for r in healthy), sum(r["right"] for r in broken)
     within = sum(r["expected"] in [f["condition"] for f in r.get("findings", [])] for r in broken)
-    counted = {"no result": (sum("error" in r for r in rows), len(rows)), "false alarms": (alarms, len(healthy)), "cause first": (first, len(broken)),
-               "cause among three": (within, len(broken))}  # fmt: skip
+    silent = sum("error" in r for r in rows)
+    ran = [r for r in healthy if "error" not in r]
+    counted = {
+        "no result": (silent, len(rows)),
+        "false alarms": (alarms, len(ran)),
+        "cause first": (first, len(broken)),
+        "cause among three": (within, len(broken)),
+    }
     return {
         name: {"hits": hits, "of": of, "interval": [round(x, 4) for x in interval(hits, of)]}
         for name, (hits, of) in counted.items()

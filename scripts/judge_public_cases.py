@@ -129,9 +129,7 @@ WGAN = zoo(
         (TENSOR, TENSOR + ATTACH),
         ("        batches_done += 1\n", "        batches_done += 1\n        doctor.check(batches_done)\n"),
     ),
-    small=(
-        ("transforms.ToTensor(), ", "transforms.Resize(28), transforms.ToTensor(), "),
-    ),
+    small=(("transforms.ToTensor(), ", "transforms.Resize(28), transforms.ToTensor(), "),),
 )
 WGAN_GP = zoo(
     "wgan_gp",
@@ -188,14 +186,24 @@ RELATIVISTIC = zoo(
             "swapped-labels",
             (
                 ("adversarial_loss(real_pred - fake_pred, valid)", "adversarial_loss(real_pred - fake_pred, fake)"),
-                ("            fake_loss = adversarial_loss(fake_pred - real_pred, fake)", "            fake_loss = adversarial_loss(fake_pred - real_pred, valid)"),
+                (
+                    "            fake_loss = adversarial_loss(fake_pred - real_pred, fake)",
+                    "            fake_loss = adversarial_loss(fake_pred - real_pred, valid)",
+                ),
             ),
         ),
         Fault(
             "both-players",
             "wrong-player-trained",
-            ((OPT_D, OPT_D.replace("discriminator.parameters()", "[*generator.parameters(), *discriminator.parameters()]")),
-             ("discriminator(gen_imgs.detach())", "discriminator(generator(z))")),
+            (
+                (
+                    OPT_D,
+                    OPT_D.replace(
+                        "discriminator.parameters()", "[*generator.parameters(), *discriminator.parameters()]"
+                    ),
+                ),
+                ("discriminator(gen_imgs.detach())", "discriminator(generator(z))"),
+            ),
         ),
     ),
     attach=((RTENSOR, RTENSOR + ATTACH), (END, CHECK + END)),
@@ -212,10 +220,17 @@ INFOGAN = zoo(
         Fault(
             "swapped",
             "swapped-labels",
-            (("adversarial_loss(real_pred, valid)", "adversarial_loss(real_pred, fake)"),
-             ("adversarial_loss(fake_pred, fake)", "adversarial_loss(fake_pred, valid)"), SOFTMAX),
+            (
+                ("adversarial_loss(real_pred, valid)", "adversarial_loss(real_pred, fake)"),
+                ("adversarial_loss(fake_pred, fake)", "adversarial_loss(fake_pred, valid)"),
+                SOFTMAX,
+            ),
         ),
-        Fault("same", "same-target-for-both", (("adversarial_loss(fake_pred, fake)", "adversarial_loss(fake_pred, valid)"), SOFTMAX)),
+        Fault(
+            "same",
+            "same-target-for-both",
+            (("adversarial_loss(fake_pred, fake)", "adversarial_loss(fake_pred, valid)"), SOFTMAX),
+        ),
     ),
     attach=((FLOAT, FLOAT + ATTACH.replace("opt.latent_dim", CODES)), (END, CHECK + END)),
     mended=(SOFTMAX,),
@@ -234,15 +249,33 @@ CYCLEGAN = zoo(
         Fault(
             "identity",
             "identity-of-wrong-side",
-            (("criterion_identity(G_BA(real_A), real_A)", "criterion_identity(G_BA(real_B), real_B)"),
-             ("criterion_identity(G_AB(real_B), real_B)", "criterion_identity(G_AB(real_A), real_A)")),
+            (
+                ("criterion_identity(G_BA(real_A), real_A)", "criterion_identity(G_BA(real_B), real_B)"),
+                ("criterion_identity(G_AB(real_B), real_B)", "criterion_identity(G_AB(real_A), real_A)"),
+            ),
         ),
         Fault("detached", "adversarial-term-missing", (("D_B(fake_B), valid", "D_B(fake_B.detach()), valid"),)),
         Fault("frozen", "discriminator-never-updated", (("        optimizer_D_B.step()\n", ""),)),
     ),
     attach=((LOADER_END, LOADER_END + CYCLE), (END_EPOCH, CHECK + END_EPOCH)),
-    arguments=("--n_epochs", "1", "--decay_epoch", "0", "--batch_size", "5", "--img_height", "32", "--img_width", "32", "--n_cpu", "0",
-               "--n_residual_blocks", "2", "--sample_interval", "100000"),
+    arguments=(
+        "--n_epochs",
+        "1",
+        "--decay_epoch",
+        "0",
+        "--batch_size",
+        "5",
+        "--img_height",
+        "32",
+        "--img_width",
+        "32",
+        "--n_cpu",
+        "0",
+        "--n_residual_blocks",
+        "2",
+        "--sample_interval",
+        "100000",
+    ),
     narrow=narrow("cyclegan", 16, "models"),
 )
 PIX = START + (
@@ -253,53 +286,130 @@ MODELS = "implementations/pix2pix/models.py"
 PIX2PIX = zoo(
     "pix2pix",
     (
-        Fault("detached", "adversarial-term-missing", (("discriminator(fake_B, real_A)", "discriminator(fake_B.detach(), real_A)"),)),
+        Fault(
+            "detached",
+            "adversarial-term-missing",
+            (("discriminator(fake_B, real_A)", "discriminator(fake_B.detach(), real_A)"),),
+        ),
         Fault(
             "swapped",
             "swapped-labels",
-            (("criterion_GAN(pred_real, valid)", "criterion_GAN(pred_real, fake)"),
-             ("criterion_GAN(pred_fake, fake)", "criterion_GAN(pred_fake, valid)")),
+            (
+                ("criterion_GAN(pred_real, valid)", "criterion_GAN(pred_real, fake)"),
+                ("criterion_GAN(pred_fake, fake)", "criterion_GAN(pred_fake, valid)"),
+            ),
         ),
         Fault("uncleared", "gradients-accumulate", (("        optimizer_D.zero_grad()\n", ""),)),
     ),
     attach=((LOADER_END, LOADER_END + PIX), (END_EPOCH, CHECK + END_EPOCH)),
-    arguments=("--n_epochs", "1", "--batch_size", "5", "--img_height", "32", "--img_width", "32", "--n_cpu", "0",
-               "--sample_interval", "100000"),
+    arguments=(
+        "--n_epochs",
+        "1",
+        "--batch_size",
+        "5",
+        "--img_height",
+        "32",
+        "--img_width",
+        "32",
+        "--n_cpu",
+        "0",
+        "--sample_interval",
+        "100000",
+    ),
     narrow=narrow("pix2pix", 8, "models"),
     more=(
-        (MODELS, "        self.final = nn.", "        del self.down5, self.down6, self.down7, self.up2, self.up3, self.up4\n        self.final = nn."),
-        (MODELS, "d5 = self.down5(d4)", "pass"), (MODELS, "d6 = self.down6(d5)", "pass"), (MODELS, "d7 = self.down7(d6)", "pass"),
-        (MODELS, "self.down8(d7)", "self.down8(d4)"), (MODELS, "u1 = self.up1(d8, d7)", "pass"), (MODELS, "u2 = self.up2(u1, d6)", "pass"),
-        (MODELS, "u3 = self.up3(u2, d5)", "pass"), (MODELS, "self.up4(u3, d4)", "self.up1(d8, d4)"),
+        (
+            MODELS,
+            "        self.final = nn.",
+            "        del self.down5, self.down6, self.down7, self.up2, self.up3, self.up4\n        self.final = nn.",
+        ),
+        (MODELS, "d5 = self.down5(d4)", "pass"),
+        (MODELS, "d6 = self.down6(d5)", "pass"),
+        (MODELS, "d7 = self.down7(d6)", "pass"),
+        (MODELS, "self.down8(d7)", "self.down8(d4)"),
+        (MODELS, "u1 = self.up1(d8, d7)", "pass"),
+        (MODELS, "u2 = self.up2(u1, d6)", "pass"),
+        (MODELS, "u3 = self.up3(u2, d5)", "pass"),
+        (MODELS, "self.up4(u3, d4)", "self.up1(d8, d4)"),
     ),
 )
 PUBLISHED_PENALTY = "gradients.norm(2, dim=1)"
 DRAGAN = zoo(
     "dragan",
     (
-        Fault("norm", "penalty-of-wrong-norm", (("gradient_penalty.backward()", "(d_loss + gradient_penalty).backward()"),), published=True),
-        Fault("graph", "penalty-without-effect", (("create_graph=True", "create_graph=False"), ("gradient_penalty.backward()", "(d_loss + gradient_penalty).backward()"))),
+        Fault(
+            "norm",
+            "penalty-of-wrong-norm",
+            (("gradient_penalty.backward()", "(d_loss + gradient_penalty).backward()"),),
+            published=True,
+        ),
+        Fault(
+            "graph",
+            "penalty-without-effect",
+            (
+                ("create_graph=True", "create_graph=False"),
+                ("gradient_penalty.backward()", "(d_loss + gradient_penalty).backward()"),
+            ),
+        ),
     ),
     attach=((TENSOR, TENSOR + ATTACH), ("        optimizer_D.step()\n", "        optimizer_D.step()\n" + CHECK)),
     small=(("enumerate(mnist_loader)", "enumerate(dataloader)"), ("len(mnist_loader)", "len(dataloader)")),
-    mended=((PUBLISHED_PENALTY, "gradients.flatten(1).norm(2, dim=1)"), ("gradient_penalty.backward()", "(d_loss + gradient_penalty).backward()")),
+    mended=(
+        (PUBLISHED_PENALTY, "gradients.flatten(1).norm(2, dim=1)"),
+        ("gradient_penalty.backward()", "(d_loss + gradient_penalty).backward()"),
+    ),
     narrow=narrow("dragan", 4),
 )
 EXAMPLE = Entry(
-    "pytorch-dcgan", "pytorch/examples", "dcgan/main.py", "77f55b912142e11fcfdf5b530231fb9c52f181e8",
+    "pytorch-dcgan",
+    "pytorch/examples",
+    "dcgan/main.py",
+    "77f55b912142e11fcfdf5b530231fb9c52f181e8",
     attach=(
-        ("if opt.dry_run:\n    opt.niter = 1\n", START + "doctor = Doctor(netG, netD, real=dataloader, latent=lambda n: torch.randn(n, nz, 1, 1))\n"),
+        (
+            "if opt.dry_run:\n    opt.niter = 1\n",
+            START + "doctor = Doctor(netG, netD, real=dataloader, latent=lambda n: torch.randn(n, nz, 1, 1))\n",
+        ),
         ("        if i % 100 == 0:\n", CHECK + "        if i % 100 == 0:\n"),
     ),
-    arguments=("--dataset", "mnist", "--dataroot", ".", "--workers", "0", "--batchSize", "16", "--ngf", "8", "--ndf", "8", "--niter", "3"),
+    arguments=(
+        "--dataset",
+        "mnist",
+        "--dataroot",
+        ".",
+        "--workers",
+        "0",
+        "--batchSize",
+        "16",
+        "--ngf",
+        "8",
+        "--ndf",
+        "8",
+        "--niter",
+        "3",
+    ),
     faults=(
         Fault("swapped", "swapped-labels", (("label.fill_(real_label)", "label.fill_(fake_label)"),)),
         Fault("uncleared", "gradients-accumulate", (("        netG.zero_grad()\n", ""),)),
-        Fault("noise", "noise-reused", (("noise = torch.randn(batch_size, nz, 1, 1, device=device)", "noise = fixed_noise"),)),
-        Fault("clamped", "missing-sigmoid", (("            nn.Sigmoid()\n", ""), ("criterion = nn.BCELoss()", "criterion = lambda p, y: nn.functional.binary_cross_entropy(p.clamp(0, 1), y)"))),
+        Fault(
+            "noise",
+            "noise-reused",
+            (("noise = torch.randn(batch_size, nz, 1, 1, device=device)", "noise = fixed_noise"),),
+        ),
+        Fault(
+            "clamped",
+            "missing-sigmoid",
+            (
+                ("            nn.Sigmoid()\n", ""),
+                (
+                    "criterion = nn.BCELoss()",
+                    "criterion = lambda p, y: nn.functional.binary_cross_entropy(p.clamp(0, 1), y)",
+                ),
+            ),
+        ),
     ),
-)  # fmt: skip
-R3_DRIVER = '''
+)
+R3_DRIVER = """
 import torch
 from judge_public_stand_ins import Compose, Digits, ColourDigits, Resize, ToTensor, Normalize
 from R3GAN.Networks import Discriminator, Generator
@@ -323,25 +433,34 @@ for step in range(1, 121):
     game.AccumulateGeneratorGradients(torch.randn(16, 16), rows, None)
     g_opt.step()
     doctor.check(step)
-'''
+"""
 R3GAN = Entry(
-    "r3gan", "brownvc/R3GAN", "R3GAN/Trainer.py", "19a7ddf463fbac2bd39b4c1c73d63f1c441c7403",
-    attach=(), driver=R3_DRIVER,
+    "r3gan",
+    "brownvc/R3GAN",
+    "R3GAN/Trainer.py",
+    "19a7ddf463fbac2bd39b4c1c73d63f1c441c7403",
+    attach=(),
+    driver=R3_DRIVER,
     faults=(
         Fault("graph", "penalty-without-effect", (("create_graph=True", "create_graph=False"),)),
-        Fault("swapped", "swapped-labels", (("RelativisticLogits = RealLogits - FakeLogits", "RelativisticLogits = FakeLogits - RealLogits"),)),
+        Fault(
+            "swapped",
+            "swapped-labels",
+            (("RelativisticLogits = RealLogits - FakeLogits", "RelativisticLogits = FakeLogits - RealLogits"),),
+        ),
         Fault("mean", "penalty-of-wrong-norm", (("outputs=Critics.sum()", "outputs=Critics.mean()"),)),
-        Fault("detached", "adversarial-term-missing", (("self.Discriminator(Preprocessor(FakeSamples), Conditions)\n        RealLogits = self.Discriminator(Preprocessor(RealSamples), Conditions)\n        \n        RelativisticLogits = FakeLogits", "self.Discriminator(Preprocessor(FakeSamples.detach()), Conditions)\n        RealLogits = self.Discriminator(Preprocessor(RealSamples), Conditions)\n        \n        RelativisticLogits = 0 * FakeSamples.mean() + FakeLogits"),)),
     ),
-)  # fmt: skip
-TAB_DRIVER = '''
+)
+TAB_DRIVER = """
 import numpy as np, torch
 from judge_public_stand_ins import wine
 torch.manual_seed(0), np.random.seed(0)
 from ctgan.synthesizers.ctgan import CTGAN
 table = wine()
-CTGAN(embedding_dim=16, generator_dim=(32, 32), discriminator_dim=(32, 32), batch_size=40, epochs=30).fit(table, ["target"])
-'''
+CTGAN(embedding_dim=16, generator_dim=(32, 32), discriminator_dim=(32, 32), batch_size=40, epochs=30).fit(
+    table, ["target"]
+)
+"""
 TAB_LINE = "        self.loss_values = pd.DataFrame(columns="
 TAB_ATTACH = (
     "        from equilibria.doctor import Doctor\n"
@@ -353,19 +472,51 @@ TAB_ATTACH = (
     "        doctor = Doctor(self._generator, discriminator, real=labelled, sampler=sampler)\n"
 )
 TABULAR = Entry(
-    "ctgan", "sdv-dev/CTGAN", "ctgan/synthesizers/ctgan.py", "f4fcd21d96e291fb1d6b7a14b83236927560b81e",
+    "ctgan",
+    "sdv-dev/CTGAN",
+    "ctgan/synthesizers/ctgan.py",
+    "f4fcd21d96e291fb1d6b7a14b83236927560b81e",
     attach=(
         (TAB_LINE, TAB_ATTACH + TAB_LINE),
-        ("                optimizerG.step()\n", "                optimizerG.step()\n                doctor.check(i * steps_per_epoch + id_ + 1)\n"),
+        (
+            "                optimizerG.step()\n",
+            "                optimizerG.step()\n                doctor.check(i * steps_per_epoch + id_ + 1)\n",
+        ),
     ),
     driver=TAB_DRIVER,
     faults=(
-        Fault("graph", "penalty-without-effect", (("            create_graph=True", "            create_graph=False"), ("alpha * real_data + ((1 - alpha) * fake_data)", "(alpha * real_data + ((1 - alpha) * fake_data)).detach().requires_grad_()"), ("pen.backward(retain_graph=True)", "pen.requires_grad_().backward(retain_graph=True)"))),
-        Fault("sigmoid", "sigmoid-on-critic", (("seq += [Linear(dim, 1)]", "seq += [Linear(dim, 1), torch.nn.Sigmoid()]"),)),
-        Fault("detached", "adversarial-term-missing", (("y_fake = discriminator(torch.cat([fakeact, c1], dim=1))", "y_fake = discriminator(torch.cat([fakeact.detach(), c1], dim=1))"),)),
-        Fault("uncleared", "gradients-accumulate", (("                optimizerG.zero_grad(set_to_none=False)\n", ""),)),
+        Fault(
+            "graph",
+            "penalty-without-effect",
+            (
+                ("            create_graph=True", "            create_graph=False"),
+                (
+                    "alpha * real_data + ((1 - alpha) * fake_data)",
+                    "(alpha * real_data + ((1 - alpha) * fake_data)).detach().requires_grad_()",
+                ),
+                ("pen.backward(retain_graph=True)", "pen.requires_grad_().backward(retain_graph=True)"),
+            ),
+        ),
+        Fault(
+            "sigmoid",
+            "sigmoid-on-critic",
+            (("seq += [Linear(dim, 1)]", "seq += [Linear(dim, 1), torch.nn.Sigmoid()]"),),
+        ),
+        Fault(
+            "detached",
+            "adversarial-term-missing",
+            (
+                (
+                    "y_fake = discriminator(torch.cat([fakeact, c1], dim=1))",
+                    "y_fake = discriminator(torch.cat([fakeact.detach(), c1], dim=1))",
+                ),
+            ),
+        ),
+        Fault(
+            "uncleared", "gradients-accumulate", (("                optimizerG.zero_grad(set_to_none=False)\n", ""),)
+        ),
     ),
-)  # fmt: skip
+)
 STYLE_LINE = "    loader = sample_data(loader)\n"
 STYLE_ATTACH = (
     "    from equilibria.doctor import Doctor\n"
@@ -373,21 +524,70 @@ STYLE_ATTACH = (
     "call={'generator': lambda z, y: generator([z])[0]})\n"
 )
 STYLE = Entry(
-    "stylegan2", "rosinality/stylegan2-pytorch", "train.py", "bef283a1c24087da704d16c30abc8e36e63efa0e",
+    "stylegan2",
+    "rosinality/stylegan2-pytorch",
+    "train.py",
+    "bef283a1c24087da704d16c30abc8e36e63efa0e",
     attach=(
         (STYLE_LINE, STYLE_ATTACH + STYLE_LINE),
-        ("        accumulate(g_ema, g_module, accum)\n", "        accumulate(g_ema, g_module, accum)\n        doctor.check(i + 1)\n"),
+        (
+            "        accumulate(g_ema, g_module, accum)\n",
+            "        accumulate(g_ema, g_module, accum)\n        doctor.check(i + 1)\n",
+        ),
     ),
-    small=(('device = "cuda"', 'device = "cpu"'), ("args.latent = 512", "args.latent = 16"), ("args.n_mlp = 8", "args.n_mlp = 2"),
-           ("range=(-1, 1)", "value_range=(-1, 1)"), ("if i % 10000 == 0:", "if False:")),
+    small=(
+        ('device = "cuda"', 'device = "cpu"'),
+        ("args.latent = 512", "args.latent = 16"),
+        ("args.n_mlp = 8", "args.n_mlp = 2"),
+        ("range=(-1, 1)", "value_range=(-1, 1)"),
+        ("if i % 10000 == 0:", "if False:"),
+    ),
     arguments=(".", "--size", "8", "--iter", "60", "--batch", "8", "--n_sample", "4"),
     narrow=(("model.py", 32),),
     faults=(
-        Fault("uncleared", "gradients-accumulate", (("        generator.zero_grad()\n        g_loss", "        g_loss"), ("            generator.zero_grad()\n", ""))),
-        Fault("swapped", "swapped-labels", (("F.softplus(-real_pred)", "F.softplus(real_pred)"), ("    fake_loss = F.softplus(fake_pred)", "    fake_loss = F.softplus(-fake_pred)"))),
-        Fault("graph", "penalty-without-effect", (("outputs=real_pred.sum(), inputs=real_img, create_graph=True", "outputs=real_pred.sum(), inputs=real_img, retain_graph=True"),)),
+        Fault(
+            "uncleared",
+            "gradients-accumulate",
+            (
+                ("        generator.zero_grad()\n        g_loss", "        g_loss"),
+                ("            generator.zero_grad()\n", ""),
+            ),
+        ),
+        Fault(
+            "swapped",
+            "swapped-labels",
+            (
+                ("F.softplus(-real_pred)", "F.softplus(real_pred)"),
+                ("    fake_loss = F.softplus(fake_pred)", "    fake_loss = F.softplus(-fake_pred)"),
+            ),
+        ),
+        Fault(
+            "graph",
+            "penalty-without-effect",
+            (
+                (
+                    "outputs=real_pred.sum(), inputs=real_img, create_graph=True",
+                    "outputs=real_pred.sum(), inputs=real_img, retain_graph=True",
+                ),
+            ),
+        ),
     ),
-)  # fmt: skip
+)
 ENTRIES = (
-    EXAMPLE, GAN, DCGAN, WGAN, WGAN_GP, LSGAN, CGAN, ACGAN, RELATIVISTIC, INFOGAN, DRAGAN, CYCLEGAN, PIX2PIX, R3GAN, TABULAR, STYLE,
-)  # fmt: skip
+    EXAMPLE,
+    GAN,
+    DCGAN,
+    WGAN,
+    WGAN_GP,
+    LSGAN,
+    CGAN,
+    ACGAN,
+    RELATIVISTIC,
+    INFOGAN,
+    DRAGAN,
+    CYCLEGAN,
+    PIX2PIX,
+    R3GAN,
+    TABULAR,
+    STYLE,
+)
