@@ -442,7 +442,7 @@ R3GAN = Entry(
     attach=(),
     driver=R3_DRIVER,
     faults=(
-        Fault("graph", "penalty-without-effect", (("create_graph=True", "create_graph=False"),)),
+        Fault("graph", "penalty-without-effect", (("create_graph=True", "create_graph=False, retain_graph=True"),)),
         Fault(
             "swapped",
             "swapped-labels",
