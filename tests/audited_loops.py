@@ -288,6 +288,26 @@ class Cut(Critic):
 
 
 @style
+class CutBeforeTheCall(Critic):
+    """As in the first code of the Wasserstein GAN: cut at the begin of a step, so never at its end."""
+
+    def penalty(self, x: Tensor, fake: Tensor) -> Tensor | float:
+        return 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        with torch.no_grad():
+            for p in self.discriminator.parameters():
+                p.mul_(20)
+
+    def __call__(self) -> None:
+        with torch.no_grad():
+            for p in self.discriminator.parameters():
+                p.clamp_(-2, 2)
+        super().__call__()
+
+
+@style
 class HingeWithSpectralNorm(Pair):
     def __post_init__(self) -> None:
         self.discriminator = nn.Sequential(

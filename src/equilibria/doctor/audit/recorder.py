@@ -139,6 +139,7 @@ class Recorder:
             net.training,
             [(m, m.training) for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)],
         )
+        call.cut = who == "discriminator" and _cut(net)
         self.trace.calls.append(call)
         for key, tensor in _named(out):
             if isinstance(tensor, Tensor) and tensor.is_floating_point():
@@ -262,6 +263,14 @@ class Recorder:
             moved, size = (p.detach() - before).double().square().sum(), before.double().square().sum()
             old = step.moved.get(who, (torch.zeros_like(moved), torch.zeros_like(size)))
             step.moved[who] = (old[0] + moved, old[1] + size)
+
+
+def _cut(net: nn.Module) -> bool:
+    values = [p.detach().abs().flatten() for p in net.parameters() if p.is_floating_point()]
+    if not values:
+        return False
+    largest = torch.stack([v.max() for v in values if v.numel()]).max()
+    return sum(int((v == largest).sum()) for v in values) > 3
 
 
 def _remove(handles: list[Any]) -> None:

@@ -81,21 +81,13 @@ def lipschitz(w: Window, found: Losses, sloped: bool, networks: list[nn.Module])
         float(e.s.max()) > 1.05 if (e.kind is Kind.REAL) != (found.real == -1) else float(e.s.min()) < -1.05
         for e in own
     )
-    if beyond and not (sloped or w.sloping or _cut(networks) or _normed(networks)):
+    if beyond and not (
+        sloped or w.sloping or any(call.cut for call in w.trace.of("discriminator")) or _normed(networks)
+    ):
         text = (
             "the loss is linear in the scores, and no slope is taken, no weight is cut, and there is no spectral norm"
         )
         yield Reading("lipschitz-violated", True, text)
-
-
-def _cut(networks: list[nn.Module]) -> bool:
-    """Whether over 1 % of the entries of the parameters, and over 3, are at exactly the largest magnitude."""
-    values = [p.detach().abs().flatten() for net in networks for p in net.parameters() if p.is_floating_point()]
-    if not values:
-        return False
-    together = torch.cat(values)
-    count = int((together == together.max()).sum())
-    return count > 3 and count > 0.01 * len(together)
 
 
 def _normed(networks: list[nn.Module]) -> bool:

@@ -46,6 +46,8 @@ class Call:
         grads: whether gradients were on.
         training: whether the network was in training mode.
         norms: the batch norms inside and whether each was in training mode.
+        cut: whether parameters of the discriminator were cut to a bound: several entries at exactly the largest
+            magnitude (chance gives one or two).
         outputs: every tensor of floats that was returned.
         descends: the calls of the generator whose outputs the main input is made from, by the graph.
     """
@@ -62,6 +64,7 @@ class Call:
     grads: bool
     training: bool
     norms: list[tuple[nn.Module, bool]]
+    cut: bool = False
     outputs: list[Output] = field(default_factory=list)
     descends: set[int] = field(default_factory=set)
 
