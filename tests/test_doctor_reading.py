@@ -123,6 +123,18 @@ def test_measured_findings_beside_a_certain_cause_are_its_effects() -> None:
     assert "probably of the same cause: overflow (step 10)" in text and text.count("why ") == 1
 
 
+@pytest.mark.parametrize("since", [10, 30])
+def test_numbers_that_are_not_finite_come_after_a_cause_that_was_there_before(since: int) -> None:
+    torch.manual_seed(0)
+    reading = attached(Swapped()).chart.last.readings["swapped-labels"]
+    chart = Chart(space_of(REAL, 0), Declared())
+    for step in (10, 20, 30, 40):
+        read = {"swapped-labels": reading} if step >= since else {}
+        chart.checkups.append(Checkup(step, {"numbers/parameters": float(step >= 20)}, readings=read))
+    names = [f.condition for f in findings_of(chart)]
+    assert names == (["swapped-labels", "not-a-number"] if since == 10 else ["not-a-number", "swapped-labels"])
+
+
 def test_three_findings_are_printed_in_full() -> None:
     torch.manual_seed(0)
     one = attached(Swapped()).diagnose().to_dict()["findings"][0]

@@ -25,17 +25,23 @@ def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...
     history = History(chart.checkups)
     found = [f for rule in read if (f := rule.read(chart, probabilities, history)) is not None]
     order = {rule.condition: i for i, rule in enumerate(read)}
-    found.sort(key=lambda f: (f.status != "active", *_place(f), _SEVERE[f.severity], order[f.condition]))
+    broken = next((f.onset for f in found if f.condition == "not-a-number" and f.status == "active"), None)
+    found.sort(key=lambda f: (f.status != "active", *_place(f, broken), _SEVERE[f.severity], order[f.condition]))
     return tuple(dated(explained(found)))
 
 
-def _place(finding: Finding) -> tuple[int, int]:
-    """Numbers that are not finite first, after the logarithm that makes them; then what was read, in its order."""
-    if finding.condition == "unbounded-logarithm":
-        return 0, 0
-    if finding.condition == "not-a-number" and finding.status == "active":
-        return 0, 1
-    return (1, ORDER.index(finding.condition)) if finding.read else (2, 0)
+def _place(finding: Finding, broken: int | None) -> tuple[int, int]:
+    """What was read before what was measured, in its order; numbers that are not finite after their causes.
+
+    Args:
+        finding: the finding.
+        broken: the step since which numbers are not finite; what is certain since then or earlier may be the cause.
+    """
+    if not finding.read:
+        return (1 if finding.condition == "not-a-number" else 3), 0
+    sure = finding.confidence is Confidence.CERTAIN
+    cause = broken is None or (sure and finding.onset <= broken)
+    return (0 if cause else 2), ORDER.index(finding.condition)
 
 
 def explained(found: list[Finding]) -> list[Finding]:
@@ -45,7 +51,7 @@ def explained(found: list[Finding]) -> list[Finding]:
         return found
     return [
         replace(f, effect_of=first.condition, confidence=Confidence.POSSIBLE)
-        if f.status == "active" and f.severity is not Severity.INFO and not f.read and f.condition != "not-a-number"
+        if f.status == "active" and f.severity is not Severity.INFO and not f.read
         else f
         for f in found
     ]
