@@ -159,6 +159,20 @@ class SameBatch(Pair):
         self.g.step()
 
 
+@fault("same-batch-twice")
+class SameBatchOfLeastSquares(SameBatch):
+    """Scores below both targets are drawn up to each of them."""
+
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        return (real - 1).square().mean() + (fake + 0).square().mean()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert isinstance(self.discriminator, nn.Sequential)
+        with torch.no_grad():
+            self.discriminator[2].bias.fill_(-5.0)
+
+
 @fault("same-target-for-both")
 class SameTarget(Pair):
     def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -213,6 +227,36 @@ class BoundedCritic(Critic):
 @fault("softmax-twice")
 class TwoSoftmaxes(ClassHead):
     twice = True
+
+
+@fault("adversarial-term-missing")
+class ClassTermOnly(ClassHead):
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return 0.0 * torch.zeros(())
+
+
+@fault("missing-sigmoid")
+class AllClamped(ClampedScores):
+    """Every score is outside, so that no gradient comes to any."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        with torch.no_grad():
+            self.discriminator[2].weight.mul_(0.01)
+            self.discriminator[2].bias.fill_(-0.5)
+
+
+@fault("label-ignored")
+class LabelsTimesZero(Conditional):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+
+        class Zero(nn.Embedding):
+            def forward(self, y: Tensor) -> Tensor:
+                return 0 * super().forward(y)
+
+        self.discriminator.table = Zero(2, 3)
+        self.d = torch.optim.Adam(self.discriminator.parameters(), 1e-3)
 
 
 @fault("flat-generator-loss")

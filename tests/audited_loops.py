@@ -503,3 +503,25 @@ class ClassHead(Pair):
         score, classes = self.discriminator(fake)
         (self.loss_g(score) + F.cross_entropy(classes, y)).backward()
         self.g.step()
+
+
+@style
+class InformationOfBoth(ClassHead):
+    """As in InfoGAN: a third optimiser holds both players, for the term of the codes alone."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.both = torch.optim.Adam([*self.generator.parameters(), *self.discriminator.parameters()], 1e-4)
+
+    def __call__(self) -> None:
+        x, fake = self.x(), self.generator(self.z())
+        self.d.zero_grad()
+        self.loss_d(self.discriminator(x)[0], self.discriminator(fake.detach())[0]).backward()
+        self.d.step()
+        self.g.zero_grad()
+        self.loss_g(self.discriminator(fake)[0]).backward()
+        self.g.step()
+        self.both.zero_grad()
+        z = self.z()
+        F.cross_entropy(self.discriminator(self.generator(z))[1], (z[:, 0] > 0).long()).backward()
+        self.both.step()

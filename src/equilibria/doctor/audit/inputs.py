@@ -132,7 +132,7 @@ def _label_use(w: Window) -> Iterator[Reading]:
     reached = {
         name
         for (who, name), added in w.trace.added.items()
-        if who == "discriminator" and any(a.task in own for a in added)
+        if who == "discriminator" and any(a.task in own and float(a.norm) for a in added)
     }
     if not reached:
         return

@@ -84,7 +84,8 @@ class Window:
         """Whose loss it was: of real and no attached rows the discriminator's, else of who steps first on it."""
         kinds = {self.kind(came) for came in one.scores}
         attached = any(self.attached(came) for came in one.scores)
-        if kinds & {Kind.REAL, Kind.MIXED} and not attached:
+        sure = any(self.fed[c.call.seq].sure for c in one.scores if c.call.seq in self.fed)
+        if kinds & {Kind.REAL, Kind.MIXED} and sure and not attached:
             return "discriminator"
         for step in self.trace.steps:
             holders = {h.who for h in step.held if ("pass", one.task) in h.chain}
@@ -92,6 +93,8 @@ class Window:
                 if len(holders) == 1:
                     return next(iter(holders))
                 break
+        if one.scores and not any(is_adversarial(came) for came in one.scores):
+            return ""  # of a class or a code head alone: a term that both players may train
         if attached and not kinds & {Kind.REAL, Kind.MIXED} and "generator" in one.reached:
             return "generator"
         if kinds & {Kind.REAL, Kind.MIXED}:
@@ -115,6 +118,18 @@ class Window:
     def steps(self, who: str) -> list[OptimizerStep]:
         """The steps of optimisers that hold parameters of a player, without those with a closure."""
         return [s for s in self.trace.steps if any(h.who == who for h in s.held)]
+
+
+def is_score(value: Tensor) -> bool:
+    """Whether an output is a score, or a map of scores: one number, and not one for each class."""
+    return value.dim() == 1 or value.shape[1] == 1 or value.shape[-1] == 1
+
+
+def is_adversarial(came: Came) -> bool:
+    """Whether a gradient came to a score; to any output, where the discriminator has no score."""
+    outputs = [out.value for out in came.call.outputs if out.value.dim()]
+    scores = [is_score(value) for value in outputs]
+    return not any(scores) or is_score(came.call.outputs[came.output].value)
 
 
 def scores_of(came: Came) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,11 +12,13 @@ from torch import Tensor
 
 from . import graph, losses
 from .calls import Kind
-from .passes import Window, rows_of, scores_of
+from .passes import Window, is_score, rows_of, scores_of
 from .reading import Reading
 from .trace import Came
 
 _LOGIT_LOSSES = frozenset({"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"})
+_CLAMPS = frozenset({"Clamp", "ClampMin", "Hardtanh"})
+_LOGARITHMS = frozenset({"Log", "BinaryCrossEntropy"})
 _TINY = 0.01
 
 
@@ -99,7 +102,7 @@ def read_losses(w: Window) -> Losses:
             formula = w.trace.formulas.get(came.task, {}).get(came.call.seq, frozenset())
             if fed is None or out.value.shape != came.value.shape or not len(out.value):
                 continue
-            if not _is_score(out.value):
+            if not is_score(out.value):
                 found.heads.append((came, formula, out.last))
                 continue
             if not one.owner or (id(came.call) in live and out.last == "Sigmoid"):
@@ -112,10 +115,6 @@ def read_losses(w: Window) -> Losses:
     found.fake = _common(found, "discriminator", Kind.FAKE)
     found.made = _common(found, "generator", Kind.FAKE)
     return found
-
-
-def _is_score(value: Tensor) -> bool:
-    return value.dim() == 1 or value.shape[1] == 1 or value.shape[-1] == 1
 
 
 def _parts(w: Window, came: Came) -> list[tuple[Kind, tuple[Tensor, Tensor]]]:
@@ -196,16 +195,20 @@ def sides(w: Window, found: Losses) -> Iterator[Reading]:
 
 
 def _same_rows(found: Losses) -> int:
-    """How many rows are drawn up in one call and down in another one of the discriminator's loss."""
-    up: set[int] = set()
-    down: set[int] = set()
+    """How many rows are drawn both up and down, or to two targets of least squares, by the discriminator's loss."""
+    drawn: dict[float, set[int]] = {}
     for entry in found.entries:
         hashes = entry.came.call.hashes[entry.came.call.main]
-        if entry.owner == "discriminator" and hashes is not None and len(entry.s) == len(hashes):
-            sign = direction(entry)
-            (up if sign == 1 else down if sign == -1 else set()).update(hashes.tolist())
-    common = len(up & down)
-    return common if up and common >= 0.5 * min(len(up), len(down)) else 0
+        if entry.owner != "discriminator" or hashes is None or len(entry.s) != len(hashes):
+            continue
+        law = entry.law
+        squares = law is not None and law.family == "least-squares"
+        side = round(law.target, 1) if law is not None and squares else direction(entry)
+        if side is not None:
+            drawn.setdefault(side, set()).update(hashes.tolist())
+    sides = list(drawn.values())
+    common = max((len(a & b) for a, b in itertools.combinations(sides, 2)), default=0)
+    return common if common >= 0.5 * min((len(one) for one in sides), default=1) else 0
 
 
 def flatness(found: Losses) -> Iterator[Reading]:
@@ -231,10 +234,10 @@ def flatness(found: Losses) -> Iterator[Reading]:
 
 def last_operations(found: Losses) -> Iterator[Reading]:
     """Whether the loss fits the last operation of the discriminator."""
-    judged = [e for e in found.entries if e.laws or losses.clamped(e.s, e.y)]
+    judged = [e for e in found.entries if e.laws or _clamped(e)]
     if not judged:
         return
-    clamped = [e for e in judged if "Sigmoid" not in {e.last, *e.formula} and losses.clamped(e.s, e.y)]
+    clamped = [e for e in judged if _clamped(e)]
     if clamped:
         share = float(torch.cat([((e.s < 0) | (e.s > 1)).float().flatten() for e in clamped]).mean())
         text = f"scores are clamped to [0, 1] before a logarithm: {share:.0%} of them are outside, and get no gradient"
@@ -256,6 +259,16 @@ def last_operations(found: Losses) -> Iterator[Reading]:
         yield Reading("sigmoid-on-critic", True, text)
     elif any(e.law is not None and "Sigmoid" not in {e.last, *e.formula} for e in judged):
         yield Reading("sigmoid-on-critic", False)
+
+
+def _clamped(entry: Entry) -> bool:
+    """Whether scores without a sigmoid are clamped before a logarithm, by the formula or by their gradients."""
+    if "Sigmoid" in {entry.last, *entry.formula}:
+        return False
+    outside = (entry.s < 0) | (entry.s > 1)
+    flat = bool(outside.any()) and not bool(entry.y[outside].any())
+    named = bool(entry.formula & _CLAMPS and entry.formula & _LOGARITHMS)
+    return flat and (named or losses.clamped(entry.s, entry.y))
 
 
 def _double(entry: Entry) -> bool:

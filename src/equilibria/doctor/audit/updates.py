@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .passes import Window
+from .passes import Window, is_adversarial
 from .reading import Reading
 from .trace import PLAYERS, Held, OptimizerStep
 
@@ -238,9 +238,10 @@ def adversarial(w: Window) -> Iterator[Reading]:
     trained = any("discriminator" in one.moved for one in w.own("discriminator"))
     if not own:
         return
-    if any(w.attached(came) and float(came.value.norm()) for one in own for came in one.scores):
+    scores = [came for one in own for came in one.scores if w.attached(came) and is_adversarial(came)]
+    if any(float(came.value.norm()) for came in scores):
         yield Reading("adversarial-term-missing", False)
-    elif trained and not any(w.attached(came) for one in own for came in one.scores):
+    elif trained and not scores:
         beside = sum(bool(one.scores) for one in own)
         how = "scores in its loss are of a detached batch" if beside else "no score is in its loss"
         yield Reading("adversarial-term-missing", True, f"the generator is moved by other terms only: {how}")
