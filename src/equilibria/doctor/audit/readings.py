@@ -24,6 +24,7 @@ ORDER = (
     "parameters-not-optimised",
     "gradients-accumulate",
     "other-players-gradient",
+    "learning-rate-jump",
     "same-batch-twice",
     "same-target-for-both",
     "swapped-labels",
@@ -51,7 +52,6 @@ ORDER = (
     "norm-before-output",
     "dead-units",
     "latent-ignored",
-    "learning-rate-jump",
     "step-below-rounding",
 )
 """The conditions that an audit can read; an earlier one explains a later one."""
