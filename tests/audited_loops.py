@@ -345,7 +345,7 @@ class HalfPrecision(Pair):
 class Augmented(Pair):
     def __call__(self) -> None:
         def noisy(rows: Tensor) -> Tensor:
-            return rows + 0.02 * torch.randn_like(rows)
+            return rows + 0.02 * torch.randn_like(rows) + 0.5 * torch.rand(())
 
         x, fake = self.x(), self.generator(self.z())
         self.d.zero_grad()

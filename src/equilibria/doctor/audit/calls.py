@@ -33,6 +33,7 @@ class Fed:
         maker: the call of the generator that made them, where it is known.
         share: for a call between: the weight of the generated row in each.
         sure: whether real rows were recognised, and not only left over.
+        plain: whether generated rows were recognised by their bits, and not only by the graph.
     """
 
     call: Call
@@ -41,6 +42,7 @@ class Fed:
     maker: Call | None = None
     share: Tensor | None = None
     sure: bool = True
+    plain: bool = False
 
     @property
     def attached(self) -> bool:
@@ -103,12 +105,13 @@ def _by_rows(call: Call, makers: list[Call], known: Known) -> Fed:
         fake, _ = _recognised(call, makers, known)
         if fake is not None and bool(fake.any()) and not bool(fake.all()):
             return Fed(call, Kind.MIXED, fake, made)
-        return Fed(call, Kind.FAKE, torch.ones(count, dtype=torch.bool), made)
+        plain = fake is not None and count > 0 and bool(fake.all())
+        return Fed(call, Kind.FAKE, torch.ones(count, dtype=torch.bool), made, plain=plain)
     fake, real = _recognised(call, makers, known)
     if fake is None or real is None:
         return Fed(call, Kind.OTHER, nothing)
     if count and bool(fake.all()):
-        return Fed(call, Kind.FAKE, fake, _maker(call, makers, known))
+        return Fed(call, Kind.FAKE, fake, _maker(call, makers, known), plain=True)
     if bool(fake.any()) and 0.2 < float(fake.float().mean()) < 0.8:
         return Fed(call, Kind.MIXED, fake)
     if count and bool(real.all()):

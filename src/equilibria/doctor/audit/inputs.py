@@ -212,7 +212,8 @@ def ranges(w: Window) -> Iterator[Reading]:
     generator leaves; 1 % of it is what a sample of some thousand rows resolves.
     """
     last = {out.last for call in _trained(w) for out in call.outputs[:1] if out.attached}
-    rows = [f.call.rows for f in w.fed.values() if f.kind is Kind.REAL]
+    plain = any(f.kind is Kind.FAKE and f.plain for f in w.fed.values())  # else both may be augmented
+    rows = [f.call.rows for f in w.fed.values() if f.kind is Kind.REAL and (f.sure or plain)]
     shapes = {tuple(out.value.shape[1:]) for call in _trained(w) for out in call.outputs[:1]}
     rows = [x for x in rows if x.is_floating_point() and tuple(x.shape[1:]) in shapes]
     if len(last) != 1 or not rows or (name := next(iter(last))) not in _RANGES:
