@@ -43,7 +43,8 @@ def test_a_picture_shows_the_vital_at_each_check_up(loop: Loop) -> None:
     (line,) = [line for line in right.lines if to_hex(line.get_color()) == BLUE.lower()]
     checkups = sick[1].chart.checkups
     assert list(line.get_xdata()) == [c.step for c in checkups]  # type: ignore[arg-type]
-    assert list(line.get_ydata()) == [c["wiring/still-generator"] for c in checkups]  # type: ignore[arg-type]
+    assert not found["generator-never-updated"].evidence, "it is read in the training step: the distance is shown"
+    assert list(line.get_ydata()) == [c["samples/distance"] for c in checkups]  # type: ignore[arg-type]
     assert bool(left.images) == (loop is DIGITS) and bool(left.collections) == (loop is RING)
     assert rendered(figure) == rendered(picture(found["generator-never-updated"], sick, control))
 

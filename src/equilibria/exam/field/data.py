@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from .case import Attach, Doctor, case
 from .parts import DigitJudge, DigitMaker, leaky, mlp, normed
-from .sources import customers, deal, digits, ring
+from .sources import customers, deal, digits, ring, standardised
 from .truth import copies, fresh_digits, gap, missed_modes
 
 
@@ -73,6 +73,37 @@ def half_of_the_columns_scaled(faulty: bool, steps: int, attach: Attach) -> Doct
         og.zero_grad()
         F.softplus(-dis(fake)).mean().backward()
         og.step()
+        doctor.check(i)
+    return doctor
+
+
+@case("discrete-column", "dynamics", steps=600)
+def rare_flag_as_a_number(faulty: bool, steps: int, attach: Attach) -> Doctor:
+    """A table with a flag that is set in one row of ten: as -1 and 1 under a tanh, or as one-hot with a softmax."""
+    table = standardised(customers())[:, :3] / 3
+    flag = (torch.rand(len(table), 1, generator=torch.Generator().manual_seed(8)) < 0.1).float()
+    rows = torch.cat([table + 0.1 * flag, 2 * flag - 1] if faulty else [table + 0.1 * flag, flag, 1 - flag], 1)
+
+    class Maker(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = normed(8, 64, 64, rows.shape[1])
+
+        def forward(self, z):
+            h = self.body(z)
+            return h.tanh() if faulty else torch.cat([h[:, :3].tanh(), F.gumbel_softmax(h[:, 3:], 0.2)], 1)
+
+    maker, judge = Maker(), mlp(rows.shape[1], 64, 64, 1, act=leaky)
+    om, oj = optim.Adam(maker.parameters(), 1e-3, (0.5, 0.9)), optim.Adam(judge.parameters(), 1e-3, (0.5, 0.9))
+    doctor = attach(maker, judge, real=rows, latent=8)
+    for i in range(1, steps + 1):
+        made = maker(torch.randn(64, 8))
+        oj.zero_grad()
+        (F.softplus(-judge(deal(rows, 64))).mean() + F.softplus(judge(made.detach())).mean()).backward()
+        oj.step()
+        om.zero_grad()
+        F.softplus(-judge(made)).mean().backward()
+        om.step()
         doctor.check(i)
     return doctor
 
