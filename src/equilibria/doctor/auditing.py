@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..losses import Hinge, LeastSquares, Minimax, NonSaturating, Objective, Wasserstein
+from ..losses import Hinge, LeastSquares, NonSaturating, Objective, Wasserstein
 from .audit import Audit, Reading
 from .audit.average import average_reading
 from .audit.signs import Losses
@@ -17,12 +17,12 @@ from .objective import Declared
 from .rows import RowForm
 from .subject import Subject
 
-_FAMILIES: dict[str, tuple[type[Objective], ...]] = {
-    "linear": (Wasserstein, Hinge),
-    "hinge": (Hinge,),
-    "logits": (NonSaturating, Minimax),
-    "probabilities": (NonSaturating, Minimax),
-    "least-squares": (LeastSquares,),
+_FAMILIES: dict[str, type[Objective]] = {
+    "linear": Wasserstein,
+    "hinge": Hinge,
+    "logits": NonSaturating,
+    "probabilities": NonSaturating,
+    "least-squares": LeastSquares,
 }
 
 
@@ -61,7 +61,7 @@ def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:
         subject.inverted = losses.inverted
     family = _family(losses)
     if family and not chart.objective.known:
-        chart.objective = Declared(_FAMILIES[family][0]())
+        chart.objective = Declared(_FAMILIES[family]())
         chart.not_assessed = [one for one in chart.not_assessed if one.argument != "objective"]
     if {"wrong-player-trained", "parameters-not-optimised"} <= set(readings):
         chart.not_assessed = [one for one in chart.not_assessed if one.argument != "optimizers"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -80,12 +80,8 @@ class Audit:
         """Open a window; the next training steps are recorded."""
         self._recorder.open()
 
-    def drop(self) -> None:
-        """Close the window without reading it."""
-        self._recorder.close()
-
     def read(self) -> Audited | None:
-        """Close the window and read it; None where none was open, or its recording failed."""
+        """Close the window and read it; None where none was open."""
         if not self.recording:
             return None
         trace = self._recorder.close()
@@ -98,7 +94,7 @@ class Audit:
         except Exception as error:  # a record of a kind that was never thought of says nothing
             return Audited([], Losses(), {"the training step": f"{type(error).__name__}: {error}"})
 
-    def _read(self, trace: Trace) -> Audited | None:
+    def _read(self, trace: Trace) -> Audited:
         if trace.failures:
             return Audited([], Losses(), {"the training step": trace.failures[0]}, tuple(trace.failures))
         window = Window.of(trace, fed_of(trace, self._before.real))
@@ -121,4 +117,4 @@ def _mark(networks: Sequence[nn.Module]) -> int:
     return total
 
 
-__all__ = ["Audit", "Audited", "Callable"]
+__all__ = ["Audit", "Audited"]

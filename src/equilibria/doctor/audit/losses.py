@@ -83,7 +83,7 @@ def laws(s: Tensor, y: Tensor, precision: torch.dtype = torch.float32) -> list[L
     if bool(((s > 0) & (s < 1)).all()):
         forms.append(("probabilities", 1 / (1 - s), -1 / s))
     for family, first, second in forms:
-        (a, b), residual = _fit(torch.stack([first, second], 1), y)
+        (a, b), residual = two_term_fit(torch.stack([first, second], 1), y)
         if residual >= limit:
             continue
         if family == "probabilities":
@@ -117,7 +117,7 @@ def _hinge(s: Tensor, y: Tensor, limit: float) -> Law | None:
     return None
 
 
-def _fit(columns: Tensor, y: Tensor) -> tuple[tuple[float, float], float]:
+def two_term_fit(columns: Tensor, y: Tensor) -> tuple[tuple[float, float], float]:
     """Two coefficients by least squares, each column scaled to 1; and the residual relative to ``y``."""
     scale = columns.norm(dim=0).clamp(min=1e-300)
     found = torch.linalg.lstsq(columns / scale, y[:, None], driver="gelsd").solution[:, 0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .losses import RESIDUAL
+from .losses import RESIDUAL, two_term_fit
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,7 @@ def penalty_of(g: Tensor, v: Tensor) -> Penalty | None:
 def _fitted(g: Tensor, v: Tensor, norms: Tensor, count: int, axis: int | None) -> Penalty | None:
     first, second = g.flatten(), (g / norms.clamp(min=1e-30)).flatten()
     y = count * v.flatten()
-    columns = torch.stack([first, second], 1)
-    scale = columns.norm(dim=0).clamp(min=1e-300)
-    found = torch.linalg.lstsq(columns / scale, y[:, None], driver="gelsd").solution[:, 0]
-    if float((columns / scale @ found - y).norm()) > RESIDUAL * float(y.norm()):
+    (a, b), residual = two_term_fit(torch.stack([first, second], 1), y)
+    if residual > RESIDUAL:
         return None
-    a, b = (found / scale).tolist()
     return Penalty(a / 2, -b / a if a else math.nan, axis)
