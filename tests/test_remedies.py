@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import json
 import re
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -197,6 +198,8 @@ def names_of_a_loop() -> dict[str, Any]:
         **{"generator": generator, "discriminator": discriminator, "last_layer": last_layer, "gamma": 0.1},
         **{"x_real": x_real, "x_fake": x_fake, "z": z, "latent": latent, "ones": ones, "zeros": zeros, "target": ones},
         **{"x_min": x_real.min(), "x_max": x_real.max(), "logits": logits, "loss_d": loss_d, "loss_g": loss_g},
+        **{"critic": discriminator, "class_logits": torch.randn(16, 3), "numbers": torch.randn(16, 1)},
+        **{"average": deepcopy(generator), "translate": nn.Linear(2, 2), "y_real": x_real, "width": 8, "size": 2},
         "optimizer_g": torch.optim.Adam(generator.parameters(), lr=2e-4),
         "optimizer_d": torch.optim.Adam(discriminator.parameters(), lr=2e-4),
         "discriminator_step": lambda: None,
@@ -210,7 +213,7 @@ def names_of_a_loop() -> dict[str, Any]:
 @pytest.mark.parametrize("name", [name for name, remedy in REMEDIES.items() if remedy.snippet])
 def test_a_snippet_runs_in_a_loop(name: str) -> None:
     own = names_of_a_loop()
-    if name == "use-labels":  # a conditional pair
+    if name in ("use-labels", "draw-conditions", "one-softmax"):  # a conditional pair
         pair = {"y": torch.zeros(16).long(), "generator": lambda z, y: own["x_fake"], "discriminator": lambda x, y: x}
         own |= pair
     exec(compile(REMEDIES[name].snippet, name, "exec"), own)

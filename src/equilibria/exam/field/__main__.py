@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             command = shlex.join(["python", "-m", "equilibria.exam.field", *told])
             facts = {"commit": commit(), "command": command, "date": datetime.now(UTC).date().isoformat()}
             content = {**facts, "summary": field_summary(rows), "rows": [plain_row(one) for one in rows]}
-            given.out.write_text(json.dumps(content, indent=1) + "\n")
+            given.out.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     for seed in range(given.seeds):
         for case in cases:

@@ -34,9 +34,9 @@ class FieldCase:
     Examples:
         >>> from equilibria.doctor import Doctor
         >>> from equilibria.exam.field import CASES
-        >>> doctor = CASES["token-argmax"].run(True, 0, 3, Doctor)
+        >>> doctor = CASES["token-argmax"].run(True, 0, 12, Doctor)
         >>> doctor.chart.last.step
-        1
+        10
     """
 
     name: str
