@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import random
 import weakref
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from equilibria.data import DataSpec, load
 from equilibria.doctor import REMEDIES, Diagnosis, Doctor, Evidence, Finding, NotAssessed, Severity, State
 from equilibria.doctor.chart import Checkup, Memory
 from equilibria.doctor.remedies import remedies
+from equilibria.doctor.watch import Watch
 from equilibria.games.two_player import TwoPlayer
 from equilibria.networks import MaxoutPair, MLPPair
 from equilibria.reports import render
@@ -401,3 +403,60 @@ def test_a_check_up_and_a_memory_come_back_as_they_were() -> None:
     assert torch.equal(again.start["generator"], memory.start["generator"]) and "generator" in again.moved
     other = Memory.of({"generator": nn.Linear(3, 3)}).restored(memory.tensors(), 3)
     assert bool(other.start["generator"].isnan().all()) and len(other.start["generator"]) == 12
+
+
+# Between check-ups ---------------------------------------------------------------------------------------------------
+
+
+def falls_at(step: int) -> Callable[[Any, Any], None]:
+    """A hook that takes the generator's output layer apart after a round, as a diverged step would."""
+
+    def hook(play: Any, losses: Any) -> None:
+        if play.round == step:
+            with torch.no_grad():
+                for name, tensor in play.tensors().items():
+                    if "generator" in name and name.endswith("bias") and tensor.numel() == 2:
+                        tensor += 40.0
+
+    return hook
+
+
+def checked(path: Path) -> list[int]:
+    return [c.step for c in RunFolder.open(path, strict=False).checkups]
+
+
+def test_a_late_fall_of_a_run_brings_its_check_ups_forward(tmp_path: Path) -> None:
+    row, settings = tiny("gan"), replace(QUIET, checkpoint_every=200, log_every=100)
+    eq.train(row, POINTS, steps=760, out=tmp_path / "calm", settings=settings)
+    eq.train(row, POINTS, steps=760, out=tmp_path / "falls", settings=settings, hooks=[falls_at(690)])
+    calm, falls = checked(tmp_path / "calm"), checked(tmp_path / "falls")
+    assert not [step for step in calm if 690 <= step < 760]
+    assert [step for step in falls if step < 690] == [step for step in calm if step < 690]
+    assert 690 < next(step for step in falls if step >= 690) <= 735  # two pulses, twenty rounds apart
+
+
+def test_the_watch_goes_on_after_a_stop(tmp_path: Path) -> None:
+    row, settings = tiny("gan"), replace(QUIET, checkpoint_every=700, log_every=100, keep=99)
+    whole = eq.train(row, POINTS, steps=760, out=tmp_path / "whole", settings=settings, hooks=[falls_at(690)])
+    out = tmp_path / "stopped"
+    eq.train(row, POINTS, steps=760, out=out, settings=settings, hooks=[falls_at(690)])
+    for path in checkpoint.listed(out / "checkpoints"):
+        if checkpoint.round_of(path) > 700:  # after the fall, before the second pulse
+            (path / "state.json").unlink()
+    with pytest.warns(UserWarning, match="damaged"):
+        again = eq.resume(out, POINTS, hooks=[falls_at(690)])
+    assert same(left(whole), left(again))
+    assert checked(out) == checked(tmp_path / "whole")
+
+
+def test_a_watch_is_stored_and_restored() -> None:
+    watch = Watch()
+    normal = torch.Generator().manual_seed(0)
+    for turn in range(30):
+        values = torch.randn(3, generator=normal).tolist()
+        watch.take({"gap": values[0], "spread/0": values[1], **({"moved/generator": values[2]} if turn > 9 else {})})
+    watch.take({"gap": 90.0, "spread/0": -90.0, "moved/generator": math.nan})
+    again = Watch.restored(watch.tensors())
+    assert (again.upcoming, again.pulses, again._off) == (watch.upcoming, watch.pulses, watch._off)
+    assert again._off == {("gap", 1), ("spread/0", -1), ("moved/generator", 1)}
+    assert Watch.restored({}) == Watch() == Watch.restored({"watch/steps": torch.zeros(3)})

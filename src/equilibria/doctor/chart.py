@@ -162,12 +162,17 @@ class Memory:
         return {f"{kind}/{player}": vector.clone() for kind, own in kinds.items() for player, vector in own.items()}
 
     def restored(self, saved: Mapping[str, Tensor], step: int) -> Memory:
-        """The memory that :meth:`tensors` gave at ``step``; :meth:`blank` if it belongs to other networks."""
+        """The memory that :meth:`tensors` gave at ``step``; :meth:`blank` if it belongs to other networks.
+
+        What else is stored under other kinds of names is left out.
+        """
         found = Memory(before_step=step)
         for name, vector in saved.items():
             kind, _, player = name.partition("/")
+            if kind not in {"start", "last", "moved", "before"}:
+                continue
             like = self.start.get(player)
-            if like is None or kind not in {"start", "last", "moved", "before"} or vector.shape != like.shape:
+            if like is None or vector.shape != like.shape:
                 return self.blank()
             if vector.dtype != like.dtype:
                 return self.blank()

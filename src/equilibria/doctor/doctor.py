@@ -116,8 +116,7 @@ class Doctor:
             self.chart.facts["loss/expects-logits"] = float(expects_logits(own[0]))
         self.chart.not_assessed += missing(self.subject, options)
         self._memory = Memory.of(self.subject.networks)
-        self._schedule = Schedule()
-        self._watch: Watch | None = Watch()
+        self._schedule, self._watch = Schedule(), Watch()
         self._disabled = False
         self._last_call = 0
 
@@ -153,7 +152,7 @@ class Doctor:
     def follow(self, step: int, real: Fed | None = None) -> Checkup | None:
         """As :meth:`check`, but an error in a check-up is raised."""
         stride, self._last_call = max(step - self._last_call, 1), step
-        if self._watch is not None and self._watch.due(step) and self._pulse(step):
+        if self._watch.due(step) and self._watch.jumped(step, self.subject):
             self._schedule.hurry(step)
         if self._schedule.due(step):
             self._schedule.record(step)
@@ -164,14 +163,6 @@ class Doctor:
         if audit is not None and not audit.recording and self._schedule.due(step + max(audit.span, stride)):
             audit.arm()
         return None
-
-    def _pulse(self, step: int) -> bool:
-        assert self._watch is not None
-        try:
-            return self._watch.jumped(step, self.subject)
-        except Exception:  # a check-up says what cannot be measured
-            self._watch = None
-            return False
 
     def look(self, step: int, real: Fed | None = None) -> Checkup:
         """Make a check-up now, independent of the schedule."""
@@ -187,16 +178,19 @@ class Doctor:
         self.chart.checkups.append(found)
         return found
 
-    def only_checkups(self) -> None:
-        """Record no training step and take no pulse: for a loop that is known, and calls :meth:`follow` rarely."""
-        self.audit = self._watch = None
+    def join(self, schedule: Schedule, watch: Watch) -> None:
+        """Follow this schedule and watch, and record no training step: for a loop that is known and asks when to call.
+
+        Args:
+            schedule: of the check-ups; the loop calls :meth:`follow` when one is due, and in the step before.
+            watch: of the pulses; the loop calls :meth:`follow` when one is due.
+        """
+        self.audit, self._schedule, self._watch = None, schedule, watch
 
     def restore(self, checkups: Sequence[Checkup], memory: Memory) -> None:
         """Continue an earlier session of the run: its check-ups, and the memory for the next comparisons."""
         self.chart.checkups[:] = checkups
         self._memory = memory
-        if checkups:
-            self._schedule.record(checkups[-1].step)
 
     @always_answers
     def diagnose(self, deep: bool = True) -> Diagnosis:

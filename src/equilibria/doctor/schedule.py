@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+_STATE = "schedule/state"
 _DENSE, _CONFIRMING = 1.01, 4
 
 
@@ -40,6 +45,20 @@ class Schedule:
             self.upcoming = max(step + self.first, math.ceil(step * _DENSE))
         else:
             self.upcoming = max(step + self.first, math.ceil(step * self.growth))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its state as a named tensor, from which the next session of a run continues."""
+        return {_STATE: torch.tensor([self.upcoming, self.soon])}
+
+    @classmethod
+    def restored(cls, saved: Mapping[str, Tensor], last: int) -> Schedule:
+        """The schedule that :meth:`tensors` gave; if that is not among ``saved``, one with a check-up at ``last``."""
+        found, state = cls(), saved.get(_STATE)
+        if state is not None and state.shape == (2,) and state.dtype == torch.int64:
+            found.upcoming, found.soon = state.tolist()
+        elif last:
+            found.record(last)
+        return found
 
     def hurry(self, step: int) -> None:
         """Bring the next check-ups forward: one now, and as many as a condition needs, 1 % of the steps apart.

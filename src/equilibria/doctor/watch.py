@@ -22,6 +22,8 @@ _FIRST, _APART, _SHARE = 400, 20, 0.01  # check-ups are dense before; at least s
 _KEPT, _LEAST = 24, 12  # pulses that a new one is compared with
 _TIMES = 2.5  # times the largest deviation from their median
 _FLOOR = 0.4  # that a deviation has at least: numbers are logarithms, or relative to the data's size
+_NEVER = 1 << 62
+_STEPS, _VALUES, _PARTS, _SIDES = "watch/steps", "watch/values/", "watch/entries/", "watch/off/"  # stored names
 _ENTRIES = 16  # of each parameter, whose movement is followed
 
 
@@ -45,17 +47,49 @@ class Watch:
         return step >= self.upcoming
 
     def jumped(self, step: int, subject: Subject) -> bool:
-        """Measure a pulse, and say whether a number jumped at it and, in the same direction, at the one before."""
+        """Measure a pulse, and say whether a number jumped at it and, in the same direction, at the one before.
+
+        If it cannot be measured, no other pulse is due; a check-up says why.
+        """
         self.upcoming = step + max(_APART, int(_SHARE * step))
-        return self.take({**self._moved(step, subject.networks), **_scored(subject, step)})
+        try:
+            return self.take({**self._moved(step, subject.networks), **_scored(subject, step)})
+        except Exception:
+            self.upcoming = _NEVER
+            return False
 
     def take(self, found: dict[str, float]) -> bool:
         """Compare a pulse with those before it; after a jump, what is normal is learnt again."""
         known = self.pulses[: len(self.pulses) - 1] if self._off else self.pulses
         off = {(name, side) for name, value in found.items() if (side := _side(value, name, known))}
         jumped = bool(off & self._off)
-        self.pulses, self._off = ([], set()) if jumped else ([*self.pulses, found][-_KEPT:], off)
+        finite = {name: value for name, value in found.items() if math.isfinite(value)}
+        self.pulses, self._off = ([], set()) if jumped else ([*self.pulses, finite][-_KEPT:], off)
         return jumped
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it knows as named tensors, from which the next session of a run continues."""
+        names = sorted({name for pulse in self.pulses for name in pulse})
+        series = {name: [pulse.get(name, math.nan) for pulse in self.pulses] for name in names}
+        values = {_VALUES + name: torch.tensor(one, dtype=torch.float64) for name, one in series.items()}
+        entries = {_PARTS + who: vector.clone() for who, vector in self._entries.items()}
+        sides = {f"{_SIDES}{name}/{'+' if side > 0 else '-'}": torch.tensor(side) for name, side in self._off}
+        return {**values, **entries, **sides, _STEPS: torch.tensor([self.upcoming, self._last])}
+
+    @classmethod
+    def restored(cls, saved: Mapping[str, Tensor]) -> Watch:
+        """The watch that :meth:`tensors` gave; a new one if that is not among ``saved``."""
+        steps = saved.get(_STEPS)
+        if steps is None or steps.shape != (2,) or steps.dtype != torch.int64:
+            return cls()
+        upcoming, last = steps.tolist()
+        found = cls(upcoming, _last=last)
+        found._entries = {n.removeprefix(_PARTS): t.clone() for n, t in saved.items() if n.startswith(_PARTS)}
+        found._off = {(n.removeprefix(_SIDES)[:-2], int(t)) for n, t in saved.items() if n.startswith(_SIDES)}
+        series = {n.removeprefix(_VALUES): t.flatten().tolist() for n, t in saved.items() if n.startswith(_VALUES)}
+        columns = zip(*series.values(), strict=False)
+        found.pulses = [{n: v for n, v in zip(series, row, strict=True) if math.isfinite(v)} for row in columns]
+        return found
 
     def _moved(self, step: int, networks: Mapping[str, nn.Module]) -> dict[str, float]:
         """The logarithm of each player's movement per step since the last pulse, over the size of its parameters."""

@@ -22,6 +22,7 @@ from ..data import Dataset
 from ..doctor import Diagnosis, Difference, Doctor, Severity, State
 from ..doctor.chart import Checkup, Memory
 from ..doctor.schedule import Schedule
+from ..doctor.watch import Watch
 from ..metrics import Measured
 from ..metrics.tables import split_columns
 from . import disk
@@ -75,7 +76,7 @@ class Checkups:
         self.diagnosis: Diagnosis | None = None
         self.note = ""
         self._rows = Log(site.path / ROWS, 1)
-        self._schedule, self._memory, self._kept = Schedule(), Memory(), -1
+        self._schedule, self._watch, self._memory, self._kept = Schedule(), Watch(), Memory(), -1
         self._history: list[Checkup] = []
         self._adapter: DoctorAdapter | None = None
         self._doctor: Doctor | None = None
@@ -94,7 +95,8 @@ class Checkups:
 
     def due(self, step: int) -> bool:
         # One round earlier as well, because some vitals compare two consecutive rounds.
-        return self._adapter is not None and (self._schedule.due(step + 1) or self._last(step))
+        timely = self._schedule.due(step + 1) or self._watch.due(step) or self._last(step)
+        return self._adapter is not None and timely
 
     def look(self, play: Play, losses: dict[str, Loss]) -> None:
         before = self.diagnosis
@@ -114,7 +116,8 @@ class Checkups:
     def beside(self, checkpoint: Path) -> None:
         """Store the doctor's memory in a checkpoint's folder for the next session, and write the diagnosis so far."""
         if self._adapter is not None:
-            disk.write_tensors(self._memory.tensors(), checkpoint / _MEMORY)
+            timing = {**self._schedule.tensors(), **self._watch.tensors()}
+            disk.write_tensors({**self._memory.tensors(), **timing}, checkpoint / _MEMORY)
         self._write()
 
     def _begin(self, play: Play, saved: dict[str, Tensor]) -> None:
@@ -123,9 +126,8 @@ class Checkups:
         if play.round:
             self._memory = self._memory.restored(saved, play.round)
             self._history = [checkup for checkup in self.site.history if checkup.step <= play.round]
-        if self._history:
-            self._schedule.record(self._history[-1].step)
-            self._kept = self._history[-1].step
+            self._kept = self._history[-1].step if self._history else -1
+            self._schedule, self._watch = Schedule.restored(saved, max(self._kept, 0)), Watch.restored(saved)
         self._adapter = adapter
 
     def _last(self, step: int) -> bool:
@@ -140,6 +142,7 @@ class Checkups:
             self._examine(step)
 
     def _examine(self, step: int) -> None:
+        self._schedule.record(step)
         self._keep(self._doctor_now().look(step))
 
     def _doctor_now(self) -> Doctor:
@@ -147,13 +150,12 @@ class Checkups:
         self._adapter.refresh()
         if self._doctor is None:
             self._doctor = self._adapter.doctor()
-            self._doctor.only_checkups()  # the loop is the engine's
+            self._doctor.join(self._schedule, self._watch)
             self._doctor.restore(self._history, self._memory)
         return self._doctor
 
     def _keep(self, found: Checkup) -> None:
         assert self._doctor is not None
-        self._schedule.record(found.step)
         self._kept = found.step
         self._rows.write(found.to_dict())
         diagnosis = self._doctor.diagnose(deep=found.step == self.site.steps)
