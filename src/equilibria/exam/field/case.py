@@ -30,6 +30,8 @@ class FieldCase:
         truth: an independent measure of the trained networks; lower is healthier.
         onset: share of the run after which the fault begins.
         about: what the loop is and which mistake it has.
+        also: other conditions that name the fault as well.
+        axes: names of the parts of a generated case, as pairs.
 
     Examples:
         >>> from equilibria.doctor import Doctor
@@ -47,6 +49,8 @@ class FieldCase:
     truth: Truth = distance
     onset: float = 0.0
     about: str = ""
+    also: tuple[str, ...] = ()
+    axes: tuple[tuple[str, str], ...] = ()
 
     @property
     def healthy(self) -> bool:

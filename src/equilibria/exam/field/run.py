@@ -36,6 +36,8 @@ class FieldRow:
         worse: whether the faulty run is worse by the measure: at least 1.25 times the repaired run's, or not finite.
         error: the error with which a run stopped, if one did.
         seconds: of both runs with their check-ups and diagnoses.
+        also: other conditions that name the fault as well.
+        axes: names of the parts of a generated case, as pairs.
     """
 
     case: str
@@ -51,11 +53,13 @@ class FieldRow:
     worse: bool
     error: str
     seconds: float
+    also: tuple[str, ...] = ()
+    axes: tuple[tuple[str, str], ...] = ()
 
     def rank(self) -> int | None:
-        """The place of the right condition among the findings of the faulty run, from 0; None if it is absent."""
-        names = [name for name, _ in self.found or ()]
-        return names.index(self.condition) if self.condition in names else None
+        """The place of the first right condition among the findings of the faulty run, from 0; None if it is absent."""
+        right = {self.condition, *self.also}
+        return next((i for i, (name, _) in enumerate(self.found or ()) if name in right), None)
 
     @property
     def onset_error(self) -> float | None:
@@ -83,6 +87,8 @@ def run_case(case: FieldCase, seed: int = 0) -> FieldRow:
         not case.healthy and not bad_truth < _WORSE * good_truth,
         bad_error or good_error,
         round(time.perf_counter() - start, 1),
+        case.also,
+        case.axes,
     )
 
 
@@ -122,9 +128,9 @@ def field_summary(rows: Sequence[FieldRow]) -> dict[str, Any]:
         "dynamics": _counted([row for row in faults if row.family == "dynamics"]),
         "harmful_code": _counted([row for row in harmful if row.family != "dynamics"]),
         "harmful_dynamics": _counted([row for row in harmful if row.family == "dynamics"]),
-        "late": {**_share(len(delays), len(late)), "median_delay": delays[len(delays) // 2] if delays else None},
-        "false_alarms": _share(sum(bool(row.repaired) for row in sound), len(sound)),
-        "false_alarms_healthy": _share(
+        "late": {**share(len(delays), len(late)), "median_delay": delays[len(delays) // 2] if delays else None},
+        "false_alarms": share(sum(bool(row.repaired) for row in sound), len(sound)),
+        "false_alarms_healthy": share(
             sum(bool(row.repaired) for row in sound if not row.condition), sum(not row.condition for row in sound)
         ),
         "errors": sum(bool(row.error) for row in rows),
@@ -135,17 +141,23 @@ def _counted(rows: Sequence[FieldRow]) -> dict[str, Any]:
     ranks = [row.rank() for row in rows]
     silent = sum(row.found == () for row in rows)
     return {
-        "first": _share(sum(rank == 0 for rank in ranks), len(rows)),
-        "first_two": _share(sum(rank is not None and rank < 2 for rank in ranks), len(rows)),
-        "anywhere": _share(sum(rank is not None for rank in ranks), len(rows)),
-        "no_finding": _share(silent, len(rows)),
+        "first": share(sum(rank == 0 for rank in ranks), len(rows)),
+        "first_two": share(sum(rank is not None and rank < 2 for rank in ranks), len(rows)),
+        "anywhere": share(sum(rank is not None for rank in ranks), len(rows)),
+        "no_finding": share(silent, len(rows)),
     }
 
 
-def _share(hits: int, of: int) -> dict[str, Any]:
+def share(hits: int, of: int) -> dict[str, Any]:
+    """A share with its Clopper-Pearson 95 % interval.
+
+    Examples:
+        >>> share(0, 36)
+        {'hits': 0, 'of': 36, 'share': 0.0, 'interval': [0.0, 0.0974]}
+    """
     low, high = interval(hits, of)
-    share = round(hits / of, 4) if of else None
-    return {"hits": hits, "of": of, "share": share, "interval": [round(low, 4), round(high, 4)]}
+    part = round(hits / of, 4) if of else None
+    return {"hits": hits, "of": of, "share": part, "interval": [round(low, 4), round(high, 4)]}
 
 
 def row_text(row: FieldRow) -> str:
@@ -174,7 +186,9 @@ def summary_text(summary: dict[str, Any]) -> str:
         )
         for name, part in parts.items():
             text = (
-                f"{part['hits']} of {part['of']}, 95 % interval {part['interval']}" if isinstance(part, dict) else part
+                f"{part['hits']} of {part['of']}, 95 % interval {part['interval']}"
+                if isinstance(part, dict) and "of" in part
+                else part
             )
             lines.append(f"{name.replace('_', ' ')}: {text}")
     return "\n".join(lines)
@@ -187,11 +201,13 @@ def plain_row(row: FieldRow) -> dict[str, Any]:
 
 def row_of(values: Mapping[str, Any]) -> FieldRow:
     """The row that :func:`plain_row` wrote."""
-    own = {one.name: values[one.name] for one in fields(FieldRow)}
+    own = {one.name: values[one.name] for one in fields(FieldRow) if one.name in values}
+    own["also"] = tuple(own.get("also", ()))
+    own["axes"] = tuple((axis, value) for axis, value in own.get("axes", ()))
     for form in ("found", "repaired"):
         if own[form] is not None:
             own[form] = tuple((name, onset) for name, onset in own[form])
     return FieldRow(**own)
 
 
-__all__ = ["FieldRow", "field_summary", "plain_row", "row_of", "row_text", "run_case", "summary_text"]
+__all__ = ["FieldRow", "field_summary", "plain_row", "row_of", "row_text", "run_case", "share", "summary_text"]

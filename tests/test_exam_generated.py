@@ -1,0 +1,221 @@
+"""The generated cases: the drawing, the splits, and that each loop runs; what the doctor finds is not tested here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from equilibria.base.errors import ConfigError
+from equilibria.exam.field.case import FieldCase
+from equilibria.exam.field.run import FieldRow, row_of
+from equilibria.exam.generated import __main__ as program
+from equilibria.exam.generated.axes import Axes, fits, setting_of
+from equilibria.exam.generated.cases import FAULTS, case_of, cases, draw, triples, variants
+from equilibria.exam.generated.fault import Needs
+from equilibria.exam.generated.kit import Kit
+from equilibria.exam.generated.laws import LAWS, rows_of
+from equilibria.exam.generated.networks import FAMILIES
+from equilibria.exam.generated.recipes import RECIPES
+from equilibria.exam.generated.style import STYLES
+from equilibria.exam.generated.summary import generated_summary
+
+SPLITS = ("development", "held-out")
+HELD = {
+    axis: {one.name for one in table.values() if one.held_out}  # type: ignore[attr-defined]
+    for axis, table in (("law", LAWS), ("network", FAMILIES), ("style", STYLES))
+}
+
+
+class Silent:
+    """Stands in for a doctor."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def check(self, step: int, real: Any = None) -> None:
+        self.steps.append(step)
+
+
+def trained(case: FieldCase, faulty: bool, steps: int) -> tuple[list[int], torch.Tensor, dict[str, Any]]:
+    """The steps that the doctor was told of, the parameters of both networks, and what it was given."""
+    given: list[dict[str, Any]] = []
+
+    def attach(generator: Any, discriminator: Any, **options: Any) -> Any:
+        given.append({"nets": (generator, discriminator), **options})
+        return Silent()
+
+    doctor = case.run(faulty, 0, steps, attach)
+    ends = torch.cat([p.detach().flatten() for net in given[0]["nets"] for p in net.parameters()])
+    return doctor.steps, ends, given[0]  # type: ignore[attr-defined]
+
+
+def test_the_axes_are_wide_and_a_third_is_held_out() -> None:
+    for axis, table, least in (("law", LAWS, 10), ("network", FAMILIES, 7), ("style", STYLES, 12)):
+        assert len(table) >= least
+        assert 0.25 <= len(HELD[axis]) / len(table) <= 0.45
+    assert len(FAULTS) >= 40
+    kinds = {(law.name, family.name, style.name) for law, family, style, _ in triples("held-out", Needs())}
+    assert len(kinds) >= 30
+    assert sum(len(fault.variants) >= 2 for fault in FAULTS.values()) >= len(FAULTS) - 3
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_drawing_depends_on_the_seed_alone_and_keeps_the_splits_apart(split: str) -> None:
+    drawn = draw(split, 2 * len(FAULTS), 40, seed=1)
+    assert drawn == draw(split, 2 * len(FAULTS), 40, seed=1) != draw(split, 2 * len(FAULTS), 40, seed=2)
+    assert [axes.fault for axes in drawn] == [*FAULTS, *FAULTS, *[""] * 40]
+    assert len({axes.kind for axes in drawn if not axes.fault}) >= 30
+    names = [case.name for case in cases(split, len(FAULTS), 40, seed=1)]
+    assert len(set(names)) == len(names)
+    for axes in drawn:
+        assert fits(axes)
+        held = [getattr(axes, axis) in names for axis, names in HELD.items()]
+        fault = FAULTS.get(axes.fault)
+        assert not any(held) if split == "development" else any(held)
+        if split == "held-out" and fault is None:
+            assert all(held)
+        if fault is not None:
+            assert axes.variant in variants(split, fault)
+            assert (axes.onset > 0) <= fault.late
+    if split == "held-out":
+        assert sum(sum(getattr(a, axis) in names for axis, names in HELD.items()) == 3 for a in drawn) > 0.6 * len(
+            drawn
+        )
+
+
+def test_the_variants_of_a_fault_are_apart() -> None:
+    for fault in FAULTS.values():
+        both = set(variants("development", fault)) & set(variants("held-out", fault))
+        assert not both or len(fault.variants) == 1
+
+
+def _plain(style: str) -> Axes:
+    """A small healthy combination in a style."""
+    for law in ("ring", "ring6-labelled"):
+        for network in ("mlp-relu", "embedded"):
+            for recipe in RECIPES:
+                if fits(axes := Axes(law, network, style, recipe)):
+                    return axes
+    raise AssertionError(style)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_style_trains_both_players_and_checks_after_each_step(style: str) -> None:
+    before = torch.get_rng_state()
+    case = case_of(_plain(style))
+    steps, ends, given = trained(case, False, 15)
+    assert steps == list(range(1, 16)) and case.healthy and bool(torch.isfinite(ends).all())
+    start = trained(case, False, 1)[1]
+    players = [len(torch.nn.utils.parameters_to_vector(net.parameters())) for net in given["nets"]]
+    assert all(not torch.equal(a, b) for a, b in zip(ends.split(players), start.split(players), strict=True))
+    assert torch.equal(trained(case, True, 15)[1], ends)  # a healthy loop is the same in both forms
+    assert torch.equal(before, torch.get_rng_state())
+
+
+# Faults that show only after more steps than a test has, or with other scores than those of the start.
+_LATER = {"average-lacks-buffers", "statistics-slow", "rows-not-finite", "generator-in-eval", "generator-loss-flat"}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_runs_in_both_splits_and_changes_the_loop(name: str) -> None:
+    for split in SPLITS:
+        axes = next(a for a in draw(split, len(FAULTS), 0, seed=4) if a.fault == name)
+        case = case_of(dataclasses.replace(axes, onset=0.5 if axes.onset else 0.0))
+        steps, sick, _ = trained(case, True, 6)
+        assert steps == [*range(1, 7)] and case.condition == FAULTS[name].conditions[0]
+    if name not in _LATER:
+        sound = trained(case, False, 6)[1]
+        assert sick.shape != sound.shape or not torch.equal(sick, sound), case.name
+
+
+def test_laws_fill_their_groups() -> None:
+    for name, law in LAWS.items():
+        rows = rows_of(name)
+        assert bool(torch.isfinite(rows.x).all()) and len(rows.x) >= 900
+        assert (rows.y is not None) == (law.group == "labelled") and (rows.source is not None) == (law.group == "pairs")
+        assert (rows.x.dim() == 4) == (law.group == "images") and bool(rows.blocks) == (law.group == "table")
+        assert not rows.blocks or torch.equal(rows.x[:, -rows.blocks[-1] :].sum(1), torch.ones(len(rows.x)))
+    assert len({tuple(rows_of(name).x[:9].flatten().tolist()) for name in LAWS}) == len(LAWS)
+
+
+@pytest.mark.parametrize("recipe", ["critic-clipped", "critic-penalty", "relativistic-r1"])
+def test_the_losses_of_a_kit_are_those_of_the_papers(recipe: str) -> None:
+    kit = Kit(setting_of(Axes("ring", "mlp-relu", "discriminator-first", recipe)), lambda *_, **__: Silent())  # type: ignore[arg-type, return-value]
+    real, fake = torch.tensor([1.0, 3.0]), torch.tensor([0.5, -0.5])
+    value = float(kit.d_loss(real, fake))
+    if recipe == "relativistic-r1":
+        assert value == pytest.approx(float(torch.log1p(torch.exp(-(real - fake))).mean()))
+    else:
+        assert value == pytest.approx(float(fake.mean() - real.mean()))
+    x, made = kit.real(), torch.zeros(kit.n, 2)
+    if kit.slopes is not None:
+        kit.D = torch.nn.Sequential(torch.nn.Linear(2, 1, bias=False))
+        slope = float(next(kit.D.parameters()).detach().norm())
+        weight = kit.slopes.weight
+        want = weight * (0.5 * slope**2 if kit.slopes.kind == "r1" else (slope - 1) ** 2)
+        assert float(kit.penalty(x, made).detach()) == pytest.approx(want, rel=1e-3)
+    kit.cut()
+    assert not kit.bound or max(float(p.detach().abs().max()) for p in kit.D.parameters()) <= kit.bound + 1e-6
+
+
+def row(**fields: Any) -> FieldRow:
+    start = FieldRow("x", "lost", "losses", 0, (), (), 0, 100, 1.0, 0.1, True, "", 1.0, ("gone",), (("fault", "f"),))
+    return dataclasses.replace(start, **fields)
+
+
+def test_the_counts() -> None:
+    rows = [
+        row(found=(("gone", 10), ("lost", 5))),
+        row(found=(("other", 5),), worse=False),
+        row(found=(), repaired=(("other", 3),)),
+        row(begins=60, found=(("other", 1), ("lost", 64))),
+        row(family="dynamics", found=(("a", 1), ("b", 1), ("lost", 1))),
+        row(condition="", also=(), axes=(("law", "ring"),), found=None, repaired=(("other", 9),), worse=False),
+    ]
+    found = generated_summary(rows)
+    counts = {key: {k: v["hits"] for k, v in found[key].items()} for key in ("code", "late", "dynamics")}
+    assert counts["code"] == {"first": 1, "first_two": 1, "later": 0, "symptom_only": 1, "nothing": 1}
+    assert counts["late"] == {"first": 0, "first_two": 1, "later": 0, "symptom_only": 0, "nothing": 0}
+    assert counts["dynamics"]["later"] == 1 and found["harmful_code"]["first"]["of"] == 2
+    assert (found["false_alarms"]["hits"], found["false_alarms"]["of"]) == (2, 6)
+    assert found["false_alarms_healthy"]["hits"] == found["false_alarms_repaired"]["hits"] == 1
+    assert found["onset_delay"]["share_of_run"]["median"] == pytest.approx(0.04)
+    assert found["by_fault"]["f"]["harmful"] == 4 and found["by_law"]["ring"]["false_alarms"] == 1
+
+
+def test_the_command_writes_strict_json_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = [dataclasses.replace(c, steps=3) for c in cases("development", 1, 1, seed=2)]
+    monkeypatch.setattr(program, "cases", lambda *_: short)
+    given = [
+        "--split",
+        "development",
+        "--faulty",
+        "1",
+        "--healthy",
+        "1",
+        "--seed",
+        "2",
+        "--out",
+        str(tmp_path / "o.json"),
+    ]
+    assert program.main([*given, "--only", "healthy"]) == 0
+    assert program.main([*given, "--more"]) == 0
+    content = json.loads((tmp_path / "o.json").read_text(), parse_constant=pytest.fail)
+    assert content["command"].startswith("python -m equilibria.exam.generated --split development")
+    assert {r["case"] for r in content["rows"]} == {c.name for c in short} and content["summary"]["errors"] == 0
+    assert all(row_of(r).axes for r in content["rows"])
+    capsys.readouterr()
+    assert program.main([*given, "--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_an_unknown_split_is_refused() -> None:
+    with pytest.raises(ConfigError, match="held-in"):
+        draw("held-in", 1, 1)
