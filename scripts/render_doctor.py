@@ -1,7 +1,8 @@
 """Write what the doctor measures, what it names, and a real diagnosis into docs/doctor.md and README.md.
 
-python scripts/render_doctor.py            # the tables of vitals and conditions, and the pictures that there are
+python scripts/render_doctor.py            # the tables of vitals and conditions
 python scripts/render_doctor.py --run      # the same, and the diagnoses, from runs of examples/sick_and_healthy.py
+python scripts/render_doctor.py --example  # the same as the first, and what is printed for a common mistake
 python scripts/render_doctor.py --check    # exit status 1 if a table is not as it would be written
 """
 
@@ -14,16 +15,15 @@ from pathlib import Path
 
 from equilibria.doctor import REMEDIES, VITALS
 from equilibria.doctor.conditions import Rule, rules
-from equilibria.doctor.schedule import Schedule
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from condition_pages import PAGES, between, cell, earliest_text, loop_of, played
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, README = ROOT / "docs" / "doctor.md", ROOT / "README.md"
-PICTURES = "images/conditions"  # from the page
+EXAMPLE = "swapped-labels"
 TIERS = {1: "each", 2: "where called for", 3: "at a diagnosis"}
-
-
-def cell(text: str) -> str:
-    return text.replace("|", r"\|")
 
 
 def vitals() -> str:
@@ -33,15 +33,6 @@ def vitals() -> str:
         for name, v in VITALS.items()
     ]
     return "\n".join(["| vital | what it is | unit | source | measured |", "|---|---|---|---|---|", *rows])
-
-
-def earliest(checkups: int) -> int:
-    """The step of a run's n-th check-up, where each step is checked."""
-    schedule, step = Schedule(), 0
-    for _ in range(checkups):
-        step = schedule.upcoming
-        schedule.record(step)
-    return step
 
 
 def first_remedy(rule: Rule) -> str:
@@ -54,22 +45,18 @@ def first_remedy(rule: Rule) -> str:
 def conditions() -> str:
     """The conditions as a Markdown table, root causes first."""
     rows = [
-        f"| `{r.condition}` | {cell(r.cause)} | {cell(r.source)} | {first_remedy(r)} | {earliest(r.min_checkups)} |"
+        f"| [`{r.condition}`](conditions/{r.condition}.md) | {cell(r.cause)} | {first_remedy(r)} | {earliest_text(r)} |"
         for r in rules()
     ]
-    head = "| condition | why it happens | source | first remedy | earliest step |"
-    return "\n".join([head, "|---|---|---|---|---|", *rows])
+    head = "| condition | why it happens | first remedy | earliest step |"
+    return "\n".join([head, "|---|---|---|---|", *rows])
 
 
-def pictures() -> str:
-    """A heading, the cause and the picture of each condition that has one, in the order of the table."""
-    parts = []
-    for rule in rules():
-        name = rule.condition
-        if (PAGE.parent / PICTURES / f"{name}.png").exists():
-            shown = f"![{name}: samples, and the number that gives it away]({PICTURES}/{name}.png)"
-            parts += [f"### {name}", rule.cause, shown]
-    return "\n\n".join(parts)
+def example() -> str:
+    """What is printed for the loop of the page of swapped labels, with more steps."""
+    loop = loop_of((PAGES / f"{EXAMPLE}.md").read_text(encoding="utf-8"))
+    longer = re.sub(r"range\(1, \d+\)", "range(1, 901)", loop)
+    return f"```text\n{played(longer).diagnose(deep=False)}\n```"
 
 
 def diagnosis(name: str, whole: bool) -> str:
@@ -86,21 +73,9 @@ def diagnosis(name: str, whole: bool) -> str:
     return f"```text\n$ python examples/sick_and_healthy.py --only {name}\n{shown}\n```"
 
 
-def between(text: str, mark: str, content: str) -> str:
-    """The text with ``content`` between the markers of a name.
-
-    Raises:
-        ValueError: the markers are not there, once each and in order.
-    """
-    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise ValueError(f"needs {begin} and, after it, {end}, once each")
-    return f"{text.split(begin)[0]}{begin}\n{content}\n{end}{text.split(end)[1]}"
-
-
 def rendered(text: str) -> str:
-    """The page with its tables and pictures."""
-    parts = {"vitals": vitals(), "conditions": conditions(), "pictures": pictures()}
+    """The page with its tables."""
+    parts = {"vitals": vitals(), "conditions": conditions()}
     for mark, content in parts.items():
         text = between(text, mark, content)
     return text
@@ -113,6 +88,8 @@ def main() -> int:
         if text != wanted:
             print("docs/doctor.md: a table is not that of the code; run python scripts/render_doctor.py")
         return int(text != wanted)
+    if {"--run", "--example"} & set(sys.argv[1:]):
+        wanted = between(wanted, "example", example())
     if "--run" in sys.argv[1:]:
         wanted = between(wanted, "broken", diagnosis("broken", whole=True))
         wanted = between(wanted, "healthy", diagnosis("healthy", whole=True))

@@ -12,15 +12,18 @@ from pathlib import Path
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from ..doctor import CONDITIONS, VITALS, Doctor, Evidence, Finding
 from ..figures.images import image_grid
 from ..figures.panels import BLUE, GREY, PALETTE, label, legend, logarithmic, panels, rendered
 from .cases import CASES, HEALTHY, RING, WGAN
+from .field.truth import Attached
 from .loop import Loop, Played, sampled
 from .results import examined
 
 Seen = tuple[Played, Doctor]
+FieldSeen = tuple[Attached, Doctor]
 _RED = PALETTE[1]
 _INSTEAD = Evidence("samples/distance", math.nan)  # if the evidence is a property of the loop, not a series
 _STEADY = replace(HEALTHY["developed"]["arrived"], steps=3000, rate=3e-4, rate_d=3e-4, r1=1.0)
@@ -72,15 +75,54 @@ def picture(finding: Finding, sick: Seen, healthy: Seen) -> Figure:
     return figure
 
 
+def field_picture(finding: Finding, faulty: FieldSeen, repaired: FieldSeen) -> Figure:
+    """Samples of a loop of the field exam and of its repaired twin, and a vital of both runs.
+
+    The vital is the first of the evidence; for a finding that was read in the training step, the distance to the data.
+    """
+    figure, (left, middle, right) = panels(columns=3, width=2.2, height=2.2, dpi=100)
+    for axes, (run, doctor), title in ((left, faulty, finding.condition), (middle, repaired, "repaired")):
+        run.generator.eval()
+        made, y = run.samples(400)
+        _rows(axes, made.detach().float(), run.real.detach().float(), y)
+        label(axes, title=f"{title}\nsamples at step {doctor.chart.last.step}")
+    _series(right, finding, faulty[1], repaired[1])
+    return figure
+
+
+def _rows(axes: Axes, made: Tensor, real: Tensor, y: Tensor | None) -> None:
+    """Rows of any form: images as a grid, flat digits as images, sequences as lines, other rows by two columns."""
+    if made.dim() == 2 and made.shape[1] == 64:
+        made, real = made.view(-1, 1, 8, 8), real.reshape(-1, 1, 8, 8)
+    if made.dim() == 4:
+        low, high = float(real.min()), float(real.max())
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.imshow(image_grid(2 * (made[:40] - low) / max(high - low, 1e-9) - 1, columns=8))
+        return
+    if made.dim() == 3:
+        for rows, colour in ((real, GREY), (made, BLUE)):
+            axes.plot(rows[:12, :, 0].T.numpy(), color=colour, linewidth=0.7, alpha=0.7)
+        return
+    classes = None if y is None else y if y.dim() == 1 else y.argmax(1)
+    _points_of(axes, made, real, classes)
+
+
 def _samples(axes: Axes, run: Played) -> None:
     # Eval mode, as for a user who samples.
     made, y = sampled(run, 400)
-    axes.set_xticks([])
-    axes.set_yticks([])
     if made.dim() == 4:
+        axes.set_xticks([])
+        axes.set_yticks([])
         axes.imshow(image_grid(made[:40] / run.loop.scale, columns=8))
         return
-    real = run.reference[torch.isfinite(run.reference).all(1)][:600]
+    _points_of(axes, made, run.reference, y)
+
+
+def _points_of(axes: Axes, made: Tensor, real: Tensor, y: Tensor | None) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    real = real[torch.isfinite(real).all(1)][:600]
     if real.shape[1] == 1:
         axes.hist(real[:, 0].tolist(), 40, density=True, color=GREY)
         axes.hist(made[:, 0].tolist(), 40, density=True, color=BLUE, histtype="step")
