@@ -26,6 +26,9 @@ FAULTS: dict[str, Fault] = {fault.name: fault for module in _MODULES for fault i
 LOOPS = (styles.__name__, styles_more.__name__)
 """The modules that hold the styles."""
 
+Open = tuple[Law, Family, Style, list[str]]
+"""A law, a family of networks and a style that go together, and the recipes that fit."""
+
 _ONSETS = (0.5, 0.6, 0.7)
 
 
@@ -38,7 +41,7 @@ def variants(split: str, fault: Fault) -> list[int]:
 
 
 @cache
-def triples(split: str, need: Needs) -> list[tuple[Law, Family, Style, list[str]]]:
+def triples(split: str, need: Needs) -> list[Open]:
     """The combinations of law, network and style that a split may use, each with the recipes that fit.
 
     A held-out combination has a held-out part wherever one fits the others.
@@ -63,7 +66,7 @@ def _held(law: Law, family: Family, style: Style) -> int:
 
 
 @cache
-def _fitting() -> list[tuple[Law, Family, Style, list[str]]]:
+def _fitting() -> list[Open]:
     return [
         (law, family, style, names)
         for law in LAWS.values()
@@ -106,15 +109,16 @@ def draw(split: str, faulty: int, healthy: int, seed: int = 0) -> list[Axes]:
         onset = rng.choice(_ONSETS) if late else 0.0
         drawn.append(Axes(law.name, family.name, style.name, rng.choice(recipes), fault.name, number, onset))
     everything = triples(split, Needs())
+    left: list[Open] = []
     for _ in range(healthy):
-        law, family, style, recipes = _balanced(rng, everything)
+        left = left or list(everything)  # no combination twice before all were drawn
+        law, family, style, recipes = _balanced(rng, left)
+        left = [t for t in left if t[:3] != (law, family, style)]
         drawn.append(Axes(law.name, family.name, style.name, rng.choice(recipes)))
     return drawn
 
 
-def _balanced(
-    rng: random.Random, found: list[tuple[Law, Family, Style, list[str]]]
-) -> tuple[Law, Family, Style, list[str]]:
+def _balanced(rng: random.Random, found: list[Open]) -> Open:
     """A law, then a style that fits it, then a network: rare laws and styles come as often as common ones."""
     law = rng.choice(sorted({law.name for law, *_ in found}))
     of_law = [t for t in found if t[0].name == law]

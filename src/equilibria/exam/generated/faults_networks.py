@@ -162,7 +162,7 @@ FAULTS = (
             Variant("a column is fifteen times as wide as the others, under a tanh", change=_wide_column),
             Variant("a column has another origin", change=_moved_column),
         ),
-        needs(laws="client parcel ring moons gauss6", not_network="relu recurrent layernorm"),
+        needs(laws="client parcel ring moons gauss6", not_network="relu layernorm"),
         steps=900,
     ),
     Fault(
@@ -280,7 +280,7 @@ FAULTS = (
         ("batchnorm-leakage",),
         "networks",
         (Variant("real rows and samples pass a batch norm of the discriminator together", _one_pass, _batch_norm_d),),
-        needs(style="both", not_network="layernorm spectral recurrent", groups="points images table pairs"),
+        needs(style="both", not_network="layernorm spectral", groups="points images table pairs"),
         steps=1000,
     ),
 )

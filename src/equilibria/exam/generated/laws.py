@@ -98,11 +98,12 @@ def _bars() -> Rows:
 
 
 def _blobs() -> Rows:
+    """Images of 12 x 12 pixels with one bright blob each."""
     rng = _rng(37)
-    centre = 4 + 8 * torch.rand(1500, 2, generator=rng)
-    axis = torch.arange(16) + 0.5
+    centre = 3 + 6 * torch.rand(1500, 2, generator=rng)
+    axis = torch.arange(12) + 0.5
     far = (axis[None, :, None] - centre[:, :1, None]) ** 2 + (axis[None, None] - centre[:, 1:, None]) ** 2
-    width = 2 + 2 * torch.rand(1500, 1, 1, generator=rng)
+    width = 1.5 + 1.5 * torch.rand(1500, 1, 1, generator=rng)
     return Rows((1.8 * (-far / (2 * width**2)).exp() - 0.9)[:, None])
 
 

@@ -140,7 +140,7 @@ def dense(
         norm_d = nn.LayerNorm if norm == "layer" else _norm_d(s)
         judge = nn.Sequential(nn.Flatten(), *stack(_sizes(s.features, s.width_d, s.depth_d + deeper, 1), act_d, norm_d))
         if spectral:
-            for module in judge:
+            for module in list(judge)[:-1]:
                 if isinstance(module, nn.Linear):
                     spectral_norm(module)
         return maker, Scores(judge, s.sigmoid)
@@ -218,28 +218,6 @@ def _upsampled(s: Shape) -> Pair:
     return maker, _judge2d(s, nn.SiLU, True)
 
 
-class Recurrent(nn.Module):
-    """A GRU and a linear layer; a generator repeats its code at every time step, a discriminator scores the last."""
-
-    def __init__(self, first: int, hidden: int, last: int, length: int) -> None:
-        super().__init__()
-        self.length = length
-        self.rnn = nn.GRU(first, hidden, batch_first=True)
-        self.out = nn.Linear(hidden, last)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Sequences of codes, or scores of sequences."""
-        if self.length:
-            return self.out(self.rnn(x[:, None].expand(-1, self.length, -1))[0])
-        return self.out(self.rnn(x)[0][:, -1])
-
-
-def _gru(s: Shape) -> Pair:
-    length, channels = s.rows.x.shape[1:]
-    maker = Recurrent(s.latent, s.width_g // 2, channels, length)
-    return maker, Scores(Recurrent(channels, s.width_d // 2, 1, 0), s.sigmoid)
-
-
 class Transpose(nn.Module):
     """Exchanges time and channels."""
 
@@ -262,6 +240,30 @@ def _conv1d(s: Shape) -> Pair:
         Transpose(),
     )
     layers = [Transpose(), nn.Conv1d(channels, v, 4, 2, 1), leaky(), nn.Conv1d(v, v, 4, 2, 1), leaky(), nn.Flatten()]
+    return maker, Scores(nn.Sequential(*layers, nn.Linear(v * length // 4, 1)), s.sigmoid)
+
+
+def _conv1d_transposed(s: Shape) -> Pair:
+    length, channels = s.rows.x.shape[1:]
+    w, v = s.width_g // 2, s.width_d // 2
+    maker = nn.Sequential(
+        nn.Unflatten(1, (s.latent, 1)),
+        nn.ConvTranspose1d(s.latent, w, length // 4),
+        nn.ReLU(),
+        nn.ConvTranspose1d(w, w, 4, 2, 1),
+        nn.ReLU(),
+        nn.ConvTranspose1d(w, channels, 4, 2, 1),
+        Transpose(),
+        nn.Tanh(),
+    )
+    layers = [
+        Transpose(),
+        nn.Conv1d(channels, v, 5, 2, 2),
+        nn.SiLU(),
+        nn.Conv1d(v, v, 5, 2, 2),
+        nn.SiLU(),
+        nn.Flatten(),
+    ]
     return maker, Scores(nn.Sequential(*layers, nn.Linear(v * length // 4, 1)), s.sigmoid)
 
 
@@ -305,18 +307,18 @@ def _family(name: str, groups: str, build: Callable[[Shape], Pair], marks: str =
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        _family("mlp-relu", "points images pairs", dense(), "relu dense"),
+        _family("mlp-relu", "points pairs", dense(), "relu dense"),
         _family("mlp-leaky", "points pairs", dense(leaky, deeper=1), "dense"),
         _family("mlp-silu", "points pairs", dense(nn.SiLU, nn.SiLU), "dense", held_out=True),
         _family("batchnorm", "points images pairs", dense(norm="batch"), "relu dense batchnorm"),
         _family("layernorm", "points pairs", dense(norm="layer"), "relu dense layernorm"),
-        _family("residual", "points images pairs", _residual, "relu dense", held_out=True),
-        _family("spectral", "points images", dense(spectral=True), "relu dense spectral"),
+        _family("residual", "points pairs", _residual, "relu dense", held_out=True),
+        _family("spectral", "points", dense(spectral=True), "relu dense spectral"),
         _family("bounded", "points", dense(leaky, bounded=True), "dense bounded"),
         _family("conv-transposed", "images", _transposed, "relu batchnorm conv"),
         _family("conv-upsampled", "images", _upsampled, "relu batchnorm conv", held_out=True),
-        _family("gru", "waves", _gru, "recurrent"),
-        _family("conv1d", "waves", _conv1d, "", held_out=True),
+        _family("conv1d", "waves", _conv1d, "conv1d"),
+        _family("conv1d-transposed", "waves", _conv1d_transposed, "conv1d", held_out=True),
         _family("table-gumbel", "table", dense(norm="batch"), "relu dense batchnorm"),
         _family("table-softmax", "table", _softmaxed, "dense layernorm", held_out=True),
         _family("embedded", "labelled", _conditional(8, leaky), "relu dense"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, optim
 
@@ -53,9 +54,16 @@ _VECTORS = frozenset({"points", "labelled", "pairs"})
 _IMAGES = frozenset({"images"})
 _ZERO = (0.0, 0.99)
 _HALF = (0.5, 0.99)
-_PIXELS = (1e-3, 5e-4)
 _R1 = Penalty("r1", 0.1)
+_R1_PIXELS = Penalty("r1", 1.0)
 _LAZY = Penalty("r1", 0.1, every=4)
+
+
+def _pixels(name: str, objective: str, penalty: Penalty = _R1_PIXELS, **more: Any) -> Recipe:
+    """Settings for images, which need a penalty to train within some hundred steps."""
+    given: dict[str, Any] = {"rates": (1e-3, 1e-3), "betas": _HALF, "groups": _IMAGES, **more}
+    return Recipe(name, objective, penalty, **given)
+
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -104,25 +112,14 @@ RECIPES: dict[str, Recipe] = {
             groups=_VECTORS,
         ),
         Recipe("relativistic-r1", "relativistic", Penalty("r1", 0.2), rates=(1e-3, 1e-3), betas=_ZERO, groups=_SMALL),
-        Recipe("pixels-logits", "cross-entropy", None, rates=_PIXELS, betas=_HALF, groups=_IMAGES),
-        Recipe("pixels-probabilities", "probabilities", None, rates=(1e-3, 1e-3), groups=_IMAGES),
-        Recipe("pixels-squares", "least-squares", None, rates=_PIXELS, betas=_HALF, groups=_IMAGES),
-        Recipe("pixels-softplus-r1", "softplus", Penalty("r1", 1.0), rates=(1e-3, 1e-3), betas=_HALF, groups=_IMAGES),
-        Recipe("pixels-hinge", "hinge", None, rates=_PIXELS, betas=_HALF, groups=_IMAGES),
-        Recipe("pixels-rmsprop", "softplus", None, ("adamw", "rmsprop"), (1e-3, 3e-4), _HALF, groups=_IMAGES),
-        Recipe(
-            "pixels-critic-penalty",
-            "wasserstein",
-            Penalty("gp", 1.0),
-            ("adam", "adam"),
-            (1e-3, 1e-3),
-            (0.0, 0.9),
-            2,
-            groups=_IMAGES,
-        ),
-        Recipe(
-            "pixels-relativistic", "relativistic", Penalty("r1", 1.0), rates=(1e-3, 1e-3), betas=_HALF, groups=_IMAGES
-        ),
+        _pixels("pixels-logits", "cross-entropy"),
+        _pixels("pixels-probabilities", "probabilities"),
+        _pixels("pixels-squares", "least-squares"),
+        _pixels("pixels-softplus", "softplus"),
+        _pixels("pixels-softplus-lazy", "softplus", Penalty("r1", 1.0, every=2)),
+        _pixels("pixels-rmsprop", "softplus", optimiser=("adamw", "rmsprop")),
+        _pixels("pixels-critic-penalty", "wasserstein", Penalty("gp", 1.0), betas=(0.0, 0.9), ratio=2),
+        _pixels("pixels-relativistic", "relativistic"),
     )
 }
 """Sound settings by name."""
