@@ -74,6 +74,8 @@ def recipe_fits(law: Law, family: Family, style: Style, recipe: Recipe) -> bool:
         not recipe.clip or not family.marks & {"layernorm", "spectral"},
         "conv" not in family.marks or recipe.ratio <= 2,
         "conv1d" not in family.marks or recipe.ratio <= 2,
+        # one-hot columns train slowly if both players step at once
+        "simultaneous" not in style.marks or law.group != "table" or recipe.penalty is not None,
         # augmented rows are blurred, and a steep penalty on them blurs them twice
         "augmented" not in style.marks or recipe.objective != "wasserstein",
     )

@@ -161,10 +161,11 @@ def _clouds() -> Rows:
     return Rows(crescents(_N).flip(1), source=0.7 * torch.randn(_N, 2, generator=rng))
 
 
-def _negatives() -> Rows:
-    """Digits in negative from digits: two halves of the set, so that no row has its pair."""
-    x = 0.9 * digits()[0].flatten(1)
-    return Rows(-x[:900], source=x[900:])
+def _turned() -> Rows:
+    """Four Gaussians from a ring: another number of modes on each side, and no row has its pair."""
+    rng = _rng(46)
+    at = torch.randint(2, (_N, 2), generator=rng).float() * 2 - 1
+    return Rows(0.8 * at + 0.2 * torch.randn(_N, 2, generator=rng), source=ring(_N, std=0.2))
 
 
 LAWS: dict[str, Law] = {
@@ -190,7 +191,7 @@ LAWS: dict[str, Law] = {
         Law("species-labelled", "labelled", _species),
         Law("corners-labelled", "labelled", _corners, held_out=True),
         Law("clouds", "pairs", _clouds),
-        Law("negatives", "pairs", _negatives, held_out=True),
+        Law("ring-to-corners", "pairs", _turned, held_out=True),
     )
 }
 """Every law by its name."""

@@ -23,7 +23,8 @@ class Style:
             losses are criteria with targets), ``many`` (several discriminator steps for one generator step), ``turns``
             (several generator steps), ``fresh`` (each player has generated rows of its own graph), ``leaves`` (a
             player's backward pass leaves gradient in the other), ``both`` (the two batches are scored by
-            :meth:`Kit.both`), ``sampler`` (samples come from an averaged copy), ``labelled``, ``logits`` (no sigmoid).
+            :meth:`Kit.both`), ``sampler`` (samples come from an averaged copy), ``labelled``, ``logits`` (no sigmoid),
+            ``simultaneous`` (both players step at once).
     """
 
     name: str

@@ -64,7 +64,7 @@ def shared_fakes(k: Kit) -> None:
         k.opt_g.step()
 
 
-@style("paired", held_out=True)
+@style("paired simultaneous", held_out=True)
 def one_function(k: Kit) -> None:
     """Both losses are computed from one graph, which is kept; each goes to its own network's parameters."""
     generator, discriminator = list(k.G.parameters()), list(k.D.parameters())
