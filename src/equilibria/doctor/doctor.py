@@ -172,8 +172,8 @@ class Doctor:
         begun = time.perf_counter()
         readings = take_in(self.audit, self.subject, self.chart) if self.audit is not None else {}
         spent = time.perf_counter() - begun
-        found = examine(self.subject, self.chart, self._memory, step, self.optimizers, fed)
-        found = replace(found, readings=readings, seconds=found.seconds + spent)
+        found = examine(self.subject, self.chart, self._memory, step, self.optimizers, fed, readings)
+        found = replace(found, seconds=found.seconds + spent)
         self._memory.before.clear()
         self.chart.checkups.append(found)
         return found

@@ -50,6 +50,13 @@ class Declared:
         """Whether scores are log-odds, so that large scores mean saturation."""
         return self.pair is None or isinstance(self.pair, _PROBABILISTIC)
 
+    @property
+    def trained(self) -> str:
+        """The name of the generator's loss, if it is one of those that every check-up measures; else empty."""
+        if self.own is not None:
+            return ""
+        return {Minimax: "saturating", NonSaturating: "nonsaturating"}.get(type(self.pair or NonSaturating()), "")
+
     def generator(self, fake: Tensor, real: Tensor) -> Tensor:
         """The generator's loss for scores; the non-saturating one if no objective was declared."""
         if self.own is not None:

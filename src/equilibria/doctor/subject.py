@@ -30,7 +30,7 @@ Params = dict[str, Tensor]
 Codes = tuple[Tensor, Tensor | None]
 _EPSILON = 1e-7
 _PASSED_ON = re.compile(
-    r"(Mean|Stack|Expand|Slice|IndexSelect|RepeatInterleave|View|Squeeze|Unsqueeze|Reshape|UnsafeView|ToCopy|Clone|Select|Alias|Permute|Transpose|T)"
+    r"(Mean|Stack|Expand|Slice|IndexSelect|RepeatInterleave|View|Squeeze|Unsqueeze|Reshape|UnsafeView|ToCopy|Clone|Select|Alias|Permute|Transpose|T(?=Backward))"
 )
 _MOST_ROWS = 32  # that share one score
 _STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
@@ -76,6 +76,7 @@ class Subject:
     score_form: ScoreForm = field(default_factory=ScoreForm)
     assumptions: list[str] = field(default_factory=list)
     inverted: bool = False
+    _known: dict[tuple[Any, ...], tuple[Tensor, Any]] | None = field(default=None, repr=False)
 
     @property
     def classes(self) -> Tensor | None:
@@ -151,6 +152,20 @@ class Subject:
         found = scores_of(self.scored(x, y, params), len(x), self.score_form).float()
         return found if len(found) == n else found[:n]
 
+    def _raw_once(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """As :meth:`raw`; several vitals of a check-up ask for the same rows, which are passed once if that is alike.
+
+        It is not alike for a discriminator with buffers or dropout, or one that is called by a function of the user.
+        """
+        own = self.discriminator
+        changing = any(isinstance(m, _STATEFUL) for m in own.modules()) or next(own.buffers(), None) is not None
+        if self._known is None or changing or "discriminator" in self.calls:
+            return self.raw(x, y)
+        key = tuple((t.data_ptr(), t.shape, t.stride(), t._version) for t in (x, y) if t is not None)
+        if key not in self._known:
+            self._known[key] = (self.raw(x, y), (x, y))  # the rows are held, so that no others take their place
+        return self._known[key][0]
+
     def scored(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Any:
         """What the discriminator returns."""
         call = self.calls.get("discriminator")
@@ -161,7 +176,7 @@ class Subject:
 
     def score(self, x: Tensor, y: Tensor | None = None, params: Params | None = None) -> Tensor:
         """Logits ``(n,)``: higher is more real. Probabilities are converted to logits."""
-        out = self.raw(x, y, params)
+        out = self._raw_once(x, y) if params is None and not torch.is_grad_enabled() else self.raw(x, y, params)
         if self.probabilities:
             p = out.clamp(_EPSILON, 1 - _EPSILON)
             out = p.log() - (1 - p).log()
@@ -306,6 +321,7 @@ class Subject:
             (m._buffers, n, b, b.clone()) for m, _ in flags.values() for n, b in m._buffers.items() if b is not None
         ]
         own = (self.generator, self.discriminator, self.codes, self.sampler, *self.calls.values())
+        known, self._known = self._known, dict(self._known or {})
         try:
             with (
                 preserved_randomness(own, mix(seed, 11)),
@@ -316,6 +332,7 @@ class Subject:
             ):
                 yield
         finally:
+            self._known = known
             with torch.no_grad():
                 for held, name, buffer, kept in buffers:
                     buffer.data.copy_(kept)  # no new version: a graph of the loop may have saved it

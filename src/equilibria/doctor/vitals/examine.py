@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -14,6 +14,7 @@ from ...base.errors import EquilibriaError
 from ...base.randomness import mix
 from ...metrics.neighbours import neighbours
 from ...theory.supports import two_nn_dimension
+from ..audit.reading import Reading
 from ..chart import Chart, Checkup, Memory
 from ..evidence import NotAssessed
 from ..space import Space
@@ -22,6 +23,7 @@ from . import dynamics, latent, players, samples, wiring
 
 Tried = Callable[[str, Callable[[], samples.Values]], samples.Values]
 _ROWS, _IMAGE_ROWS = 512, 256
+_DIRECTION = {"swapped-labels", "same-batch-twice"}  # what the direction of the discriminator's steps would show
 
 
 def rows_for(subject: Subject) -> int:
@@ -61,8 +63,12 @@ def examine(
     step: int,
     optimizers: wiring.Optimizers,
     fed: wiring.Fed | None = None,
+    readings: Mapping[str, Reading] | None = None,
 ) -> Checkup:
-    """Measure all vitals of a check-up; the networks and random number generators are restored afterwards."""
+    """Measure all vitals of a check-up; the networks and random number generators are restored afterwards.
+
+    What was read in the training step, ``readings``, is not measured again.
+    """
     begun = time.perf_counter()
     arrays: dict[str, tuple[float, ...]] = {}
     tried = partial(chart.groups.measured, step)
@@ -87,10 +93,11 @@ def examine(
             gradient = values.get("gradient/declared", math.nan)
             values |= tried("gradients in .grad", lambda: wiring.left_gradients(subject, memory, gradient, step))
             values |= tried("noise of the steps", lambda: wiring.step_noise(subject, optimizers, gradient))
-            values |= tried(
-                "direction of the discriminator's steps",
-                lambda: wiring.descent(subject, chart, memory, optimizers, (x, fake)),
-            )
+            if not readings or not _DIRECTION <= set(readings):
+                values |= tried(
+                    "direction of the discriminator's steps",
+                    lambda: wiring.descent(subject, chart, memory, optimizers, (x, fake)),
+                )
             values |= tried(
                 "gain of the discriminator", lambda: wiring.auc_gain(subject, memory, (x, y), (fake, label))
             )
@@ -103,7 +110,7 @@ def examine(
 
         values |= tried("parameters of the optimisers", held)
     chart.groups.list_in(chart.not_assessed)
-    return Checkup(step, values, arrays, notes, time.perf_counter() - begun)
+    return Checkup(step, values, arrays, notes, time.perf_counter() - begun, readings=dict(readings or {}))
 
 
 def _rows(subject: Subject, fed: wiring.Fed, n: int) -> wiring.Fed:

@@ -105,7 +105,9 @@ def generator_gradients(subject: Subject, chart: Chart, real: Tensor, y: Tensor 
         if i == 0:
             logits = out if read == subject.score else subject.score(made, codes[1])
             for name, own in losses.items():
-                values[f"gradient/{name}"] = float(_flat(own(logits, h_real), wanted, keep=True).norm())
+                same = name == chart.objective.trained
+                gradient = drawn[0] if same else _flat(own(logits, h_real), wanted, keep=True)
+                values[f"gradient/{name}"] = float(gradient.norm())
     each = torch.stack(drawn)
     mean = each.mean(0)
     noise = float((each - mean).square().sum(1).sum() / (_DRAWS - 1))
