@@ -44,9 +44,14 @@ def _place(finding: Finding, broken: int | None) -> tuple[int, int]:
     return (0 if cause else 2), ORDER.index(finding.condition)
 
 
+def read_cause(found: Sequence[Finding]) -> Finding | None:
+    """The first critical finding that was read in the training step with certainty."""
+    return next((f for f in found if f.confidence is Confidence.CERTAIN and f.severity is Severity.CRITICAL), None)
+
+
 def explained(found: list[Finding]) -> list[Finding]:
     """Measured findings beside a certain critical one are taken for its effects."""
-    first = next((f for f in found if f.confidence is Confidence.CERTAIN and f.severity is Severity.CRITICAL), None)
+    first = read_cause(found)
     if first is None or first.status != "active":
         return found
     return [

@@ -16,10 +16,10 @@ from .answering import always_answers
 from .attaching import missing, module_of, optimizers_of, subject_of
 from .auditing import audit_of, take_in
 from .chart import Chart, Checkup, Memory, flat_gradients, flat_parameters
-from .conclude import conclude
+from .conclude import conclude, read_cause
 from .conditions import View
 from .evidence import NotAssessed
-from .findings import Confidence, Diagnosis, Severity
+from .findings import Diagnosis
 from .objective import Declared, declared, expects_logits
 from .randomness import preserved_randomness
 from .schedule import Schedule
@@ -200,15 +200,12 @@ class Doctor:
             deep: whether to test, if samples are far from the data, what each player could still learn and how the
                 players rotate; this costs as much as several check-ups.
         """
-        tried = deep and self._doubtful() and not self._certain()
-        found, missing = examine_deeply(self.subject, self.chart, self.chart.last.step) if tried else ({}, [])
         with preserved_randomness(self.chart.objective.own or ()):
+            plain = conclude(self.chart, self.subject.probabilities)
+            if not deep or not self._doubtful() or read_cause(plain.active):
+                return plain
+            found, missing = examine_deeply(self.subject, self.chart, self.chart.last.step)
             return conclude(self.chart, self.subject.probabilities, found, missing)
-
-    def _certain(self) -> bool:
-        """Whether a cause was read in the training step, so that nothing has to be tried to find one."""
-        found = conclude(self.chart, self.subject.probabilities).active
-        return any(f.confidence is Confidence.CERTAIN and f.severity is Severity.CRITICAL for f in found)
 
     def _doubtful(self) -> bool:
         """Whether the costlier tests are useful: samples are far from the data, and all numbers are finite."""

@@ -38,9 +38,28 @@ def last_operation(node: Any) -> str:
         >>> last_operation(torch.sigmoid(x).view(-1).mean().grad_fn)
         'Sigmoid'
     """
+    node = _changing(node)
+    return "" if node is None else name_of(node)
+
+
+def operation_before(node: Any) -> str:
+    """The operation before the last one, on the way of its first input.
+
+    Examples:
+        >>> import torch
+        >>> x = torch.ones(3, 1, requires_grad=True)
+        >>> operation_before(x.exp().view(-1).tanh().grad_fn)
+        'Exp'
+    """
+    last = _changing(node)
+    return "" if last is None else last_operation(next(iter(parents(last)), None))
+
+
+def _changing(node: Any) -> Any:
+    """The node, or the first one before it that changes values."""
     while node is not None and name_of(node) in _SAME_VALUES:
         node = next(iter(parents(node)), None)
-    return "" if node is None else name_of(node)
+    return node
 
 
 def first_met(node: Any, wanted: Mapping[Any, Any]) -> set[Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from . import graph
 from .calls import Fed, Kind
 from .passes import Window
 from .reading import Reading
@@ -241,9 +242,14 @@ def ranges(w: Window) -> Iterator[Reading]:
 
 
 def norm_before_output(w: Window) -> Iterator[Reading]:
-    """Whether mean and variance of every sample before the last operation are the same: a norm stands before it."""
+    """Whether a norm stands before the last operation: in the graph, or by what every sample has in common."""
     for call in _trained(w):
         out = call.outputs[0]
+        norm = graph.operation_before(out.node) if out.last in _RANGES else ""
+        if norm.endswith("BatchNorm"):
+            text = f"a batch norm stands directly before the generator's {out.last.lower()}"
+            yield Reading("norm-before-output", True, text)
+            return
         if out.last != "Tanh" or out.value.dim() < 2 or out.value[0].numel() < 16 or len(out.value) < 8:
             continue
         before = out.value.double().clamp(-1 + 1e-7, 1 - 1e-7).flatten(1).atanh()

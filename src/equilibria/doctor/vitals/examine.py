@@ -93,7 +93,7 @@ def examine(
             gradient = values.get("gradient/declared", math.nan)
             values |= tried("gradients in .grad", lambda: wiring.left_gradients(subject, memory, gradient, step))
             values |= tried("noise of the steps", lambda: wiring.step_noise(subject, optimizers, gradient))
-            if not readings or not _DIRECTION <= set(readings):
+            if not _DIRECTION.issubset(readings or ()):
                 values |= tried(
                     "direction of the discriminator's steps",
                     lambda: wiring.descent(subject, chart, memory, optimizers, (x, fake)),
