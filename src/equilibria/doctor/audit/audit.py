@@ -27,13 +27,11 @@ class Audited:
         readings: of each condition that was read.
         losses: that are trained.
         unread: what could not be read, and why.
-        failures: errors inside the recording.
     """
 
     readings: list[Reading]
     losses: Losses
     unread: dict[str, str] = field(default_factory=dict)
-    failures: tuple[str, ...] = ()
 
 
 class Audit:
@@ -96,7 +94,7 @@ class Audit:
 
     def _read(self, trace: Trace) -> Audited:
         if trace.failures:
-            return Audited([], Losses(), {"the training step": trace.failures[0]}, tuple(trace.failures))
+            return Audited([], Losses(), {"the training step": trace.failures[0]})
         window = Window.of(trace, fed_of(trace, self._before.real))
         found, losses = read(window, self._before)
         few = any(0 < len(window.steps(who)) < 2 for who in PLAYERS) or not all(window.steps(who) for who in PLAYERS)

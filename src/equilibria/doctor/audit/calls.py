@@ -55,11 +55,11 @@ class Known:
     """The generated rows of a window and the real rows, by their hashes.
 
     Attributes:
-        made: hash to the place of the generator's call and of the row in it.
+        made: hash to the place of the generator's call.
         real: hashes of real rows; empty where none are known.
     """
 
-    made: dict[int, tuple[int, int]] = field(default_factory=dict)
+    made: dict[int, int] = field(default_factory=dict)
     real: frozenset[int] = frozenset()
 
 
@@ -70,8 +70,8 @@ def fed_of(trace: Trace, real: frozenset[int]) -> list[Fed]:
     for place, call in enumerate(makers):
         for out in call.outputs:
             if out.value.dim() and len(out.value):
-                for row, key in enumerate(row_hashes(out.value).tolist()):
-                    known.made.setdefault(key, (place, row))
+                for key in row_hashes(out.value).tolist():
+                    known.made.setdefault(key, place)
     found = [_by_rows(call, makers, known) for call in trace.of("discriminator")]
     reals = [f.call.rows for f in found if f.kind is Kind.REAL]
     # What is neither is between the two, made from generated rows, or real by elimination.
@@ -123,7 +123,7 @@ def _maker(call: Call, makers: list[Call], known: Known) -> Call | None:
     for part in _parts(call.rows, makers):
         place = known.made.get(int(row_hashes(part[:1])[0]))
         if place is not None:
-            return makers[place[0]]
+            return makers[place]
     return None
 
 
