@@ -67,8 +67,18 @@ def test_a_sound_loop_needs_no_declaration() -> None:
     assert isinstance(doctor.chart.objective.pair, NonSaturating) and not found.active
     assert not {"objective", "optimizers"} & {one.argument for one in found.not_assessed}
     assert isinstance(attached(STYLES["GradientPenalty"]()).chart.objective.pair, Wasserstein)
+
+
+def test_another_loss_than_was_declared_is_a_finding() -> None:
+    torch.manual_seed(0)
     declared = attached(Pair(), objective="hinge")
     assert type(declared.chart.objective.pair).__name__ == "Hinge"
+    first = declared.diagnose().active[0]
+    assert first.condition == "objective-disagrees" and first.confidence is Confidence.CERTAIN
+    assert "nonsaturating" in first.read and "hinge" in first.read
+    for told in ("nonsaturating", "saturating", "relativistic"):
+        found = attached(Pair(), objective=told).diagnose()
+        assert "objective-disagrees" not in {one.condition for one in found.findings}
 
 
 def test_in_the_inverted_convention_scores_are_turned_round() -> None:

@@ -19,7 +19,7 @@ from equilibria.base.errors import ConfigError, DataError
 from equilibria.base.schedules import Cosine
 from equilibria.core.play import Play
 from equilibria.data import load
-from equilibria.doctor import REMEDIES, Remedy
+from equilibria.doctor import REMEDIES, Doctor, Remedy
 from equilibria.doctor.conditions import rules
 from equilibria.games.spec import Latent
 from equilibria.games.two_player import TwoPlayer
@@ -198,7 +198,12 @@ def names_of_a_loop() -> dict[str, Any]:
         **{"generator": generator, "discriminator": discriminator, "last_layer": last_layer, "gamma": 0.1},
         **{"x_real": x_real, "x_fake": x_fake, "z": z, "latent": latent, "ones": ones, "zeros": zeros, "target": ones},
         **{"x_min": x_real.min(), "x_max": x_real.max(), "logits": logits, "loss_d": loss_d, "loss_g": loss_g},
-        **{"critic": discriminator, "class_logits": torch.randn(16, 3), "numbers": torch.randn(16, 1)},
+        **{
+            "Doctor": Doctor,
+            "critic": discriminator,
+            "class_logits": torch.randn(16, 3),
+            "numbers": torch.randn(16, 1),
+        },
         **{"average": deepcopy(generator), "translate": nn.Linear(2, 2), "y_real": x_real, "width": 8, "size": 2},
         "optimizer_g": torch.optim.Adam(generator.parameters(), lr=2e-4),
         "optimizer_d": torch.optim.Adam(discriminator.parameters(), lr=2e-4),

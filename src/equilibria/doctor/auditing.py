@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..losses import Hinge, LeastSquares, NonSaturating, Objective, Wasserstein
+from ..losses import OBJECTIVES, Hinge, LeastSquares, Minimax, NonSaturating, Objective, Wasserstein
 from .audit import Audit, Reading
 from .audit.average import average_reading
 from .audit.signs import Losses
@@ -17,6 +17,7 @@ from .objective import Declared
 from .rows import RowForm
 from .subject import Subject
 
+_DISAGREES = "objective-disagrees"
 _FAMILIES: dict[str, type[Objective]] = {
     "linear": Wasserstein,
     "hinge": Hinge,
@@ -60,6 +61,8 @@ def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:
     if losses.real and losses.fake and losses.made:
         subject.inverted = losses.inverted
     family = _family(losses)
+    if family:
+        readings |= _agreement(family, chart.objective)
     if family and not chart.objective.known:
         chart.objective = Declared(_FAMILIES[family]())
         chart.not_assessed = [one for one in chart.not_assessed if one.argument != "objective"]
@@ -71,6 +74,21 @@ def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:
         if average is not None:
             readings[average.condition] = average
     return readings
+
+
+def _agreement(family: str, objective: Declared) -> dict[str, Reading]:
+    """Whether the loss that is trained is the one that was declared by name."""
+    trained, told = _FAMILIES[family], type(objective.pair)
+    same_for_discriminator = {Minimax: NonSaturating}.get(told, told)
+    if same_for_discriminator not in _FAMILIES.values():
+        return {}
+    agrees = same_for_discriminator is trained
+    text = f"the discriminator's loss is {_words(trained)}, and objective= says {_words(told)}"
+    return {_DISAGREES: Reading(_DISAGREES, not agrees, "" if agrees else text)}
+
+
+def _words(objective: type[Objective]) -> str:
+    return next(name for name, known in OBJECTIVES.items() if isinstance(known, objective) or known is objective)
 
 
 def _family(losses: Losses) -> str:

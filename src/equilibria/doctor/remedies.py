@@ -236,6 +236,11 @@ _ROWS: tuple[Remedy, ...] = (
         "loss_d = bce(discriminator(x_real), ones) + bce(discriminator(x_fake.detach()), zeros)",
     ),
     Remedy(
+        "declare-the-loss",
+        "leave out objective=, which is read in the training step, or train the loss that it says",
+        "doctor = Doctor(generator, discriminator, real=x_real, latent=latent)  # without objective=",
+    ),
+    Remedy(
         "both-sides",
         "feed the discriminator one batch of real and one of generated examples",
         "loss_d = bce(discriminator(x_real), ones) + bce(discriminator(generator(z).detach()), zeros)",

@@ -53,6 +53,7 @@ ORDER = (
     "dead-units",
     "latent-ignored",
     "step-below-rounding",
+    "objective-disagrees",
 )
 """The conditions that an audit can read; an earlier one explains a later one."""
 

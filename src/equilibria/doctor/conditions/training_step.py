@@ -216,4 +216,14 @@ RULES: tuple[Rule, ...] = (
         "IEEE 754: float32 resolves 6e-8 of a number",
         "larger-steps",
     ),
+    _read(
+        Level.GRADIENTS,
+        "objective-disagrees",
+        WARNING,
+        "The loop trains another loss than the one that the doctor was told, so what it measures of the generator's "
+        "gradient and of the discriminator's slopes is of a loss that nobody trains. Or the loop trains another loss "
+        "than was meant.",
+        "Goodfellow et al. 2014, equation 1; Arjovsky et al. 2017, equation 2",
+        "declare-the-loss",
+    ),
 )
