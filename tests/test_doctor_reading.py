@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from audited_faults import FixedCondition, NotDetached, SlopeOfTheMean, Swapped
 from audited_loops import REAL, STYLES, Inverted, Pair
@@ -79,6 +80,21 @@ def test_another_loss_than_was_declared_is_a_finding() -> None:
     for told in ("nonsaturating", "saturating", "relativistic"):
         found = attached(Pair(), objective=told).diagnose()
         assert "objective-disagrees" not in {one.condition for one in found.findings}
+
+
+def test_a_hinge_inside_its_margin_is_no_linear_loss() -> None:
+    class Margin(Pair):
+        def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+            return F.relu(1 - real).mean() + torch.clamp(1 + fake, min=0).mean()
+
+        def loss_g(self, fake: Tensor) -> Tensor:
+            return -fake.mean()
+
+    torch.manual_seed(0)
+    step = Margin()
+    assert float(step.discriminator(REAL).detach().abs().max()) < 1
+    doctor = attached(step)
+    assert type(doctor.chart.objective.pair).__name__ == "Hinge" and not doctor.chart.objective.wasserstein
 
 
 def test_in_the_inverted_convention_scores_are_turned_round() -> None:

@@ -78,17 +78,17 @@ def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:
 
 def _agreement(family: str, objective: Declared) -> dict[str, Reading]:
     """Whether the loss that is trained is the one that was declared by name."""
-    trained, told = _FAMILIES[family], type(objective.pair)
-    same_for_discriminator = {Minimax: NonSaturating}.get(told, told)
-    if same_for_discriminator not in _FAMILIES.values():
+    told = objective.pair
+    if told is None or not isinstance(told, (Minimax, *_FAMILIES.values())):
         return {}
-    agrees = same_for_discriminator is trained
+    trained = _FAMILIES[family]()
+    agrees = isinstance(told, type(trained)) or (isinstance(told, Minimax) and family in ("logits", "probabilities"))
     text = f"the discriminator's loss is {_words(trained)}, and objective= says {_words(told)}"
     return {_DISAGREES: Reading(_DISAGREES, not agrees, "" if agrees else text)}
 
 
-def _words(objective: type[Objective]) -> str:
-    return next(name for name, known in OBJECTIVES.items() if isinstance(known, objective) or known is objective)
+def _words(objective: Objective) -> str:
+    return next(name for name, known in OBJECTIVES.items() if type(known) is type(objective))
 
 
 def _family(losses: Losses) -> str:

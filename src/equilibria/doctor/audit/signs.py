@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from .reading import Reading
 from .trace import Came
 
 _LOGIT_LOSSES = frozenset({"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"})
+_RECTIFIERS = frozenset({"Relu", "ClampMin", "Clamp", "Maximum", "Minimum", "Where", "Threshold"})
 _CLAMPS = frozenset({"Clamp", "ClampMin", "Hardtanh"})
 _LOGARITHMS = frozenset({"Log", "BinaryCrossEntropy"})
 _TINY = 0.01
@@ -109,12 +110,20 @@ def read_losses(w: Window) -> Losses:
                 continue
             for kind, (s, y) in _parts(w, came):
                 if len(s):
-                    fits = losses.laws(s, y, out.value.dtype)
+                    fits = _laws(s, y, out.value.dtype, formula)
                     found.entries.append(Entry(one.owner, kind, came, s, y, fits, out.last, formula))
     found.real = _common(found, "discriminator", Kind.REAL)
     found.fake = _common(found, "discriminator", Kind.FAKE)
     found.made = _common(found, "generator", Kind.FAKE)
     return found
+
+
+def _laws(s: Tensor, y: Tensor, precision: torch.dtype, formula: frozenset[str]) -> list[losses.Law]:
+    """The laws that fit; inside its margin a hinge has the slopes of a linear loss, and only the formula tells."""
+    found = losses.laws(s, y, precision)
+    if not formula & _RECTIFIERS:
+        return found
+    return [replace(law, family="hinge") if law.family == "linear" else law for law in found]
 
 
 def _parts(w: Window, came: Came) -> list[tuple[Kind, tuple[Tensor, Tensor]]]:
