@@ -16,6 +16,7 @@ from torch.optim import optimizer as optimizers
 
 from audited_faults import FAULTS
 from audited_loops import LABELS, REAL, STYLES, Conditional, GradientPenalty, Pair, audited, holds, ruled_out
+from equilibria.doctor import Doctor
 from equilibria.doctor.audit import Audit
 from equilibria.doctor.audit.backward import _listeners
 from equilibria.doctor.audit.readings import ORDER
@@ -39,6 +40,14 @@ def test_a_sound_loop_has_no_reading_that_holds(name: str, known: bool) -> None:
     torch.manual_seed(0)
     step = STYLES[name]()
     found = audited(step, windows=3, real=step.real if known else None)
+    assert not holds(found), [one for one in found.readings if one.holds]
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_nor_in_a_long_window(name: str) -> None:
+    torch.manual_seed(0)
+    step = STYLES[name]()
+    found = audited(step, steps=16, real=step.real)
     assert not holds(found), [one for one in found.readings if one.holds]
 
 
@@ -92,11 +101,34 @@ def test_the_critic_with_a_bounded_score_and_the_uneven_steps_are_seen_in_a_long
         for _ in range(3):
             step()
         audit.arm()
-        for _ in range(audit.span):
+        for _ in range(audit.span(1)):
             step()
         found = audit.read()
         assert found is not None and not holds(found)
-    assert audit.span > 5 and found is not None and "gradients-accumulate" in ruled_out(found)
+    assert audit.span(1) > 5 and found is not None and "gradients-accumulate" in ruled_out(found)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_penalty_at_each_sixteenth_step_is_in_a_long_window(works: bool) -> None:
+    class Lazily(Pair):
+        turn = 0
+
+        def penalty(self, x: Tensor, fake: Tensor) -> Tensor | float:
+            self.turn += 1
+            if self.turn % 16:
+                return 0.0
+            x = x.clone().requires_grad_()
+            slopes = torch.autograd.grad(self.discriminator(x).sum(), x, create_graph=works)[0]
+            return slopes.square().sum(1).mean()
+
+    torch.manual_seed(0)
+    step = Lazily()
+    doctor = Doctor(step.generator, step.discriminator, real=REAL, latent=3)
+    for turn in range(1, 127):
+        step()
+        doctor.check(turn)
+    found = [one.condition for one in doctor.diagnose().active]
+    assert found == [] if works else found[0] == "penalty-without-effect"
 
 
 class Named(Pair):

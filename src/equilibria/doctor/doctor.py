@@ -160,8 +160,8 @@ class Doctor:
         if self._schedule.due(step + 1):
             self._note(step)
         audit = self.audit
-        if audit is not None and not audit.recording and self._schedule.due(step + max(audit.span, stride)):
-            audit.arm()
+        if audit is not None and not audit.recording and self._schedule.due(step + max(audit.span(step), stride)):
+            audit.arm(step)
         return None
 
     def look(self, step: int, real: Fed | None = None) -> Checkup:

@@ -16,6 +16,8 @@ from .recorder import Recorder
 from .trace import PLAYERS, Trace
 
 _SHORTEST, _LONGEST = 2, 16
+_LONG_FROM, _LONG = 88, 2  # from this step on check-ups are far apart, and so many windows are long
+_MOST_HELD = 2**22  # numbers that a window of two steps may hold for a long one to be opened
 _MOST_REAL = 2**26  # numbers of real rows that are hashed
 
 
@@ -67,15 +69,24 @@ class Audit:
             known = frozenset(row_hashes(real).tolist())
         self._before = Before(real=known, labels=labels, discriminators=self._networks["discriminator"])
         self._marks: dict[str, int] = {}
-        self.span = _SHORTEST
+        self._span, self._long = _SHORTEST, _LONG
 
     @property
     def recording(self) -> bool:
         """Whether a window is open."""
         return self._recorder.is_open
 
-    def arm(self) -> None:
-        """Open a window; the next training steps are recorded."""
+    def span(self, step: int) -> int:
+        """How many steps the next window has.
+
+        Two windows of every run have sixteen, so that they hold what is done at some steps only, as a lazy penalty.
+        """
+        return _LONGEST if step >= _LONG_FROM and self._long else self._span
+
+    def arm(self, step: int = 0) -> None:
+        """Open a window; the training steps after ``step`` are recorded."""
+        if self.span(step) > self._span:
+            self._long -= 1
         self._recorder.open()
 
     def read(self) -> Audited | None:
@@ -98,8 +109,10 @@ class Audit:
         window = Window.of(trace, fed_of(trace, self._before.real))
         found, losses = read(window, self._before)
         few = any(0 < len(window.steps(who)) < 2 for who in PLAYERS) or not all(window.steps(who) for who in PLAYERS)
-        if few and self.span < _LONGEST:  # players that step rarely: the next window is longer
-            self.span *= 2
+        if few and self._span < _LONGEST:  # players that step rarely: the next window is longer
+            self._span *= 2
+        if sum(t.numel() for call in trace.calls for t in (call.rows, *(o.value for o in call.outputs))) > _MOST_HELD:
+            self._long = 0
         unread = {who: why for who, why in window.uncovered.items() if why}
         if not trace.calls:
             unread["the training step"] = "neither network was called as a module between two calls of check()"
