@@ -96,6 +96,13 @@ class OneOptimiserForBoth(Pair):
         self.g = torch.optim.Adam([*self.generator.parameters(), *self.discriminator.parameters()], 1e-3)
 
 
+@fault("wrong-player-trained")
+class Exchanged(Pair):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.g, self.d = self.d, self.g
+
+
 @fault("parameters-not-optimised")
 class LayerLeftOut(Pair):
     def __post_init__(self) -> None:

@@ -114,7 +114,7 @@ def membership(w: Window, seen: set[tuple[str, str]]) -> Iterator[Reading]:
     seen |= {(h.who, h.name) for s in steps for h in s.held}
     wrong = next((found for s in steps if (found := _foreign(w, s))), None)
     if wrong is None:
-        wrong = _doubly(steps)
+        wrong = _doubly(steps) or _exchanged(w)
     if wrong is not None:
         yield Reading("wrong-player-trained", True, wrong)
     elif steps:
@@ -154,6 +154,18 @@ def _doubly(steps: list[OptimizerStep]) -> str | None:
         alone = not any(h.who == OTHER[who] for s in steps for h in s.held)
         if alone and len(optimizers) > 1 and names and set.intersection(*names):
             return f"two optimisers hold the {who}'s parameters, and none the {OTHER[who]}'s"
+    return None
+
+
+def _exchanged(w: Window) -> str | None:
+    """What is wrong where each player's optimiser is stepped on the other's loss: the generator's finds no gradient."""
+    through = {one.task for one in w.passes.values() if any(w.attached(came) for came in one.scores)}
+    makers, judges = w.steps("generator"), w.steps("discriminator")
+    if not makers or any(h.norm is not None and float(h.norm) for s in makers for h in s.held if h.who == "generator"):
+        return None
+    used = [set().union(*(_last_passes(h) for h in s.held if h.norm is not None)) for s in judges]
+    if used and all(tasks and tasks <= through for tasks in used):
+        return "the discriminator is stepped on the generator's loss, and the generator on the discriminator's"
     return None
 
 
