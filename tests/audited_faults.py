@@ -401,6 +401,13 @@ class BatchNormLast(Pair):
         super().__post_init__()
 
 
+@fault("norm-before-output")
+class BatchNormAsOutput(Pair):
+    def __post_init__(self) -> None:
+        self.generator = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 6), nn.BatchNorm1d(6))
+        super().__post_init__()
+
+
 @fault("step-below-rounding")
 class NoRate(Pair):
     def __post_init__(self) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
 from audited_faults import FAULTS
-from audited_loops import LABELS, REAL, STYLES, Conditional, GradientPenalty, Pair, audited, holds, ruled_out
+from audited_loops import LABELS, REAL, STYLES, Conditional, GradientPenalty, Pair, audited, holds, mlp, ruled_out
 from equilibria.doctor import Doctor
 from equilibria.doctor.audit import Audit
 from equilibria.doctor.audit.backward import _listeners
@@ -129,6 +129,73 @@ def test_a_penalty_at_each_sixteenth_step_is_in_a_long_window(works: bool) -> No
         doctor.check(turn)
     found = [one.condition for one in doctor.diagnose().active]
     assert found == [] if works else found[0] == "penalty-without-effect"
+
+
+def test_discrete_rows_that_are_alike_by_chance_are_not_one_batch() -> None:
+    class Bits(Pair):
+        def __post_init__(self) -> None:
+            self.real = (torch.rand(300, 3) > 0.5).float()
+            self.discriminator = mlp(3, 8, 1)
+            self.generator = nn.Sequential(mlp(3, 8, 3), nn.Sigmoid())
+            super().__post_init__()
+
+        def __call__(self) -> None:
+            x, soft = self.x(), self.generator(self.z())
+            fake = soft + ((soft > 0.5).float() - soft).detach()  # straight through
+            self.d.zero_grad()
+            self.loss_d(self.discriminator(x), self.discriminator(fake.detach())).backward()
+            self.d.step()
+            self.g.zero_grad()
+            self.loss_g(self.discriminator(fake)).backward()
+            self.g.step()
+
+    torch.manual_seed(0)
+    step = Bits()
+    step.n = 64
+    found = audited(step, windows=3, real=step.real)
+    assert not {"same-batch-twice", "few-rows-used"} & holds(found)
+
+
+class BatchFetchedOnce(Pair):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.only = super().x()
+
+    def x(self) -> Tensor:
+        return self.only
+
+
+class SubsetOfATrial(Pair):
+    def x(self) -> Tensor:
+        return self.real[torch.randint(40, (self.n,))]
+
+
+class BatchUsedFiveTimes(Pair):
+    turn, held = 0, REAL[:16]
+
+    def x(self) -> Tensor:
+        self.turn += 1
+        if self.turn % 5 == 1:
+            self.held = super().x()
+        return self.held
+
+
+@pytest.mark.parametrize("made", [BatchFetchedOnce, SubsetOfATrial, BatchUsedFiveTimes, Pair])
+def test_how_many_rows_are_used_is_read(made: type[Pair]) -> None:
+    torch.manual_seed(0)
+    step = made()
+    found = audited(step, windows=8 if made is SubsetOfATrial else 4, steps=5)
+    assert holds(found) == ({"few-rows-used"} if made in (BatchFetchedOnce, SubsetOfATrial) else set())
+    assert "few-rows-used" in holds(found) | ruled_out(found)
+
+
+def test_with_closures_and_a_fixed_noise_the_noise_is_named() -> None:
+    class FixedNoise(STYLES["WithClosures"]):  # type: ignore[misc]
+        def z(self) -> Tensor:
+            return torch.randn(self.n, 3, generator=torch.Generator().manual_seed(5))
+
+    torch.manual_seed(0)
+    assert holds(audited(FixedNoise(), windows=3)) == {"noise-reused"}
 
 
 class Named(Pair):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from audited_faults import FixedCondition, NotDetached, SlopeOfTheMean, Swapped
 from audited_loops import REAL, STYLES, Inverted, Pair
 from equilibria.doctor import Diagnosis, DiagnosisText, Doctor, State, watch
+from equilibria.doctor.audit import Reading
 from equilibria.doctor.chart import Chart, Checkup
 from equilibria.doctor.conclude import findings_of
 from equilibria.doctor.conditions.record import RECORD
@@ -22,7 +23,7 @@ from equilibria.doctor.findings import Confidence
 from equilibria.doctor.objective import Declared
 from equilibria.doctor.space import space_of
 from equilibria.doctor.watch import Watch
-from equilibria.losses import NonSaturating, Wasserstein
+from equilibria.losses import Minimax, NonSaturating, Wasserstein
 
 
 def attached(step: Any, **options: Any) -> Doctor:
@@ -80,6 +81,45 @@ def test_another_loss_than_was_declared_is_a_finding() -> None:
     for told in ("nonsaturating", "saturating", "relativistic"):
         found = attached(Pair(), objective=told).diagnose()
         assert "objective-disagrees" not in {one.condition for one in found.findings}
+
+
+def test_a_saturating_loss_is_read() -> None:
+    class Saturating(Pair):
+        def loss_g(self, fake: Tensor) -> Tensor:
+            return -F.softplus(fake).mean()
+
+    torch.manual_seed(0)
+    assert isinstance(attached(Saturating()).chart.objective.pair, Minimax)
+
+
+def test_a_discriminator_whose_gradient_is_0_is_stepped() -> None:
+    class Flat(Pair):
+        def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+            return super().loss_d(real, fake) * (0.0 if self.flat else 1.0)
+
+        flat = False
+
+    torch.manual_seed(0)
+    step = Flat()
+    doctor = Doctor(step.generator, step.discriminator, real=REAL, latent=3)
+    for turn in range(1, 61):
+        step.flat = turn > 24
+        if step.flat:
+            step.d = torch.optim.SGD(step.discriminator.parameters(), 1e-3)
+        step()
+        doctor.check(turn)
+    found = doctor.chart.last.readings.get("discriminator-never-updated")
+    assert found is None or not found.holds
+
+
+def test_a_jump_of_a_rate_comes_before_what_began_with_it() -> None:
+    chart = Chart(space_of(REAL, 0), Declared())
+    since = {"no-gradient-path": 30, "learning-rate-jump": 30, "swapped-labels": 10}
+    for step in (10, 20, 30, 40, 50):
+        chart.checkups.append(
+            Checkup(step, {}, readings={n: Reading(n, True, "read") for n in since if step >= since[n]})
+        )
+    assert [f.condition for f in findings_of(chart)] == ["swapped-labels", "learning-rate-jump", "no-gradient-path"]
 
 
 def test_a_hinge_inside_its_margin_is_no_linear_loss() -> None:

@@ -190,3 +190,27 @@ def test_the_distance_in_eval_mode_is_that_of_the_running_statistics_of_the_loop
         made = generator.eval()(torch.randn(2000, 4))
     expected = doctor.chart.space.sliced(doctor.chart.space(real), doctor.chart.space(made))
     assert abs(found["samples/eval-distance"] - expected) < 0.1 * expected
+
+
+def test_the_order_of_the_real_rows_does_not_matter() -> None:
+    """Rows sorted by mode, as a folder of classes lies on a disk: all modes are among the rows that are measured."""
+    centres = torch.tensor([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0], [8.0, 8.0]])
+    rows = centres.repeat_interleave(3000, 0) + 0.2 * torch.randn(12000, 2, generator=torch.Generator().manual_seed(3))
+    found = []
+    for real in (rows, rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(4))]):
+        torch.manual_seed(0)
+        doctor = Doctor(nn.Linear(2, 2), nn.Linear(2, 1), real=real, latent=2)
+        found.append(doctor.chart.facts)
+        one = doctor.chart.space.cells(doctor.chart.space(rows[:3000]))
+        assert float(one.max()) > 0.99  # the first mode is one cell of several
+    assert abs(found[0]["floor/distance"] - found[1]["floor/distance"]) < 0.05
+    assert abs(found[0]["real/spread"] - found[1]["real/spread"]) < 0.2
+
+
+def test_sixteen_rows_and_a_few_held_out() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(16, 2)
+    doctor = Doctor(nn.Linear(2, 2), nn.Linear(2, 1), real=x, latent=2, holdout=torch.randn(16, 2))
+    for step in (10, 20, 30):
+        doctor.look(step)
+    assert not [one for one in doctor.diagnose().not_assessed if "failed" in str(one.reason)]

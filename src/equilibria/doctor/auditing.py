@@ -18,6 +18,7 @@ from .rows import RowForm
 from .subject import Subject
 
 _DISAGREES = "objective-disagrees"
+_LOGISTIC = ("logits", "probabilities")
 _FAMILIES: dict[str, type[Objective]] = {
     "linear": Wasserstein,
     "hinge": Hinge,
@@ -64,7 +65,7 @@ def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:
     if family:
         readings |= _agreement(family, chart.objective)
     if family and not chart.objective.known:
-        chart.objective = Declared(_FAMILIES[family]())
+        chart.objective = Declared(Minimax() if _saturating(losses) else _FAMILIES[family]())
         chart.not_assessed = [one for one in chart.not_assessed if one.argument != "objective"]
     if {"wrong-player-trained", "parameters-not-optimised"} <= set(readings):
         chart.not_assessed = [one for one in chart.not_assessed if one.argument != "optimizers"]
@@ -76,13 +77,19 @@ def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:
     return readings
 
 
+def _saturating(losses: Losses) -> bool:
+    """Whether the generator's loss is that of the discriminator with the other sign: its weight is negative."""
+    laws = [e.law for e in losses.entries if e.owner == "generator"]
+    return bool(laws) and all(law is not None and law.family in _LOGISTIC and law.weight < 0 for law in laws)
+
+
 def _agreement(family: str, objective: Declared) -> dict[str, Reading]:
     """Whether the loss that is trained is the one that was declared by name."""
     told = objective.pair
     if told is None or not isinstance(told, (Minimax, *_FAMILIES.values())):
         return {}
     trained = _FAMILIES[family]()
-    agrees = isinstance(told, type(trained)) or (isinstance(told, Minimax) and family in ("logits", "probabilities"))
+    agrees = isinstance(told, type(trained)) or (isinstance(told, Minimax) and family in _LOGISTIC)
     text = f"the discriminator's loss is {_words(trained)}, and objective= says {_words(told)}"
     return {_DISAGREES: Reading(_DISAGREES, not agrees, "" if agrees else text)}
 

@@ -25,9 +25,20 @@ def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...
     history = History(chart.checkups)
     found = [f for rule in read if (f := rule.read(chart, probabilities, history)) is not None]
     order = {rule.condition: i for i, rule in enumerate(read)}
-    broken = next((f.onset for f in found if f.condition == "not-a-number" and f.status == "active"), None)
-    found.sort(key=lambda f: (f.status != "active", *_place(f, broken), _SEVERE[f.severity], order[f.condition]))
+    broken = _onset(found, "not-a-number")
+    jump = _onset(found, "learning-rate-jump")
+
+    def place(f: Finding) -> tuple[object, ...]:
+        after = jump is not None and f.onset >= jump and f.condition != "learning-rate-jump"
+        return (f.status != "active", after, *_place(f, broken), _SEVERE[f.severity], order[f.condition])
+
+    found.sort(key=place)
     return tuple(dated(explained(found)))
+
+
+def _onset(found: Sequence[Finding], condition: str) -> int | None:
+    """Since when an active finding holds; None without one."""
+    return next((f.onset for f in found if f.condition == condition and f.status == "active"), None)
 
 
 def _place(finding: Finding, broken: int | None) -> tuple[int, int]:

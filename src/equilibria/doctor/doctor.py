@@ -108,7 +108,7 @@ class Doctor:
         self.seed = options.get("seed", 0)
         self.subject.inspect()
         self.subject.measure_latent()
-        space = space_of(self.subject.real, self.seed)
+        space = space_of(self.subject.some_real[0], self.seed)
         self.chart = Chart(space, _declared(options.get("objective")))
         self.chart.facts |= facts_of(self.subject, space)
         own = self.chart.objective.own

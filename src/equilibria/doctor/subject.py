@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ _EPSILON = 1e-7
 _PASSED_ON = re.compile(
     r"(Mean|Stack|Expand|Slice|IndexSelect|RepeatInterleave|View|Squeeze|Unsqueeze|Reshape|UnsafeView|ToCopy|Clone|Select|Alias|Permute|Transpose|T(?=Backward))"
 )
+_MEASURED = 4096  # rows that the measures take of the data
 _MOST_ROWS = 32  # that share one score
 _STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
@@ -82,6 +84,18 @@ class Subject:
     def classes(self) -> Tensor | None:
         """The labels if they are classes, ``(n,)`` or one-hot; None for other conditions."""
         return None if self.labels is None else classes_of(self.labels)
+
+    @cached_property
+    def some_real(self) -> tuple[Tensor, Tensor | None]:
+        """At most 4,096 training rows in a random order, for the measures, and their classes: data may lie sorted."""
+        chosen = _some(len(self.real)).to(self.real.device)
+        classes = self.classes
+        return self.real[chosen], None if classes is None else classes[chosen.to(classes.device)]
+
+    @cached_property
+    def some_unseen(self) -> Tensor | None:
+        """The same of the rows that no network is trained on."""
+        return None if self.holdout is None else self.holdout[_some(len(self.holdout)).to(self.holdout.device)]
 
     @property
     def device(self) -> torch.device:
@@ -344,6 +358,10 @@ class Subject:
         """Put both networks in train or eval mode; only inside :meth:`undisturbed`."""
         for net in self.networks.values():
             net.train(training)
+
+
+def _some(count: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:_MEASURED]
 
 
 def classes_of(y: Tensor) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from .reading import Reading
 from .trace import Call
 
 _MOST_KEPT = 8192
+_FEWEST_WINDOWS, _FEW = 3, 0.4  # of the different rows that random draws hold
 _RANGES = {"Tanh": (-1.0, 1.0), "Sigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0)}
 
 
@@ -25,10 +27,38 @@ class Seen:
     Attributes:
         codes: hashes of the generator's input rows.
         conditions: values of its conditions.
+        real: hashes of the real rows that the discriminator was trained on.
+        drawn: the sum of the different ones of each window.
+        windows: in which there were any.
     """
 
     codes: set[int] = field(default_factory=set)
     conditions: set[int] = field(default_factory=set)
+    real: set[int] = field(default_factory=set)
+    drawn: int = 0
+    windows: int = 0
+
+
+def rows_used(w: Window, seen: Seen, known: frozenset[int]) -> Iterator[Reading]:
+    """Whether the discriminator gets far fewer different real rows than random draws from the data would hold.
+
+    Of N rows, T random draws hold N (1 - (1 - 1/N)^T) different ones on average. A row counts once in a window, because
+    a discriminator may well take several steps on a batch. ``seen`` is added to.
+    """
+    fed = [f.call.hashes[f.call.main] for f in w.fed.values() if f.kind is Kind.REAL and f.call.grads]
+    own = {key for hashes in fed if hashes is not None for key in hashes.tolist() if key in known}
+    seen.drawn += len(own)
+    seen.windows += bool(own)
+    seen.real |= own
+    if seen.windows < _FEWEST_WINDOWS:
+        return
+    expected = len(known) * -math.expm1(seen.drawn * math.log1p(-1 / len(known)))
+    few = len(seen.real) < _FEW * expected
+    text = (
+        f"in {seen.windows} windows the discriminator got {len(seen.real)} different real rows of {len(known)}; random "
+        f"draws would have been {expected:.0f}"
+    )
+    yield Reading("few-rows-used", few, text if few else "", {"different": len(seen.real), "expected": expected})
 
 
 def _trained(w: Window) -> list[Call]:
@@ -245,10 +275,10 @@ def norm_before_output(w: Window) -> Iterator[Reading]:
     """Whether a norm stands before the last operation: in the graph, or by what every sample has in common."""
     for call in _trained(w):
         out = call.outputs[0]
-        norm = graph.operation_before(out.node) if out.last in _RANGES else ""
+        norm = graph.operation_before(out.node) if out.last in _RANGES else out.last
         if norm.endswith("BatchNorm"):
-            text = f"a batch norm stands directly before the generator's {out.last.lower()}"
-            yield Reading("norm-before-output", True, text)
+            where = "is" if norm == out.last else f"stands directly before the {out.last.lower()} that is"
+            yield Reading("norm-before-output", True, f"a batch norm {where} the generator's last operation")
             return
         if out.last != "Tanh" or out.value.dim() < 2 or out.value[0].numel() < 16 or len(out.value) < 8:
             continue

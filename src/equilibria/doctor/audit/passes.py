@@ -87,7 +87,7 @@ class Window:
         sure = any(self.fed[c.call.seq].sure for c in one.scores if c.call.seq in self.fed)
         if kinds & {Kind.REAL, Kind.MIXED} and sure and not attached:
             return "discriminator"
-        for step in self.trace.steps:
+        for step in (one for one in self.trace.steps if not one.closure):  # a closure is called inside its step
             holders = {h.who for h in step.held if ("pass", one.task) in h.chain}
             if holders:
                 if len(holders) == 1:

@@ -204,8 +204,11 @@ def sides(w: Window, found: Losses) -> Iterator[Reading]:
 
 
 def _same_rows(found: Losses) -> int:
-    """How many rows are drawn both up and down, or to two targets of least squares, by the discriminator's loss."""
-    drawn: dict[float, set[int]] = {}
+    """How many rows are drawn both up and down, or to two targets of least squares, by the discriminator's loss.
+
+    They have the same order in both calls: discrete rows are alike by chance as well.
+    """
+    drawn: dict[float, list[Tensor]] = {}
     for entry in found.entries:
         hashes = entry.came.call.hashes[entry.came.call.main]
         if entry.owner != "discriminator" or hashes is None or len(entry.s) != len(hashes):
@@ -214,10 +217,11 @@ def _same_rows(found: Losses) -> int:
         squares = law is not None and law.family == "least-squares"
         side = round(law.target, 1) if law is not None and squares else direction(entry)
         if side is not None:
-            drawn.setdefault(side, set()).update(hashes.tolist())
-    sides = list(drawn.values())
-    common = max((len(a & b) for a, b in itertools.combinations(sides, 2)), default=0)
-    return common if common >= 0.5 * min((len(one) for one in sides), default=1) else 0
+            drawn.setdefault(side, []).append(hashes)
+    pairs = [(a, b) for one, two in itertools.combinations(drawn.values(), 2) for a in one for b in two]
+    return max(
+        (int((a == b).sum()) for a, b in pairs if len(a) == len(b) and float((a == b).float().mean()) > 0.9), default=0
+    )
 
 
 def flatness(found: Losses) -> Iterator[Reading]:

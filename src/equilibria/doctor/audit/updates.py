@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from .calls import Kind
 from .passes import Window, is_adversarial
 from .reading import Reading
 from .trace import PLAYERS, Held, OptimizerStep
@@ -85,6 +86,9 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
     pauses.take(still)
     for who in PLAYERS:
         other = {name for name, quiet in still.items() if not quiet} - {who}
+        own = [one for one in w.own(who) if who in one.reached]
+        if w.steps(who) and own and not any(who in one.moved for one in own):
+            continue  # it is stepped, on a gradient of exactly 0: its loss is flat
         if other and pauses.frozen(who) and not any(float(s.moved[who][0]) for s in w.steps(who) if who in s.moved):
             text = f"the {who} was trained, and not one of its parameters has changed between the last windows"
             yield Reading(f"{who}-never-updated", True, text)
@@ -159,7 +163,12 @@ def _doubly(steps: list[OptimizerStep]) -> str | None:
 
 def _exchanged(w: Window) -> str | None:
     """What is wrong where each player's optimiser is stepped on the other's loss: the generator's finds no gradient."""
-    through = {one.task for one in w.passes.values() if any(w.attached(came) for came in one.scores)}
+    real = (Kind.REAL, Kind.MIXED)
+    through = {
+        one.task
+        for one in w.passes.values()
+        if any(w.attached(came) for came in one.scores) and not any(w.kind(came) in real for came in one.scores)
+    }
     makers, judges = w.steps("generator"), w.steps("discriminator")
     if not makers or any(h.norm is not None and float(h.norm) for s in makers for h in s.held if h.who == "generator"):
         return None

@@ -110,8 +110,10 @@ class View:
         for name in CLOSENESS:
             floor, spread = self.fact(f"perfect/{name}"), self.fact(f"perfect/{name}-spread")
             value = self.median(f"samples/{name}")
+            if not all(math.isfinite(number) for number in (value, floor, spread)):  # too few rows for a spread
+                continue
             measured = Measured(value=value, floor=floor, spread=spread, higher=name != "distance", repeats=5)
-            if math.isfinite(value) and math.isfinite(floor) and measured.tells:
+            if measured.tells:
                 found.append(Difference(f"samples/{name}", value, floor))
         return tuple(found)
 

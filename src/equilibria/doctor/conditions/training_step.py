@@ -68,6 +68,15 @@ RULES: tuple[Rule, ...] = (
     ),
     _read(
         Level.LOOP,
+        "few-rows-used",
+        CRITICAL,
+        "The discriminator is trained on far fewer different rows than the data has: a batch that is fetched once, "
+        "a subset left from a trial, or a loader that begins again each time. The generator can learn only those.",
+        "Goodfellow et al. 2014, Algorithm 1: each step draws a minibatch from the data",
+        "shuffle-data",
+    ),
+    _read(
+        Level.LOOP,
         "missing-sigmoid",
         CRITICAL,
         "The loss takes the logarithm of a probability, and the discriminator gives a number without bounds that is "

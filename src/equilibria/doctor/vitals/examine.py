@@ -34,7 +34,8 @@ def rows_for(subject: Subject) -> int:
 
 def facts_of(subject: Subject, space: Space) -> dict[str, float]:
     """Facts that are measured once: floors, and properties of the data."""
-    z = space(subject.real)
+    rows, classes = subject.some_real
+    z = space(rows)
     n = min(rows_for(subject), len(z) // 2)
     a, b = z[:n], z[n : 2 * n]
     facts = {"real/rows": float(len(subject.real)), "latent/size": float(subject.latent)}
@@ -43,7 +44,7 @@ def facts_of(subject: Subject, space: Space) -> dict[str, float]:
     gaps = torch.cdist(a, a) + 1e9 * torch.eye(len(a))
     facts["real/nearest"] = float(gaps.min(1).values.median())
     facts["real/spread"] = samples.spread(a)
-    facts["real/spread-within"] = samples.spread_within(z, subject.classes)
+    facts["real/spread-within"] = samples.spread_within(z, classes)
     facts["floor/distance"] = space.sliced(a, b)
     if len(b) > 8:
         perfect = neighbours(b, a, 5)

@@ -156,9 +156,9 @@ def perfect(z: Tensor, n: int, space: Space, facts: Values) -> Values:
 
 def memorised(subject: Subject, fake: Tensor, space: Space) -> Values:
     """How often a sample's nearest real row is an unseen one, over how often by chance; and the lowest by chance."""
-    if subject.holdout is None:
+    if subject.some_unseen is None:
         return {}
-    z, seen, unseen = space(fake)[:_DIMENSION], space(subject.real[:2048]), space(subject.holdout[:2048])
+    z, seen, unseen = space(fake)[:_DIMENSION], space(subject.some_real[0][:2048]), space(subject.some_unseen[:2048])
     if not (len(z) and len(seen) and len(unseen)):
         return {}
     ratio, deviation = nearest_unseen(z, seen, unseen)
@@ -199,9 +199,10 @@ def _shift(space: Space, a: Tensor, b: Tensor) -> float:
 
 def _agreement(subject: Subject, space: Space, made: Tensor, y: Tensor) -> Values:
     """Share of samples whose nearest real rows have the label that was asked for."""
-    assert subject.classes is not None
-    x = space(subject.real[:2048])
-    known = _classes(subject.classes[: len(x)].cpu())
+    real, classes = subject.some_real
+    assert classes is not None
+    x = space(real[:2048])
+    known = _classes(classes[: len(x)].cpu())
     asked = _classes(y.cpu())
     z = space(made)
     if len(z) != len(asked) or len(x) != len(known):
