@@ -40,9 +40,17 @@ def average_reading(sampler: Callable[[int], Tensor], generator: nn.Module) -> R
         handle.remove()
     if not found:
         return None
-    empty = not any(_counts(found[-1]).values())
-    text = "its batch norms have counted no batch, and the generator's have" if empty else ""
-    return Reading("average-without-buffers", empty, text)
+    uncounted, unset = not any(_counts(found[-1]).values()), _at_start(found[-1]) and not _at_start(generator)
+    text = "have counted no batch" if uncounted else "still have the statistics that they were made with"
+    empty = uncounted or unset
+    return Reading("average-without-buffers", empty, f"its batch norms {text}, unlike the generator's" if empty else "")
+
+
+def _at_start(net: nn.Module) -> bool:
+    """Whether every running mean is 0 and every running variance 1."""
+    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    stored = [(m.running_mean, m.running_var) for m in norms]
+    return all(mean is None or var is None or not (bool(mean.any()) or bool((var != 1).any())) for mean, var in stored)
 
 
 def _counts(net: nn.Module) -> dict[str, int]:

@@ -209,17 +209,15 @@ def codes(w: Window, seen: Seen, real: frozenset[int]) -> Iterator[Reading]:
 
 
 def _constant(w: Window) -> tuple[str, bool, str]:
-    dead = [
-        name
-        for (who, name), added in w.trace.added.items()
-        if who == "generator" and not any(float(a.norm) for a in added)
-    ]
-    if dead:
-        return (
-            "dead-units",
-            True,
-            f"all generated rows are equal in bits, and {', '.join(dead[:3])} get a gradient of exactly 0",
-        )
+    layers: dict[str, list[bool]] = {}
+    for (who, name), added in w.trace.added.items():
+        if who == "generator":
+            layers.setdefault(name.rpartition(".")[0], []).append(not any(float(a.norm) for a in added))
+    dead = [name for name, zero in layers.items() if len(zero) > 1 and all(zero)]
+    if dead:  # the weights of a layer alone: its input is 0, not its units
+        which = ", ".join(name or "its own parameters" for name in dead[:3])
+        text = f"all generated rows are equal in bits, and weights and biases of {which} get a gradient of exactly 0"
+        return "dead-units", True, text
     return "latent-ignored", True, "all generated rows of a batch are equal in bits although the codes differ"
 
 
