@@ -313,7 +313,9 @@ def identity(w: Window) -> Iterator[Reading]:
         used = (asked != 0) & (given != 0)
         if float(used.float().mean()) > 0.5 and float((asked == given)[used].float().mean()) > 0.999:
             text = "a term draws the generator's output to its own input, at the very rows that it is to translate"
-            yield Reading("identity-of-wrong-side", True, text)
+            gaps = (out[:n] - call.rows[:n]).abs().flatten().float()
+            close = float(gaps.kthvalue(max(1, len(gaps) // 10)).values) < 0.05 * float(call.rows[:n].float().std())
+            yield Reading("identity-of-wrong-side", True, text, certain=close)  # from afar, a near target looks the same
             return
     if adversarial:
         yield Reading("identity-of-wrong-side", False)
