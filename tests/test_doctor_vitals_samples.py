@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from equilibria.base.errors import ConfigError
 from equilibria.doctor import Doctor
 from equilibria.doctor.space import space_of
 from equilibria.metrics.neighbours import nearest_unseen
@@ -205,6 +206,14 @@ def test_the_order_of_the_real_rows_does_not_matter() -> None:
         assert float(one.max()) > 0.99  # the first mode is one cell of several
     assert abs(found[0]["floor/distance"] - found[1]["floor/distance"]) < 0.05
     assert abs(found[0]["real/spread"] - found[1]["real/spread"]) < 0.2
+
+
+def test_a_batch_of_another_shape_is_named_and_the_doctor_goes_on() -> None:
+    torch.manual_seed(0)
+    doctor = Doctor(nn.Linear(2, 2), nn.Linear(2, 1), real=torch.randn(64, 2), latent=2)
+    with pytest.raises(ConfigError, match=r"\(3,\).*\(2,\)"):
+        doctor.check(10, real=torch.randn(8, 3))
+    assert doctor.check(20, real=torch.randn(8, 2)) is not None
 
 
 def test_sixteen_rows_and_a_few_held_out() -> None:

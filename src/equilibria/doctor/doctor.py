@@ -130,7 +130,8 @@ class Doctor:
             real: the batch that the discriminator was fed, if ``real=`` is not what it is fed; ``(x, y)`` with labels.
 
         Raises:
-            ConfigError: a batch without labels for a pair that was given labels.
+            ConfigError: a batch without labels for a pair that was given labels, or of rows of another shape than
+                ``real=`` has.
         """
         if self._disabled:
             return None
@@ -169,6 +170,10 @@ class Doctor:
         fed = real if isinstance(real, tuple) or real is None else (real, None)
         if fed is not None and self.subject.labels is not None and fed[1] is None:
             raise ConfigError("a batch without labels for a conditional pair", "pass check(step, real=(x, y))")
+        own = tuple(self.subject.real.shape[1:])
+        if fed is not None and (shape := tuple(self.subject.rows.kept(fed[0]).shape[1:])) != own:
+            what = f"a batch of rows of shape {shape}, and the rows of real= have {own}"
+            raise ConfigError(what, "pass what the discriminator is fed, in the shape of real=, or check(step) alone")
         begun = time.perf_counter()
         readings = take_in(self.audit, self.subject, self.chart) if self.audit is not None else {}
         spent = time.perf_counter() - begun

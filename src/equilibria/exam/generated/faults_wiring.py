@@ -213,7 +213,7 @@ FAULTS = (
         Variant("the real batch is scored on both sides", _real_twice),
         Variant("a second real batch takes the place of the samples", _real_as_fake),
     ), needs(style="both", not_style=_HIDES)),
-    Fault("same-rows-always", ("discriminator-overfitted", "memorisation", "mode-dropping"), "data", (
+    Fault("same-rows-always", ("few-rows-used", "discriminator-overfitted", "memorisation", "mode-dropping"), "data", (
         Variant("a subset of 64 rows is left from a trial", _few_kept),
         Variant("the batch is drawn once", _one_batch),
     ), needs(not_style="with-loader labelled"), steps=1000),
