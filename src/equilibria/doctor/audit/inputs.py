@@ -315,7 +315,7 @@ def identity(w: Window) -> Iterator[Reading]:
             text = "a term draws the generator's output to its own input, at the very rows that it is to translate"
             gaps = (out[:n] - call.rows[:n]).abs().flatten().float()
             close = float(gaps.kthvalue(max(1, len(gaps) // 10)).values) < 0.05 * float(call.rows[:n].float().std())
-            yield Reading("identity-of-wrong-side", True, text, certain=close)  # from afar, a near target looks the same
+            yield Reading("identity-of-wrong-side", True, text, certain=close)  # else a target nearby looks the same
             return
     if adversarial:
         yield Reading("identity-of-wrong-side", False)
