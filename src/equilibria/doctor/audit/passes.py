@@ -104,8 +104,9 @@ class Window:
 
     def _uncovered(self) -> dict[str, str]:
         found = dict.fromkeys(PLAYERS, "")
+        penalties = {slope.later for slope in self.trace.slopes if slope.second is not None}
         for one in self.passes.values():
-            if "discriminator" in one.reached and not one.scores:
+            if "discriminator" in one.reached and not one.scores and one.task not in penalties:
                 found["discriminator"] = "gradient reaches the discriminator in a way that was not seen"
             if "generator" in one.reached and not one.samples and not any(self.attached(c) for c in one.scores):
                 found["generator"] = "gradient reaches the generator in a way that was not seen"

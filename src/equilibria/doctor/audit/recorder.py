@@ -189,7 +189,7 @@ class Recorder:
 
     @_guarded
     def _came_to_slope(self, slope: Came, gradient: Tensor) -> None:
-        slope.second = gradient.detach()[:MOST_ROWS].clone()
+        slope.second, slope.later = gradient.detach()[:MOST_ROWS].clone(), self._where()[1]
 
     @_guarded
     def _went_through(self, call: Call, place: int, inputs: tuple[Tensor | None, ...], _: Any) -> None:

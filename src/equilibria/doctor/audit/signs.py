@@ -17,7 +17,9 @@ from .reading import Reading
 from .trace import Came
 
 _LOGIT_LOSSES = frozenset({"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"})
+_LINEAR = frozenset({"Mean", "Sum", "Neg", "Sub", "Rsub", "Add", "Mul", "Div", "View", "Squeeze", "Select", "Slice"})
 _RECTIFIERS = frozenset({"Relu", "ClampMin", "Clamp", "Maximum", "Minimum", "Where", "Threshold"})
+_LAYERS = frozenset({"Addmm", "Mm", "Linear", "Bmm", "Convolution"})
 _CLAMPS = frozenset({"Clamp", "ClampMin", "Hardtanh"})
 _LOGARITHMS = frozenset({"Log", "BinaryCrossEntropy"})
 _TINY = 0.01
@@ -119,8 +121,10 @@ def read_losses(w: Window) -> Losses:
 
 
 def _laws(s: Tensor, y: Tensor, precision: torch.dtype, formula: frozenset[str]) -> list[losses.Law]:
-    """The laws that fit; inside its margin a hinge has the slopes of a linear loss, and only the formula tells."""
+    """The laws that fit; of equal scores, and inside the margin of a hinge, only the formula tells a linear loss."""
     found = losses.laws(s, y, precision)
+    if not found and formula and formula <= _LINEAR and bool((y == y.flatten()[:1]).all()) and bool(y.any()):
+        found = [losses.Law("linear", abs(float(y.flatten()[0])), math.nan, 0.0)]
     if not formula & _RECTIFIERS:
         return found
     return [replace(law, family="hinge") if law.family == "linear" else law for law in found]
@@ -253,7 +257,10 @@ def last_operations(found: Losses) -> Iterator[Reading]:
     clamped = [e for e in judged if _clamped(e)]
     if clamped:
         share = float(torch.cat([((e.s < 0) | (e.s > 1)).float().flatten() for e in clamped]).mean())
-        text = f"scores are clamped to [0, 1] before a logarithm: {share:.0%} of them are outside, and get no gradient"
+        text = (
+            f"scores without a sigmoid are clamped to [0, 1] before a logarithm: {share:.0%} of them are outside now, "
+            "and get no gradient"
+        )
         yield Reading("missing-sigmoid", True, text, {"share": share})
     else:
         yield Reading("missing-sigmoid", False)
@@ -281,6 +288,8 @@ def _clamped(entry: Entry) -> bool:
     outside = (entry.s < 0) | (entry.s > 1)
     flat = bool(outside.any()) and not bool(entry.y[outside].any())
     named = bool(entry.formula & _CLAMPS and entry.formula & _LOGARITHMS)
+    if named and entry.last in _LAYERS and (entry.families == {"probabilities"} or "BinaryCrossEntropy" in entry.formula):
+        return True  # whatever the scores are now, nothing keeps them in [0, 1]
     return flat and (named or losses.clamped(entry.s, entry.y))
 
 

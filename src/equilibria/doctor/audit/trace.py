@@ -86,6 +86,7 @@ class Came:
         value: the gradient, a copy; for all rows that the output has.
         graph: whether a graph of the gradient was made.
         second: for a slope: the gradient with respect to it that came back later.
+        later: the backward pass in which that came.
     """
 
     seq: int
@@ -95,6 +96,7 @@ class Came:
     value: Tensor
     graph: bool
     second: Tensor | None = None
+    later: int = -1
 
 
 @dataclass

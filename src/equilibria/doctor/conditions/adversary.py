@@ -125,6 +125,7 @@ RULES: tuple[Rule, ...] = (
         "to separate them: its score does not depend on its input, or its units are dead.",
         "Goodfellow et al. 2014, Proposition 1: the optimal score is log p/q",
         ("seeing-discriminator",),
+        12,
     ),
     Rule(
         Level.DISCRIMINATOR,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ..chart import median
 from ..evidence import Evidence, about, above, below, context, equal
 from ..findings import Severity
 from .rule import Level, Rule, View, when
@@ -87,9 +88,10 @@ def _label(view: View) -> Found:
     chance = view["label/chance"]
     limit = chance + 0.3 * (1 - chance)
     before = view.past("label/agreement", 8)
-    rising = len(before) > 4 and view.median("label/agreement") > before[0] + 0.1
+    rising = len(before) > 4 and view.median("label/agreement") > median(before[:3]) + 0.1
+    unused = view.median("label/score-change") == 0
     return when(
-        view.median("label/agreement") < limit and not rising and len(before) > 4,
+        view.median("label/agreement") < limit and ((not rising and len(before) > 4) or unused),
         view,
         above("label/agreement", limit, f"labels that are ignored give {chance:.2f}"),
     )
@@ -259,6 +261,7 @@ RULES: tuple[Rule, ...] = (
         "rows alike, or the generator cannot learn from it to use the label.",
         "Mirza & Osindero 2014, equation 2, with D conditioned in both terms",
         ("use-labels",),
+        14,
     ),
     Rule(
         Level.INPUTS,

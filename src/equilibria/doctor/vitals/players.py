@@ -38,6 +38,11 @@ def scores(subject: Subject, real: Tensor, fake: Tensor, labels: tuple[Tensor | 
             values["scores/unseen"] = float(h_unseen.mean())
             values["scores/unseen-auc"] = auc(h_unseen, h_fake)
             values["scores/seen-unseen-auc"] = auc(h_real, h_unseen)
+        if labels[0] is not None:
+            changed = subject.score(real, labels[0].roll(1, 0)) - h_real
+            values["label/score-change"] = (
+                float(changed.abs().max() / values["scores/spread"]) if values["scores/spread"] else math.nan
+            )
         packed = subject.score_form.pack > 1
         if (
             not packed
