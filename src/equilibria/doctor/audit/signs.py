@@ -288,7 +288,8 @@ def _clamped(entry: Entry) -> bool:
     outside = (entry.s < 0) | (entry.s > 1)
     flat = bool(outside.any()) and not bool(entry.y[outside].any())
     named = bool(entry.formula & _CLAMPS and entry.formula & _LOGARITHMS)
-    if named and entry.last in _LAYERS and (entry.families == {"probabilities"} or "BinaryCrossEntropy" in entry.formula):
+    asks = entry.families == {"probabilities"} or "BinaryCrossEntropy" in entry.formula
+    if named and asks and entry.last in _LAYERS:
         return True  # whatever the scores are now, nothing keeps them in [0, 1]
     return flat and (named or losses.clamped(entry.s, entry.y))
 

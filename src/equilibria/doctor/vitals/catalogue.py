@@ -80,7 +80,7 @@ VITALS: dict[str, Vital] = {
         3,
     ),
     "label/agreement": Vital("share", "samples whose nearest real rows have the label asked for"),
-    "label/score-change": Vital("spread of the scores", "largest change of a real row's score with another row's label"),
+    "label/score-change": Vital("spread of the scores", "largest change of a score if rows get another's label"),
     "label/chance": Vital("share", "agreement if labels are ignored"),
     "scores/auc": Vital("probability", "the discriminator ranks a real row above a generated one"),
     "scores/real": Vital("logit", "mean score of real rows"),
