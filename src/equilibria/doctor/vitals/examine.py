@@ -23,6 +23,7 @@ from . import dynamics, latent, players, samples, wiring
 
 Tried = Callable[[str, Callable[[], samples.Values]], samples.Values]
 _ROWS, _IMAGE_ROWS = 512, 256
+_STEPS = "direction of the discriminator's steps"
 _DIRECTION = {"swapped-labels", "same-batch-twice"}  # what the direction of the discriminator's steps would show
 
 
@@ -95,10 +96,7 @@ def examine(
             values |= tried("gradients in .grad", lambda: wiring.left_gradients(subject, memory, gradient, step))
             values |= tried("noise of the steps", lambda: wiring.step_noise(subject, optimizers, gradient))
             if not _DIRECTION.issubset(readings or ()):
-                values |= tried(
-                    "direction of the discriminator's steps",
-                    lambda: wiring.descent(subject, chart, memory, optimizers, (x, fake)),
-                )
+                values |= tried(_STEPS, lambda: wiring.descent(subject, chart, memory, optimizers, (x, fake)))
             values |= tried(
                 "gain of the discriminator", lambda: wiring.auc_gain(subject, memory, (x, y), (fake, label))
             )
