@@ -137,6 +137,7 @@ RULES: tuple[Rule, ...] = (
         "samples no longer get closer to the data: it does not keep up with the generator.",
         "Goodfellow et al. 2014, section 4: D must be kept near its optimum",
         ("faster-discriminator", "larger-discriminator"),
+        14,
     ),
     Rule(
         Level.GRADIENTS,
@@ -148,6 +149,7 @@ RULES: tuple[Rule, ...] = (
         "gradient reaches the generator, so it cannot improve.",
         "Goodfellow et al. 2014, section 3; Arjovsky & Bottou 2017, Theorem 2.4",
         _why_vanished,
+        14,
     ),
     Rule(
         Level.GRADIENTS,
@@ -159,6 +161,7 @@ RULES: tuple[Rule, ...] = (
         "gradient gives the generator almost no information.",
         "Arjovsky & Bottou 2017, Theorems 2.1, 2.4 and 2.6",
         ("known-good-base", "slope-penalty", "slow-discriminator"),
+        14,
     ),
     Rule(
         Level.GRADIENTS,
@@ -170,6 +173,7 @@ RULES: tuple[Rule, ...] = (
         "distribution.",
         "Arora et al. 2017: with few points, copies cannot be distinguished from the distribution",
         ("more-data", "slope-penalty"),
+        10,
     ),
     Rule(
         Level.GRADIENTS,
@@ -181,6 +185,7 @@ RULES: tuple[Rule, ...] = (
         "distribution, and pushes the generator towards copies of them.",
         "Karras et al. 2020 (ADA), section 2; Arora et al. 2017",
         ("more-data", "slope-penalty"),
+        10,
     ),
     Rule(
         Level.NOISE,
@@ -192,5 +197,6 @@ RULES: tuple[Rule, ...] = (
         "closer to the data.",
         "Arjovsky & Bottou 2017, Theorem 2.6",
         ("larger-batch", "slope-penalty"),
+        14,
     ),
 )

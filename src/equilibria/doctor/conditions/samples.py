@@ -110,6 +110,7 @@ RULES: tuple[Rule, ...] = (
         "the discriminator's score is high, and the discriminator then lowers it there.",
         "Metz et al. 2017, section 3.1",
         ("known-good-base", "slope-penalty", "balance-turns"),
+        14,
     ),
     Rule(
         Level.SAMPLES,
@@ -120,6 +121,7 @@ RULES: tuple[Rule, ...] = (
         "The samples keep moving without getting closer to the data: the players rotate around an equilibrium.",
         "Mescheder et al. 2018, section 2 (Dirac-GAN); Gidel et al. 2019",
         ("known-good-base", "lower-learning-rates"),
+        14,
     ),
     Rule(
         Level.SAMPLES,
@@ -131,6 +133,7 @@ RULES: tuple[Rule, ...] = (
         "the discriminator's highest score.",
         "Goodfellow 2016, section 5.1.1: maximin in place of minimax",
         ("known-good-base", "slope-penalty", "balance-turns"),
+        14,
     ),
     Rule(
         Level.SAMPLES,
@@ -142,6 +145,7 @@ RULES: tuple[Rule, ...] = (
         "closer either: the network cannot represent this distribution.",
         "Goodfellow et al. 2014, Proposition 2: enough capacity",
         ("larger-generator",),
+        14,
     ),
     Rule(
         Level.SAMPLES,
