@@ -194,7 +194,7 @@ class Rule:
         source: paper or theorem.
         remedies: their names, best first; or a function of the check-up at which the condition holds.
         min_checkups: check-ups that a run must have before the rule applies, because some conditions show only in a
-            series. By the schedule the 20th is near step 650.
+            series. By the schedule the 14th is at step 264, the 20th at step 792.
         windows: audits in a row that must read it.
     """
 
