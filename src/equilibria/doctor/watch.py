@@ -18,8 +18,8 @@ from .chart import median
 from .subject import Subject
 
 _ROWS = 32
-_FIRST, _APART, _SHARE = 400, 20, 0.01  # check-ups are dense before; at least so many steps apart; of the steps so far
-_KEPT, _LEAST = 24, 12  # pulses that a new one is compared with
+_FIRST, _APART, _SHARE = 200, 20, 0.01  # check-ups are dense before; at least so many steps apart; of the steps so far
+_KEPT, _LEAST = 24, 10  # pulses that a new one is compared with
 _TIMES = 2.5  # times the largest deviation from their median
 _FLOOR = 0.4  # that a deviation has at least: numbers are logarithms, or relative to the data's size
 _NEVER = 1 << 62
