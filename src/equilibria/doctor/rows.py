@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, SequentialSampler, Subset
 
 from ..base.errors import DataError
 
@@ -153,10 +154,24 @@ def finite_rows(rows: Tensor) -> Tensor:
     return finite
 
 
+def _in_random_order(loader: Iterable[Any], most: int) -> Iterable[Any]:
+    sampler = getattr(loader, "sampler", None)
+    if not isinstance(loader, DataLoader) or not isinstance(sampler, SequentialSampler) or loader.batch_size is None:
+        return loader
+    count = len(sampler)
+    if count <= most:
+        return loader
+    chosen = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most].tolist()
+    return DataLoader(Subset(loader.dataset, chosen), loader.batch_size, collate_fn=loader.collate_fn)
+
+
 def _gathered(loader: Iterable[Any], name: str, most: int = 4096) -> tuple[Tensor, Tensor | None]:
-    """The first rows of a loader; with labels if each batch is ``(x, y, …)`` with one ``y`` for each row."""
+    """The first rows of a loader; with labels if each batch is ``(x, y, …)`` with one ``y`` for each row.
+
+    Of a loader that goes through its data in order, which may be sorted by class, rows at random places.
+    """
     parts, labels, count = [], [], 0
-    for batch in loader:
+    for batch in _in_random_order(loader, most):
         pair = batch if isinstance(batch, (tuple, list)) else (batch,)
         x = pair[0]["x"] if isinstance(pair[0], Mapping) and "x" in pair[0] else pair[0]
         x = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
