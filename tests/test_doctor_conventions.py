@@ -348,7 +348,11 @@ def test_a_wrong_argument_is_named_with_the_rule_and_the_fix() -> None:
     bce = F.binary_cross_entropy_with_logits
     column = (lambda real, fake: bce(real, torch.ones(len(real), 1)), lambda fake: fake.mean())
     one_line(wrong(objective=column), "scores of shape (n,)", "for scores of any shape")
-    one_line(wrong(latent=None), "neither latent nor sampler", "pass latent=128, or sampler=")
+    one_line(
+        wrong(latent=None, pair=(nn.Linear(4, 3), discriminator())),
+        "neither latent nor sampler",
+        "pass latent=128, or sampler=",
+    )
     one_line(wrong(latent=0), "latent=0", "at least 1")
     one_line(wrong(latent="four"), "latent='four'")
     one_line(wrong(optimizers=3), "optimizers of another form")

@@ -300,3 +300,26 @@ def test_a_check_up_between_a_forward_and_its_backward_pass_breaks_nothing(train
         loss.backward()
         gradients.append([p.grad.clone() for p in step.generator.parameters() if p.grad is not None])
     assert gradients[0] and all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_where_the_formula_is_not_seen_a_hinge_is_not_taken_for_a_linear_loss() -> None:
+    class ByHand(Pair):
+        """Gradients are taken by ``torch.autograd.grad`` and put into ``.grad``."""
+
+        def __call__(self) -> None:
+            x, fake = self.x(), self.generator(self.z())
+            on, off = self.discriminator(x), self.discriminator(fake.detach())
+            self.step(self.discriminator, self.d, F.relu(1 - on).mean() + F.relu(1 + off).mean())
+            self.step(self.generator, self.g, -self.discriminator(fake).mean())
+
+        def step(self, net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+            own = list(net.parameters())
+            for p, g in zip(own, torch.autograd.grad(loss, own), strict=True):
+                p.grad = g
+            optimizer.step()
+
+    torch.manual_seed(0)
+    found = attached(ByHand(), objective="hinge")
+    assert not found.diagnose().active
+    torch.manual_seed(0)
+    assert not attached(ByHand()).chart.objective.wasserstein

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import ConfigError, DataError, did_you_mean
+from .assumed import AssumedCodes, shapes_of_codes
 from .codes import form_of_codes
 from .evidence import NotAssessed
 from .rows import RowForm, enough, finite_rows, form_of_rows, read_rows
@@ -88,9 +89,10 @@ def subject_of(generator: nn.Module, discriminator: nn.Module, real: Any, option
     size = latent if isinstance(latent, int) else 0
     codes = latent if callable(latent) else (lambda n: torch.randn(n, size)) if size else None
     conditions = latent is None and options.get("sampler") is None
-    if conditions:
-        if labels is None or classes_of(labels) is not None:
-            raise ConfigError("neither latent nor sampler was given", "pass latent=128, or sampler=fn(n) -> samples")
+    if conditions and (labels is None or classes_of(labels) is not None):
+        codes, conditions = _assumed(Subject(generator, discriminator, given, labels, calls=calls)), False
+        latent = codes
+    elif conditions:
         codes = _no_codes
     subject = Subject(
         generator, discriminator, given, labels, None, codes, size, options.get("sampler"), calls,
@@ -114,6 +116,27 @@ def subject_of(generator: nn.Module, discriminator: nn.Module, real: Any, option
 
 def _no_codes(n: int) -> Tensor:
     return torch.zeros(n, 0)
+
+
+def _assumed(pair: Subject) -> AssumedCodes:
+    """Codes of the shape that the generator's first layer takes, with which it makes rows like the real ones.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    for shape in shapes_of_codes(pair.generator):
+        pair.codes = AssumedCodes(shape)
+        try:
+            with pair.undisturbed(0), torch.no_grad():
+                made = tensors_of(pair.output(pair.draw_codes(_TRIED)))
+        except Exception:  # it takes another shape, or the labels are needed
+            continue
+        if any(tuple(x.shape) == (_TRIED, *pair.real.shape[1:]) for x in made):
+            return pair.codes
+    raise ConfigError(
+        "neither latent nor sampler was given, and the generator's first layer does not tell the size of a code",
+        "pass latent=128, or sampler=fn(n) -> samples",
+    )
 
 
 def _latent(given: Any) -> Any:
@@ -277,6 +300,9 @@ def missing(subject: Subject, options: Mapping[str, Any]) -> list[NotAssessed]:
 def _of_the_form(subject: Subject) -> list[NotAssessed]:
     """What the form of rows, codes and scores leaves out, and what was assumed."""
     found = []
+    if isinstance(subject.codes, AssumedCodes):
+        why = f"assumed: codes of shape {subject.codes.shape}, by the generator's first layer; their law is read"
+        found.append(NotAssessed("codes of another form", "latent", why))
     if subject.codes is _no_codes:
         why = "the generator takes conditions and no codes"
         found.append(NotAssessed("the latent space: its use, its rank and its size", reason=why))

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..losses import OBJECTIVES, Hinge, LeastSquares, Minimax, NonSaturating, Objective, Wasserstein
+from .assumed import AssumedCodes
 from .audit import Audit, Reading
 from .audit.average import average_reading
 from .audit.signs import Losses
@@ -57,6 +58,8 @@ def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:
     chart.unread = [
         NotAssessed(f"part of the training step ({who})", reason=why) for who, why in audited.unread.items()
     ]
+    if isinstance(subject.codes, AssumedCodes) and audited.codes is not None:
+        subject.codes.take(audited.codes)
     readings = {one.condition: one for one in reversed(audited.readings)}
     losses = audited.losses
     if losses.real and losses.fake and losses.made:

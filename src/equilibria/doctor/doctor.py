@@ -60,7 +60,8 @@ class Doctor:
 
     Keyword Arguments:
         latent: the size of standard normal codes, or ``fn(n) -> codes``; of a tuple ``generator(*codes)`` is called,
-            of a dict ``generator(**codes)``.
+            of a dict ``generator(**codes)``. Without it, codes of the shape that the generator's first layer takes,
+            normal or uniform as the loop's own.
         objective: a name of :data:`~equilibria.losses.OBJECTIVES` (``"nonsaturating"``, ``"minimax"``,
             ``"wasserstein"``, ``"hinge"``, ``"least-squares"``, ``"relativistic"``, …), or two callables
             ``(loss_d(real, fake), loss_g(fake))`` on the discriminator's outputs.

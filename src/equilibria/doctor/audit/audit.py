@@ -29,11 +29,13 @@ class Audited:
         readings: of each condition that was read.
         losses: that are trained.
         unread: what could not be read, and why.
+        codes: what the generator was fed at its first call; None where it was not called.
     """
 
     readings: list[Reading]
     losses: Losses
     unread: dict[str, str] = field(default_factory=dict)
+    codes: Tensor | None = None
 
 
 class Audit:
@@ -116,7 +118,8 @@ class Audit:
         unread = {who: why for who, why in window.uncovered.items() if why}
         if not trace.calls:
             unread["the training step"] = "neither network was called as a module between two calls of check()"
-        return Audited(found, losses, unread)
+        fed = next((call.rows for call in trace.of("generator") if call.grads), None)
+        return Audited(found, losses, unread, fed)
 
 
 def _mark(networks: Sequence[nn.Module]) -> int:

@@ -125,9 +125,10 @@ def _laws(s: Tensor, y: Tensor, precision: torch.dtype, formula: frozenset[str])
     found = losses.laws(s, y, precision)
     if not found and formula and formula <= _LINEAR and bool((y == y.flatten()[:1]).all()) and bool(y.any()):
         found = [losses.Law("linear", abs(float(y.flatten()[0])), math.nan, 0.0)]
-    if not formula & _RECTIFIERS:
-        return found
-    return [replace(law, family="hinge") if law.family == "linear" else law for law in found]
+    hinge = [replace(law, family="hinge") for law in found if law.family == "linear"]
+    if not formula and bool((s.abs() < 1).all()):  # the formula was not seen: either
+        return [*found, *hinge]
+    return [*(law for law in found if law.family != "linear"), *hinge] if formula & _RECTIFIERS else found
 
 
 def _parts(w: Window, came: Came) -> list[tuple[Kind, tuple[Tensor, Tensor]]]:
