@@ -47,6 +47,8 @@ class Planted:
     tests: tuple[str, ...]
 
 
+AUDIT = ("tests/test_doctor_audit.py", "-k", "fault or sound or long or rows or ruled or sixteenth or noise")
+READING = ("tests/test_doctor_reading.py",)
 LABELS = ("tests/test_label_law.py",)
 JUDGED = ("tests/test_judgement.py",)
 MEMORY = ("tests/test_metrics_features.py", "tests/test_doctor_vitals_samples.py", "-k", "unseen or twice")
@@ -173,6 +175,88 @@ PLANTED = (
     Planted(
         "history", "doctor/conditions/history.py", "list(accumulate(kept, max))", "list(accumulate(kept, min))", HISTORY
     ),
+    Planted(
+        "audit",
+        "doctor/audit/losses.py",
+        "weight, target = a, -b / a if a else math.nan",
+        "weight, target = a, b",
+        AUDIT,
+    ),
+    Planted("audit", "doctor/audit/losses.py", "RESIDUAL = 3e-5", "RESIDUAL = 3e-1", AUDIT),
+    Planted(
+        "audit",
+        "doctor/audit/signs.py",
+        'yield Reading("swapped-labels", made == fake,',
+        'yield Reading("swapped-labels", made == real,',
+        AUDIT,
+    ),
+    Planted(
+        "audit",
+        "doctor/audit/signs.py",
+        "float((a == b).float().mean()) > 0.9",
+        "float((a == b).float().mean()) >= 0",
+        AUDIT,
+    ),
+    Planted("audit", "doctor/audit/signs.py", "if not formula and bool((s.abs() < 1).all()):", "if False:", READING),
+    Planted(
+        "audit",
+        "doctor/audit/updates.py",
+        'if kind == "step" and number in before and (passed or not held.known):',
+        'if kind == "step":',
+        AUDIT,
+    ),
+    Planted(
+        "audit",
+        "doctor/audit/updates.py",
+        "_last_passes(h) & others and _nonzero(w, h, others)",
+        "_last_passes(h) & others",
+        AUDIT,
+    ),
+    Planted(
+        "audit",
+        "doctor/audit/updates.py",
+        "if used and all(tasks and tasks <= through for tasks in used):",
+        "if used:",
+        AUDIT,
+    ),
+    Planted(
+        "audit",
+        "doctor/audit/passes.py",
+        "if kinds & {Kind.REAL, Kind.MIXED} and sure and not attached:",
+        "if kinds & {Kind.REAL, Kind.MIXED} and sure:",
+        AUDIT,
+    ),
+    Planted(
+        "audit",
+        "doctor/audit/passes.py",
+        "one for one in self.trace.steps if not one.closure",
+        "one for one in self.trace.steps",
+        AUDIT,
+    ),
+    Planted(
+        "audit",
+        "doctor/audit/inputs.py",
+        "dead = [name for name, zero in layers.items() if len(zero) > 1 and all(zero)]",
+        "dead = [name for name, zero in layers.items() if all(zero)]",
+        AUDIT,
+    ),
+    Planted(
+        "audit",
+        "doctor/audit/inputs.py",
+        "few = len(seen.real) < _FEW * expected",
+        "few = len(seen.real) < expected",
+        AUDIT,
+    ),
+    Planted(
+        "audit",
+        "doctor/audit/inputs.py",
+        'yield Reading("noise-reused", old > 0.9,',
+        'yield Reading("noise-reused", old > 0.0,',
+        AUDIT,
+    ),
+    Planted("audit", "doctor/audit/penalties.py", "if residual > RESIDUAL:", "if residual > 1:", AUDIT),
+    Planted("audit", "doctor/auditing.py", "subject.inverted = losses.inverted", "pass", READING),
+    Planted("audit", "doctor/watch.py", "jumped = bool(off & self._off)", "jumped = bool(off)", READING),
 )
 """The errors."""
 
