@@ -408,6 +408,35 @@ class BatchNormAsOutput(Pair):
         super().__post_init__()
 
 
+@fault("norm-before-output")
+class LayerNormAsOutput(Pair):
+    def __post_init__(self) -> None:
+        self.generator = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 6), nn.LayerNorm(6))
+        super().__post_init__()
+
+
+@fault("generator-never-updated")
+class RateOfZero(Pair):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.g = torch.optim.Adam(self.generator.parameters(), 0.0)
+
+
+@fault("sigmoid-on-critic")
+class SigmoidUnderAHinge(Pair):
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        return F.relu(1 - real.sigmoid()).mean() + F.relu(1 + fake.sigmoid()).mean()
+
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return -fake.sigmoid().mean()
+
+
+@fault("penalty-of-wrong-norm")
+class NormOverTheBatch(Critic):
+    def norm(self, slopes: Tensor) -> Tensor:
+        return slopes.norm(dim=0)
+
+
 @fault("step-below-rounding")
 class NoRate(Pair):
     def __post_init__(self) -> None:

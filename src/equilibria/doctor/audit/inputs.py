@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -151,6 +152,9 @@ def _disagreement(fed: Fed) -> float | None:
     """The share of generated rows whose label beside the discriminator is not the one that they were made with."""
     if fed.kind is not Kind.FAKE or fed.maker is None:
         return None
+    rows = fed.call.rows
+    if not bool(torch.isfinite(rows).all()) or _all_same(rows):  # then their call is not known by the rows
+        return None
     given, asked = _condition(fed.call), _condition(fed.maker)
     if given is None or asked is None or len(given) != len(asked) or len(given) < 8 or bool((asked == asked[:1]).all()):
         return None
@@ -274,9 +278,10 @@ def norm_before_output(w: Window) -> Iterator[Reading]:
     for call in _trained(w):
         out = call.outputs[0]
         norm = graph.operation_before(out.node) if out.last in _RANGES else out.last
-        if norm.endswith("BatchNorm"):
+        if norm.endswith(("BatchNorm", "LayerNorm", "GroupNorm")):
             where = "is" if norm == out.last else f"stands directly before the {out.last.lower()} that is"
-            yield Reading("norm-before-output", True, f"a batch norm {where} the generator's last operation")
+            kind = re.sub(r"(?<=[a-z])(?=Norm$)", " ", norm.removeprefix("Native")).lower()
+            yield Reading("norm-before-output", True, f"a {kind} {where} the generator's last operation")
             return
         if out.last != "Tanh" or out.value.dim() < 2 or out.value[0].numel() < 16 or len(out.value) < 8:
             continue

@@ -53,8 +53,8 @@ def penalty_of(g: Tensor, v: Tensor) -> Penalty | None:
     whole = g.flatten(1).norm(dim=1).reshape(-1, *[1] * (g.dim() - 1))
     if (found := _fitted(g, v, whole, len(g), None)) is not None:
         return found
-    for axis in range(1, g.dim()):
-        if g.dim() > 2:
+    for axis in range(g.dim()):
+        if g.dim() > 2 or axis == 0:  # over the columns of (n, d) it is that of the row
             norms = g.norm(dim=axis, keepdim=True)
             if (found := _fitted(g, v, norms, norms.numel(), axis)) is not None:
                 return found

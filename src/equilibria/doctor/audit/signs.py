@@ -252,7 +252,7 @@ def flatness(found: Losses) -> Iterator[Reading]:
 
 def last_operations(found: Losses) -> Iterator[Reading]:
     """Whether the loss fits the last operation of the discriminator."""
-    judged = [e for e in found.entries if e.laws or _clamped(e)]
+    judged = [e for e in found.entries if e.laws or _clamped(e) or _bounded(e)]
     if not judged:
         return
     clamped = [e for e in judged if _clamped(e)]
@@ -271,15 +271,23 @@ def last_operations(found: Losses) -> Iterator[Reading]:
         yield Reading("double-sigmoid", True, f"a sigmoid ({where}) comes before a loss that takes logits")
     elif any(e.law is not None for e in judged):
         yield Reading("double-sigmoid", False)
-    bounded = [
-        e for e in judged if "Sigmoid" in {e.last, *e.formula} and e.families and e.families <= {"linear", "hinge"}
-    ]
-    bounded = [e for e in bounded if not any("Log" in name or "Entropy" in name for name in e.formula)]
-    if bounded and {e.owner for e in bounded} >= {"discriminator"}:
-        text = f"the loss is {bounded[0].laws[0].family} in a score that a sigmoid keeps in [0, 1]"
+    bounded = [e for e in judged if _bounded(e)]
+    if {e.owner for e in bounded} >= {"discriminator"}:
+        kind = "hinge" if "hinge" in bounded[0].families or bounded[0].formula & _RECTIFIERS else "linear"
+        text = f"the loss is {kind} in a score that a sigmoid keeps in [0, 1]"
         yield Reading("sigmoid-on-critic", True, text)
     elif any(e.law is not None and "Sigmoid" not in {e.last, *e.formula} for e in judged):
         yield Reading("sigmoid-on-critic", False)
+
+
+def _bounded(entry: Entry) -> bool:
+    """Whether a loss that is linear, or a hinge, gets what a sigmoid returned, by its gradients or by the formula."""
+    if "Sigmoid" not in {entry.last, *entry.formula}:
+        return False
+    if any("Log" in name or "Entropy" in name for name in entry.formula):
+        return False
+    plain = "Sigmoid" in entry.formula and entry.formula - {"Sigmoid"} <= _LINEAR | _RECTIFIERS
+    return plain or (bool(entry.families) and entry.families <= {"linear", "hinge"})
 
 
 def _clamped(entry: Entry) -> bool:

@@ -99,6 +99,10 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
         if moved > 0 or still.get(who) is False:
             yield Reading(name, False)
             continue
+        used = [h for s in steps for h in s.held if h.who == who and h.norm is not None and float(h.norm)]
+        if used and not moved and not any(rate for s in steps for rate in s.rates):
+            yield Reading(name, True, f"its {len(steps)} steps have a learning rate of 0")
+            continue
         if not got or who not in still:
             continue
         empty = [s for s in steps if not any(h.norm is not None and float(h.norm) for h in s.held if h.who == who)]

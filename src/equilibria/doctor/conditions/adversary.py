@@ -17,7 +17,7 @@ def _blind(view: View) -> Found:
     flat = view["slopes/between"] < 1e-6 or view["scores/spread"] < 1e-6
     unable = view.chart.last["learn/discriminator"] < 0.65
     return when(
-        apart and (flat or (undecided and unable)) and not view.update_exploded,
+        apart and (flat or (undecided and unable and view.stalled)) and not view.update_exploded,
         view,
         about("scores/auc", 1, "real and generated rows differ as much as here"),
         above("slopes/between", 1e-6, "the score depends on its input"),
