@@ -440,7 +440,7 @@ CALLS: dict[str, Callable[[Places], Any]] = {
     "ensemble: number of seeds": lambda p: eq.Ensemble(lambda seed: Returning(lambda x: x), seeds=3),
     "doctor: class of a network": lambda p: doctor.Doctor(nn.Linear, ONE, real=POINTS, latent=2),
     "doctor: no real rows": lambda p: doctor.Doctor(nn.Linear(2, 2), ONE, real=None, latent=2),
-    "doctor: no latent": lambda p: doctor.Doctor(nn.Linear(2, 2), ONE, real=POINTS),
+    "doctor: no latent": lambda p: doctor.Doctor(nn.Linear(2, 3), ONE, real=POINTS),
     "doctor: unknown objective": lambda p: doctor.Doctor(nn.Linear(2, 2), ONE, real=POINTS, latent=2, objective="hige"),
     "doctor: wrong latent": lambda p: doctor.Doctor(nn.Linear(2, 2), ONE, real=POINTS, latent=9),
     "doctor: unknown option": lambda p: doctor.Doctor(nn.Linear(2, 2), ONE, real=POINTS, latent=2, objektive=1),

@@ -8,6 +8,14 @@ from typing import NamedTuple
 
 from .visible import visible
 
+_LONGEST = 1500
+
+
+def _short(what: str) -> str:
+    """A long text with its middle left out: a value of a thousand digits is named by its ends."""
+    half = _LONGEST // 2
+    return what if len(what) <= _LONGEST else f"{what[:half]} … {what[-half:]}"
+
 
 class EquilibriaError(Exception):
     """A mistake in what the library was given; its text is the whole message a user needs.
@@ -33,7 +41,7 @@ class EquilibriaError(Exception):
     def __init__(self, what: str, fix: str = "", settings: Mapping[str, object] | None = None) -> None:
         self.settings = dict(settings or {})
         words = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
-        self.what, self.fix = visible(what.rstrip(".")), visible((fix or words).rstrip("."))
+        self.what, self.fix = visible(_short(what.rstrip("."))), visible((fix or words).rstrip("."))
         super().__init__(f"{self.what}. Fix: {self.fix}" if self.fix else self.what)
 
 
