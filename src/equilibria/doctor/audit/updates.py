@@ -99,21 +99,25 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
         if moved > 0 or still.get(who) is False:
             yield Reading(name, False)
             continue
-        used = [h for s in steps for h in s.held if h.who == who and h.norm is not None and float(h.norm)]
-        if used and not moved and not any(rate for s in steps for rate in s.rates):
+        fed = _fed(steps, who)
+        if fed and not moved and not any(rate for s in steps for rate in s.rates):
             yield Reading(name, True, f"its {len(steps)} steps have a learning rate of 0")
             continue
         if not got or who not in still:
             continue
-        empty = [s for s in steps if not any(h.norm is not None and float(h.norm) for h in s.held if h.who == who)]
         foreign = [s for s in w.trace.steps if not s.held]
-        if steps and len(empty) == len(steps) and not _polluted(w, who):
+        if steps and not fed and not _polluted(w, who):
             yield Reading(
                 name, True, f"its {len(steps)} steps found no gradient: it was cleared between backward() and step()"
             )
         elif not steps:
             why = "an optimiser that holds none of its parameters is stepped" if foreign else "no optimiser holds it"
             yield Reading(name, True, f"it gets gradient, and {why}; not one of its parameters has changed")
+
+
+def _fed(steps: list[OptimizerStep], who: str) -> bool:
+    """Whether any of the steps had a gradient other than 0 of a player's parameters."""
+    return any(h.norm is not None and float(h.norm) for s in steps for h in s.held if h.who == who)
 
 
 def membership(w: Window, seen: set[tuple[str, str]]) -> Iterator[Reading]:
@@ -174,7 +178,7 @@ def _exchanged(w: Window) -> str | None:
         if any(w.attached(came) for came in one.scores) and not any(w.kind(came) in real for came in one.scores)
     }
     makers, judges = w.steps("generator"), w.steps("discriminator")
-    if not makers or any(h.norm is not None and float(h.norm) for s in makers for h in s.held if h.who == "generator"):
+    if not makers or _fed(makers, "generator"):
         return None
     used = [set().union(*(_last_passes(h) for h in s.held if h.norm is not None)) for s in judges]
     if used and all(tasks and tasks <= through for tasks in used):
@@ -277,8 +281,7 @@ def sizes(w: Window) -> Iterator[Reading]:
     found = {}
     for who in PLAYERS:
         parts = [s.moved[who] for s in w.steps(who) if who in s.moved]
-        got = any(h.norm is not None and float(h.norm) for s in w.steps(who) for h in s.held if h.who == who)
-        if parts and got:
+        if parts and _fed(w.steps(who), who):
             moved, size = (sum(float(p[i]) for p in parts) for i in (0, 1))
             found[who] = (moved / size) ** 0.5 if size else 1.0
     small = {who: value for who, value in found.items() if value < _BELOW_ROUNDING}

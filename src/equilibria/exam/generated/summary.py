@@ -34,7 +34,7 @@ def generated_summary(rows: Sequence[FieldRow]) -> dict[str, Any]:
     delays = sorted(d for row in faults if row.begins and (d := row.onset_error) is not None)
     return {
         **found,
-        "false_alarms": share(sum(bool(row.repaired) for row in sound), len(sound)),
+        "false_alarms": _alarms(sound),
         "false_alarms_healthy": _alarms([row for row in sound if not row.condition]),
         "false_alarms_repaired": _alarms([row for row in sound if row.condition]),
         "onset_delay": _quartiles(delays),
