@@ -68,7 +68,9 @@ def tails(score: Callable[[Tensor], Tensor], loss: Callable[[Tensor], Tensor]) -
     found = []
     for seed in range(6):
         told: Any = {"latent": 2, "objective": (lambda h, k: (k - h).mean(), loss), "seed": seed}
-        found.append(Doctor(Shift(torch.zeros(2)), Scored(score), real=real, **told).look(seed + 1)["gradient/tail"])
+        doctor = Doctor(Shift(torch.zeros(2)), Scored(score), real=real, **told)
+        doctor.look(seed + 1)
+        found.append(examine_deeply(doctor.subject, doctor.chart, seed + 1)[0]["gradient/tail"])
     return found
 
 

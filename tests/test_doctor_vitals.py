@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from equilibria.doctor import VITALS, Doctor
 from equilibria.doctor.chart import Checkup
 from equilibria.doctor.probe import auc, probe
+from equilibria.doctor.vitals import examine_deeply
 
 
 def drawn(n: int, d: int, seed: int, spread: float = 1.0, mean: float = 0.0) -> Tensor:
@@ -211,7 +212,8 @@ def test_the_gradient_of_an_affine_generator_by_hand(objective: str, weight: Cal
 
 def test_the_bound_of_arjovsky_and_bottou_holds_and_is_that_of_the_jacobian() -> None:
     certain = Affine(0.1 * W, torch.tensor([-5.0]).double())
-    found = looked_at(Affine(A, B), certain, latent=lambda n: CODES[:n], objective="saturating")
+    doctor = Doctor(Affine(A, B), certain, real=drawn(1000, 2, 1), latent=lambda n: CODES[:n], objective="saturating")
+    found = doctor.look(1).vitals | examine_deeply(doctor.subject, doctor.chart, 1)[0]
     x = (CODES[:64] @ A.T + B).numpy()
     d = sigmoid(x @ (0.1 * W.numpy()[0]) - 5.0)
     epsilon = float((d + d * (1 - d) * 0.1 * float(W.norm())).max())

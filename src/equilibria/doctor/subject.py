@@ -103,6 +103,11 @@ class Subject:
         return next((p.device for p in self.discriminator.parameters()), self.real.device)
 
     @property
+    def wide(self) -> bool:
+        """Whether a row has more than 256 numbers, as an image: the measures then use fewer rows."""
+        return self.real[0].numel() > 256
+
+    @property
     def stateful(self) -> bool:
         """Whether train and eval mode differ: batch norm or dropout in either network."""
         return any(isinstance(m, _STATEFUL) for net in self.networks.values() for m in net.modules())
@@ -148,6 +153,13 @@ class Subject:
         if self.sampler is not None:
             return self._rows_in(self.sampler(n)).to(self.device)
         return self.make(self.draw_codes(n))
+
+    def sample_with_labels(self, n: int) -> Codes:
+        """``n`` samples, and the labels that they were asked for (drawn, if a sampler chooses its own)."""
+        if self.sampler is not None:
+            return self.sample(n), None if self.labels is None else self.draw_codes(n)[1]
+        codes = self.draw_codes(n)
+        return self.make(codes), codes[1]
 
     def _rows_in(self, out: Any) -> Tensor:
         return self.rows.made(generated(out, self._shape))

@@ -99,24 +99,25 @@ VITALS: dict[str, Vital] = {
     "slopes/fake": Vital("logit per unit", "the same on generated rows"),
     "slopes/between": Vital("logit per unit", "the same between real and generated rows", "Gulrajani et al. 2017"),
     "slopes/largest": Vital("logit per unit", "the largest of those"),
-    "gradient/declared": Vital("norm", "gradient of the generator's declared loss in its parameters, mean of 6 draws"),
+    "gradient/declared": Vital("norm", "gradient of the generator's declared loss in its parameters, mean of 4 draws"),
     "gradient/saturating": Vital("norm", "gradient of log(1 - D(G(z)))", f"{_AB}, Theorem 2.4"),
     "gradient/nonsaturating": Vital("norm", "gradient of -log D(G(z))", f"{_AB}, Theorem 2.5"),
     "gradient/bound": Vital(
-        "norm", "M eps/(1 - eps), what gradient/saturating can be at most near a perfect D", f"{_AB}, Theorem 2.4"
+        "norm", "M eps/(1 - eps), what gradient/saturating can be at most near a perfect D", f"{_AB}, Theorem 2.4", 3
     ),
     "gradient/snr": Vital("ratio", "squared norm of the mean gradient over its variance between batches of 64"),
     "gradient/step-snr": Vital("ratio", "the same for the loop's own batches, from Adam's or RMSprop's second moment"),
     "gradient/reach": Vital("share", "trainable tensors of the generator with a non-zero gradient"),
     "gradient/agreement": Vital(
-        "cosine", "between the gradient that the loop's last batch left in .grad and the mean of 6 draws"
+        "cosine", "between the gradient that the loop's last batch left in .grad and the mean of 4 draws"
     ),
-    "gradient/burst": Vital("ratio", "largest over median gradient norm of 6 draws", f"{_AB}, Theorem 2.6"),
+    "gradient/burst": Vital("ratio", "largest over median gradient norm of 4 draws", f"{_AB}, Theorem 2.6"),
     "gradient/tail": Vital(
         "index",
         "Hill's tail index of the declared loss's gradient norms over generated rows; no variance at or below 2, no "
         "mean at or below 1",
         f"{_AB}, Theorem 2.6; Hill 1975",
+        3,
     ),
     "motion/generator": Vital("per step", "relative movement of the generator's parameters since the last check-up"),
     "motion/discriminator": Vital("per step", "the same for the discriminator"),

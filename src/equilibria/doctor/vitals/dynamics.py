@@ -14,7 +14,6 @@ from ..chart import Chart
 from ..subject import Params, Subject
 
 Values = dict[str, float]
-Fed = tuple[Tensor, Tensor | None]
 _ROWS, _IMAGE_ROWS = 64, 32
 _TOLERANCE, _RESTARTS = 1e-2, 10
 _MOST = 200_000  # parameters; for more, the products take longer than all check-ups of a run together
@@ -50,7 +49,7 @@ def tail_index(sizes: Tensor, share: float = 0.1) -> float:
     return 1 / mean if mean > 0 else math.inf
 
 
-def gradient_tail(subject: Subject, chart: Chart, real: Fed, fake: Fed) -> Values:
+def gradient_tail(subject: Subject, chart: Chart) -> Values:
     r"""The tail index of the norms :math:`\|\partial \ell_G / \partial x_i\|` over generated rows.
 
     Under the noise of Arjovsky & Bottou 2017 (Theorem 2.6) it is that of the parameters' gradient, which is the same
@@ -58,9 +57,10 @@ def gradient_tail(subject: Subject, chart: Chart, real: Fed, fake: Fed) -> Value
     """
     if subject.rows.whole:  # no gradient passes through whole numbers
         return {}
-    n = min(len(real[0]), len(fake[0]))
     read = subject.raw if chart.objective.own is not None else subject.score
-    (x, y), (made, asked) = ((rows[:n], None if given is None else given[:n]) for rows, given in (real, fake))
+    x, y = subject.batch(512)
+    with torch.no_grad():
+        made, asked = subject.sample_with_labels(len(x))
     point = made.detach().clone().requires_grad_()
     with torch.no_grad():
         h_real = read(x, y)
@@ -94,7 +94,7 @@ def jacobian_rotation(subject: Subject, chart: Chart) -> Values:
         )
     at = torch.cat([p.reshape(-1).float() for own in players for p in own.values()]).requires_grad_()
     moved = _split(at, players)
-    real, y = subject.batch(_IMAGE_ROWS if subject.real[0].numel() > 256 else _ROWS)
+    real, y = subject.batch(_IMAGE_ROWS if subject.wide else _ROWS)
     codes = subject.draw_codes(len(real))
     read = subject.raw if chart.objective.own is not None else subject.score
     h, k = read(real, y, moved[1]), read(subject.make(codes, moved[0]), codes[1], moved[1])

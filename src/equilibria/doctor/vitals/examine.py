@@ -29,8 +29,7 @@ _DIRECTION = {"swapped-labels", "same-batch-twice"}  # what the direction of the
 
 def rows_for(subject: Subject) -> int:
     """How many rows a check-up uses."""
-    wide = subject.real[0].numel() > 256
-    return min(_IMAGE_ROWS if wide else _ROWS, max(len(subject.real), 64))
+    return min(_IMAGE_ROWS if subject.wide else _ROWS, max(len(subject.real), 64))
 
 
 def facts_of(subject: Subject, space: Space) -> dict[str, float]:
@@ -78,7 +77,7 @@ def examine(
         n = rows_for(subject)
         x, y = subject.batch(n) if fed is None else _rows(subject, fed, n)
         with torch.no_grad(), wiring.watched_units(subject) as units:
-            fake, label = _made(subject, n)
+            fake, label = subject.sample_with_labels(n)
             h = torch.cat([subject.score(x, y), subject.score(fake, label)])
         values, notes = wiring.numbers(subject, fake, h)
         values |= units
@@ -142,7 +141,7 @@ def examine_deeply(subject: Subject, chart: Chart, step: int) -> tuple[dict[str,
                 )
             )
     with subject.undisturbed(mix(step, 6)):
-        for look in (latent.inseparable, latent.stretch):
+        for look in (latent.inseparable, latent.stretch, dynamics.gradient_tail, players.gradient_bound):
             try:
                 found |= look(subject, chart)
             except Exception:  # codes are not vectors, or have too many dimensions
@@ -155,42 +154,34 @@ def _one_line(error: Exception) -> str:
     return f"the networks cannot be differentiated twice ({text[:160]})" if isinstance(error, RuntimeError) else text
 
 
-def _made(subject: Subject, n: int) -> tuple[Tensor, Tensor | None]:
-    if subject.sampler is not None:
-        return subject.sample(n), None if subject.labels is None else subject.draw_codes(n)[1]
-    codes = subject.draw_codes(n)
-    return subject.make(codes), codes[1]
-
-
 def _detailed(subject: Subject, chart: Chart, real: wiring.Fed, fake: wiring.Fed, tried: Tried) -> samples.Values:
     """The vitals of finite networks, group by group."""
     labels = (real[1], fake[1])
     within = chart.facts["real/spread-within"]
     values: samples.Values = {}
     if subject.stateful and subject.codes is not None:
-        values |= tried("train against eval mode", lambda: _modes(subject, chart, real[0], len(fake[0])))
+        values |= tried("train against eval mode", lambda: _modes(subject, chart, real[0], fake[0]))
     values |= tried("diversity of samples", lambda: samples.diversity(fake[0], chart))
     values |= tried("memorisation", lambda: samples.memorised(subject, fake[0], chart.space))
     values |= tried("use of codes and labels", lambda: samples.dependence(subject, chart.space, within))
     values |= tried("scores", lambda: players.scores(subject, real[0], fake[0], labels))
     values |= tried("slopes of the score", lambda: players.slopes(subject, real[0], fake[0], labels))
     values |= tried("the generator's gradient", lambda: players.generator_gradients(subject, chart, real[0], real[1]))
-    with subject.undisturbed(7):  # its draws do not change those of the vitals after it
-        values |= tried("tail of the gradient", lambda: dynamics.gradient_tail(subject, chart, real, fake))
-    if chart.objective.probabilistic:
-        values |= tried("bound of the gradient", lambda: players.gradient_bound(subject, fake[0]))
     if subject.stateful and subject.codes is not None:
         subject.mode(False)  # the vitals after these score the same rows twice, and a batch must not change the second
     return values
 
 
-def _modes(subject: Subject, chart: Chart, real: Tensor, n: int) -> samples.Values:
+def _modes(subject: Subject, chart: Chart, real: Tensor, fake: Tensor) -> samples.Values:
     """The distance of samples to the data in both modes, before other passes change what a norm has counted."""
     values: samples.Values = {}
+    present = {module.training for module in subject.generator.modules()}
     for training in (False, True):
-        with subject.undisturbed(8), torch.no_grad():
-            subject.mode(training)
-            made, _ = _made(subject, n)
+        made = fake
+        if present != {training}:
+            with subject.undisturbed(8), torch.no_grad():
+                subject.mode(training)
+                made, _ = subject.sample_with_labels(len(fake))
         word = "train" if training else "eval"
         values[f"samples/{word}-distance"] = chart.space.sliced(chart.space(real), chart.space(made))
     return values

@@ -17,7 +17,7 @@ from ..space import Space
 from ..subject import Subject, copies
 
 Values = dict[str, float]
-_DRAWS = 6
+_DRAWS = 4
 _BATCH = 64
 
 
@@ -60,7 +60,7 @@ def slopes(subject: Subject, real: Tensor, fake: Tensor, labels: tuple[Tensor | 
     """Norms of the score's gradient in the input: on real rows, on fakes, between them."""
     if subject.rows.whole:  # no gradient passes through whole numbers
         return {}
-    n = min(len(real), len(fake), 128)
+    n = min(len(real), len(fake), 64 if subject.wide else 128)
     y = None if labels[0] is None else labels[0][:n]
     mix = torch.rand(n, *[1] * (real.dim() - 1), device=real.device)
     between = mix * real[:n] + (1 - mix) * fake[:n]
@@ -131,18 +131,18 @@ def generator_gradients(subject: Subject, chart: Chart, real: Tensor, y: Tensor 
     return values
 
 
-def gradient_bound(subject: Subject, fake: Tensor) -> Values:
+def gradient_bound(subject: Subject, chart: Chart) -> Values:
     r"""The bound :math:`M\epsilon/(1-\epsilon)` of Arjovsky & Bottou 2017 (Theorem 2.4) at the generated rows.
 
     :math:`\epsilon` is the largest :math:`D + \|\nabla D\|` there, ``M`` the root mean square norm of the generator's
     parameter Jacobian, estimated by a random projection per sample (Frobenius, so an upper estimate).
     """
-    if subject.codes is None or subject.rows.whole:
+    if subject.codes is None or subject.rows.whole or subject.labels is not None or not chart.objective.probabilistic:
         return {}
-    point = fake[:64].detach().clone().requires_grad_()
+    with torch.no_grad():
+        fake = subject.sample(64)
+    point = fake.detach().clone().requires_grad_()
     codes = subject.draw_codes(8)
-    if subject.labels is not None:
-        return {}
     d = torch.sigmoid(subject.score(point))
     if not d.requires_grad:  # a score that does not depend on its input
         return {}
@@ -172,7 +172,7 @@ def trained_discriminator(subject: Subject, chart: Chart, rounds: int = 60) -> V
     for _ in range(rounds):
         x, y = subject.batch(128)
         with torch.no_grad():
-            fake, label = _fakes(subject, len(x))
+            fake, label = subject.sample_with_labels(len(x))
         h, k = subject.score(x, y, params), subject.score(fake, label, params)
         loss = F.softplus(-h).mean() + F.softplus(k).mean()
         if not bool(torch.isfinite(loss)):
@@ -183,7 +183,7 @@ def trained_discriminator(subject: Subject, chart: Chart, rounds: int = 60) -> V
         optimizer.step()
     with torch.no_grad():
         x, y = subject.batch(256)
-        fake, label = _fakes(subject, len(x))
+        fake, label = subject.sample_with_labels(len(x))
         return {"learn/discriminator": auc(subject.score(x, y, params), subject.score(fake, label, params))}
 
 
@@ -219,13 +219,6 @@ def _mapped(space: Space, x: Tensor) -> Tensor:
     """As ``space(x)``, differentiable."""
     z = (x.flatten(1).float().cpu() - space.mean) / space.scale
     return z if space.axes is None else z @ space.axes
-
-
-def _fakes(subject: Subject, n: int) -> tuple[Tensor, Tensor | None]:
-    if subject.codes is None:
-        return subject.sample(n), None
-    codes = subject.draw_codes(n)
-    return subject.make(codes), codes[1]
 
 
 def _flat(loss: Tensor, wanted: list[Tensor], keep: bool = False) -> Tensor:

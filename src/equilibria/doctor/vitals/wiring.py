@@ -149,7 +149,7 @@ def auc_gain(subject: Subject, memory: Memory, real: Fed, fake: Fed) -> Values:
     with torch.no_grad():
         rows_of = [fake]
         if subject.codes is not None and subject.sampler is None:
-            codes = subject.draw_codes(len(fake[0]))
+            codes = subject.draw_codes(max(len(fake[0]) // 2, 1))
             rows_of.append((subject.make(codes, then["generator"]), codes[1]))
         new, old = subject.score(*real), subject.score(*real, then["discriminator"])
         differences = [
