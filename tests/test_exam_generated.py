@@ -14,7 +14,7 @@ from equilibria.base.errors import ConfigError
 from equilibria.exam.field.case import FieldCase
 from equilibria.exam.field.run import FieldRow, row_of
 from equilibria.exam.generated import __main__ as program
-from equilibria.exam.generated.axes import Axes, fits, setting_of
+from equilibria.exam.generated.axes import SPLITS, Axes, fits, setting_of
 from equilibria.exam.generated.cases import FAULTS, case_of, cases, draw, triples, variants
 from equilibria.exam.generated.fault import Needs
 from equilibria.exam.generated.kit import Kit
@@ -24,11 +24,8 @@ from equilibria.exam.generated.recipes import RECIPES
 from equilibria.exam.generated.style import STYLES
 from equilibria.exam.generated.summary import generated_summary
 
-SPLITS = ("development", "held-out")
-HELD = {
-    axis: {one.name for one in table.values() if one.held_out}  # type: ignore[attr-defined]
-    for axis, table in (("law", LAWS), ("network", FAMILIES), ("style", STYLES))
-}
+AXES: tuple[tuple[str, dict[str, Any]], ...] = (("law", LAWS), ("network", FAMILIES), ("style", STYLES))
+OWN = {split: {axis: {o.name for o in table.values() if o.split == split} for axis, table in AXES} for split in SPLITS}
 
 
 class Silent:
@@ -55,9 +52,10 @@ def trained(case: FieldCase, faulty: bool, steps: int) -> tuple[list[int], torch
 
 
 def test_the_axes_are_wide_and_a_third_is_held_out() -> None:
-    for axis, table, least in (("law", LAWS, 10), ("network", FAMILIES, 7), ("style", STYLES, 12)):
-        assert len(table) >= least
-        assert 0.25 <= len(HELD[axis]) / len(table) <= 0.45
+    for axis, least in (("law", 10), ("network", 7), ("style", 12)):
+        seen, held = len(OWN["development"][axis]), len(OWN["held-out"][axis])
+        assert seen + held >= least
+        assert 0.25 <= held / (seen + held) <= 0.45
     assert len(FAULTS) >= 40
     kinds = {(law.name, family.name, style.name) for law, family, style, _ in triples("held-out", Needs())}
     assert len(kinds) >= 30
@@ -74,24 +72,28 @@ def test_the_drawing_depends_on_the_seed_alone_and_keeps_the_splits_apart(split:
     assert len(set(names)) == len(names)
     for axes in drawn:
         assert fits(axes)
-        held = [getattr(axes, axis) in names for axis, names in HELD.items()]
+        of = {next(s for s in SPLITS if getattr(axes, axis) in OWN[s][axis]) for axis, _ in AXES}
         fault = FAULTS.get(axes.fault)
-        assert not any(held) if split == "development" else any(held)
-        if split == "held-out" and fault is None:
-            assert all(held)
+        assert of <= {"development", split} and split in of
+        if fault is None:
+            assert of == {split}
         if fault is not None:
             assert axes.variant in variants(split, fault)
             assert (axes.onset > 0) <= fault.late
-    if split == "held-out":
-        assert sum(sum(getattr(a, axis) in names for axis, names in HELD.items()) == 3 for a in drawn) > 0.6 * len(
-            drawn
-        )
+    assert sum(all(getattr(a, axis) in OWN[split][axis] for axis, _ in AXES) for a in drawn) > 0.6 * len(drawn)
 
 
-def test_the_variants_of_a_fault_are_apart() -> None:
-    for fault in FAULTS.values():
-        both = set(variants("development", fault)) & set(variants("held-out", fault))
-        assert not both or len(fault.variants) == 1
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_variants_of_a_fault_are_apart(name: str) -> None:
+    fault = FAULTS[name]
+    numbers = {split: set(variants(split, fault)) for split in SPLITS}
+    assert all(numbers.values()) and numbers["development"] | numbers["held-out"] | numbers["unseen"] == set(
+        range(len(fault.variants))
+    )
+    assert not numbers["unseen"] & (numbers["development"] | numbers["held-out"])
+    assert numbers["development"].isdisjoint(numbers["held-out"]) or all(
+        variant.split != "held-out" for variant in fault.variants
+    )
 
 
 def _plain(style: str) -> Axes:
@@ -122,7 +124,7 @@ _LATER = {"average-lacks-buffers", "statistics-slow", "rows-not-finite", "genera
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_runs_in_both_splits_and_changes_the_loop(name: str) -> None:
+def test_a_fault_runs_in_each_split_and_changes_the_loop(name: str) -> None:
     for split in SPLITS:
         axes = next(a for a in draw(split, len(FAULTS), 0, seed=4) if a.fault == name)
         case = case_of(dataclasses.replace(axes, onset=0.5 if axes.onset else 0.0))

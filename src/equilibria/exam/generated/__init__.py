@@ -1,7 +1,8 @@
 """Generated loops: combinations of laws, networks, ways to write a step, settings and faults.
 
-A third of the laws, of the families of networks, of the styles, and one variant of each fault are held out as a whole:
-the doctor is not developed on them.
+Each law, family of networks, style and variant of a fault belongs to a split. The doctor is developed on
+``development``; ``held-out`` was kept apart until its first run; ``unseen`` judges the doctor, and whoever works on the
+doctor does not read the package of that name.
 """
 
 from __future__ import annotations

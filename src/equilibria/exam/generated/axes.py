@@ -11,7 +11,8 @@ from .objectives import OBJECTIVES
 from .recipes import RECIPES, Recipe
 from .style import STYLES, Style
 
-SPLITS = ("development", "held-out")
+SPLITS = ("development", "held-out", "unseen")
+"""The parts of the first serve the others as well; ``unseen`` judges the doctor and takes no part in its development."""
 
 
 @dataclass(frozen=True)

@@ -33,36 +33,32 @@ _ONSETS = (0.5, 0.6, 0.7)
 
 
 def variants(split: str, fault: Fault) -> list[int]:
-    """The numbers of the variants of a fault that a split may use: the last of several is held out."""
-    numbers = list(range(len(fault.variants)))
-    if len(numbers) == 1:
-        return numbers
-    return numbers[-1:] if split == "held-out" else numbers[:-1]
+    """The numbers of the variants of a fault that a split uses: its own, or those of ``development`` if it has none."""
+    own = [i for i, variant in enumerate(fault.variants) if variant.split == split]
+    return own or [i for i, variant in enumerate(fault.variants) if variant.split == SPLITS[0]]
 
 
 @cache
 def triples(split: str, need: Needs) -> list[Open]:
     """The combinations of law, network and style that a split may use, each with the recipes that fit.
 
-    A held-out combination has a held-out part wherever one fits the others.
+    A combination has no part of a third split, and as many parts of its own split as fit the laws of its group.
     """
     found = []
     for law, family, style, recipes in _fitting():
-        if split != "held-out" and _held(law, family, style):
+        if not {law.split, family.split, style.split} <= {SPLITS[0], split}:
             continue
         if need.of_law(law) and need.of_network(family) and need.of_style(style):
             names = [name for name in recipes if need.of_recipe(RECIPES[name])]
             found += [(law, family, style, names)] if names else []
-    if split == "held-out":
-        most = {
-            group: max(_held(*t[:3]) for t in found if t[0].group == group) for group in {t[0].group for t in found}
-        }
-        found = [t for t in found if _held(*t[:3]) == most[t[0].group]]
-    return found
+    most: dict[str, int] = {}
+    for law, family, style, _ in found:
+        most[law.group] = max(most.get(law.group, 0), _own(split, law, family, style))
+    return [t for t in found if _own(split, *t[:3]) == most[t[0].group]]
 
 
-def _held(law: Law, family: Family, style: Style) -> int:
-    return law.held_out + family.held_out + style.held_out
+def _own(split: str, law: Law, family: Family, style: Style) -> int:
+    return sum(part.split == split for part in (law, family, style))
 
 
 @cache

@@ -26,11 +26,13 @@ class Variant:
         about: what is done.
         patch: what is replaced in the loop's parts.
         change: what is replaced in the set-up.
+        split: the split that uses it.
     """
 
     about: str
     patch: Patch | None = None
     change: Change | None = None
+    split: str = "development"
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Fault:
         name: the name.
         conditions: the doctor's conditions that name it; the first one names it best.
         family: ``dynamics`` for a fault of training; any other name for a fault of code.
-        variants: ways in which it comes about; if there are several, the last one is held out.
+        variants: ways in which it comes about.
         needs: where it can be.
         late: whether it can begin within the run.
         only_late: whether it must.

@@ -83,6 +83,7 @@ FAULTS = (
             Variant(
                 "a saturating loss, and five discriminator steps",
                 change=_free("saturating", (2e-4, 5e-3), ratio=5, optimiser=_ADAM),
+                split="held-out",
             ),
         ),
         _points(objectives=_LOGISTIC, style="many", not_style="scheduled logits targets"),
@@ -100,6 +101,7 @@ FAULTS = (
             Variant(
                 "five discriminator steps at a high rate for a slow generator",
                 change=_free("cross-entropy", (3e-5, 4e-3), ratio=5, optimiser=_ADAM),
+                split="held-out",
             ),
         ),
         _points(objectives="cross-entropy", style="many"),
@@ -114,6 +116,7 @@ FAULTS = (
             Variant(
                 "the discriminator's rate is a hundredth of a high one",
                 change=_free("cross-entropy", (2e-3, 2e-5), optimiser=_ADAM),
+                split="held-out",
             ),
         ),
         _points(objectives="cross-entropy"),
@@ -125,7 +128,7 @@ FAULTS = (
         "dynamics",
         (
             Variant("two hidden units", change=_shape(width_d=2)),
-            Variant("no hidden layer", change=_shape(depth_d=0)),
+            Variant("no hidden layer", change=_shape(depth_d=0), split="held-out"),
         ),
         _points(not_network="spectral bounded layernorm", laws="ring grid moons swissroll spirals"),
         steps=1200,
@@ -136,7 +139,7 @@ FAULTS = (
         "dynamics",
         (
             Variant("no hidden layer", change=_shape(depth_g=0)),
-            Variant("two hidden units", change=_shape(width_g=2)),
+            Variant("two hidden units", change=_shape(width_g=2), split="held-out"),
         ),
         _points(laws="ring grid moons swissroll spirals", not_network="spectral bounded layernorm"),
         steps=1200,
@@ -153,6 +156,7 @@ FAULTS = (
             Variant(
                 "the generator at 1e-2, the discriminator at 1e-3, with momentum",
                 change=_free("softplus", (1e-2, 1e-3), betas=(0.9, 0.999), optimiser=_ADAM),
+                split="held-out",
             ),
         ),
         _points(objectives=_LOGISTIC, laws="ring grid moons spirals", not_style="scheduled logits targets"),
@@ -170,6 +174,7 @@ FAULTS = (
             Variant(
                 "ten generator steps for one",
                 change=lambda s: replace(_free("cross-entropy", (5e-4, 5e-4), optimiser=_ADAM)(s), made_steps=10),
+                split="held-out",
             ),
         ),
         _points(objectives="cross-entropy", style="turns"),
@@ -181,7 +186,7 @@ FAULTS = (
         "dynamics",
         (
             Variant("rows on one side are filtered away", _one_side),
-            Variant("a sorted set is cut after a third", _sorted_start),
+            Variant("a sorted set is cut after a third", _sorted_start, split="held-out"),
         ),
         _points(laws="ring grid moons spirals swissroll"),
         steps=1200,
@@ -205,6 +210,7 @@ FAULTS = (
                     betas=(0.9, 0.99),
                     optimiser=_ADAM,
                 ),
+                split="held-out",
             ),
         ),
         _points(
@@ -220,7 +226,7 @@ FAULTS = (
         "dynamics",
         (
             Variant("sixty rows", change=_few(60)),
-            Variant("twenty rows", change=_few(20)),
+            Variant("twenty rows", change=_few(20), split="held-out"),
         ),
         needs(groups="images", network="dense"),
         steps=1100,
@@ -232,7 +238,7 @@ FAULTS = (
         "dynamics",
         (
             Variant("batches of four", change=_setting(batch=4)),
-            Variant("batches of two", change=_setting(batch=2)),
+            Variant("batches of two", change=_setting(batch=2), split="held-out"),
         ),
         _points(not_style="accumulation logits with-loader", not_network="batchnorm spectral bounded"),
         steps=1200,
@@ -243,7 +249,7 @@ FAULTS = (
         "dynamics",
         (
             Variant("a penalty a thousand times too strong", change=_stronger(1e3)),
-            Variant("a penalty ten thousand times too strong", change=_stronger(1e4)),
+            Variant("a penalty ten thousand times too strong", change=_stronger(1e4), split="held-out"),
         ),
         _points(penalties="r1"),
         steps=1200,
@@ -255,7 +261,9 @@ FAULTS = (
         (
             Variant("one number of noise", change=_shape(latent=1)),
             Variant(
-                "noise of two numbers that are 0 or 1", change=lambda s: replace(_shape(latent=2)(s), codes="binary")
+                "noise of two numbers that are 0 or 1",
+                change=lambda s: replace(_shape(latent=2)(s), codes="binary"),
+                split="held-out",
             ),
         ),
         _points(laws="gauss6 heavytail grid ring"),
@@ -267,7 +275,9 @@ FAULTS = (
         "dynamics",
         (
             Variant("Adam at 0.3", change=_recipe(rates=(0.3, 0.3), optimiser=_ADAM)),
-            Variant("gradient descent at 5", change=_recipe(rates=(5.0, 5.0), optimiser=("sgd", "sgd"))),
+            Variant(
+                "gradient descent at 5", change=_recipe(rates=(5.0, 5.0), optimiser=("sgd", "sgd")), split="held-out"
+            ),
         ),
         _points(not_network="spectral bounded layernorm batchnorm", not_style="clipped-gradients"),
     ),

@@ -152,68 +152,68 @@ _LABELLED = needs(groups="labelled")
 FAULTS = (
     Fault("labels-swapped", ("swapped-labels",), "losses", (
         Variant("real rows get the target of fakes and the reverse, in the discriminator's loss", _exchanged),
-        Variant("the two batches are exchanged in the discriminator's step", _rows_exchanged),
+        Variant("the two batches are exchanged in the discriminator's step", _rows_exchanged, split="held-out"),
     ), needs(style="both", not_style="targets"), late=True),
     Fault("generator-sign", ("swapped-labels",), "losses", (
         Variant("the sign of the generator's loss is wrong", _negated),
-        Variant("the generator's loss has the target of fakes", _fake_target),
+        Variant("the generator's loss has the target of fakes", _fake_target, split="held-out"),
     ), needs(not_style="targets", objectives="cross-entropy softplus wasserstein hinge least-squares")),
     Fault("one-target", ("same-target-for-both",), "losses", (
         Variant("the label is not refilled: fakes are labelled as real", _one_target),
-        Variant("both batches are joined and labelled as real", _joined_target),
+        Variant("both batches are joined and labelled as real", _joined_target, split="held-out"),
     ), needs(not_style="targets separate-backward", objectives="cross-entropy softplus least-squares hinge")),
     Fault("sigmoid-twice", ("double-sigmoid",), "losses", (
         Variant("the discriminator ends in a sigmoid and the loss takes logits", _module_sigmoid),
-        Variant("scores go through a sigmoid before a loss of logits", _loss_sigmoid),
+        Variant("scores go through a sigmoid before a loss of logits", _loss_sigmoid, split="held-out"),
     ), needs(not_style="targets", objectives="cross-entropy softplus")),
     Fault("sigmoid-on-a-critic", ("sigmoid-on-critic",), "losses", (
         Variant("the critic ends in a sigmoid", _module_sigmoid),
-        Variant("its scores go through a sigmoid", _loss_sigmoid),
+        Variant("its scores go through a sigmoid", _loss_sigmoid, split="held-out"),
     ), needs(objectives="wasserstein hinge")),
     Fault("sigmoid-lost", ("missing-sigmoid",), "losses", (
         Variant("scores without bounds are clamped for binary_cross_entropy", _clamped_entropy),
-        Variant("scores without bounds are clamped for a logarithm", _clamped_logarithm),
+        Variant("scores without bounds are clamped for a logarithm", _clamped_logarithm, split="held-out"),
     ), needs(not_style="targets", objectives="cross-entropy")),
     Fault("generator-loss-flat", ("flat-generator-loss",), "losses", (
         Variant("the generator's loss is minus the discriminator's hinge", _hinge_made),
-        Variant("its scores are clamped", _clamp_made),
+        Variant("its scores are clamped", _clamp_made, split="held-out"),
     ), needs(objectives="hinge")),
     Fault("penalty-without-effect", ("penalty-without-effect",), "penalties", (
         Variant("the penalty is logged and not added", _not_added),
         Variant("the slope is taken without create_graph", lambda k: _penalty(k, graph=False)),
-        Variant("the penalty is added as a number", lambda k: _penalty(k, number=True)),
+        Variant("the penalty is added as a number", lambda k: _penalty(k, number=True), split="held-out"),
     ), needs(penalties="gp r1 dragan", groups="points images waves table pairs"), late=True, truth="slopes"),
     Fault("penalty-off-the-segment", ("penalty-off-the-segment",), "penalties", (
         Variant("mixing weights are standard normal", lambda k: _penalty(k, points="normal")),
-        Variant("mixing weights reach from 0 to 3", lambda k: _penalty(k, points="tripled")),
+        Variant("mixing weights reach from 0 to 3", lambda k: _penalty(k, points="tripled"), split="held-out"),
     ), needs(penalties="gp"), truth="slopes"),
     Fault("penalty-of-wrong-norm", ("penalty-of-wrong-norm",), "penalties", (
         Variant("the slope is that of the mean score", lambda k: _penalty(k, norm="mean")),
-        Variant("one norm is taken of the whole batch", lambda k: _penalty(k, norm="batch")),
+        Variant("one norm is taken of the whole batch", lambda k: _penalty(k, norm="batch"), split="held-out"),
     ), needs(penalties="gp"), truth="slopes"),
     Fault("constraint-lost", ("lipschitz-violated",), "penalties", (
         Variant("nothing bounds the critic", _unconstrained),
-        Variant("weights are cut at 100, or the penalty's weight is 1e-6", _hardly_constrained),
+        Variant("weights are cut at 100, or the penalty's weight is 1e-6", _hardly_constrained, split="held-out"),
     ), needs(objectives="wasserstein"), late=True, steps=900),
     Fault("constraint-too-tight", ("lipschitz-too-tight",), "penalties", (
         Variant("weights are cut at 1e-4", lambda k: _bound(k, 1e-4)),
-        Variant("weights are cut at 1e-3", lambda k: _bound(k, 1e-3)),
+        Variant("weights are cut at 1e-3", lambda k: _bound(k, 1e-3), split="held-out"),
     ), needs(clipped=True)),
     Fault("classes-shuffled", ("label-ignored",), "classes", (
         Variant("classes of real rows are permuted in each batch", _classes_permuted),
-        Variant("classes come from another batch than the rows", _classes_of_another_batch),
+        Variant("classes come from another batch than the rows", _classes_of_another_batch, split="held-out"),
     ), _LABELLED, steps=1000, truth="labels"),
     Fault("classes-disagree", ("labels-disagree",), "classes", (
         Variant("samples are judged with other classes than they were made with", _drawn_again),
-        Variant("classes are off by one in the discriminator", _off_by_one),
+        Variant("classes are off by one in the discriminator", _off_by_one, split="held-out"),
     ), _LABELLED, truth="labels"),
     Fault("class-fixed", ("condition-fixed",), "classes", (
         Variant("samples are made and judged with class 0", _zero_class),
-        Variant("samples are made with the first row's class", _first_class),
+        Variant("samples are made with the first row's class", _first_class, split="held-out"),
     ), _LABELLED, truth="labels"),
     Fault("class-ignored", ("label-ignored",), "classes", (
         Variant("the discriminator ignores the class", _deaf_discriminator),
-        Variant("the generator ignores the class", _deaf_generator),
+        Variant("the generator ignores the class", _deaf_generator, split="held-out"),
     ), _LABELLED, steps=1000, truth="labels"),
 )  # fmt: skip
 """The faults of this file."""

@@ -150,7 +150,7 @@ FAULTS = (
         "data",
         (
             Variant("grey values of 0 to 255 under a tanh", change=_grey),
-            Variant("data in [-1, 1] under a sigmoid", change=_sigmoid_out),
+            Variant("data in [-1, 1] under a sigmoid", change=_sigmoid_out, split="held-out"),
         ),
         needs(groups="images"),
     ),
@@ -160,7 +160,7 @@ FAULTS = (
         "data",
         (
             Variant("a column is fifteen times as wide as the others, under a tanh", change=_wide_column),
-            Variant("a column has another origin", change=_moved_column),
+            Variant("a column has another origin", change=_moved_column, split="held-out"),
         ),
         needs(laws="client parcel ring moons gauss6", not_network="relu layernorm"),
         steps=900,
@@ -171,7 +171,7 @@ FAULTS = (
         "data",
         (
             Variant("three rows hold NaN", change=lambda s: _bad_row(s, float("nan"))),
-            Variant("three rows hold infinity", change=lambda s: _bad_row(s, float("inf"))),
+            Variant("three rows hold infinity", change=lambda s: _bad_row(s, float("inf")), split="held-out"),
         ),
         needs(
             groups="points waves labelled",
@@ -185,7 +185,11 @@ FAULTS = (
         "networks",
         (
             Variant("a batch norm stands before the output", change=lambda s: _out(s, "batchnorm")),
-            Variant("a layer or instance norm stands before the output", change=lambda s: _out(s, "layernorm")),
+            Variant(
+                "a layer or instance norm stands before the output",
+                change=lambda s: _out(s, "layernorm"),
+                split="held-out",
+            ),
         ),
         needs(groups="points images", not_network="bounded"),
     ),
@@ -195,7 +199,7 @@ FAULTS = (
         "networks",
         (
             Variant("the momentum of the batch norms is 0.001", change=lambda s: _momentum(s, 1e-3)),
-            Variant("the momentum of the batch norms is 0", change=lambda s: _momentum(s, 0.0)),
+            Variant("the momentum of the batch norms is 0", change=lambda s: _momentum(s, 0.0), split="held-out"),
         ),
         needs(network="batchnorm", not_style="sampler"),
         truth="evaluation",
@@ -207,7 +211,7 @@ FAULTS = (
         "networks",
         (
             Variant("the generator returns the one-hots of an argmax", _argmax),
-            Variant("the generator rounds its output", _rounded),
+            Variant("the generator rounds its output", _rounded, split="held-out"),
         ),
         needs(laws="answers orders", not_style="gradients-by-hand one-function"),
     ),
@@ -217,7 +221,7 @@ FAULTS = (
         "networks",
         (
             Variant("the generator runs under no_grad", _no_grad),
-            Variant("samples are brought into their bounds by numpy", _clipped_by_numpy),
+            Variant("samples are brought into their bounds by numpy", _clipped_by_numpy, split="held-out"),
         ),
         needs(not_style="gradients-by-hand one-function logits toggles"),
     ),
@@ -227,7 +231,7 @@ FAULTS = (
         "networks",
         (
             Variant("the generator is in eval mode", _evaluation),
-            Variant("eval() for a picture at step 20, and no train()", _evaluation_after_a_picture),
+            Variant("eval() for a picture at step 20, and no train()", _evaluation_after_a_picture, split="held-out"),
         ),
         needs(network="batchnorm"),
         late=True,
@@ -240,7 +244,7 @@ FAULTS = (
             Variant(
                 "the averaged copy never gets the statistics", lambda k: _buffers(k, ("running_mean", "running_var"))
             ),
-            Variant("it never gets the variances", lambda k: _buffers(k, ("running_var",))),
+            Variant("it never gets the variances", lambda k: _buffers(k, ("running_var",)), split="held-out"),
         ),
         needs(network="batchnorm", style="sampler"),
     ),
@@ -250,7 +254,9 @@ FAULTS = (
         "networks",
         (
             Variant("biases of the hidden layers start at -20", _dead_first),
-            Variant("biases of the first and the last hidden layer start at -50 and -200", _dead_last),
+            Variant(
+                "biases of the first and the last hidden layer start at -50 and -200", _dead_last, split="held-out"
+            ),
         ),
         needs(network="relu dense", not_network="batchnorm layernorm"),
     ),
@@ -260,7 +266,7 @@ FAULTS = (
         "networks",
         (
             Variant("the discriminator's input is multiplied by 0", _blank),
-            Variant("the discriminator's input is divided by a million", _tiny_input),
+            Variant("the discriminator's input is divided by a million", _tiny_input, split="held-out"),
         ),
         needs(not_network="layernorm", groups="points images waves table pairs", not_style="gradients-by-hand"),
         steps=900,
@@ -271,7 +277,7 @@ FAULTS = (
         "networks",
         (
             Variant("codes are multiplied by 0", _no_code),
-            Variant("codes are multiplied by 1e-5", _faint_code),
+            Variant("codes are multiplied by 1e-5", _faint_code, split="held-out"),
         ),
         needs(groups="points images labelled", not_network="batchnorm layernorm"),
     ),

@@ -167,67 +167,73 @@ _HIDES = "toggles gradients-by-hand one-function shared-fakes concatenated"
 FAULTS = (
     Fault("generator-not-stepped", ("generator-never-updated",), "wiring", (
         Variant("opt_g.step() is missing", lambda k: lose_step(k.opt_g)),
-        Variant("gradients are cleared between backward() and step()", _cleared_before_step),
+        Variant("gradients are cleared between backward() and step()", _cleared_before_step, split="held-out"),
     ), late=True),
     Fault("discriminator-not-stepped", ("discriminator-never-updated", "parameters-not-optimised"), "wiring", (
         Variant("opt_d.step() is missing", lambda k: lose_step(k.opt_d)),
-        Variant("the discriminator is built again after its optimiser", _rebuilt),
+        Variant("the discriminator is built again after its optimiser", _rebuilt, split="held-out"),
     )),
     Fault("generator-frozen", ("generator-never-updated",), "wiring", (
         Variant("requires_grad is switched off and not on again", _freeze_generator),
-        Variant("its rate is set to 0", lambda k: _still(k.opt_g)),
+        Variant("its rate is set to 0", lambda k: _still(k.opt_g), split="held-out"),
     ), needs(not_style=_GRAPHS + " scheduled"), late=True),
     Fault("discriminator-frozen", ("discriminator-never-updated",), "wiring", (
         Variant("its rate is set to 0", lambda k: _still(k.opt_d)),
-        Variant("its optimiser has lost its parameters", lambda k: _emptied(k.opt_d)),
+        Variant("its optimiser has lost its parameters", lambda k: _emptied(k.opt_d), split="held-out"),
     ), needs(not_style="scheduled"), late=True, only_late=True),
     Fault("wrong-parameters", ("wrong-player-trained",), "wiring", (
         Variant("the generator's optimiser holds both networks", _both_in_one),
         Variant("the optimisers are exchanged", _exchanged),
-        Variant("the discriminator's optimiser holds both networks, and samples are not detached", _both_in_the_other),
+        Variant(
+            "the discriminator's optimiser holds both networks, and samples are not detached",
+            _both_in_the_other,
+            split="held-out",
+        ),
     ), needs(not_style=_HIDES)),
     Fault("half-optimised", ("parameters-not-optimised",), "wiring", (
         Variant("the generator's optimiser holds its last layers", _half_of_generator),
-        Variant("the discriminator's optimiser holds its last bias", _half_of_discriminator),
+        Variant("the discriminator's optimiser holds its last bias", _half_of_discriminator, split="held-out"),
     ), needs(not_network="spectral")),
     Fault("no-clearing-generator", ("gradients-accumulate",), "wiring", (
         Variant("the generator's gradients are never cleared", _never_cleared_g),
-        Variant("a copied line clears the discriminator's twice", _other_cleared),
+        Variant("a copied line clears the discriminator's twice", _other_cleared, split="held-out"),
     ), needs(not_style=_CLEARS), late=True),
     Fault("no-clearing-discriminator", ("gradients-accumulate", "other-players-gradient"), "wiring", (
         Variant("the discriminator's gradients are never cleared", _never_cleared_d),
     ), needs(not_style=_CLEARS), late=True),
     Fault("leftover-gradient", ("other-players-gradient",), "wiring", (
         Variant("the discriminator's gradients are cleared after its step only", _cleared_too_early),
-        Variant("they are set to zero after its step only", _cleared_too_early_by_zeros),
+        Variant("they are set to zero after its step only", _cleared_too_early_by_zeros, split="held-out"),
     ), needs(style="leaves", not_style="zeros-kept shared-fakes accumulation")),
     Fault("not-detached", ("other-players-gradient",), "wiring", (
         Variant("samples are not detached; the generator's gradients are cleared after its step", _not_detached),
-        Variant("samples are not detached; both players are cleared once, at the begin", _cleared_once),
+        Variant(
+            "samples are not detached; both players are cleared once, at the begin", _cleared_once, split="held-out"
+        ),
     ), needs(not_style=_HIDES, single=True, style="fresh leaves")),
     Fault("generator-detached", ("adversarial-term-missing", "generator-never-updated"), "wiring", (
         Variant("samples are detached in the generator's loss", _detached),
-        Variant("samples go through numpy in the generator's loss", _by_numpy),
+        Variant("samples go through numpy in the generator's loss", _by_numpy, split="held-out"),
     ), needs(not_style=_GRAPHS), late=True),
     Fault("same-batch", ("same-batch-twice",), "wiring", (
         Variant("the real batch is scored on both sides", _real_twice),
-        Variant("a second real batch takes the place of the samples", _real_as_fake),
+        Variant("a second real batch takes the place of the samples", _real_as_fake, split="held-out"),
     ), needs(style="both", not_style=_HIDES)),
     Fault("same-rows-always", ("few-rows-used", "discriminator-overfitted", "memorisation", "mode-dropping"), "data", (
         Variant("a subset of 64 rows is left from a trial", _few_kept),
-        Variant("the batch is drawn once", _one_batch),
+        Variant("the batch is drawn once", _one_batch, split="held-out"),
     ), needs(not_style="with-loader labelled"), steps=1000),
     Fault("noise-once", ("noise-reused",), "data", (
         Variant("codes are drawn once, before the loop", _one_draw),
-        Variant("the random numbers of the codes are seeded at each draw", _seeded_draw),
+        Variant("the random numbers of the codes are seeded at each draw", _seeded_draw, split="held-out"),
     ), needs(groups="points images waves table labelled"), late=True),
     Fault("rates-vanish", ("step-below-rounding",), "late", (
         Variant("an exponential schedule is stepped at each batch", _decayed),
-        Variant("a schedule divides both rates by 1e8", _divided),
+        Variant("a schedule divides both rates by 1e8", _divided, split="held-out"),
     ), needs(not_style="scheduled"), late=True, only_late=True),
     Fault("rate-jump", ("learning-rate-jump",), "late", (
         Variant("both rates jump by 200", lambda k: _jump(k, 200.0, 200.0)),
-        Variant("the generator's rate jumps by 300", lambda k: _jump(k, 300.0, 1.0)),
+        Variant("the generator's rate jumps by 300", lambda k: _jump(k, 300.0, 1.0), split="held-out"),
     ), needs(not_style="scheduled"), late=True, only_late=True),
 )  # fmt: skip
 """The faults of this file."""

@@ -38,14 +38,14 @@ class Law:
         group: ``points``, ``images``, ``waves``, ``table``, ``labelled`` or ``pairs``.
         rows: makes the rows, the same at each call.
         latent: size of the codes.
-        held_out: whether only held-out cases use it.
+        split: the split of the cases that use it; held-out cases use those of ``development`` as well.
     """
 
     name: str
     group: str
     rows: Callable[[], Rows]
     latent: int = 8
-    held_out: bool = False
+    split: str = "development"
 
 
 def _rng(seed: int) -> torch.Generator:
@@ -172,26 +172,26 @@ LAWS: dict[str, Law] = {
     law.name: law
     for law in (
         Law("ring", "points", lambda: Rows(ring(_N, std=0.1))),
-        Law("grid", "points", _grid, held_out=True),
+        Law("grid", "points", _grid, split="held-out"),
         Law("moons", "points", lambda: Rows(crescents(_N)), latent=4),
-        Law("swissroll", "points", _swissroll, latent=6, held_out=True),
+        Law("swissroll", "points", _swissroll, latent=6, split="held-out"),
         Law("gauss6", "points", _gauss, latent=12),
         Law("spirals", "points", _spirals, latent=6),
-        Law("heavytail", "points", _heavy, held_out=True),
+        Law("heavytail", "points", _heavy, split="held-out"),
         Law("digits", "images", lambda: Rows(0.9 * digits()[0]), latent=16),
-        Law("bars", "images", _bars, latent=12, held_out=True),
+        Law("bars", "images", _bars, latent=12, split="held-out"),
         Law("blobs", "images", _blobs, latent=12),
         Law("sines", "waves", lambda: Rows(waves(_N)), latent=4),
-        Law("damped", "waves", _damped, latent=5, held_out=True),
+        Law("damped", "waves", _damped, latent=5, split="held-out"),
         Law("client", "table", _client, latent=10),
-        Law("parcel", "table", _parcel, latent=8, held_out=True),
+        Law("parcel", "table", _parcel, latent=8, split="held-out"),
         Law("answers", "table", lambda: _choices(43, (3, 3, 2)), latent=10),
-        Law("orders", "table", lambda: _choices(44, (4, 2, 4)), latent=8, held_out=True),
+        Law("orders", "table", lambda: _choices(44, (4, 2, 4)), latent=8, split="held-out"),
         Law("ring6-labelled", "labelled", lambda: Rows(*labelled_ring(_N))),
         Law("species-labelled", "labelled", _species),
-        Law("corners-labelled", "labelled", _corners, held_out=True),
+        Law("corners-labelled", "labelled", _corners, split="held-out"),
         Law("clouds", "pairs", _clouds),
-        Law("ring-to-corners", "pairs", _turned, held_out=True),
+        Law("ring-to-corners", "pairs", _turned, split="held-out"),
     )
 }
 """Every law by its name."""

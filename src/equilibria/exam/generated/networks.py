@@ -47,14 +47,14 @@ class Family:
         groups: the groups of laws that it fits.
         build: makes a generator and a discriminator.
         marks: facts that faults ask for: ``relu``, ``batchnorm``, ``bounded`` (the generator ends in tanh), ``dense``.
-        held_out: whether only held-out cases use it.
+        split: the split of the cases that use it; held-out cases use those of ``development`` as well.
     """
 
     name: str
     groups: frozenset[str]
     build: Callable[[Shape], Pair]
     marks: frozenset[str] = frozenset()
-    held_out: bool = False
+    split: str = "development"
 
 
 def stack(
@@ -300,8 +300,10 @@ def _conditional(embedded: int, act: Callable[[], nn.Module]) -> Callable[[Shape
     return build
 
 
-def _family(name: str, groups: str, build: Callable[[Shape], Pair], marks: str = "", held_out: bool = False) -> Family:
-    return Family(name, frozenset(groups.split()), build, frozenset(marks.split()), held_out)
+def _family(
+    name: str, groups: str, build: Callable[[Shape], Pair], marks: str = "", split: str = "development"
+) -> Family:
+    return Family(name, frozenset(groups.split()), build, frozenset(marks.split()), split)
 
 
 FAMILIES: dict[str, Family] = {
@@ -309,20 +311,20 @@ FAMILIES: dict[str, Family] = {
     for family in (
         _family("mlp-relu", "points pairs", dense(), "relu dense"),
         _family("mlp-leaky", "points pairs", dense(leaky, deeper=1), "dense"),
-        _family("mlp-silu", "points pairs", dense(nn.SiLU, nn.SiLU), "dense", held_out=True),
+        _family("mlp-silu", "points pairs", dense(nn.SiLU, nn.SiLU), "dense", split="held-out"),
         _family("batchnorm", "points images pairs", dense(norm="batch"), "relu dense batchnorm"),
         _family("layernorm", "points pairs", dense(norm="layer"), "relu dense layernorm"),
-        _family("residual", "points pairs", _residual, "relu dense", held_out=True),
+        _family("residual", "points pairs", _residual, "relu dense", split="held-out"),
         _family("spectral", "points", dense(spectral=True), "relu dense spectral"),
         _family("bounded", "points", dense(leaky, bounded=True), "dense bounded"),
         _family("conv-transposed", "images", _transposed, "relu batchnorm conv"),
-        _family("conv-upsampled", "images", _upsampled, "relu batchnorm conv", held_out=True),
+        _family("conv-upsampled", "images", _upsampled, "relu batchnorm conv", split="held-out"),
         _family("conv1d", "waves", _conv1d, "conv1d"),
-        _family("conv1d-transposed", "waves", _conv1d_transposed, "conv1d", held_out=True),
+        _family("conv1d-transposed", "waves", _conv1d_transposed, "conv1d", split="held-out"),
         _family("table-gumbel", "table", dense(norm="batch"), "relu dense batchnorm"),
-        _family("table-softmax", "table", _softmaxed, "dense layernorm", held_out=True),
+        _family("table-softmax", "table", _softmaxed, "dense layernorm", split="held-out"),
         _family("embedded", "labelled", _conditional(8, leaky), "relu dense"),
-        _family("one-hot", "labelled", _conditional(0, nn.SiLU), "relu dense", held_out=True),
+        _family("one-hot", "labelled", _conditional(0, nn.SiLU), "relu dense", split="held-out"),
     )
 }
 """Every family of networks by its name."""

@@ -18,7 +18,7 @@ class Style:
         name: the name.
         play: the loop.
         about: what is particular in it.
-        held_out: whether only held-out cases use it.
+        split: the split of the cases that use it; held-out cases use those of ``development`` as well.
         marks: facts that faults and recipes ask for: ``paired`` (it can train a relativistic loss), ``targets`` (its
             losses are criteria with targets), ``many`` (several discriminator steps for one generator step), ``turns``
             (several generator steps), ``fresh`` (each player has generated rows of its own graph), ``leaves`` (a
@@ -30,7 +30,7 @@ class Style:
     name: str
     play: Play
     about: str
-    held_out: bool
+    split: str
     marks: frozenset[str]
 
 
@@ -38,12 +38,12 @@ STYLES: dict[str, Style] = {}
 """Every style by its name."""
 
 
-def style(marks: str, *, held_out: bool = False) -> Callable[[Play], Play]:
+def style(marks: str, *, split: str = "development") -> Callable[[Play], Play]:
     """A decorator that adds a loop to :data:`STYLES` under its name in kebab case."""
 
     def add(play: Play) -> Play:
         name = play.__name__.replace("_", "-")
-        STYLES[name] = Style(name, play, (play.__doc__ or "").strip(), held_out, frozenset(marks.split()))
+        STYLES[name] = Style(name, play, (play.__doc__ or "").strip(), split, frozenset(marks.split()))
         return play
 
     return add

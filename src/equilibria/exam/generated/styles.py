@@ -28,7 +28,7 @@ def discriminator_first(k: Kit) -> None:
             k.opt_g.step()
 
 
-@style("paired many turns fresh leaves both", held_out=True)
+@style("paired many turns fresh leaves both", split="held-out")
 def generator_first(k: Kit) -> None:
     """The generator's step first; gradients are cleared at the networks and at the begin of each player's part."""
     for _ in k.rounds():
@@ -64,7 +64,7 @@ def shared_fakes(k: Kit) -> None:
         k.opt_g.step()
 
 
-@style("paired simultaneous", held_out=True)
+@style("paired simultaneous", split="held-out")
 def one_function(k: Kit) -> None:
     """Both losses are computed from one graph, which is kept; each goes to its own network's parameters."""
     generator, discriminator = list(k.G.parameters()), list(k.D.parameters())
@@ -110,7 +110,7 @@ def closures(k: Kit) -> None:
         k.opt_g.step(closure_g)  # type: ignore[arg-type]
 
 
-@style("paired many fresh leaves", held_out=True)
+@style("paired many fresh leaves", split="held-out")
 def accumulation(k: Kit) -> None:
     """Gradients of two micro-batches of half the size are added up before each step."""
     micro = 2
@@ -174,7 +174,7 @@ def lightning_like(k: Kit) -> None:
         module.training_step(k.real(), i - 1)
 
 
-@style("paired many fresh leaves", held_out=True)
+@style("paired many fresh leaves", split="held-out")
 def concatenated(k: Kit) -> None:
     """Real and generated rows go through the discriminator in one pass, and its scores are split."""
     for _ in k.rounds():
@@ -268,7 +268,7 @@ def zeros_kept(k: Kit) -> None:
         k.opt_d.zero_grad(set_to_none=False)
 
 
-@style("fresh many", held_out=True)
+@style("fresh many", split="held-out")
 def gradients_by_hand(k: Kit) -> None:
     """Gradients come from ``autograd.grad`` and are written into ``.grad``."""
 

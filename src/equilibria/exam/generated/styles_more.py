@@ -50,7 +50,7 @@ def average_of_state(k: Kit) -> None:
                     value.copy_(decay * value + (1 - decay) * new if value.is_floating_point() else new)
 
 
-@style("paired many fresh leaves sampler both", held_out=True)
+@style("paired many fresh leaves sampler both", split="held-out")
 def average_with_buffers(k: Kit) -> None:
     """Samples come from an averaged copy: parameters by ``lerp_``, buffers copied."""
     shadow = copy.deepcopy(k.G).requires_grad_(False).eval()
@@ -80,7 +80,7 @@ def with_loader(k: Kit) -> None:
         _turn(k, k.seen(next(batches)))
 
 
-@style("many fresh leaves both", held_out=True)
+@style("many fresh leaves both", split="held-out")
 def numpy_batches(k: Kit) -> None:
     """Each batch is collected from a list of arrays, and converted."""
     arrays = list(k.x.numpy())
@@ -110,7 +110,7 @@ def labels_of_the_batch(k: Kit) -> None:
         k.opt_g.step()
 
 
-@style("labelled fresh leaves many", held_out=True)
+@style("labelled fresh leaves many", split="held-out")
 def labels_drawn(k: Kit) -> None:
     """A conditional loop: the generator goes first, and classes of samples are drawn."""
     assert k.y is not None
@@ -193,7 +193,7 @@ def clipped_gradients(k: Kit) -> None:
         k.opt_g.step()
 
 
-@style("many fresh leaves scheduled both", held_out=True)
+@style("many fresh leaves scheduled both", split="held-out")
 def cosine_schedule(k: Kit) -> None:
     """Both rates fall along a cosine to a tenth."""
     steps = k.setting.steps
