@@ -12,7 +12,7 @@ from .recipes import RECIPES, Recipe
 from .style import STYLES, Style
 
 SPLITS = ("development", "held-out", "unseen")
-"""The parts of the first serve the others as well; ``unseen`` judges the doctor and takes no part in its development."""
+"""The parts of the first serve the others as well; ``unseen`` judges the doctor and takes no part in its making."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ...base.errors import ConfigError
 from ..field import truth as measures
 from ..field.case import Attach, Doctor, FieldCase, Play, Truth
 from ..field.truth import Attached
-from . import faults_dynamics, faults_losses, faults_networks, faults_wiring, styles, styles_more
+from . import faults_dynamics, faults_losses, faults_networks, faults_wiring, styles, styles_more, unseen
 from .axes import SPLITS, Axes, network_fits, recipe_fits, setting_of, style_fits
 from .fault import Fault, Needs, Variant
 from .kit import Kit, Setting
@@ -20,10 +20,14 @@ from .recipes import RECIPES
 from .style import STYLES, Style
 
 _MODULES = (faults_wiring, faults_losses, faults_networks, faults_dynamics)
-FAULTS: dict[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}
+FAULTS: dict[str, Fault] = {
+    fault.name: replace(fault, variants=fault.variants + unseen.VARIANTS.get(fault.name, ()))
+    for module in _MODULES
+    for fault in module.FAULTS
+}
 """Every fault by its name."""
 
-LOOPS = (styles.__name__, styles_more.__name__)
+LOOPS = (styles.__name__, styles_more.__name__, unseen.LOOPS)
 """The modules that hold the styles."""
 
 Open = tuple[Law, Family, Style, list[str]]

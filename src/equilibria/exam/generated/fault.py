@@ -184,6 +184,19 @@ def around_step(opt: optim.Optimizer, before: bool) -> None:
     opt.step = MethodType(wrapped, opt)  # type: ignore[method-assign]
 
 
+def before_step(opt: optim.Optimizer, act: Callable[[], object]) -> None:
+    """As if a line stood directly before ``opt.step()``."""
+    step = opt.step
+
+    def wrapped(self: optim.Optimizer, closure: Any = None) -> Any:
+        found = None if closure is None else closure()
+        act()
+        step()
+        return found
+
+    opt.step = MethodType(wrapped, opt)  # type: ignore[method-assign]
+
+
 def clear(k: Kit) -> None:
     """Clear the gradients of both players."""
     for p in [*k.G.parameters(), *k.D.parameters()]:
@@ -198,6 +211,7 @@ __all__ = [
     "Needs",
     "Variant",
     "around_step",
+    "before_step",
     "clear",
     "lose_clearing",
     "lose_step",

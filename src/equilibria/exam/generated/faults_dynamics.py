@@ -130,7 +130,7 @@ FAULTS = (
             Variant("two hidden units", change=_shape(width_d=2)),
             Variant("no hidden layer", change=_shape(depth_d=0), split="held-out"),
         ),
-        _points(not_network="spectral bounded layernorm", laws="ring grid moons swissroll spirals"),
+        _points(not_network="spectral bounded layernorm", laws="ring grid moons swissroll spirals pinwheel lopsided"),
         steps=1200,
     ),
     Fault(
@@ -141,7 +141,7 @@ FAULTS = (
             Variant("no hidden layer", change=_shape(depth_g=0)),
             Variant("two hidden units", change=_shape(width_g=2), split="held-out"),
         ),
-        _points(laws="ring grid moons swissroll spirals", not_network="spectral bounded layernorm"),
+        _points(laws="ring grid moons swissroll spirals pinwheel lopsided", not_network="spectral bounded layernorm"),
         steps=1200,
     ),
     Fault(
@@ -159,7 +159,9 @@ FAULTS = (
                 split="held-out",
             ),
         ),
-        _points(objectives=_LOGISTIC, laws="ring grid moons spirals", not_style="scheduled logits targets"),
+        _points(
+            objectives=_LOGISTIC, laws="ring grid moons spirals pinwheel lopsided", not_style="scheduled logits targets"
+        ),
         steps=1200,
     ),
     Fault(
@@ -188,7 +190,7 @@ FAULTS = (
             Variant("rows on one side are filtered away", _one_side),
             Variant("a sorted set is cut after a third", _sorted_start, split="held-out"),
         ),
-        _points(laws="ring grid moons spirals swissroll"),
+        _points(laws="ring grid moons spirals swissroll pinwheel lopsided"),
         steps=1200,
     ),
     Fault(
@@ -266,7 +268,7 @@ FAULTS = (
                 split="held-out",
             ),
         ),
-        _points(laws="gauss6 heavytail grid ring"),
+        _points(laws="gauss6 heavytail grid ring valley lopsided"),
         steps=1200,
     ),
     Fault(

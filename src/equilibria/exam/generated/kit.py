@@ -28,7 +28,7 @@ class Setting:
         steps: steps of the run.
         made_steps: steps of the generator in each step.
         holdout: rows that are not trained on.
-        codes: ``normal`` codes, or ``binary`` ones.
+        codes: ``normal`` codes, ``binary`` ones, ``integers`` from 0 to 4, or one number for all columns (``tied``).
     """
 
     shape: Shape
@@ -117,6 +117,10 @@ class Kit:
             return source[torch.randint(len(source), (n,))]
         if self.setting.codes == "binary":
             return (torch.rand(n, self.setting.shape.latent) < 0.5).float()
+        if self.setting.codes == "integers":
+            return torch.randint(5, (n, self.setting.shape.latent)).float()
+        if self.setting.codes == "tied":
+            return torch.randn(n, 1).expand(n, self.setting.shape.latent)
         return torch.randn(n, self.setting.shape.latent)
 
     def codes(self, n: int) -> Tensor:

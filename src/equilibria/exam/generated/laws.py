@@ -1,4 +1,4 @@
-"""Laws that the generated loops are trained on; a third of them is held out."""
+"""Laws that the generated loops are trained on."""
 
 from __future__ import annotations
 
@@ -197,10 +197,15 @@ LAWS: dict[str, Law] = {
 """Every law by its name."""
 
 
+def add(*laws: Law) -> None:
+    """Add laws to :data:`LAWS`."""
+    LAWS.update({law.name: law for law in laws})
+
+
 @cache
 def rows_of(name: str) -> Rows:
     """The rows of a law, read only."""
     return LAWS[name].rows()
 
 
-__all__ = ["LAWS", "Law", "Rows", "rows_of"]
+__all__ = ["LAWS", "Law", "Rows", "add", "rows_of"]

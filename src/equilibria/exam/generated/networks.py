@@ -1,4 +1,4 @@
-"""Families of networks that the generated loops train; a third of them is held out."""
+"""Families of networks that the generated loops train."""
 
 from __future__ import annotations
 
@@ -96,10 +96,12 @@ class Scores(nn.Module):
         return self.last(self.net(x)).view(-1)
 
 
-def _ends(s: Shape, bounded: bool) -> list[nn.Module]:
+def ends_of(s: Shape, bounded: bool) -> list[nn.Module]:
+    """The end of a dense generator: a norm if a fault puts one there, what bounds the rows, and their shape."""
     before: dict[str, Callable[[], nn.Module]] = {
         "batchnorm": lambda: nn.BatchNorm1d(s.features, affine=False),
         "layernorm": lambda: nn.LayerNorm(s.features, elementwise_affine=False),
+        "rms": lambda: nn.RMSNorm(s.features, elementwise_affine=False),
     }
     ends = [before[s.out]()] if s.out in before else []
     if s.out == "sigmoid":
@@ -111,11 +113,13 @@ def _ends(s: Shape, bounded: bool) -> list[nn.Module]:
     return ends + ([nn.Unflatten(1, s.rows.x.shape[1:])] if s.rows.x.dim() > 2 else [])
 
 
-def _norm_d(s: Shape) -> Callable[[int], nn.Module] | None:
+def norm_of(s: Shape) -> Callable[[int], nn.Module] | None:
+    """The norm of a discriminator's layers."""
     return nn.BatchNorm1d if s.batch_norm_d else None
 
 
-def _sizes(first: int, width: int, depth: int, last: int) -> list[int]:
+def sizes_of(first: int, width: int, depth: int, last: int) -> list[int]:
+    """Widths of a perceptron's layers."""
     return [first, *[width] * depth, last]
 
 
@@ -135,10 +139,12 @@ def dense(
             "batch": lambda n: nn.BatchNorm1d(n, momentum=s.momentum),
             "layer": nn.LayerNorm,
         }
-        body = stack(_sizes(s.latent, s.width_g, s.depth_g + deeper, s.features), act_g, norms.get(norm))
-        maker = nn.Sequential(*body, *_ends(s, bounded))
-        norm_d = nn.LayerNorm if norm == "layer" else _norm_d(s)
-        judge = nn.Sequential(nn.Flatten(), *stack(_sizes(s.features, s.width_d, s.depth_d + deeper, 1), act_d, norm_d))
+        body = stack(sizes_of(s.latent, s.width_g, s.depth_g + deeper, s.features), act_g, norms.get(norm))
+        maker = nn.Sequential(*body, *ends_of(s, bounded))
+        norm_d = nn.LayerNorm if norm == "layer" else norm_of(s)
+        judge = nn.Sequential(
+            nn.Flatten(), *stack(sizes_of(s.features, s.width_d, s.depth_d + deeper, 1), act_d, norm_d)
+        )
         if spectral:
             for module in list(judge)[:-1]:
                 if isinstance(module, nn.Linear):
@@ -167,12 +173,17 @@ def _residual(s: Shape) -> Pair:
             [nn.Linear(first, width), *blocks, nn.ReLU(), nn.Linear(width, last)] if depth else [nn.Linear(first, last)]
         )
 
-    maker = nn.Sequential(*net(s.latent, s.width_g, s.depth_g, s.features), *_ends(s, False))
+    maker = nn.Sequential(*net(s.latent, s.width_g, s.depth_g, s.features), *ends_of(s, False))
     return maker, Scores(nn.Sequential(nn.Flatten(), *net(s.features, s.width_d, s.depth_d, 1)), s.sigmoid)
 
 
-def _tops(s: Shape) -> list[nn.Module]:
-    before = {"batchnorm": nn.BatchNorm2d(1, affine=False), "layernorm": nn.InstanceNorm2d(1)}
+def tops_of(s: Shape) -> list[nn.Module]:
+    """The end of a generator of images."""
+    before = {
+        "batchnorm": nn.BatchNorm2d(1, affine=False),
+        "layernorm": nn.InstanceNorm2d(1),
+        "rms": nn.RMSNorm(s.rows.x.shape[1:], elementwise_affine=False),
+    }
     return [*([before[s.out]] if s.out in before else []), nn.Sigmoid() if s.out == "sigmoid" else nn.Tanh()]
 
 
@@ -194,7 +205,7 @@ def _transposed(s: Shape) -> Pair:
         nn.BatchNorm2d(w, momentum=s.momentum),
         nn.ReLU(),
         nn.ConvTranspose2d(w, 1, 4, 2, 1),
-        *_tops(s),
+        *tops_of(s),
     )
     return maker, _judge2d(s, leaky, False)
 
@@ -213,7 +224,7 @@ def _upsampled(s: Shape) -> Pair:
         nn.BatchNorm2d(w, momentum=s.momentum),
         nn.ReLU(),
         nn.Conv2d(w, 1, 3, 1, 1),
-        *_tops(s),
+        *tops_of(s),
     )
     return maker, _judge2d(s, nn.SiLU, True)
 
@@ -268,8 +279,8 @@ def _conv1d_transposed(s: Shape) -> Pair:
 
 
 def _softmaxed(s: Shape) -> Pair:
-    body = stack(_sizes(s.latent, s.width_g, s.depth_g, s.features), nn.SiLU, nn.LayerNorm)
-    judge = stack(_sizes(s.features, s.width_d, s.depth_d, 1), leaky, _norm_d(s))
+    body = stack(sizes_of(s.latent, s.width_g, s.depth_g, s.features), nn.SiLU, nn.LayerNorm)
+    judge = stack(sizes_of(s.features, s.width_d, s.depth_d, 1), leaky, norm_of(s))
     return nn.Sequential(*body, Heads(s.rows.blocks, False)), Scores(judge, s.sigmoid)
 
 
@@ -292,9 +303,9 @@ def _conditional(embedded: int, act: Callable[[], nn.Module]) -> Callable[[Shape
         assert s.rows.y is not None
         classes = int(s.rows.y.max()) + 1
         more = embedded or classes
-        body = stack(_sizes(s.latent + more, s.width_g, s.depth_g, s.features), nn.ReLU)
-        maker = nn.Sequential(*body, *_ends(s, False))
-        judge = stack(_sizes(s.features + more, s.width_d, s.depth_d, 1), act, _norm_d(s))
+        body = stack(sizes_of(s.latent + more, s.width_g, s.depth_g, s.features), nn.ReLU)
+        maker = nn.Sequential(*body, *ends_of(s, False))
+        judge = stack(sizes_of(s.features + more, s.width_d, s.depth_d, 1), act, norm_of(s))
         return Conditional(maker, classes, embedded), Conditional(Scores(judge, s.sigmoid), classes, embedded)
 
     return build
@@ -329,4 +340,10 @@ FAMILIES: dict[str, Family] = {
 }
 """Every family of networks by its name."""
 
-__all__ = ["FAMILIES", "Family", "Shape"]
+
+def add(*families: Family) -> None:
+    """Add families to :data:`FAMILIES`."""
+    FAMILIES.update({family.name: family for family in families})
+
+
+__all__ = ["FAMILIES", "Family", "Shape", "add"]

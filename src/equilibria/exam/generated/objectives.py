@@ -85,8 +85,10 @@ class Penalty:
         every: it is taken at each ``every``-th step only, times ``every``.
         graph: whether the slope can be differentiated.
         number: whether it joins the loss as a number.
-        points: ``""``, or a mistake: ``normal`` mixing weights, or mixing weights ``tripled``.
-        norm: ``""``, or a mistake: ``batch`` for one norm of the batch, ``mean`` for the slope of the mean score.
+        points: ``""``, or a mistake: ``normal`` mixing weights, mixing weights ``tripled`` or ``signed``, or a wrong
+            sign in the mixture (``typed``).
+        norm: ``""``, or a mistake: ``batch`` for one norm of the batch, ``mean`` for the slope of the mean score,
+            ``columns`` for norms along the batch, ``absolute`` for sums of absolute values.
     """
 
     kind: str
@@ -105,8 +107,8 @@ class Penalty:
             return x.detach() + 0.5 * x.std() * torch.rand_like(x)
         shape = (len(x), *[1] * (x.dim() - 1))
         u = torch.randn(shape) if self.points == "normal" else torch.rand(shape)
-        u = 3 * u if self.points == "tripled" else u
-        return u * x.detach() + (1 - u) * fake.detach()
+        u = 3 * u if self.points == "tripled" else 2 * u - 1 if self.points == "signed" else u
+        return u * x.detach() + (1 + u if self.points == "typed" else 1 - u) * fake.detach()
 
     def __call__(self, score: Score, x: Tensor, fake: Tensor) -> Tensor:
         """The penalty of a discriminator ``score`` for a batch."""
@@ -114,7 +116,12 @@ class Penalty:
         out = score(at)
         total = out.mean() if self.norm == "mean" else out.sum()
         slope = torch.autograd.grad(total, at, create_graph=self.graph, retain_graph=True)[0].flatten(1)
-        size = slope.norm() if self.norm == "batch" else (slope.square().sum(1) + 1e-12).sqrt()
+        if self.norm == "absolute":
+            size = slope.abs().sum(1)
+        elif self.norm == "batch":
+            size = slope.norm()
+        else:
+            size = (slope.square().sum(0 if self.norm == "columns" else 1) + 1e-12).sqrt()
         value = 0.5 * size**2 if self.kind == "r1" else (size - 1) ** 2
         found = self.weight * self.every * value.mean()
         return found.detach().clone() if self.number else found

@@ -1,0 +1,19 @@
+"""Parts and variants of the unseen split; importing it adds the parts to the tables of the axes.
+
+The doctor is judged by these cases: who works on the doctor does not read this package.
+"""
+
+from __future__ import annotations
+
+from ..fault import Variant
+from . import dynamics, laws, losses, networks, styles, trained, wiring
+
+LOOPS = styles.__name__
+"""The module that holds the styles."""
+
+VARIANTS: dict[str, tuple[Variant, ...]] = {
+    name: found for module in (wiring, losses, trained, dynamics) for name, found in module.VARIANTS.items()
+}
+"""The variants of each fault, by its name."""
+
+__all__ = ["LOOPS", "VARIANTS", "laws", "networks"]
