@@ -151,7 +151,7 @@ class Picks:
 @style("paired many turns fresh leaves both", split="unseen")
 def two_loaders(k: Kit) -> None:
     """A loop over ``zip`` of a loader of rows and a loader of codes; the generator's step comes first."""
-    rows: Any = DataLoader(TensorDataset(k.x), batch_sampler=Picks(k))  # type: ignore[arg-type]
+    rows: Any = DataLoader(TensorDataset(k.x), batch_sampler=Picks(k))
     noise: Any = DataLoader(Noise(k), batch_size=None)
     batches = iter(zip(rows, noise, strict=False))
     for _ in k.rounds():
@@ -214,7 +214,7 @@ def game_gradient(k: Kit) -> None:
         losses = [k.g_loss(k.D(fake), x), k.d_loss(k.D(x), k.D(k.hide(fake))) + k.penalty(x, fake)]
         for params, loss in zip(players, losses, strict=True):
             found = torch.autograd.grad(loss, params, allow_unused=True, materialize_grads=True)
-            torch._foreach_copy_([p.grad for p in params], list(found))
+            torch._foreach_copy_([p.grad for p in params if p.grad is not None], list(found))
         for opt in (k.opt_g, k.opt_d):
             opt.step()
         k.cut()

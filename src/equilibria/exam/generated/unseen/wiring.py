@@ -108,7 +108,7 @@ def _cleared_with_the_other(k: Kit) -> None:
             for p in k.G.parameters():
                 p.grad = None
 
-        holder.zero_grad = MethodType(zero_grad, holder)  # type: ignore[union-attr]
+        holder.zero_grad = MethodType(zero_grad, holder)  # type: ignore[method-assign]
 
 
 def _pooled(k: Kit) -> None:
