@@ -51,15 +51,18 @@ def trained(case: FieldCase, faulty: bool, steps: int) -> tuple[list[int], torch
     return doctor.steps, ends, given[0]  # type: ignore[attr-defined]
 
 
-def test_the_axes_are_wide_and_a_third_is_held_out() -> None:
+def test_the_axes_are_wide_and_each_split_has_its_share() -> None:
     for axis, least in (("law", 10), ("network", 7), ("style", 12)):
         seen, held = len(OWN["development"][axis]), len(OWN["held-out"][axis])
         assert seen + held >= least
         assert 0.25 <= held / (seen + held) <= 0.45
+        assert len(OWN["unseen"][axis]) >= 4
     assert len(FAULTS) >= 40
-    kinds = {(law.name, family.name, style.name) for law, family, style, _ in triples("held-out", Needs())}
-    assert len(kinds) >= 30
-    assert sum(len(fault.variants) >= 2 for fault in FAULTS.values()) >= len(FAULTS) - 3
+    for split in SPLITS:
+        assert len({(law.name, family.name, style.name) for law, family, style, _ in triples(split, Needs())}) >= 30
+    groups = {law.group for law in LAWS.values()}
+    assert groups == {law.group for law in LAWS.values() if law.split == "unseen"}
+    assert sum(len(fault.variants) >= 2 for fault in FAULTS.values()) == len(FAULTS)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -127,12 +130,20 @@ _LATER = {"average-lacks-buffers", "statistics-slow", "rows-not-finite", "genera
 def test_a_fault_runs_in_each_split_and_changes_the_loop(name: str) -> None:
     for split in SPLITS:
         axes = next(a for a in draw(split, len(FAULTS), 0, seed=4) if a.fault == name)
-        case = case_of(dataclasses.replace(axes, onset=0.5 if axes.onset else 0.0))
-        steps, sick, _ = trained(case, True, 6)
-        assert steps == [*range(1, 7)] and case.condition == FAULTS[name].conditions[0]
+        numbers = variants(split, FAULTS[name]) if split == "unseen" else [axes.variant]
+        for number in numbers:
+            case = case_of(dataclasses.replace(axes, variant=number, onset=0.5 if axes.onset else 0.0))
+            steps, sick, _ = trained(case, True, 6)
+            assert steps == [*range(1, 7)] and case.condition == FAULTS[name].conditions[0]
     if name not in _LATER:
         sound = trained(case, False, 6)[1]
         assert sick.shape != sound.shape or not torch.equal(sick, sound), case.name
+
+
+def test_a_discriminator_without_input_runs_with_a_penalty_of_its_slopes() -> None:
+    for number in range(len(FAULTS["input-lost"].variants)):
+        case = case_of(Axes("ring", "mlp-relu", "discriminator-first", "logits-r1", "input-lost", number))
+        assert bool(torch.isfinite(trained(case, True, 3)[1]).all())
 
 
 def test_laws_fill_their_groups() -> None:

@@ -73,12 +73,12 @@ def _clamped_logarithm(k: Kit) -> None:
     k.objective = replace(k.objective, on_real=log, on_fake=lambda s: log(1 - s), on_made=log)
 
 
-def _hinge_made(k: Kit) -> None:
-    k.objective = replace(k.objective, on_made=lambda s: -F.relu(1 + s).mean())
+def _rectified_made(k: Kit) -> None:
+    k.objective = replace(k.objective, on_made=lambda s: -F.relu(s - 0.5).mean())
 
 
 def _clamp_made(k: Kit) -> None:
-    k.objective = replace(k.objective, on_made=lambda s: -s.clamp(-0.5, 0.5).mean())
+    k.objective = replace(k.objective, on_made=lambda s: -s.clamp(-0.05, 0.05).mean())
 
 
 def _penalty(k: Kit, **changes: object) -> None:
@@ -175,8 +175,8 @@ FAULTS = (
         Variant("scores without bounds are clamped for a logarithm", _clamped_logarithm, split="held-out"),
     ), needs(not_style="targets", objectives="cross-entropy")),
     Fault("generator-loss-flat", ("flat-generator-loss",), "losses", (
-        Variant("the generator's loss is minus the discriminator's hinge", _hinge_made),
-        Variant("its scores are clamped", _clamp_made, split="held-out"),
+        Variant("the generator's loss is minus a rectified score above a margin", _rectified_made),
+        Variant("its scores are clamped to a narrow interval", _clamp_made, split="held-out"),
     ), needs(objectives="hinge")),
     Fault("penalty-without-effect", ("penalty-without-effect",), "penalties", (
         Variant("the penalty is logged and not added", _not_added),

@@ -132,6 +132,12 @@ def _faint_code(k: Kit) -> None:
 
 
 def _one_pass(k: Kit) -> None:
+    dims = k.x.dim()
+    first: nn.Module = (
+        nn.BatchNorm2d(k.x.shape[1], affine=False) if dims == 4 else nn.BatchNorm1d(k.x.shape[1], affine=False)
+    )
+    k.D = Before(k.D, first)
+
     def both(x: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         real_scores, fake_scores = k.D(torch.cat([x, fake])).split([len(x), len(fake)])
         return real_scores, fake_scores

@@ -64,20 +64,21 @@ def _gratings() -> Rows:
     axis = torch.linspace(-1, 1, 12)
     v, u = torch.meshgrid(axis, axis, indexing="ij")
     turn, phase = (math.pi * k * torch.rand(_N_IMAGES, 1, 1, generator=rng) for k in (1.0, 2.0))
-    stripes = (4.0 * (turn.cos() * u + turn.sin() * v) + phase).cos()
-    return Rows((0.85 * stripes * (-1.5 * (u**2 + v**2)).exp())[:, None])
+    stripes = (2.5 * (turn.cos() * u + turn.sin() * v) + phase).cos()
+    return Rows((0.85 * stripes * (-1.0 * (u**2 + v**2)).exp())[:, None])
 
 
 def _drifts() -> Rows:
-    """Two channels of a mean-reverting walk, of which the second follows the first."""
+    """Two channels: a value that relaxes from one level to another, and a sensor that follows it."""
     rng = _rng(66)
-    state, other = 0.5 * torch.randn(_N, generator=rng), torch.zeros(_N)
-    rows = []
-    for _ in range(16):
-        state = 0.85 * state + 0.2 * torch.randn(_N, generator=rng)
-        other = 0.6 * other + 0.4 * state + 0.05 * torch.randn(_N, generator=rng)
-        rows.append(torch.stack([state, other], 1))
-    return Rows((0.9 * torch.stack(rows, 1)).tanh())
+    start, end, rate = torch.rand(3, _N, 1, generator=rng)
+    t = torch.arange(16.0)
+    value = 1.6 * (end + (start - end) * (-(0.1 + 0.4 * rate) * t).exp()) - 0.8
+    follow = [value[:, 0]]
+    for i in range(1, 16):
+        follow.append(0.6 * follow[-1] + 0.4 * value[:, i])
+    x = torch.stack([value, torch.stack(follow, 1)], 2)
+    return Rows(x + 0.03 * torch.randn(x.shape, generator=rng))
 
 
 def _one_hot(*columns: tuple[Tensor, int]) -> Tensor:

@@ -150,22 +150,30 @@ def _shuffled(s: Shape) -> Pair:
     return maker, Scores(judge, s.sigmoid)
 
 
+class Reach(nn.Module):
+    """Adds a dilated convolution over time to its input."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """``(n, c, t)`` to the same shape."""
+        return h + F.leaky_relu(self.conv(h), 0.2)
+
+
 def _dilated(s: Shape) -> Pair:
-    """Convolutions over time that reach farther with each layer."""
+    """Residual convolutions over time that reach farther with each layer."""
     length, channels = s.rows.x.shape[1:]
-    w, v = s.width_g // 2, s.width_d // 2
-
-    def reach(first: int, width: int) -> list[nn.Module]:
-        layers: list[nn.Module] = []
-        for i, d in enumerate((1, 2, 4)):
-            layers += [nn.Conv1d(width if i else first, width, 3, padding=d, dilation=d), nn.GELU()]
-        return layers
-
+    w, v = s.width_g // 3, s.width_d // 3
     maker = nn.Sequential(
-        nn.Linear(s.latent, w * length), nn.Unflatten(1, (w, length)), nn.GELU(),
-        *reach(w, w), nn.Conv1d(w, channels, 1), Transpose(),
+        nn.Linear(s.latent, 64), nn.ReLU(), nn.Linear(64, w * length), nn.Unflatten(1, (w, length)), nn.ReLU(),
+        Reach(w, 1), Reach(w, 3), nn.Conv1d(w, channels, 3, padding=1), Transpose(),
     )  # fmt: skip
-    judge = nn.Sequential(Transpose(), *reach(channels, v), nn.Flatten(), nn.Linear(v * length, 1))
+    judge = nn.Sequential(
+        Transpose(), nn.Conv1d(channels, v, 3, padding=1), leaky(), Reach(v, 2), Reach(v, 4),
+        nn.Flatten(), nn.Linear(v * length, 1),
+    )  # fmt: skip
     return maker, Scores(judge, s.sigmoid)
 
 

@@ -321,15 +321,16 @@ def warm_up(k: Kit) -> None:
 
 @style("many fresh leaves", split="unseen")
 def history_of_fakes(k: Kit) -> None:
-    """The discriminator gets a half of its fake rows from a pool of earlier ones."""
+    """The discriminator gets a quarter of its fake rows from a pool of earlier ones."""
     pool: list[Tensor] = []
 
     def mixed(fake: Tensor) -> Tensor:
         pool.append(fake.detach())
         old = pool[int(torch.randint(len(pool), ()))]
-        if len(pool) > 20:
+        if len(pool) > 10:
             pool.pop(0)
-        return torch.cat([fake[: len(fake) // 2], old[len(fake) // 2 :]])
+        new = len(fake) - len(fake) // 4
+        return torch.cat([fake[:new], old[new:]])
 
     for _ in k.rounds():
         for _ in range(k.ratio):
