@@ -74,7 +74,7 @@ def _clamped_logarithm(k: Kit) -> None:
 
 
 def _rectified_made(k: Kit) -> None:
-    k.objective = replace(k.objective, on_made=lambda s: -F.relu(s - 0.5).mean())
+    k.objective = replace(k.objective, on_made=lambda s: -F.relu(s - 1).mean())
 
 
 def _clamp_made(k: Kit) -> None:

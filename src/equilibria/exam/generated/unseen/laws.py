@@ -42,7 +42,7 @@ def _valley() -> Rows:
     e = torch.randn(_N, 4, generator=rng)
     columns = [0.8 * e[:, 0]]
     for i in range(1, 4):
-        columns.append(0.6 * columns[-1].square() - 0.4 + 0.3 * columns[-1] + 0.25 * e[:, i])
+        columns.append(0.35 * columns[-1].square() - 0.2 + 0.3 * columns[-1] + 0.25 * e[:, i])
     x = torch.stack(columns, 1).clamp(-3, 3)
     return Rows((x - x.mean(0)) / x.std(0))
 

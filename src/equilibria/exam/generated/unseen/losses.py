@@ -56,8 +56,8 @@ def _by_hand(k: Kit) -> None:
     k.objective = replace(k.objective, on_real=term(1.0), on_fake=term(0.0), on_made=term(1.0))
 
 
-def _hard_sigmoid(k: Kit) -> None:
-    k.objective = replace(k.objective, on_made=lambda s: -F.hardsigmoid(60 * s).mean())
+def _thresholded(k: Kit) -> None:
+    k.objective = replace(k.objective, on_made=lambda s: -F.threshold(s, 0.8, 0.0).mean())
 
 
 def _of_a_copy(k: Kit) -> None:
@@ -149,7 +149,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     "sigmoid-twice": (variant("a hook of the discriminator applies a sigmoid", _hook),),
     "sigmoid-on-a-critic": (variant("the score is one of two columns of a softmax", _two_columns),),
     "sigmoid-lost": (variant("the cross-entropy by hand, for scores that are cut to [0, 1]", _by_hand),),
-    "generator-loss-flat": (variant("the generator's loss is a steep hard sigmoid", _hard_sigmoid),),
+    "generator-loss-flat": (variant("the generator's loss has a threshold that samples do not reach", _thresholded),),
     "penalty-without-effect": (
         variant("the slope is that of a copy", _of_a_copy),
         variant("the weight is a quotient of integers", _integer_weight),

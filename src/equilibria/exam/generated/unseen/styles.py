@@ -327,7 +327,7 @@ def history_of_fakes(k: Kit) -> None:
     def mixed(fake: Tensor) -> Tensor:
         pool.append(fake.detach())
         old = pool[int(torch.randint(len(pool), ()))]
-        if len(pool) > 10:
+        if len(pool) > 4:
             pool.pop(0)
         new = len(fake) - len(fake) // 4
         return torch.cat([fake[:new], old[new:]])
