@@ -180,7 +180,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         _change("batches of one", _setting(batch=1)),
     ),
     "penalty-heavy": (
-        _change("a penalty summed over the batch, for a scale of hundreds", _heavier(40.0, True)),
+        _change("a penalty summed over the batch, for a scale of hundreds of units", _heavier(300.0, True)),
         _change("a penalty a hundred thousand times too strong", _heavier(1e5)),
     ),
     "one-code": (
