@@ -189,6 +189,12 @@ _ROWS: tuple[Remedy, ...] = (
         _CLAMPED,
     ),
     Remedy(
+        "weaker-penalty",
+        "divide the weight of the discriminator's penalty by 100: R1 with gamma 0.1 for points, 1 for images",
+        "gamma = gamma / 100  # in loss_d = ... + 0.5 * gamma * slopes.flatten(1).square().sum(1).mean()",
+        (("game.penalties", [{"type": "R1", "gamma": 0.1}]),),
+    ),
+    Remedy(
         "match-data-range",
         "scale the data to the range that the generator can produce (tanh: [-1, 1]; sigmoid: [0, 1])",
         "x_real = 2 * (x_real - x_min) / (x_max - x_min) - 1  # before training, for a tanh output",

@@ -29,10 +29,14 @@ def _weak(view: View) -> Found:
     """Its steps have the right direction but are too small: it hardly moves, or it neither catches up nor improves."""
     gap = view.median("probe/auc") - view.median("scores/auc", 8)
     tries = not view.balance("wiring/gain", 0.1) < 0.3 and not view.mean("wiring/descent", 8) < 0.4
-    slow = view.far and view.history.medians_of("relative motion", _relative_motion)[view.at] < 0.02
-    catches_up = max((v for v in view.past("scores/auc", 8) if v == v), default=0.0) > 0.95
+    relative = view.history.medians_of("relative motion", _relative_motion)[view.at]
+    behind = view.very_far and view.median_so_far("probe/auc") - view.median_so_far("scores/auc") > 0.3
+    slow = (view.far and relative < 0.02) or (behind and relative < 0.2)
+    recent = [v for v in view.past("scores/auc", 8) if v == v]
+    catches_up = max(recent, default=0.0) > 0.95
     gains = sum(max(v, 0.0) for v in view.past("wiring/gain", 8)) / 8 > 0.2
-    outrun = view.far_and_stalled and view.very_far and not (catches_up or gains or view.covers_part)
+    turns = relative > 0.3 and max(recent, default=0.0) - min(recent, default=0.0) > 0.4  # both players lead in turn
+    outrun = view.far_and_stalled and view.very_far and not (catches_up or gains or turns or view.covers_part)
     return when(
         view["probe/auc"] > 0.9 and gap > 0.15 and tries and (slow or outrun),
         view,
@@ -68,20 +72,35 @@ def _why_vanished(view: View) -> tuple[str, ...]:
 
 
 def _strong(view: View) -> Found:
-    certain = view.median("scores/auc") > 0.98 and view.median("scores/certainty") > 4
+    """It is certain about every row; or it won all the time and the generator hardly moves."""
+    certain = view.median("scores/auc") > 0.98 and view.median("scores/certainty") > 4 and view.far_and_stalled
+    wins = min(view.median("scores/auc"), view.median_so_far("scores/auc")) > 0.85
+    outruns = wins and view.very_far and view.history.medians_of("relative motion", _relative_motion)[view.at] > 8
     return when(
-        certain and view.far_and_stalled and view.chart.objective.probabilistic,
+        (certain or outruns) and view.chart.objective.probabilistic,
         view,
         below("scores/auc", 0.98, "a generator that still learns keeps it lower"),
         below("scores/certainty", 4, "log-odds; above it the discriminator is certain about every row"),
         context("samples/distance", "decreases in a healthy training"),
+        about("motion/discriminator", "motion/generator", "the players move at comparable rates"),
+        context("motion/generator", "change per step, relative to the parameters' norm"),
     )
+
+
+def _why_strong(view: View) -> tuple[str, ...]:
+    """Remedies for certainty, or for a generator that hardly moves."""
+    if view.median("scores/certainty") > 4:
+        return "known-good-base", "slope-penalty", "slow-discriminator"
+    return "slow-discriminator", "known-good-base"
 
 
 def _noisy(view: View) -> Found:
     """The loop's own batches are much noisier than batches of 64 rows; or even those disagree on a direction."""
     recent = view.chart.checkups[max(0, view.at - 7) : view.at + 1]
-    noisier = median(c["gradient/snr"] / max(c["gradient/step-snr"], 1e-9) for c in recent) > 15
+    noisier = median([c["gradient/snr"] / max(c["gradient/step-snr"], 1e-9) for c in recent]) > 15
+    # One batch's gradient has the cosine c with the mean, where c^2 / (1 - c^2) is its signal over noise.
+    cosine, large = view.median_so_far("gradient/agreement"), view.median_so_far("gradient/snr")
+    noisier |= cosine > 0.2 and large > 5 and large > 10 * cosine**2 / max(1 - cosine**2, 1e-9)
     loop_noise = view.far and noisier and view.median("gradient/agreement", 8) < 0.8
     batch_noise = (
         view.far_and_stalled
@@ -99,12 +118,14 @@ def _noisy(view: View) -> Found:
 
 
 def _overfitted(view: View) -> Found:
+    by_chance = min(0.85, view.median("samples/closer-by-chance", 5))
     return when(
-        view.median("scores/seen-unseen-auc") > 0.75,
+        view.median("scores/seen-unseen-auc") > 0.75 or view.median("samples/closer", 5) < by_chance,
         view,
         about("scores/seen-unseen-auc", 0.5, "training rows and unseen ones score alike"),
         context("scores/unseen", "mean score of unseen real rows"),
         context("scores/real", "mean score of training rows"),
+        about("samples/closer", 1, "samples are as far from the training rows as unseen real rows are"),
     )
 
 
@@ -157,10 +178,10 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _strong,
         3,
-        "The discriminator is certain about every row while the samples no longer get closer to the data: its "
-        "gradient gives the generator almost no information.",
+        "The discriminator is certain about every row while the samples no longer get closer to the data, and its "
+        "gradient gives the generator almost no information; or it wins all the time while the generator hardly moves.",
         "Arjovsky & Bottou 2017, Theorems 2.1, 2.4 and 2.6",
-        ("known-good-base", "slope-penalty", "slow-discriminator"),
+        _why_strong,
         14,
     ),
     Rule(

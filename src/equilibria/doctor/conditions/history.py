@@ -113,6 +113,12 @@ class History:
 
         return self._once(f"ever above {limit}", " ".join(names), find)
 
+    def ever_read(self, condition: str) -> list[bool]:
+        """Whether the training step has told, either way, about a condition."""
+        return self._once(
+            "ever read", condition, lambda: list(accumulate((condition in c.readings for c in self.checkups), max))
+        )
+
     @property
     def stalled(self) -> list[bool]:
         """Whether the distance to the data has not fallen by a fifth over the last third of the steps."""

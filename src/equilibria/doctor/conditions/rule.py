@@ -135,8 +135,13 @@ class View:
     @property
     def winner_alternates(self) -> bool:
         """Whether the winner alternated lately: the discriminator ranked all rows right, then all wrong."""
-        sides = [v for v in self.past("scores/auc", 8) if v == v]
+        sides = [v for v in self.past("scores/auc", max(8, self.at // 2)) if v == v]
         return min(sides, default=0.5) < 0.2 and max(sides, default=0.5) > 0.95
+
+    @property
+    def penalised(self) -> bool:
+        """Whether a penalty on the discriminator's slope was read in the training step."""
+        return self.history.ever_read("penalty-without-effect")[self.at]
 
     @property
     def update_exploded(self) -> bool:

@@ -62,13 +62,13 @@ def _dropping(view: View) -> Found:
 
 def _oscillating(view: View) -> Found:
     means = [c.arrays["mean"] for c in view.chart.checkups[max(0, view.at - 6) : view.at + 1] if "mean" in c.arrays]
-    if len(means) < 6 or not view.far_and_stalled or not view.very_far or view.covers_part:
+    if len(means) < 6 or not view.far or not view.very_far or view.covers_part:
         return None
     steps = [_distance(a, b) for a, b in itertools.pairwise(means)]
     path, net = sum(steps), _distance(means[0], means[-1])
     circles = path / len(steps) > 0.25 and net < 0.5 * path
     return when(
-        circles or view.winner_alternates,
+        circles or (view.winner_alternates and view.far_and_stalled),
         view,
         context("samples/distance", "decreases in a healthy training; here the samples move and it does not decrease"),
         context("scores/auc", "steady in a healthy run; if it goes from near 0 to near 1, the winner alternates"),

@@ -60,6 +60,12 @@ VITALS: dict[str, Vital] = {
         "ratio", "how often the nearest real row of a sample is an unseen one, over how often by chance"
     ),
     "samples/memorised-by-chance": Vital("ratio", "the lowest such ratio that chance gives, with so many unseen rows"),
+    "samples/closer": Vital(
+        "ratio",
+        "distance of the samples to the training rows over that of unseen real rows to them",
+        "Arora et al. 2017",
+    ),
+    "samples/closer-by-chance": Vital("ratio", "the lowest such ratio that chance gives, with so many unseen rows"),
     "samples/train-distance": Vital("data rms", "samples/distance with both networks in train mode"),
     "samples/eval-distance": Vital("data rms", "samples/distance with both networks in eval mode"),
     "cells/missing": Vital("share", "real mass of cells (k-means) with almost no samples"),

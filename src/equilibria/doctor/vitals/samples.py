@@ -162,7 +162,44 @@ def memorised(subject: Subject, fake: Tensor, space: Space) -> Values:
     if not (len(z) and len(seen) and len(unseen)):
         return {}
     ratio, deviation = nearest_unseen(z, seen, unseen)
-    return {"samples/memorised": ratio, "samples/memorised-by-chance": 1 - 3 * deviation}
+    closer, by_chance = closeness_to_seen(space, space(fake), seen, unseen)
+    return {
+        "samples/memorised": ratio,
+        "samples/memorised-by-chance": 1 - 3 * deviation,
+        "samples/closer": closer,
+        "samples/closer-by-chance": 1 - 3 * by_chance,
+    }
+
+
+def closeness_to_seen(space: Space, fake: Tensor, seen: Tensor, unseen: Tensor) -> tuple[float, float]:
+    r"""The samples' sliced distance to the training rows over that of unseen real rows, and its deviation by chance.
+
+    .. math:: \frac{\operatorname{mean}_i W(F_i, S)}{\operatorname{mean}_i W(U_i, S)}
+
+    over subsets :math:`F_i` of the samples and :math:`U_i` of the unseen rows, all of the same size (at most half of
+    the unseen rows, so that they differ), against the training rows S. A perfect sampler has 1; below, the samples are
+    closer to the rows that the discriminator has seen than rows of the law itself are. The deviation is that of one
+    :math:`W(U_i, S)` over their mean.
+
+    Examples:
+        >>> from equilibria.doctor.space import space_of
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> seen, unseen, other = (torch.randn(n, 2, generator=draw) for n in (20, 400, 200))
+        >>> space = space_of(seen)
+        >>> copies = seen[torch.randint(20, (200,), generator=draw)]
+        >>> rows = space(seen), space(unseen)
+        >>> copied, honest = (closeness_to_seen(space, space(x), *rows)[0] for x in (copies, other))
+        >>> copied < 0.8 < honest
+        True
+    """
+    size = max(min(len(fake), len(unseen) // 2, 256), 1)
+    draw = torch.Generator().manual_seed(0)
+    means: list[Tensor] = []
+    for rows in (fake, unseen):
+        chosen = [rows[torch.randperm(len(rows), generator=draw)[:size]] for _ in range(_SPLITS)]
+        means.append(torch.tensor([space.sliced(some, seen) for some in chosen]))
+    found, expected = (float(each.mean()) for each in means)
+    return found / max(expected, 1e-12), float(means[1].std()) / max(expected, 1e-12)
 
 
 def dependence(subject: Subject, space: Space, real_spread: float) -> Values:
