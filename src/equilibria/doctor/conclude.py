@@ -23,7 +23,7 @@ def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...
     """
     read = rules()
     history = History(chart.checkups)
-    found = [f for rule in read if (f := rule.read(chart, probabilities, history)) is not None]
+    found = _burst([f for rule in read if (f := rule.read(chart, probabilities, history)) is not None])
     order = {rule.condition: i for i, rule in enumerate(read)}
     broken = _onset(found, "not-a-number")
     jump = _onset(found, "learning-rate-jump")
@@ -34,6 +34,17 @@ def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...
 
     found.sort(key=place)
     return tuple(dated(explained(found)))
+
+
+def _burst(found: list[Finding]) -> list[Finding]:
+    """Units that died when the players' first steps were far too large are an effect of these."""
+    since = _onset(found, "divergence")
+    return [
+        replace(f, effect_of="divergence", confidence=Confidence.PROBABLE)
+        if f.condition == "dead-units" and since is not None and since <= f.onset
+        else f
+        for f in found
+    ]
 
 
 def _onset(found: Sequence[Finding], condition: str) -> int | None:
@@ -48,6 +59,8 @@ def _place(finding: Finding, broken: int | None) -> tuple[int, int]:
         finding: the finding.
         broken: the step since which numbers are not finite; what is certain since then or earlier may be the cause.
     """
+    if finding.effect_of:
+        return 4, 0
     if not finding.read:
         return (1 if finding.condition == "not-a-number" else 3), 0
     sure = finding.confidence is Confidence.CERTAIN

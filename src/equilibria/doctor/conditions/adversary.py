@@ -26,7 +26,7 @@ def _blind(view: View) -> Found:
 
 
 def _weak(view: View) -> Found:
-    """Its steps have the right direction but are too small: it hardly moves, or it neither catches up nor improves."""
+    """It hardly moves; or it neither catches up nor improves; or it cannot separate what others can, even alone."""
     gap = view.median("probe/auc") - view.median("scores/auc", 8)
     tries = not view.balance("wiring/gain", 0.1) < 0.3 and not view.mean("wiring/descent", 8) < 0.4
     relative = view.history.medians_of("relative motion", _relative_motion)[view.at]
@@ -37,8 +37,9 @@ def _weak(view: View) -> Found:
     gains = sum(max(v, 0.0) for v in view.past("wiring/gain", 8)) / 8 > 0.2
     turns = relative > 0.3 and max(recent, default=0.0) - min(recent, default=0.0) > 0.4  # both players lead in turn
     outrun = view.far_and_stalled and view.very_far and not (catches_up or gains or turns or view.covers_part)
+    incapable = view.very_far and view["probe/auc"] > 0.95 and view.chart.last["learn/discriminator"] < 0.75
     return when(
-        view["probe/auc"] > 0.9 and gap > 0.15 and tries and (slow or outrun),
+        view["probe/auc"] > 0.9 and gap > 0.15 and tries and (slow or outrun or incapable),
         view,
         about("scores/auc", "probe/auc", "it ranks the rows as well as an independent classifier"),
         context("probe/auc", "an independent classifier separates real from generated rows"),

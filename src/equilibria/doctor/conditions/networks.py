@@ -24,7 +24,7 @@ def _range(view: View) -> Found:
     stuck_high = high - highs[view.at - 4] <= 0.02 * width and view["real/high"] - high > 0.1 * width
     crowded = view.median("samples/at-edge") > 0.15 and high - low > 1e-3 * width
     return when(
-        (stuck_low or stuck_high) and crowded and view["real/outside"] > 0.1 and view.far,
+        (stuck_low or stuck_high) and crowded and view["real/outside"] > 0.1 and view.far and not view.update_exploded,
         view,
         below("real/outside", 0.1, "real values lie in the range of the samples, whose limits do not change"),
         context("samples/at-edge", "share of values at those limits"),

@@ -62,7 +62,9 @@ def _dropping(view: View) -> Found:
 
 def _oscillating(view: View) -> Found:
     means = [c.arrays["mean"] for c in view.chart.checkups[max(0, view.at - 6) : view.at + 1] if "mean" in c.arrays]
-    if len(means) < 6 or not view.far or not view.very_far or view.covers_part:
+    distances = [v for v in view.past("samples/distance", 7) if math.isfinite(v)]
+    swings = max(distances, default=0.0) - min(distances, default=0.0) > 0.5
+    if len(means) < 6 or not view.far or not view.very_far or (view.covers_part and not swings):
         return None
     steps = [_distance(a, b) for a, b in itertools.pairwise(means)]
     path, net = sum(steps), _distance(means[0], means[-1])
@@ -82,8 +84,10 @@ def _distance(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 def _incapable(view: View) -> Found:
     reach, now = view.chart.last["learn/generator"], view.median("samples/distance")
+    floor = view.fact("floor/distance")
+    stays = view.far_and_stalled and reach > 0.75 * now and reach > max(0.15, 2.5 * floor)
     return when(
-        view.far_and_stalled and reach > 0.75 * now and reach > max(0.15, 2.5 * view.fact("floor/distance")),
+        stays or (view.far and reach > 0.6 * now and reach > max(0.2, 3 * floor)),
         view,
         context("samples/distance", "decreases in a healthy training"),
         about("samples/precision", 1, "that of real rows"),
@@ -141,8 +145,8 @@ RULES: tuple[Rule, ...] = (
         CRITICAL,
         _incapable,
         3,
-        "The samples no longer get closer to the data, and a copy of the generator that is fitted alone does not get "
-        "closer either: the network cannot represent this distribution.",
+        "The samples are far from the data, and a copy of the generator that is fitted alone, without a "
+        "discriminator, does not get much closer: the network cannot represent this distribution.",
         "Goodfellow et al. 2014, Proposition 2: enough capacity",
         ("larger-generator",),
         14,
