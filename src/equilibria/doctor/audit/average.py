@@ -12,6 +12,8 @@ from torch.nn.modules import module as modules
 
 from .reading import Reading
 
+_STATISTICS = ("means", "variances")
+
 
 def average_reading(sampler: Callable[[int], Tensor], generator: nn.Module) -> Reading | None:
     """The reading, from one call of the sampler; None where no copy of the generator is called, or it has no counts.
@@ -40,17 +42,21 @@ def average_reading(sampler: Callable[[int], Tensor], generator: nn.Module) -> R
         handle.remove()
     if not found:
         return None
-    uncounted, unset = not any(_counts(found[-1]).values()), _at_start(found[-1]) and not _at_start(generator)
-    text = "have counted no batch" if uncounted else "still have the statistics that they were made with"
-    empty = uncounted or unset
-    return Reading("average-without-buffers", empty, f"its batch norms {text}, unlike the generator's" if empty else "")
+    if not any(_counts(found[-1]).values()):
+        text = "have counted no batch"
+    else:
+        stale = [kind for kind in _STATISTICS if _at_start(found[-1], kind) and not _at_start(generator, kind)]
+        text = f"still have the {' and '.join(stale)} that they were made with" if stale else ""
+    return Reading(
+        "average-without-buffers", bool(text), f"its batch norms {text}, unlike the generator's" if text else ""
+    )
 
 
-def _at_start(net: nn.Module) -> bool:
-    """Whether every running mean is 0 and every running variance 1."""
+def _at_start(net: nn.Module, kind: str) -> bool:
+    """Whether every running mean is 0, or every running variance 1."""
     norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    stored = [(m.running_mean, m.running_var) for m in norms]
-    return all(mean is None or var is None or not (bool(mean.any()) or bool((var != 1).any())) for mean, var in stored)
+    stored = [m.running_mean if kind == "means" else m.running_var for m in norms]
+    return all(held is None or not bool((held != (kind == "variances")).any()) for held in stored)
 
 
 def _counts(net: nn.Module) -> dict[str, int]:

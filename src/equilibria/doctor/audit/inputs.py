@@ -31,6 +31,7 @@ class Seen:
         real: hashes of the real rows that the discriminator was trained on.
         drawn: the sum of the different ones of each window.
         windows: in which there were any.
+        slopes: of every step with a zero-centred penalty, the norm of the batch's slopes and the penalty's weight.
     """
 
     codes: set[int] = field(default_factory=set)
@@ -38,6 +39,7 @@ class Seen:
     real: set[int] = field(default_factory=set)
     drawn: int = 0
     windows: int = 0
+    slopes: list[tuple[float, float]] = field(default_factory=list)
 
 
 def rows_used(w: Window, seen: Seen, known: frozenset[int]) -> Iterator[Reading]:

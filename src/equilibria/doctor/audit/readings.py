@@ -65,7 +65,7 @@ class Before:
     Attributes:
         still: by player, whether no parameter has changed since the window before.
         held: parameters that an optimiser held.
-        seen: the generator's codes and conditions.
+        seen: the generator's codes and conditions, real rows, sizes of slopes.
         sloped: whether slopes were ever taken.
         pauses: how long each player has been still.
         rates: the learning rates.
@@ -101,7 +101,7 @@ def read(w: Window, before: Before) -> tuple[list[Reading], Losses]:
         *signs.last_operations(losses),
         *signs.logarithms(losses),
         *signs.class_heads(losses),
-        *slopes.penalties(w),
+        *slopes.penalties(w, before.seen),
         *slopes.lipschitz(w, losses, before.sloped, list(before.discriminators)),
         *inputs.batch_norms(w),
         *inputs.conditions(w, before.seen, before.labels),

@@ -8,15 +8,19 @@ import torch
 from torch import nn
 
 from .calls import Kind
+from .inputs import Seen
+from .losses import two_term_fit
 from .passes import Window
 from .penalties import penalty_of
 from .reading import Reading
 from .signs import Losses
 from .trace import Came
 
+_FEWEST, _SLOPES = 4, 16
 
-def penalties(w: Window) -> Iterator[Reading]:
-    """Readings of the slopes that the loop takes of the discriminator."""
+
+def penalties(w: Window, before: Seen) -> Iterator[Reading]:
+    """Readings of the slopes that the loop takes of the discriminator; their sizes are added to ``before``."""
     taken = [s for s in w.trace.slopes if s.task in w.sloping]
     if not taken or not any("discriminator" in one.moved for one in w.own("discriminator")):
         return
@@ -24,7 +28,7 @@ def penalties(w: Window) -> Iterator[Reading]:
     live = [s for s in taken if s.second is not None]
     if not live:
         return
-    yield _norm(w, live)
+    yield _norm(w, live, before)
     shares = [f.share for s in live if (f := w.fed.get(s.call.seq)) is not None and f.kind is Kind.BETWEEN]
     weights = [1 - share for share in shares if share is not None]
     if weights:
@@ -46,7 +50,7 @@ def _effect(taken: list[Came]) -> Reading:
     return Reading(name, False)
 
 
-def _norm(w: Window, live: list[Came]) -> Reading:
+def _norm(w: Window, live: list[Came], before: Seen) -> Reading:
     name = "penalty-of-wrong-norm"
     for slope in live:
         assert slope.second is not None
@@ -61,7 +65,29 @@ def _norm(w: Window, live: list[Came]) -> Reading:
     if wrong is not None:
         text = f"the norm of the slope is taken over axis {wrong.axis} alone, and not over the whole row"
         return Reading(name, True, text, {"axis": float(wrong.axis or 0), "weight": wrong.weight})
-    return Reading(name, False)
+    sizes = [float(s.value.norm()) for s in live]
+    before.slopes += [
+        (n, p.weight) for n, p in zip(sizes, found, strict=True) if p is not None and abs(p.target) < 1e-4 * n
+    ]
+    target = _of_the_batch(before.slopes[-_SLOPES:])
+    text = f"one norm is taken of the slopes of all rows together, and drawn to {target:.3g}" if target else ""
+    return Reading(name, bool(target), text)
+
+
+def _of_the_batch(slopes: list[tuple[float, float]]) -> float:
+    r"""The target k of a penalty :math:`\lambda (\|g\| - k)^2` on the norm of a whole batch; 0 if it is another one.
+
+    Within a step it draws each slope to 0, by :math:`2\lambda (1 - k / \|g\|)`, which is not the same at every step.
+
+    Args:
+        slopes: the norm of the batch's slopes and that weight, for several steps.
+    """
+    if len(slopes) < _FEWEST:
+        return 0.0
+    size, weight = torch.tensor(slopes, dtype=torch.float64).T
+    (a, b), residual = two_term_fit(torch.stack([torch.ones_like(size), 1 / size], 1), weight)
+    changes = float(weight.std()) > 0.03 * float(weight.abs().mean())
+    return -b / a if a > 0 > b and changes and residual < 0.01 else 0.0
 
 
 def lipschitz(w: Window, found: Losses, sloped: bool, networks: list[nn.Module]) -> Iterator[Reading]:

@@ -42,6 +42,8 @@ VITALS: dict[str, Vital] = {
     "real/low": Vital("value", "smallest entry of the real rows"),
     "real/high": Vital("value", "largest entry of the real rows"),
     "real/outside": Vital("share", "real entries outside the range of the samples"),
+    "real/column-offset": Vital("ratio", "largest mean of a column over the columns' root mean square spread"),
+    "real/column-ratio": Vital("ratio", "largest over smallest spread of a column"),
     "samples/values-lost": Vital(
         "share", "largest share of real rows whose value of a discrete column almost no sample has"
     ),

@@ -112,7 +112,7 @@ def ranges(real: Tensor, fake: Tensor) -> Values:
         return float(((x <= low + edge) | (x >= high - edge)).float().mean())
 
     slack = 0.02 * max(float(r.max() - r.min()), 1e-12)
-    return {
+    return _columns(r) | {
         "samples/low": low,
         "samples/high": high,
         "real/low": float(r.min()),
@@ -120,6 +120,21 @@ def ranges(real: Tensor, fake: Tensor) -> Values:
         "samples/at-edge": at_edge(f),
         "real/at-edge": at_edge(r),
         "real/outside": float(((r < low - slack) | (r > high + slack)).float().mean()),
+    }
+
+
+def _columns(real: Tensor) -> Values:
+    """How far the columns of vectors lie from 0, and how unlike their spreads are; constant columns do not count."""
+    if real.dim() != 2 or len(real) < 16:
+        return {}
+    spreads = real.std(0)
+    used = spreads[spreads > 1e-6 * spreads.max().clamp(min=1e-12)]
+    if not len(used):
+        return {}
+    whole = float(spreads.square().mean().sqrt())
+    return {
+        "real/column-offset": float(real.mean(0).abs().max()) / whole,
+        "real/column-ratio": float(used.max() / used.min()),
     }
 
 
