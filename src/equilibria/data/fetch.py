@@ -26,7 +26,7 @@ from .files import cache_file
 from .named import NAMED
 from .originals import MOST
 
-__all__ = ["fetch"]
+__all__ = ["downloaded", "fetch", "unpacked"]
 
 
 def fetch(name: str, given: Path | None = None) -> Path:
@@ -49,13 +49,14 @@ def fetch(name: str, given: Path | None = None) -> Path:
         return cache_file(name)
     with temporary_folder() as folder:
         if given is None:
-            archives = _download(name, source.commands, folder)
+            archives = downloaded(name, source.commands, folder, "equilibria.data.fetch")
         elif not given.exists():
             raise DataError(f"there is no {given}", "give the folder or archive that holds the original files")
         else:
             archives = [given] if given.is_file() else []
-        unpacked = [_unpacked(archive, folder / f"unpacked-{i}") for i, archive in enumerate(archives)]
-        arrays = source.arrays(folder if unpacked or given is None else given)
+        for i, archive in enumerate(archives):
+            unpacked(archive, folder / f"unpacked-{i}")
+        arrays = source.arrays(folder if archives or given is None else given)
     return _keep(arrays, cache_file(name))
 
 
@@ -63,8 +64,19 @@ def _fetched() -> list[str]:
     return [name for name, row in NAMED.items() if row.fetch is not None]
 
 
-def _download(name: str, commands: Sequence[Sequence[str]], folder: Path) -> list[Path]:
-    by_hand = f"run: python -m equilibria.data.fetch {name} --from PATH (a folder or archive of the original files)"
+def downloaded(name: str, commands: Sequence[Sequence[str]], folder: Path, module: str) -> list[Path]:
+    """The archives that commands of package managers download into a folder.
+
+    Args:
+        name: what is fetched, for messages.
+        commands: each downloads at least one archive into the working folder.
+        folder: where they run.
+        module: what is run with ``--from PATH`` where no download is possible.
+
+    Raises:
+        DataError: a package manager is missing or fails.
+    """
+    by_hand = f"run: python -m {module} {name} --from PATH (a folder or archive of the original files)"
     found: list[Path] = []
     for command in commands:
         if shutil.which(command[0]) is None:
@@ -81,7 +93,12 @@ def _download(name: str, commands: Sequence[Sequence[str]], folder: Path) -> lis
     return found
 
 
-def _unpacked(archive: Path, folder: Path) -> Path:
+def unpacked(archive: Path, folder: Path) -> Path:
+    """Unpack an archive (``.tgz``, ``.deb``, ``.whl``) into a new folder, and return the folder.
+
+    Raises:
+        DataError: it is damaged, or larger unpacked than any that is fetched.
+    """
     folder.mkdir()
     if archive.suffix == ".deb":
         if shutil.which("dpkg") is None:

