@@ -112,6 +112,9 @@ def sample(
     best: Annotated[
         bool, typer.Option("--best", help="Use the round whose samples were the best in training, not the newest one.")
     ] = False,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Show each sample beside the training image nearest to it (a .png).")
+    ] = False,
     given: _Given = None,
     setting: Annotated[
         list[str] | None,
@@ -134,7 +137,9 @@ def sample(
 
     equilibria sample runs/horses --given photos/ --out zebras.png
 
-    equilibria sample runs/infogan --set code.c1=3 --out threes.png[/dim]
+    equilibria sample runs/infogan --set code.c1=3 --out threes.png
+
+    equilibria sample runs/digits --nearest --out pairs.png[/dim]
     """
     from .. import runs
     from ..runs import samples, tables
@@ -142,6 +147,9 @@ def sample(
 
     samples.check_name(to, table=True)
     opened = runs.open_run(run, best_round=best)
+    if nearest:
+        _nearest(opened, n, seed, to)
+        return
     samples.check_name(to, table=opened.encoding is not None)
     labels = None if label is None else [label] * n
     how: dict[str, Any] = {"labels": labels, "seed": seed, "given": given, "choices": _codes(setting or [])}
@@ -155,6 +163,35 @@ def sample(
     law = "" if classes is None or label is not None else ", with the classes of the data in its shares"
     at = f" of round {opened.play.round:,}" if best else ""
     say(f"{n} samples{at} in {to}{law}")
+
+
+def _nearest(opened: Any, n: int, seed: int, to: Path) -> None:
+    """Write a picture of samples, each with its nearest training image to its right and the distance below that."""
+    import io
+
+    from ..figures import image_grid
+    from ..runs.protocols import nearest_training
+    from ..training import disk
+
+    if to.suffix.lower() != ".png":
+        raise ConfigError(f"samples beside training images in {to.name}", f"use --out {to.stem}.png")
+    made, real, distances = nearest_training(opened.play, opened.data, n, seed)
+    pairs = [image for pair in zip(made, real, strict=True) for image in pair]
+    captions = [text for far in distances.tolist() for text in ("sample", f"{far:.3f}")]
+    drawn = io.BytesIO()
+    image_grid(_stacked(pairs), columns=8, labels=captions).save(drawn, "PNG")
+    disk.write_atomically(to, drawn.getvalue())
+    say(f"{n} samples, each beside its nearest training image, in {to}")
+    say(
+        f"root mean square of the difference (pixels in [-1, 1]): smallest {distances.min():.3f}, "
+        f"median {distances.median():.3f}"
+    )
+
+
+def _stacked(images: list[Any]) -> Any:
+    import torch
+
+    return torch.stack(images)
 
 
 @app.command()
@@ -262,8 +299,14 @@ def _list_maps(path: Path, opened: Any) -> None:
 @app.command()
 def evaluate(
     run: RunArg,
-    n: Annotated[int | None, typer.Option("-n", help="Number of samples; a default if not given.")] = None,
+    n: Annotated[int | None, typer.Option("-n", "--samples", help="Number of samples; a default if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples and of the metrics.")] = 0,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="fid or fid-clean: the numbers that papers report, in the features of the 2015 Inception."),
+    ] = None,
+    reference: Annotated[str, typer.Option(help="Real rows of a protocol: train or held-out.")] = "train",
+    real: Annotated[int | None, typer.Option(help="Number of real rows of a protocol; all if not given.")] = None,
     data: DataArg = None,
     own: WithFiles = None,
     as_json: JsonFlag = False,
@@ -272,7 +315,11 @@ def evaluate(
 
     [dim]equilibria evaluate runs/digits
 
-    equilibria evaluate runs/digits -n 5000 --json[/dim]
+    equilibria evaluate runs/digits -n 5000 --json
+
+    equilibria evaluate runs/cifar --protocol fid --samples 50000 --reference train[/dim]
+
+    A protocol needs its network once: python -m equilibria.metrics.fetch inception-2015
 
     Exit code 1 if the run has diverged.
     """
@@ -280,9 +327,13 @@ def evaluate(
     from ..runs.folder import RunFolder
 
     opened = runs.open_run(run, data)
-    found = {name: value.to_dict() for name, value in opened.evaluate(n, seed).items()}
+    if protocol is not None:
+        made = _by_protocol(opened, (protocol, n, seed, reference, real), as_json)
+    else:
+        made = {name: value.to_dict() for name, value in opened.evaluate(n, seed).items()}
+    found: dict[str, Any] = made.get("metrics", made)
     if as_json:
-        print(written(found))
+        print(written(made))
     else:
         print_metrics(found)
         if opened.play.game.classes:
@@ -290,6 +341,24 @@ def evaluate(
     none = found and all(row["value"] is None for row in found.values())
     if none or RunFolder.open(run, strict=False).diverged is not None:
         raise typer.Exit(1)
+
+
+def _by_protocol(opened: Any, asked: tuple[str, int | None, int, Any, int | None], quiet: bool) -> dict[str, Any]:
+    """The numbers of a protocol and their conditions, as they are kept; the conditions are printed first."""
+    from ..runs import protocols
+
+    name, n, seed, reference, real = asked
+    asking = protocols.Asking(name, protocols.SAMPLES if n is None else n, seed, reference, real)
+    found = protocols.evaluate_and_keep(opened.path, opened.play, opened.data, asking).to_dict()
+    told = found["conditions"]
+    if not quiet:
+        rules, floor = told["protocol"], told["floor"]
+        say(
+            f"{told['n']['samples']:,} samples of round {told['round']:,} ({told['weights']} weights) against "
+            f"{told['n']['real']:,} {reference} rows; floor: {floor['n']:,} {floor['split']} rows"
+        )
+        say(f"{told['extractor']['id']}, {told['extractor']['dtype']}, {rules['resize']}, k {rules['k']}, seed {seed}")
+    return found
 
 
 @app.command()

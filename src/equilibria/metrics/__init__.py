@@ -7,8 +7,9 @@ The functions that share their module's name are imported from it: ``from equili
 from __future__ import annotations
 
 from .classifier import Classifier, stacked_classes, train_classifier
-from .frechet import frechet_distance, gaussian_frechet
-from .kernel import MmdTest, gaussian, median_scale, mmd2, mmd_test, polynomial
+from .extractors import EXTRACTORS, Extractor, extracted
+from .frechet import Gaussian, Sums, extrapolated, frechet_distance, gaussian_frechet, jackknifed
+from .kernel import Kid, MmdTest, gaussian, kid, median_scale, mmd2, mmd_test, polynomial
 from .measured import Measured, table
 from .measures import (
     MEASURES,
@@ -32,23 +33,32 @@ from .neighbours import (
     expected_coverage,
     memorisation,
     nearest_distances,
+    nearest_pairs,
     nearest_unseen,
 )
+from .protocols import PROTOCOLS, Protocol, Reference, protocol_scores
+from .references import reference_of
+from .resizing import quantised, resized
 from .scoring import Score, Suite, compared
 from .suite import digit_fid, evaluate, pixel_features
 from .tables import associations, table_scores, told_apart
 from .transport import exact_w1, line_w1, sliced_w1, two_sample_floor
 
 __all__ = [
+    "EXTRACTORS",
     "MEASURES",
+    "PROTOCOLS",
     "Accuracy",
     "Birthday",
     "Classifier",
     "CodePurity",
     "CycleError",
     "Diversity",
+    "Extractor",
+    "Gaussian",
     "GradientEnergy",
     "InverseError",
+    "Kid",
     "LabelKept",
     "Measure",
     "Measured",
@@ -57,10 +67,13 @@ __all__ = [
     "ModesFloor",
     "NearestMode",
     "Neighbours",
+    "Protocol",
     "Purity",
     "Reconstruction",
+    "Reference",
     "Score",
     "Suite",
+    "Sums",
     "associations",
     "birthday",
     "compared",
@@ -68,9 +81,13 @@ __all__ = [
     "evaluate",
     "exact_w1",
     "expected_coverage",
+    "extracted",
+    "extrapolated",
     "frechet_distance",
     "gaussian",
     "gaussian_frechet",
+    "jackknifed",
+    "kid",
     "label_modes",
     "line_w1",
     "median_scale",
@@ -78,9 +95,14 @@ __all__ = [
     "mmd2",
     "mmd_test",
     "nearest_distances",
+    "nearest_pairs",
     "nearest_unseen",
     "pixel_features",
     "polynomial",
+    "protocol_scores",
+    "quantised",
+    "reference_of",
+    "resized",
     "sliced_w1",
     "stacked_classes",
     "table",

@@ -80,15 +80,7 @@ def neighbours(fake: Tensor, real: Tensor, k: int = 5) -> Neighbours:
     if k < 1:
         raise ConfigError(f"k={k}: at least one neighbour is needed", "use k=5")
     y, x = pair(fake, real, least=k + 1)
-    real_radius, fake_radius = _radii(x, k), _radii(y, k)
-    recalled = torch.zeros(len(x), dtype=torch.bool)
-    covered = torch.zeros(len(x), dtype=torch.bool)
-    held = torch.zeros(len(y), dtype=torch.float64)
-    for rows, distance in _distances(x, y):
-        inside = distance <= real_radius[rows, None]
-        held += inside.sum(0)
-        covered[rows] = inside.any(1)
-        recalled[rows] = (distance <= fake_radius).any(1)
+    held, recalled, covered = balls(y, x, k)
     return Neighbours(
         precision=float((held > 0).double().mean()),
         recall=float(recalled.double().mean()),
@@ -96,6 +88,38 @@ def neighbours(fake: Tensor, real: Tensor, k: int = 5) -> Neighbours:
         coverage=float(covered.double().mean()),
         k=k,
     )
+
+
+def balls(fake: Tensor, real: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What :func:`neighbours` averages, point by point.
+
+    Args:
+        fake: ``(m, d)`` float64.
+        real: ``(n, d)`` float64.
+        k: neighbours.
+
+    Returns:
+        For each sample the number of real balls that hold it, ``(m,)`` float64; for each real point whether a ball of
+        a sample holds it (recall), and whether its own ball holds a sample (coverage), both ``(n,)`` bool.
+
+    Raises:
+        ShapeError: no more than ``k`` rows.
+
+    Examples:
+        >>> x = torch.arange(4.0).double()[:, None]
+        >>> [part.tolist() for part in balls(x + 0.1, x, 1)]
+        [[2.0, 2.0, 2.0, 1.0], [True, True, True, True], [True, True, True, True]]
+    """
+    real_radius, fake_radius = _radii(real, k), _radii(fake, k)
+    recalled = torch.zeros(len(real), dtype=torch.bool)
+    covered = torch.zeros(len(real), dtype=torch.bool)
+    held = torch.zeros(len(fake), dtype=torch.float64)
+    for rows, distance in _distances(real, fake):
+        inside = distance <= real_radius[rows, None]
+        held += inside.sum(0)
+        covered[rows] = inside.any(1)
+        recalled[rows] = (distance <= fake_radius).any(1)
+    return held, recalled, covered
 
 
 def expected_coverage(n: int, m: int, k: int = 5) -> float:
@@ -247,6 +271,22 @@ def nearest_distances(x: Tensor, to: Tensor) -> Tensor:
     """
     a, b = pair(x, to)
     return _nearest(a, b)
+
+
+def nearest_pairs(x: Tensor, to: Tensor) -> tuple[Tensor, Tensor]:
+    """For every row of ``x (n, d)`` the number of its nearest row of ``to (m, d)``, and the distance, both ``(n,)``.
+
+    Raises:
+        ShapeError: different dimensions.
+        DataError: an entry is not finite.
+
+    Examples:
+        >>> [part.tolist() for part in nearest_pairs(torch.tensor([[0.0]]), torch.tensor([[3.0], [-2.0]]))]
+        [[1], [2.0]]
+    """
+    a, b = pair(x, to)
+    found = [distance.min(1) for _, distance in _distances(a, b)]
+    return torch.cat([one.indices for one in found]), torch.cat([one.values for one in found])
 
 
 def _nearest(x: Tensor, to: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ..core.game import Loss
 from ..core.play import Play
 from ..data import Dataset
 from ..metrics import Measured
+from ..metrics.protocols import check_metric_name
 from ..metrics.scoring import halves
 from ..recipes import For, Recipe
 from ..training import Hook
@@ -132,6 +133,8 @@ def _hooks(given: Any) -> tuple[Hook, ...]:
 def _metrics(given: Any) -> dict[str, Metric]:
     if not isinstance(given, Mapping) or not all(isinstance(n, str) and callable(f) for n, f in given.items()):
         raise ConfigError(f"metrics={given!r:.60}", "metrics={'name': f}, with f(samples, real) -> float")
+    for name in given:
+        check_metric_name(name)
     return dict(given)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ from ..recipes import Recipe, citation
 from ..training import Settings, best, checkpoint, checkups, disk, engine
 from ..training.marginals import finished
 from ..training.pictures import held_out_rows, rows_for
-from . import own_files, procedures, samples, snapshots, sources, tables
+from . import own_files, procedures, protocols, samples, snapshots, sources, tables
 from .calls import call_again, continue_again
 from .extras import Extras
 from .extras import measured as own_metrics
@@ -287,7 +287,15 @@ class Run:
             rows = rows_for(game, lambda: self.data, n, seed) if given is None else self._given(game, given, n, seed)
         return samples.Asked(asked, rows, dict(choices or {}))
 
-    def evaluate(self, n: int | None = None, seed: int = 0, classify: bool = True) -> dict[str, Measured]:
+    def evaluate(
+        self,
+        n: int | None = None,
+        seed: int = 0,
+        classify: bool = True,
+        protocol: str | None = None,
+        reference: Literal["train", "held-out"] = "train",
+        real: int | None = None,
+    ) -> dict[str, Measured]:
         """Metrics of fresh samples, each beside what a perfect sampler of that size scores; kept in evaluation.json.
 
         The measures that the game's record lists, of its maps and codes, are added to them.
@@ -295,15 +303,22 @@ class Run:
         With ``classify``, samples of labelled images are also evaluated by a classifier of the data, which is trained
         the first time (a minute for MNIST) and kept in the cache.
 
+        With ``protocol="fid"`` or ``"fid-clean"`` they are the numbers of that protocol alone, against the rows of
+        ``reference`` (``real`` of them, if given), kept with their conditions in ``evaluation-fid.json``.
+
         A run that diverged is evaluated at its last whole checkpoint, with a warning.
 
         Raises:
-            ConfigError: too few samples.
+            ConfigError: too few samples; an unknown protocol, or one whose features these samples do not have.
+            DataError: the feature network of the protocol is not in the cache.
         """
         n, seed = None if n is None else whole("n", n, None), seed_of(seed)
         if (diverged := RunFolder.open(self.path, strict=False).diverged) is not None:
             what = f"{self.path} diverged at round {diverged[0]} ({diverged[1]})"
             warnings.warn(f"{what}; this evaluates its last whole checkpoint, of round {self.play.round}", stacklevel=2)
+        if protocol is not None:
+            asking = protocols.Asking(protocol, n or protocols.SAMPLES, seed, reference, real)
+            return protocols.evaluate_and_keep(self.path, self.play, self.data, asking).metrics
         found = samples.evaluate(self.play, self.data, n, seed, classify)
         found |= own_metrics(self.play, self.data, self.extras.metrics)
         scores = dict(found)

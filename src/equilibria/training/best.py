@@ -27,6 +27,7 @@ from ..data import Dataset
 from ..doctor.space import Space, space_of
 from ..metrics import evaluate
 from ..metrics.frechet import frechet_distance
+from ..metrics.protocols import check_metric_name
 from . import checkpoint
 from .pictures import held_out_rows, judged_samples
 
@@ -130,7 +131,11 @@ def judge_of(measure: str, data: Dataset) -> Judge:
             the norm that these leave out (256 samples tell apart rounds of one run by it, and not by the former). Or
             the name of a metric of :func:`~equilibria.metrics.evaluate`, whose excess over its floor is taken.
         data: the data of the run.
+
+    Raises:
+        ConfigError: the name of a metric of a protocol, which is not computed in training.
     """
+    check_metric_name(measure)
     return _Distance(data) if measure == DISTANCE else _Metric(measure, data)
 
 
