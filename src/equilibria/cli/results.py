@@ -148,8 +148,7 @@ def sample(
     samples.check_name(to, table=True)
     opened = runs.open_run(run, best_round=best)
     if nearest:
-        _nearest(opened, n, seed, to)
-        return
+        return _nearest(opened, n, seed, to)
     samples.check_name(to, table=opened.encoding is not None)
     labels = None if label is None else [label] * n
     how: dict[str, Any] = {"labels": labels, "seed": seed, "given": given, "choices": _codes(setting or [])}
@@ -161,13 +160,14 @@ def sample(
     classes = opened.labels(n, labels, seed)
     samples.write(views, to, painter(opened.spec, lambda: opened.data, judged=opened.play.game.judged), classes)
     law = "" if classes is None or label is not None else ", with the classes of the data in its shares"
-    at = f" of round {opened.play.round:,}" if best else ""
-    say(f"{n} samples{at} in {to}{law}")
+    say(f"{n} samples{f' of round {opened.play.round:,}' if best else ''} in {to}{law}")
 
 
 def _nearest(opened: Any, n: int, seed: int, to: Path) -> None:
     """Write a picture of samples, each with its nearest training image to its right and the distance below that."""
     import io
+
+    import torch
 
     from ..figures import image_grid
     from ..runs.protocols import nearest_training
@@ -179,19 +179,13 @@ def _nearest(opened: Any, n: int, seed: int, to: Path) -> None:
     pairs = [image for pair in zip(made, real, strict=True) for image in pair]
     captions = [text for far in distances.tolist() for text in ("sample", f"{far:.3f}")]
     drawn = io.BytesIO()
-    image_grid(_stacked(pairs), columns=8, labels=captions).save(drawn, "PNG")
+    image_grid(torch.stack(pairs), columns=8, labels=captions).save(drawn, "PNG")
     disk.write_atomically(to, drawn.getvalue())
     say(f"{n} samples, each beside its nearest training image, in {to}")
     say(
         f"root mean square of the difference (pixels in [-1, 1]): smallest {distances.min():.3f}, "
         f"median {distances.median():.3f}"
     )
-
-
-def _stacked(images: list[Any]) -> Any:
-    import torch
-
-    return torch.stack(images)
 
 
 @app.command()
