@@ -20,6 +20,8 @@ from equilibria.doctor import Doctor
 from equilibria.doctor.audit import Audit
 from equilibria.doctor.audit.backward import _listeners
 from equilibria.doctor.audit.readings import ORDER
+from equilibria.doctor.audit.trace import Held, OptimizerStep
+from equilibria.doctor.audit.updates import _used_twice
 from equilibria.losses import OBJECTIVES
 
 
@@ -129,6 +131,37 @@ def test_a_penalty_at_each_sixteenth_step_is_in_a_long_window(works: bool) -> No
         doctor.check(turn)
     found = [one.condition for one in doctor.diagnose().active]
     assert found == [] if works else found[0] == "penalty-without-effect"
+
+
+def test_passes_alone_are_no_gradient_that_was_used_twice() -> None:
+    """Numbers of passes and of steps are counted apart, and one of each may be equal."""
+    steps = [OptimizerStep(number, 1, [], 0, (1e-3,), False) for number in (2, 9)]
+
+    def held(*chain: tuple[str, int]) -> Held:
+        return Held("generator", "weight", torch.tensor(1.0), chain, True, False)
+
+    assert _used_twice(held(("pass", 7), ("step", 2), ("pass", 8)), steps[1], steps)
+    assert not _used_twice(held(("pass", 7), ("pass", 2), ("pass", 8)), steps[1], steps)
+
+
+@pytest.mark.parametrize(("weight", "read"), [(0.0, False), (1.0, True)])
+def test_a_term_of_weight_0_leaves_nothing_in_the_other_player(weight: float, read: bool) -> None:
+    class Together(Pair):
+        """Both players step after both passes; the discriminator's loss reaches the generator by one term."""
+
+        def __call__(self) -> None:
+            x, fake = self.x(), self.generator(self.z())
+            self.g.zero_grad()
+            self.loss_g(self.discriminator(fake)).backward(retain_graph=True)
+            self.d.zero_grad()
+            loss = self.loss_d(self.discriminator(x), self.discriminator(fake.detach()))
+            (loss + weight * self.discriminator(fake).mean()).backward()
+            self.g.step()
+            self.d.step()
+
+    torch.manual_seed(0)
+    found = audited(Together())
+    assert ("other-players-gradient" in holds(found)) is read, found.readings
 
 
 def test_discrete_rows_that_are_alike_by_chance_are_not_one_batch() -> None:

@@ -82,9 +82,10 @@ class Window:
 
     def _owner(self, one: Pass) -> str:
         """Whose loss it was: of real and no attached rows the discriminator's, else of who steps first on it."""
-        kinds = {self.kind(came) for came in one.scores}
-        attached = any(self.attached(came) for came in one.scores)
-        sure = any(self.fed[c.call.seq].sure for c in one.scores if c.call.seq in self.fed)
+        scores = [came for came in one.scores if float(came.value.norm())] or one.scores  # a term may have weight 0
+        kinds = {self.kind(came) for came in scores}
+        attached = any(self.attached(came) for came in scores)
+        sure = any(self.fed[c.call.seq].sure for c in scores if c.call.seq in self.fed)
         if kinds & {Kind.REAL, Kind.MIXED} and sure and not attached:
             return "discriminator"
         for step in (one for one in self.trace.steps if not one.closure):  # a closure is called inside its step
