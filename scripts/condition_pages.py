@@ -90,9 +90,13 @@ def readers() -> dict[str, tuple[Path, ast.FunctionDef]]:
     return found
 
 
+COMPARED = {"noise-reused": 1, "learning-rate-jump": 1, "few-rows-used": 2}
+"""Windows that a reading compares its own with: it speaks from the next one on."""
+
+
 def read_at(rule: Rule) -> int | None:
     """The earliest step at which it can be found by reading; None if it is never read."""
-    return earliest(rule.windows) if rule.condition in readers() else None
+    return earliest(COMPARED.get(rule.condition, 0) + rule.windows) if rule.condition in readers() else None
 
 
 def measured_at(rule: Rule) -> int | None:
