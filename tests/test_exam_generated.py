@@ -11,13 +11,15 @@ import pytest
 import torch
 
 from equilibria.base.errors import ConfigError
+from equilibria.doctor.remedies import REMEDIES as OF_THE_DOCTOR
 from equilibria.exam.field.case import FieldCase
 from equilibria.exam.field.run import FieldRow, row_of
 from equilibria.exam.generated import __main__ as program
 from equilibria.exam.generated.axes import SPLITS, Axes, fits, setting_of
 from equilibria.exam.generated.cases import FAULTS, case_of, cases, draw, triples, variants
+from equilibria.exam.generated.cures import REMEDIES, cures_summary
 from equilibria.exam.generated.fault import Needs
-from equilibria.exam.generated.kit import Kit
+from equilibria.exam.generated.kit import Kit, Setting
 from equilibria.exam.generated.laws import LAWS, rows_of
 from equilibria.exam.generated.networks import FAMILIES
 from equilibria.exam.generated.recipes import RECIPES
@@ -232,3 +234,34 @@ def test_the_command_writes_strict_json_and_goes_on(
 def test_an_unknown_split_is_refused() -> None:
     with pytest.raises(ConfigError, match="held-in"):
         draw("held-in", 1, 1)
+
+
+def test_a_remedy_changes_the_sick_set_up_and_not_the_sound_one() -> None:
+    axes = next(a for a in draw("development", len(FAULTS), 0, 0) if a.fault == "batch-small")
+    seen: list[int] = []
+
+    def change(setting: Setting) -> Setting:
+        seen.append(setting.batch)
+        return REMEDIES["larger-batch"](setting)
+
+    case = case_of(axes, change=change)
+    for faulty in (True, False):
+        trained(case, faulty, 2)
+    assert len(seen) == 1 and seen[0] <= 4, "it is given the set-up with the fault, once"
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_every_remedy_of_a_setting_is_a_remedy_and_leaves_a_loop_that_runs(name: str) -> None:
+    assert name in OF_THE_DOCTOR
+    axes = next(a for a in draw("development", len(FAULTS), 0, 0) if a.fault == "discriminator-strong")
+    assert len(trained(case_of(axes, change=REMEDIES[name]), True, 3)[0]) == 3
+
+
+def test_cured_is_told_by_the_share_of_harm_that_is_gone() -> None:
+    def row(after: float | None, **more: Any) -> dict[str, Any]:
+        given = {"condition": "oscillation", "remedy": "known-good-base", "applied": True, "right": True, "worse": True}
+        return given | {"cured": after is not None and after <= 0.1 + 0.25 * 0.8} | more
+
+    found = cures_summary([row(0.2), row(0.5), row(0.2, right=False), row(None, applied=False), row(0.2, worse=False)])
+    assert (found["cured"]["hits"], found["cured"]["of"]) == (2, 3)
+    assert (found["cured_where_the_cause_was_first"]["of"], found["code_or_data"]) == (2, 1)

@@ -12,7 +12,7 @@ from ..field.case import Attach, Doctor, FieldCase, Play, Truth
 from ..field.truth import Attached
 from . import faults_dynamics, faults_losses, faults_networks, faults_wiring, styles, styles_more, unseen
 from .axes import SPLITS, Axes, network_fits, recipe_fits, setting_of, style_fits
-from .fault import Fault, Needs, Variant
+from .fault import Change, Fault, Needs, Variant
 from .kit import Kit, Setting
 from .laws import LAWS, Law, rows_of
 from .networks import FAMILIES, Family
@@ -126,8 +126,14 @@ def _balanced(rng: random.Random, found: list[Open]) -> Open:
     return rng.choice([t for t in of_law if t[2].name == style])
 
 
-def case_of(axes: Axes, number: str = "") -> FieldCase:
-    """The case of a combination; its twin is the same loop without the fault."""
+def case_of(axes: Axes, number: str = "", change: Change | None = None) -> FieldCase:
+    """The case of a combination; its twin is the same loop without the fault.
+
+    Args:
+        axes: the combination.
+        number: a prefix of its name.
+        change: what is changed in the set-up of the sick loop, as a remedy.
+    """
     base = setting_of(axes)
     name = "-".join(filter(None, (number, axes.name())))
     parts = tuple(
@@ -135,13 +141,13 @@ def case_of(axes: Axes, number: str = "") -> FieldCase:
     )
     if not axes.fault:
         about = f"{axes.style} on {axes.law}"
-        return FieldCase(name, "", _play(axes, base, None), "healthy", base.steps, about=about, axes=parts)
+        return FieldCase(name, "", _play(axes, base, None, None), "healthy", base.steps, about=about, axes=parts)
     fault = FAULTS[axes.fault]
     variant = fault.variants[axes.variant]
     return FieldCase(
         name,
         fault.conditions[0],
-        _play(axes, base, variant),
+        _play(axes, base, variant, change),
         fault.family,
         fault.steps or base.steps,
         _truth(fault.truth, axes, base),
@@ -152,12 +158,14 @@ def case_of(axes: Axes, number: str = "") -> FieldCase:
     )
 
 
-def _play(axes: Axes, base: Setting, variant: Variant | None) -> Play:
+def _play(axes: Axes, base: Setting, variant: Variant | None, change: Change | None) -> Play:
     def play(faulty: bool, steps: int, attach: Attach) -> Doctor:
         setting = replace(base, steps=steps)
         sick = faulty and variant is not None
         if sick and variant is not None and variant.change is not None:
             setting = variant.change(setting)
+        if sick and change is not None:
+            setting = change(setting)
         patch = variant.patch if sick and variant is not None else None
         kit = Kit(setting, attach, round(axes.onset * steps), patch)
         STYLES[axes.style].play(kit)
