@@ -14,7 +14,7 @@ CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
 def _blind(view: View) -> Found:
     apart = view["probe/auc"] > 0.9 and view.far
     undecided = abs(view.median("scores/auc") - 0.5) < 0.1
-    flat = min(view["slopes/between"], view["scores/spread"]) < 1e-6 or view.median_so_far("scores/spread") < 1e-4
+    flat = view["slopes/between"] < 1e-6 or view["scores/spread"] < 1e-6 or view.median_so_far("scores/spread") < 1e-4
     unable = view.chart.last["learn/discriminator"] < 0.65
     return when(
         apart and (flat or (undecided and unable and view.stalled)) and not view.update_exploded,

@@ -124,8 +124,8 @@ RULES: tuple[Rule, ...] = (
         Level.LOOP,
         "penalty-of-wrong-norm",
         CRITICAL,
-        "The penalty holds another number than the norm of each row's slope: the norm is taken over one axis, or the "
-        "slope is that of the mean score.",
+        "The penalty holds another number than the norm of each row's slope: the norm is taken over one axis or of the "
+        "whole batch, or the slope is that of the mean score.",
         _PENALTY,
         "gradient-penalty",
     ),
