@@ -19,6 +19,7 @@ from audited_loops import (
     Pair,
     Paired,
     Probabilities,
+    SlopesOfRealRows,
     mlp,
 )
 
@@ -435,6 +436,51 @@ class SigmoidUnderAHinge(Pair):
 class NormOverTheBatch(Critic):
     def norm(self, slopes: Tensor) -> Tensor:
         return slopes.norm(dim=0)
+
+
+@fault("swapped-labels")
+class GoesUp(Pair):
+    """The generator's optimiser goes up the gradient of a loss that is written to be minimised."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.g = torch.optim.Adam(self.generator.parameters(), 1e-3, maximize=True)
+
+
+@fault("double-sigmoid")
+class SigmoidByHand(SlopesOfRealRows):
+    """A hook returns 1 / (1 + exp(-s)), and the loss takes logits; a penalty's gradient goes through it too."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.discriminator.register_forward_hook(lambda module, given, out: 1 / (1 + (-out).exp()))
+
+
+@fault("missing-sigmoid")
+class SumIsClamped(Pair):
+    """The score is a sum of two layers, clamped to [0, 1] before the logarithm."""
+
+    def __post_init__(self) -> None:
+        first, second = mlp(6, 8, 1), nn.Linear(6, 1)
+
+        class Both(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.second = first, second
+
+            def forward(self, x: Tensor) -> Tensor:
+                out: Tensor = self.first(x) + self.second(x) + 0.5
+                return out
+
+        self.discriminator = Both()
+        super().__post_init__()
+
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        real, fake = real.clamp(1e-6, 1 - 1e-6), fake.clamp(1e-6, 1 - 1e-6)
+        return -real.log().mean() - (1 - fake).log().mean()
+
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return -fake.clamp(1e-6, 1 - 1e-6).log().mean()
 
 
 @fault("step-below-rounding")

@@ -525,3 +525,26 @@ class InformationOfBoth(ClassHead):
         z = self.z()
         F.cross_entropy(self.discriminator(self.generator(z))[1], (z[:, 0] > 0).long()).backward()
         self.both.step()
+
+
+@style
+class GoesUpItsNegative(Pair):
+    """An optimiser with ``maximize=True`` and the negative of the loss."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.g = torch.optim.Adam(self.generator.parameters(), 1e-3, maximize=True)
+
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return -super().loss_g(fake)
+
+
+@style
+class SoftplusByHand(Pair):
+    """log(1 + exp(-s)) summed and divided by the number of rows: no sigmoid is in it."""
+
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        return (1 + (-real).exp()).log().sum() / len(real) + (1 + fake.exp()).log().sum() / len(fake)
+
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return (1 + (-fake).exp()).log().sum() / len(fake)

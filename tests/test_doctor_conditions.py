@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audited_loops import REAL, STYLES, Critic, audited, holds
+from audited_loops import REAL, STYLES, Critic, Pair, audited, holds
 from equilibria.doctor.audit import Audit, Reading
 from equilibria.doctor.audit.average import average_reading
 from equilibria.doctor.chart import Chart, Checkup
@@ -178,7 +178,7 @@ def test_a_norm_of_the_whole_batch_is_told_from_a_weight_that_changes(made: type
     assert not wrong or " 1" in one.text
 
 
-@pytest.mark.parametrize("kept", ["running_var", "running_mean", ""])
+@pytest.mark.parametrize("kept", ["running_var", "running_mean", "num_batches_tracked", ""])
 def test_a_copy_that_lacks_a_part_of_the_statistics(kept: str) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 6))
@@ -191,7 +191,25 @@ def test_a_copy_that_lacks_a_part_of_the_statistics(kept: str) -> None:
     if kept:
         getattr(norm, kept).copy_(getattr(fresh[1], kept))
     found = average_reading(lambda n: average.eval()(torch.randn(n, 3)), net)
-    assert found is not None and found.holds is bool(kept)
+    assert found is not None and found.holds is (kept in ("running_var", "running_mean")), "a count is in no output"
+
+
+def test_a_rate_that_falls_below_rounding_is_no_missing_step() -> None:
+    torch.manual_seed(0)
+    step = Pair()
+    audit = Audit({"generator": [step.generator], "discriminator": [step.discriminator]}, step.real)
+    found: set[str] = set()
+    for turn in range(6):
+        audit.arm()
+        for _ in range(2):
+            step()
+        last = audit.read()
+        assert last is not None
+        found = {one.condition for one in last.readings if one.holds}
+        if turn == 2:
+            for group in step.g.param_groups:
+                group["lr"] = 1e-14
+    assert found == {"step-below-rounding"}
 
 
 def test_six_windows_of_a_sound_critic() -> None:

@@ -18,7 +18,8 @@ _STATISTICS = ("means", "variances")
 def average_reading(sampler: Callable[[int], Tensor], generator: nn.Module) -> Reading | None:
     """The reading, from one call of the sampler; None where no copy of the generator is called, or it has no counts.
 
-    A copy has parameters of the same names and shapes. Its batch norms have counted no batch, and the generator's have.
+    A copy has parameters of the same names and shapes. It holds if its batch norms have the statistics that they were
+    made with, and the generator's have others.
     """
     names = {name: p.shape for name, p in generator.named_parameters()}
     own = _counts(generator)
@@ -42,11 +43,9 @@ def average_reading(sampler: Callable[[int], Tensor], generator: nn.Module) -> R
         handle.remove()
     if not found:
         return None
-    if not any(_counts(found[-1]).values()):
-        text = "have counted no batch"
-    else:
-        stale = [kind for kind in _STATISTICS if _at_start(found[-1], kind) and not _at_start(generator, kind)]
-        text = f"still have the {' and '.join(stale)} that they were made with" if stale else ""
+    # The number of batches that a norm has counted plays no part in its output: a copy may do without it.
+    stale = [kind for kind in _STATISTICS if _at_start(found[-1], kind) and not _at_start(generator, kind)]
+    text = f"still have the {' and '.join(stale)} that they were made with" if stale else ""
     return Reading(
         "average-without-buffers", bool(text), f"its batch norms {text}, unlike the generator's" if text else ""
     )

@@ -121,6 +121,11 @@ class Window:
         """The steps of optimisers that hold parameters of a player, without those with a closure."""
         return [s for s in self.trace.steps if any(h.who == who for h in s.held)]
 
+    def maximizes(self, who: str) -> bool:
+        """Whether every step of a player goes up the gradient of its loss."""
+        steps = self.steps(who)
+        return bool(steps) and all(s.maximizes for s in steps)
+
 
 def is_score(value: Tensor) -> bool:
     """Whether an output is a score, or a map of scores: one number, and not one for each class."""

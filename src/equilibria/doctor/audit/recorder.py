@@ -240,7 +240,9 @@ class Recorder:
         number = self._next()
         held = [self._held(key, p) for key, p in own]
         rates = tuple(float(group.get("lr", 0.0)) for group in optimizer.param_groups)
-        self.trace.steps.append(OptimizerStep(number, id(optimizer), held, len(given) - len(own), rates, closure))
+        strangers = len(given) - len(own)
+        upwards = any(bool(group.get("maximize")) for group in optimizer.param_groups)
+        self.trace.steps.append(OptimizerStep(number, id(optimizer), held, strangers, rates, closure, upwards))
         self._values[id(optimizer)] = [(self._parameters[key][0], p, p.detach().clone()) for key, p in own]
         for key, _ in own:
             known, tokens, pointer = self._chains.get(key, (False, [], 0))

@@ -102,7 +102,7 @@ def read_losses(w: Window) -> Losses:
         for came in one.scores:
             out = came.call.outputs[came.output]
             fed = w.fed.get(came.call.seq)
-            formula = w.trace.formulas.get(came.task, {}).get(came.call.seq, frozenset())
+            formula = _with_sigmoid(w.trace.formulas.get(came.task, {}).get(came.call.seq, frozenset()))
             if fed is None or out.value.shape != came.value.shape or not len(out.value):
                 continue
             if not is_score(out.value):
@@ -111,13 +111,21 @@ def read_losses(w: Window) -> Losses:
             if not one.owner or (id(came.call) in live and out.last == "Sigmoid"):
                 continue
             for kind, (s, y) in _parts(w, came):
-                if len(s):
-                    fits = _laws(s, y, out.value.dtype, formula)
+                y = -y if w.maximizes(one.owner) else y
+                fits = _laws(s, y, out.value.dtype, formula) if len(s) else []
+                # A penalty on the slope of a score that goes through a sigmoid comes back to the score as well.
+                if len(s) and (fits or id(came.call) not in live):
                     found.entries.append(Entry(one.owner, kind, came, s, y, fits, out.last, formula))
     found.real = _common(found, "discriminator", Kind.REAL)
     found.fake = _common(found, "discriminator", Kind.FAKE)
     found.made = _common(found, "generator", Kind.FAKE)
     return found
+
+
+def _with_sigmoid(formula: frozenset[str]) -> frozenset[str]:
+    """The operations, with a sigmoid that is written as 1 / (1 + exp(-s)) under its name."""
+    by_hand = formula >= {"Exp", "Reciprocal"} or (formula >= {"Exp", "Div"} and not formula & {"Log", "Log1P"})
+    return formula | {"Sigmoid"} if by_hand else formula
 
 
 def _laws(s: Tensor, y: Tensor, precision: torch.dtype, formula: frozenset[str]) -> list[losses.Law]:
@@ -252,7 +260,7 @@ def flatness(found: Losses) -> Iterator[Reading]:
 
 def last_operations(found: Losses) -> Iterator[Reading]:
     """Whether the loss fits the last operation of the discriminator."""
-    judged = [e for e in found.entries if e.laws or _clamped(e) or _bounded(e)]
+    judged = [e for e in found.entries if e.laws or _clamped(e) or _bounded(e) or _double(e)]
     if not judged:
         return
     clamped = [e for e in judged if _clamped(e)]
@@ -298,7 +306,7 @@ def _clamped(entry: Entry) -> bool:
     flat = bool(outside.any()) and not bool(entry.y[outside].any())
     named = bool(entry.formula & _CLAMPS and entry.formula & _LOGARITHMS)
     asks = entry.families == {"probabilities"} or "BinaryCrossEntropy" in entry.formula
-    if named and asks and entry.last in _LAYERS:
+    if named and asks and entry.last in _LAYERS | {"Add", "Sum"}:
         return True  # whatever the scores are now, nothing keeps them in [0, 1]
     return flat and (named or losses.clamped(entry.s, entry.y))
 

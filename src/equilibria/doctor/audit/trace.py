@@ -146,6 +146,7 @@ class OptimizerStep:
         strangers: how many others it holds.
         rates: the learning rates of its groups.
         closure: whether it was given a closure.
+        maximizes: whether it goes up the gradient.
         moved: by player, the squared norms of the change and of the parameters before.
     """
 
@@ -155,6 +156,7 @@ class OptimizerStep:
     strangers: int
     rates: tuple[float, ...]
     closure: bool
+    maximizes: bool = False
     moved: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 

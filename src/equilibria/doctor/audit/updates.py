@@ -89,13 +89,15 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
         own = [one for one in w.own(who) if who in one.reached]
         if w.steps(who) and own and not any(who in one.moved for one in own):
             continue  # it is stepped, on a gradient of exactly 0: its loss is flat
-        if other and pauses.frozen(who) and not any(float(s.moved[who][0]) for s in w.steps(who) if who in s.moved):
+        if _fed(w.steps(who), who) and not _moved(w, who) and any(rate for s in w.steps(who) for rate in s.rates):
+            continue  # it is stepped by its gradient: rounding loses the change, which is read elsewhere
+        if other and pauses.frozen(who) and not _moved(w, who):
             text = f"the {who} was trained, and not one of its parameters has changed between the last windows"
             yield Reading(f"{who}-never-updated", True, text)
             continue
         name = f"{who}-never-updated"
         steps, got = w.steps(who), any(who in one.moved for one in w.passes.values())
-        moved = sum(float(s.moved[who][0]) for s in steps if who in s.moved)
+        moved = _moved(w, who)
         if moved > 0 or still.get(who) is False:
             yield Reading(name, False)
             continue
@@ -113,6 +115,11 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
         elif not steps:
             why = "an optimiser that holds none of its parameters is stepped" if foreign else "no optimiser holds it"
             yield Reading(name, True, f"it gets gradient, and {why}; not one of its parameters has changed")
+
+
+def _moved(w: Window, who: str) -> float:
+    """The sum of the squared changes of a player's parameters in its steps."""
+    return sum(float(s.moved[who][0]) for s in w.steps(who) if who in s.moved)
 
 
 def _fed(steps: list[OptimizerStep], who: str) -> bool:

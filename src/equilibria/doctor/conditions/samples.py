@@ -64,13 +64,13 @@ def _oscillating(view: View) -> Found:
     means = [c.arrays["mean"] for c in view.chart.checkups[max(0, view.at - 6) : view.at + 1] if "mean" in c.arrays]
     distances = [v for v in view.past("samples/distance", 7) if math.isfinite(v)]
     swings = max(distances, default=0.0) - min(distances, default=0.0) > 0.5
-    if len(means) < 6 or not view.far or not view.very_far or (view.covers_part and not swings):
+    if len(means) < 6 or not view.far_and_stalled or not view.very_far or (view.covers_part and not swings):
         return None
     steps = [_distance(a, b) for a, b in itertools.pairwise(means)]
     path, net = sum(steps), _distance(means[0], means[-1])
     circles = path / len(steps) > 0.25 and net < 0.5 * path
     return when(
-        circles or (view.winner_alternates and view.far_and_stalled),
+        circles or view.winner_alternates,
         view,
         context("samples/distance", "decreases in a healthy training; here the samples move and it does not decrease"),
         context("scores/auc", "steady in a healthy run; if it goes from near 0 to near 1, the winner alternates"),
