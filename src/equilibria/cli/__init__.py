@@ -8,10 +8,10 @@ import warnings
 import typer
 
 from ..base import own_files
-from . import research, results, training
+from . import exploring, research, results, training
 from .console import UNFINISHED, app, err, failed, out, tell, warn
 
-__all__ = ["app", "err", "main", "out", "research", "results", "training"]
+__all__ = ["app", "err", "exploring", "main", "out", "research", "results", "training"]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,9 +12,11 @@ import typer
 from ..base.errors import ConfigError, EquilibriaError
 from ..base.records import written
 from .console import DataArg, JsonFlag, RunArg, WithFiles, app, print_table, quoted, say
+from .exploring import PickArg, picked
 
 if TYPE_CHECKING:
     from ..doctor import DiagnosisText
+    from ..runs import Run
     from ..runs.folder import RunFolder
 
 
@@ -91,23 +93,35 @@ _Given = Annotated[
 ]
 
 
+_Label = Annotated[
+    str | None,
+    typer.Option(
+        help="The class to sample, by name or number, for a conditional run (list them: equilibria classes RUN); "
+        "if not given, the classes of the data in its shares."
+    ),
+]
+_Latents = Annotated[
+    Path | None,
+    typer.Option(help="The codes of the samples: a .npy file (n, d), or the .npz of --save-latents or of explore."),
+]
+_SaveLatents = Annotated[
+    Path | None, typer.Option(help="Write the codes of the samples to this .npz file, for --latents.")
+]
+
+
 @app.command()
 def sample(
     run: RunArg,
-    n: Annotated[int, typer.Option("-n", help="Number of samples.")] = 64,
+    n: Annotated[
+        int | None, typer.Option("-n", help="Number of samples; 64 if not given, with --latents one for each code.")
+    ] = None,
     to: Annotated[
         Path,
         typer.Option(
             "--out", help="A .png picture, a .npy or .npz file of numbers, or of a table a .csv or .parquet file."
         ),
     ] = Path("samples.png"),
-    label: Annotated[
-        str | None,
-        typer.Option(
-            help="The class to sample, by name or number, for a conditional run (list them: equilibria classes RUN); "
-            "if not given, the classes of the data in its shares."
-        ),
-    ] = None,
+    label: _Label = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     best: Annotated[
         bool, typer.Option("--best", help="Use the round whose samples were the best in training, not the newest one.")
@@ -120,6 +134,9 @@ def sample(
         list[str] | None,
         typer.Option("--set", help="code.NAME=VALUE: fix a code that the run's game offers. Repeatable."),
     ] = None,
+    latents: _Latents = None,
+    pick: PickArg = None,
+    save_latents: _SaveLatents = None,
     own: WithFiles = None,
 ) -> None:
     """Sample from a run's generator into a picture or an array.
@@ -139,27 +156,34 @@ def sample(
 
     equilibria sample runs/infogan --set code.c1=3 --out threes.png
 
-    equilibria sample runs/digits --nearest --out pairs.png[/dim]
+    equilibria sample runs/digits --nearest --out pairs.png
+
+    equilibria sample runs/digits -n 64 --save-latents codes.npz
+
+    equilibria sample runs/digits --latents codes.npz --pick 12 --out twelve.png[/dim]
     """
     from .. import runs
-    from ..runs import samples, tables
+    from ..runs import asking, samples, tables
     from ..training.pictures import painter
 
     samples.check_name(to, table=True)
     opened = runs.open_run(run, best_round=best)
     if nearest:
-        return _nearest(opened, n, seed, to)
+        return _nearest(opened, 64 if n is None else n, seed, to)
     samples.check_name(to, table=opened.encoding is not None)
-    labels = None if label is None else [label] * n
-    how: dict[str, Any] = {"labels": labels, "seed": seed, "given": given, "choices": _codes(setting or [])}
+    how: dict[str, Any] = {"seed": seed, "given": given, "choices": _codes(setting or [])}
+    n, how["labels"], how["latents"] = _asked(opened, n, label, latents, pick)
+    if save_latents is not None:
+        _save_codes(opened, save_latents, n, how)
     if opened.encoding is not None and to.suffix.lower() != ".png":
         tables.write_table(opened.columns(n, **how), to, opened.encoding)
         say(f"{n} rows in {to}")
         return
     views = {"samples": opened.sample(n, **how)} if to.suffix.lower() == ".npy" else opened.views(n, **how)
-    classes = opened.labels(n, labels, seed)
+    blended = how["labels"] is None and not asking.class_names_in(opened.play).isdisjoint(how["latents"] or {})
+    classes = None if blended else opened.labels(n, how["labels"], seed)
     samples.write(views, to, painter(opened.spec, lambda: opened.data, judged=opened.play.game.judged), classes)
-    law = "" if classes is None or label is not None else ", with the classes of the data in its shares"
+    law = ", with the classes of the data in its shares" if classes is not None and how["labels"] is None else ""
     say(f"{n} samples{f' of round {opened.play.round:,}' if best else ''} in {to}{law}")
 
 
@@ -186,6 +210,32 @@ def _nearest(opened: Any, n: int, seed: int, to: Path) -> None:
         f"root mean square of the difference (pixels in [-1, 1]): smallest {distances.min():.3f}, "
         f"median {distances.median():.3f}"
     )
+
+
+def _asked(run: Run, n: int | None, label: str | None, latents: Path | None, pick: str | None) -> tuple[int, Any, Any]:
+    """How many samples, their classes, and their codes if these were given."""
+    from ..runs import asking
+
+    if latents is None:
+        if pick is not None:
+            raise ConfigError("--pick without --latents", f"--latents codes.npz --pick {pick}")
+        n = 64 if n is None else n
+        return n, None if label is None else [label] * n, None
+    entries = asking.latents_of(picked(latents, pick), run.play, None if label is None else [])
+    count = len(next(iter(entries.values())))
+    if n not in (None, count):
+        raise ConfigError(f"-n {n} samples of {count} codes", "leave -n out")
+    return count, entries.pop(asking.CLASSES, None) if label is None else [label] * count, entries
+
+
+def _save_codes(run: Run, path: Path, n: int, how: dict[str, Any]) -> None:
+    """Write the codes of the samples that are asked for."""
+    from ..runs.pages import write_codes
+
+    if path.suffix.lower() != ".npz":
+        raise ConfigError(f"codes cannot be written as '{path.name}'", f"--save-latents {path.stem or 'codes'}.npz")
+    write_codes(run.codes(n, how["labels"], how["seed"], how["choices"], how["latents"]), path)
+    say(f"Codes:   {path}; again: equilibria sample {quoted(run.path)} --latents {quoted(path)} --out again.png")
 
 
 @app.command()

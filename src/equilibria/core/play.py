@@ -264,8 +264,7 @@ class Play:
         Batch norms use statistics measured on codes of their own (:mod:`~equilibria.core.calibration`), so that no
         sample depends on the others. The further arguments are those of :meth:`codes`.
         """
-        made: Tensor = self._sampler.shown("sample", self.codes(n, seed, labels, given, choices), averaged)
-        return made.float()
+        return self.sample_of(self.codes(n, seed, labels, given, choices), averaged)
 
     def views(
         self,
@@ -277,7 +276,16 @@ class Play:
         choices: Mapping[str, float] | None = None,
     ) -> Tensors:
         """What the game shows of the samples that :meth:`sample` draws with the same arguments, by name."""
-        shown: Tensors = self._sampler.shown("views", self.codes(n, seed, labels, given, choices), averaged)
+        return self.views_of(self.codes(n, seed, labels, given, choices), averaged)
+
+    def sample_of(self, draw: Draw, averaged: bool = True) -> Tensor:
+        """The samples of a draw that :meth:`codes` gave, or of one with other codes in its place."""
+        made: Tensor = self._sampler.shown("sample", draw, averaged)
+        return made.float()
+
+    def views_of(self, draw: Draw, averaged: bool = True) -> Tensors:
+        """What the game shows of the samples of a draw, by name."""
+        shown: Tensors = self._sampler.shown("views", draw, averaged)
         return {name: view.float() if view.is_floating_point() else view for name, view in shown.items()}
 
     def apply(self, name: str, rows: Mapping[str, Tensor], seed: int = 0) -> Tensor:

@@ -21,6 +21,7 @@ from ..figures.images import image_grid
 from ..figures.panels import PALETTE, label, legend, panels
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
+from ..latents import PATHS, lerp
 from ..metrics import Classifier, train_classifier
 from ..recipes import recipe
 from .claim import Check, Claim, Outcome, at_least, at_most
@@ -57,20 +58,7 @@ class Walk(NamedTuple):
         return float(self.lengths.median() / self.lengths.max())
 
 
-def lerp(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
-    """Points on the segment from ``a`` to ``b``, ``(shares, d)``."""
-    return torch.lerp(a, b, shares[:, None])
-
-
-def slerp(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
-    """Points on the arc from ``a`` to ``b``: their directions turn and their lengths change at a constant speed."""
-    angle = torch.acos(torch.cosine_similarity(a, b, dim=0))
-    lengths = torch.lerp(a.norm(), b.norm(), shares)[:, None]
-    weights = torch.stack([((1 - shares) * angle).sin(), (shares * angle).sin()], 1) / angle.sin()
-    return lengths * weights @ torch.stack([a / a.norm(), b / b.norm()])
-
-
-_PATHS = {"lerp": lerp, "slerp": slerp}
+_PATHS = {name: PATHS[name] for name in ("lerp", "slerp")}
 
 
 def run(quick: bool) -> Outcome:

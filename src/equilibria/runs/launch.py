@@ -23,8 +23,9 @@ from ..recipes import START, Recipe, Source, citation, default_for
 from ..recipes import recipe as named
 from ..training import Settings, checkpoint, engine, progress
 from . import auto_remedy, creation, data_parallel, extras, procedures, sources
+from .asking import with_classes_of
 from .folder import RunFolder
-from .run import Run, data_again, open_run, opened, restored, with_classes_of
+from .run import Run, data_again, open_run, opened, restored
 from .session import Session
 from .stopped import to_the_end
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..base import notebooks
 from ..base.arguments import place, seed_of, whole
-from ..base.errors import ConfigError, DataError, EquilibriaError, RunError, did_you_mean
+from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
 from ..base.records import written
 from ..base.visible import visible
 from ..core.game import Game
@@ -26,10 +26,10 @@ from ..data.sources import reopened
 from ..doctor import Diagnosis, DiagnosisText
 from ..metrics import Measured
 from ..recipes import Recipe, citation
-from ..training import Settings, best, checkpoint, checkups, disk, engine
+from ..training import Settings, checkpoint, checkups, disk, engine
 from ..training.marginals import finished
 from ..training.pictures import held_out_rows, rows_for
-from . import own_files, procedures, protocols, samples, snapshots, sources, tables
+from . import asking, own_files, procedures, protocols, restoring, samples, snapshots, sources, tables
 from .calls import call_again, continue_again
 from .extras import Extras
 from .extras import measured as own_metrics
@@ -37,6 +37,9 @@ from .folder import RunFolder, class_names_of, part, spec_of
 from .generator import plain_generator
 from .measuring import measured
 from .rows import rows_of
+
+if TYPE_CHECKING:
+    from .exploring import Explorer
 
 APPLIED = 64
 """Rows that a map is applied to where none are given."""
@@ -97,11 +100,12 @@ class Run:
 
     def sample(
         self,
-        n: int,
+        n: int | None = None,
         labels: Tensor | Sequence[int | str] | None = None,
         seed: int = 0,
         given: Any = None,
         choices: Mapping[str, float] | None = None,
+        latents: Any = None,
     ) -> Tensor:
         """``n`` samples of the averaged generator, ``(n, …)``, of an ensemble ``(members, n, …)``; fixed by the seed.
 
@@ -117,27 +121,30 @@ class Run:
                 (:func:`~equilibria.runs.rows.rows_of`); they come again where there are fewer than ``n``. What is not
                 given comes from rows that are held out of the run's data.
             choices: values of codes that the game offers to fix, for example ``{"c1": 3}``.
+            latents: the codes of the samples, in place of ``n`` and of those of the seed: what :meth:`codes` returns,
+                a tensor or an array ``(n, d)``, or a ``.npy`` or ``.npz`` file of either.
 
         Raises:
             ConfigError: ``n`` is below 1; labels, rows or codes for a game without them, or outside their range.
             DataError: the rows lack a column or are none of the data's.
             ShapeError: rows of another shape.
         """
-        made, encoding = self._drawn(n, labels, seed, given, choices), self.encoding
+        made, encoding = self._drawn(n, labels, seed, given, choices, latents), self.encoding
         return made if encoding is None else tables.values_of(made, encoding)
 
-    def _drawn(self, n: int, labels: Any, seed: int, given: Any, choices: Any) -> Tensor:
-        """Samples as rows of the data, which are encoded rows of a table."""
-        made, encoding = samples.drawn(self.play, n, seed, self._asked(n, labels, seed, given, choices)), self.encoding
+    def _drawn(self, *how: Any) -> Tensor:
+        """Samples as encoded rows."""
+        made, encoding = samples.drawn(self.play, *self._asked(*how)), self.encoding
         return made if encoding is None else finished(made, self.play, encoding)
 
     def columns(
         self,
-        n: int,
+        n: int | None = None,
         labels: Tensor | Sequence[int | str] | None = None,
         seed: int = 0,
         given: Any = None,
         choices: Mapping[str, float] | None = None,
+        latents: Any = None,
     ) -> dict[str, Series]:
         """The samples that :meth:`sample` draws with the same arguments, by the columns of the table.
 
@@ -149,19 +156,20 @@ class Run:
         encoding = self.encoding
         if encoding is None:
             raise ConfigError(f"the data of {self.path} is no table", "use sample(n)")
-        made = self._drawn(n, labels, seed, given, choices)
+        made = self._drawn(n, labels, seed, given, choices, latents)
         if made.dim() != 2:
             raise ConfigError(f"{len(made)} tables, one of each member", "open the run of one seed")
-        asked = self.labels(n, labels, seed)
+        asked = self._asked(n, labels, seed, given, choices, latents)[2].labels
         return tables.columns_of(made, encoding, asked, self.class_names)
 
     def frame(
         self,
-        n: int,
+        n: int | None = None,
         labels: Tensor | Sequence[int | str] | None = None,
         seed: int = 0,
         given: Any = None,
         choices: Mapping[str, float] | None = None,
+        latents: Any = None,
     ) -> Any:
         """The samples that :meth:`sample` draws with the same arguments, as a pandas data frame.
 
@@ -169,7 +177,7 @@ class Run:
             ConfigError: the run's data is no table.
             DataError: pandas is not installed.
         """
-        return tables.frame_of(self.columns(n, labels, seed, given, choices))
+        return tables.frame_of(self.columns(n, labels, seed, given, choices, latents))
 
     @property
     def encoding(self) -> Encoding | None:
@@ -178,19 +186,48 @@ class Run:
 
     def views(
         self,
-        n: int,
+        n: int | None = None,
         labels: Tensor | Sequence[int | str] | None = None,
         seed: int = 0,
         given: Any = None,
         choices: Mapping[str, float] | None = None,
+        latents: Any = None,
     ) -> dict[str, Tensor]:
         """What the game shows of the samples that :meth:`sample` draws with the same arguments, by name, in order.
 
         A plain game shows its samples; a translating one its input, its output and the way back. Rows of a table are
         encoded (:attr:`encoding`).
         """
-        shown = samples.shown(self.play, n, seed, self._asked(n, labels, seed, given, choices))
+        shown = samples.shown(self.play, *self._asked(n, labels, seed, given, choices, latents))
         return samples.finished_views(shown, self.play, self.encoding)
+
+    def codes(
+        self,
+        n: int | None = None,
+        labels: Tensor | Sequence[int | str] | None = None,
+        seed: int = 0,
+        choices: Mapping[str, float] | None = None,
+        latents: Any = None,
+    ) -> dict[str, Tensor]:
+        """The codes of the samples that :meth:`sample` draws with the same arguments, and their classes as ``y``.
+
+        ``run.sample(latents=run.codes(64))`` is ``run.sample(64)``, bit for bit; of some of the rows it is so up to
+        rounding, because the sums of a matrix product depend on its size.
+
+        Raises:
+            ConfigError: samples are made from rows, not from codes.
+        """
+        asking.latent_names(self.play)
+        n, seed, asked = self._asked(n, labels, seed, None, choices, latents)
+        found = samples.codes(self.play, n, seed, asked)
+        return asking.with_classes(found, asked.labels, self.play)
+
+    @property
+    def explore(self) -> Explorer:
+        """Paths, truncation, directions and arithmetic of the codes (:class:`~equilibria.runs.exploring.Explorer`)."""
+        from .exploring import Explorer
+
+        return Explorer(self)
 
     @property
     def generator(self) -> nn.Module:
@@ -228,24 +265,7 @@ class Run:
         classes = self.play.game.classes
         if labels is None:
             return self.play.classes(n, seed) if classes and n > 0 else None
-        if not classes:
-            raise ConfigError("labels were asked for and this run's game has none", "leave them out")
-        found = labels if isinstance(labels, Tensor) else [self._class_number(one) for one in labels]
-        asked = torch.as_tensor(found, device=self.play.device)
-        if asked.shape != (n,) or asked.is_floating_point() or bool(((asked < 0) | (asked >= classes)).any()):
-            raise ConfigError(f"labels {asked.flatten()[:8].tolist()}", f"give {n} whole numbers in 0…{classes - 1}")
-        return asked.long()
-
-    def _class_number(self, label: int | str) -> Any:
-        """The number of a class given by number or name; a name that is a number is a name first."""
-        names = self.class_names
-        if not isinstance(label, str):
-            return label
-        if label in names:
-            return names.index(label)
-        if label.isdecimal() and int(label) < self.play.game.classes:
-            return int(label)
-        raise ConfigError(f"no class '{label}'", did_you_mean(label, names))
+        return asking.labels_asked(self.play, self.class_names, n, labels)
 
     def apply(self, name: str, rows: Any, seed: int = 0) -> Tensor:
         """What a trained map of the run's game (encode, translate, classify, …) makes of rows, ``(n, …)`` on the CPU.
@@ -278,14 +298,23 @@ class Run:
         missing = tuple(name for name in game.needs if name not in rows)
         return {**rows, **(held_out_rows(missing, lambda: self.data, n, seed) if missing else {})}
 
-    def _asked(self, n: int, labels: Any, seed: int, given: Any, choices: Mapping[str, float] | None) -> samples.Asked:
-        n, seed = whole("n", n, None), seed_of(seed)
-        game, rows, asked = self.play.game, None, self.labels(n, labels, seed)
+    def _asked(
+        self, n: int | None, labels: Any, seed: int, given: Any, choices: Any, latents: Any = None
+    ) -> tuple[int, int, samples.Asked]:
+        """How many samples, of which seed, and what they are asked to be."""
+        seed, game, rows = seed_of(seed), self.play.game, None
+        entries = {} if latents is None else asking.latents_of(latents, self.play, labels)
+        labels = entries.pop(asking.CLASSES, None) if labels is None else labels
+        count = len(next(iter(entries.values()))) if entries else whole("n", n, None)
+        if n is not None and n != count:
+            raise ConfigError(f"n={n} samples of {count} codes", "leave n out")
+        n = count
+        asked = self.labels(n, labels, seed)
         if given is not None and not game.needs:
             raise ConfigError("rows were given and this run's game samples from codes alone", "leave them out")
         if game.needs and n > 0:
             rows = rows_for(game, lambda: self.data, n, seed) if given is None else self._given(game, given, n, seed)
-        return samples.Asked(asked, rows, dict(choices or {}))
+        return n, seed, samples.Asked(asked, rows, dict(choices or {}), entries)
 
     def evaluate(
         self,
@@ -403,7 +432,7 @@ def open_run(path: str | Path, data: Any = None, *, best_round: bool = False, **
     folder = place("path", path)
     run, _ = opened(folder, data, modules, reading=True)
     if best_round:
-        _restore_best(run)
+        restoring.restore_best(run.path, run.play)
         return run
     if restored(run) is None and not run.play.round:
         raise RunError(f"{folder} has no whole checkpoint", f"train it: {continue_again(folder, run.info)}")
@@ -501,14 +530,7 @@ def _game_again(
     game, kind = modules["game"], getattr(row.game, "kind", "Game")
     if not isinstance(game, Game) or type(game).__name__ != kind:
         raise RunError(f"{path} plays a {kind}, not a {type(game).__name__}", "build it as before")
-    return with_classes_of(game, spec)
-
-
-def with_classes_of(game: Game, data: DataSpec) -> Game:
-    """A game made in Python whose samples have classes of the data: in the data's shares if it says no others."""
-    if game.classes == data.classes and not game.class_shares:
-        game.class_shares = data.class_shares
-    return game
+    return asking.with_classes_of(game, spec)
 
 
 def restored(run: Run) -> checkpoint.Saved | None:
@@ -518,19 +540,6 @@ def restored(run: Run) -> checkpoint.Saved | None:
         run.play.load(saved.tensors, saved.round, saved.turn)
         run.seconds = saved.seconds
     return saved
-
-
-def _restore_best(run: Run) -> None:
-    """Bring the play to the round that is kept as the best one."""
-    found = best.kept(run.path / best.FOLDER)
-    if not found:
-        again = "leave --best out (in Python: best_round=False): the newest checkpoint is used"
-        raise RunError(f"{run.path} keeps no best round", again)
-    try:
-        saved = checkpoint.read(found[0].path)
-    except checkpoint.DamagedError as error:
-        raise RunError(f"{found[0].path} is damaged ({error})", "leave --best out") from error
-    run.play.load(saved.tensors, saved.round, saved.turn)
 
 
 def data_again(path: Path, info: dict[str, Any], given: Any, call: str = "open_run") -> Dataset:

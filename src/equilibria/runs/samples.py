@@ -16,6 +16,7 @@ from .. import metrics
 from ..base.errors import ConfigError, did_you_mean
 from ..base.randomness import mix
 from ..core.calibration import joined
+from ..core.game import Draw
 from ..core.play import Play
 from ..data import Dataset, DataSpec
 from ..data.encoding import Encoding
@@ -37,7 +38,7 @@ def drawn(play: Play, n: int, seed: int, asked: Asked | None = None) -> Tensor:
     Raises:
         ConfigError: ``n`` is below 1.
     """
-    return _in_pieces(play, n, seed, asked, lambda *how, **more: {"": play.sample(*how, **more)})[""]
+    return _in_pieces(play, n, seed, asked, lambda draw: {"": play.sample_of(draw)})[""]
 
 
 def shown(play: Play, n: int, seed: int, asked: Asked | None = None) -> dict[str, Tensor]:
@@ -46,7 +47,17 @@ def shown(play: Play, n: int, seed: int, asked: Asked | None = None) -> dict[str
     Raises:
         ConfigError: ``n`` is below 1.
     """
-    return _in_pieces(play, n, seed, asked, play.views)
+    return _in_pieces(play, n, seed, asked, play.views_of)
+
+
+def codes(play: Play, n: int, seed: int, asked: Asked | None = None) -> dict[str, Tensor]:
+    """The codes of the samples that :func:`drawn` draws with the same arguments, by their names in the game's draw.
+
+    Raises:
+        ConfigError: ``n`` is below 1.
+    """
+    rows = set(play.game.whole)
+    return _in_pieces(play, n, seed, asked, lambda draw: {k: v for k, v in draw.tensors.items() if k not in rows})
 
 
 @dataclass(frozen=True)
@@ -57,11 +68,20 @@ class Asked:
         labels: ``(n,)`` classes of the data, or None.
         given: ``n`` rows of the columns that the game needs, or None.
         choices: values of codes that the user fixes.
+        latents: ``n`` rows of entries of the game's draw, which replace those of the seed.
     """
 
     labels: Tensor | None = None
     given: Mapping[str, Tensor] | None = None
     choices: Mapping[str, float] = field(default_factory=dict)
+    latents: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def draw(self, play: Play, seed: int, start: int, stop: int) -> Draw:
+        """The draw of samples ``start`` to ``stop``."""
+        made = play.codes(stop - start, seed, **self.part(start, stop))
+        if not self.latents:
+            return made
+        return replace(made, tensors={**made.tensors, **{k: rows[start:stop] for k, rows in self.latents.items()}})
 
     def part(self, start: int, stop: int) -> dict[str, Any]:
         """The arguments of a play for samples ``start`` to ``stop``."""
@@ -71,17 +91,17 @@ class Asked:
 
 
 def _in_pieces(
-    play: Play, n: int, seed: int, asked: Asked | None, call: Callable[..., Mapping[str, Tensor]]
+    play: Play, n: int, seed: int, asked: Asked | None, call: Callable[[Draw], Mapping[str, Tensor]]
 ) -> dict[str, Tensor]:
     if n < 1:
         raise ConfigError(f"{n} samples", "ask for at least 1")
     asked = asked or Asked()
     if n <= _PIECE:
-        return {name: view.cpu() for name, view in call(n, seed, **asked.part(0, n)).items()}
+        return {name: view.cpu() for name, view in call(asked.draw(play, seed, 0, n)).items()}
     pieces: dict[str, list[Tensor]] = {}
     for i, start in enumerate(range(0, n, _PIECE)):
         size = min(_PIECE, n - start)
-        for name, view in call(size, mix(seed, i), **asked.part(start, start + size)).items():
+        for name, view in call(asked.draw(play, mix(seed, i), start, start + size)).items():
             pieces.setdefault(name, []).append(view.cpu())
     return {name: joined(parts, play.game) for name, parts in pieces.items()}
 
