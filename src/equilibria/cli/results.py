@@ -104,6 +104,9 @@ _Latents = Annotated[
     Path | None,
     typer.Option(help="The codes of the samples: a .npy file (n, d), or the .npz of --save-latents or of explore."),
 ]
+_Count = Annotated[
+    int | None, typer.Option("-n", help="Number of samples; 64 if not given, with --latents one for each code.")
+]
 _SaveLatents = Annotated[
     Path | None, typer.Option(help="Write the codes of the samples to this .npz file, for --latents.")
 ]
@@ -112,9 +115,7 @@ _SaveLatents = Annotated[
 @app.command()
 def sample(
     run: RunArg,
-    n: Annotated[
-        int | None, typer.Option("-n", help="Number of samples; 64 if not given, with --latents one for each code.")
-    ] = None,
+    n: _Count = None,
     to: Annotated[
         Path,
         typer.Option(
