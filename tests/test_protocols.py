@@ -24,7 +24,7 @@ from equilibria.metrics.fetch import fetch_network, main
 from equilibria.metrics.frechet import Gaussian, Sums, extrapolated, frechet_distance, jackknifed
 from equilibria.metrics.kernel import kid
 from equilibria.metrics.neighbours import nearest_pairs, neighbours
-from equilibria.metrics.protocols import PROTOCOLS, check_metric_name, protocol_scores
+from equilibria.metrics.protocols import FEWEST, PROTOCOLS, check_metric_name, protocol_scores
 from equilibria.metrics.references import reference_of
 from equilibria.metrics.resizing import BICUBIC, TF1_BILINEAR, quantised, resized
 
@@ -118,8 +118,9 @@ def test_moments_add_up_and_the_distance_is_scipys() -> None:
 
 def test_the_jackknife_gives_the_spread_over_fresh_samples() -> None:
     unit = Gaussian(torch.zeros(3).double(), torch.eye(3).double(), 10**6)
-    found = [jackknifed(normal(400, 3, seed) + 0.5, unit, groups=10) for seed in range(30)]
-    values, spreads = (torch.tensor(column) for column in zip(*found, strict=True))
+    samples = [normal(400, 3, seed) + 0.5 for seed in range(30)]
+    values = torch.tensor([unit.to(Sums.of(x).gaussian()) for x in samples])
+    spreads = torch.tensor([jackknifed(x, unit, groups=10) for x in samples])
     assert 0.7 < float(spreads.square().mean().sqrt() / values.std()) < 1.5
 
 
@@ -147,7 +148,9 @@ def test_the_extrapolated_distance_is_nearer_to_the_truth_than_the_plain_one() -
     for seed in range(12):
         x = normal(n, d, seed) + m
         plain.append(unit.to(Sums.of(x).gaussian()))
-        far.append(extrapolated(x, unit, least=60)[0])
+        found = extrapolated(x, unit, least=60)
+        far.append(found.value)
+        assert found.plain == pytest.approx(plain[-1])
     truth = d * m**2
     assert abs(np.mean(far) - truth) < 0.25 * abs(np.mean(plain) - truth)
     with pytest.raises(ShapeError, match="20 rows"):
@@ -301,6 +304,15 @@ def test_numbers_of_a_protocol_tell_another_law_and_not_the_same_one(small: Path
     assert alone["fid"].value < alone["fid"].floor + 1  # type: ignore[operator]
 
 
+def test_the_fewest_rows_are_enough_without_held_out_ones(small: Path) -> None:
+    fetch_network("inception-2015", small)
+    extractor, rules = EXTRACTORS["inception-2015"], PROTOCOLS["fid"]
+    network = extractor.load()
+    train = reference_of(load(images(100)), "train", rules, network, FEWEST)
+    found = protocol_scores(extracted(images(FEWEST, 3)[0], extractor, network, rules.resize), train, None, rules)
+    assert train.gaussian.n == FEWEST and all(math.isfinite(one.value) for one in found.values())
+
+
 def test_a_class_that_is_missing_is_not_covered(small: Path) -> None:
     fetch_network("inception-2015", small)
     extractor, rules = EXTRACTORS["inception-2015"], PROTOCOLS["fid"]
@@ -330,9 +342,9 @@ def test_wrong_references_are_refused(small: Path) -> None:
         reference_of(load("ring8-U"), "train", rules, network)
     with pytest.raises(EquilibriaError):
         reference_of(load(torch.rand(50, 3)), "train", rules, network)
-    with pytest.raises(ShapeError, match="40"):
+    with pytest.raises(ShapeError, match="48"):
         train = reference_of(load(images(100)), "train", rules, network)
-        protocol_scores(train.kept[:39], train, None, rules)
+        protocol_scores(train.kept[:47], train, None, rules)
 
 
 def test_a_cache_that_cannot_be_written_costs_time_and_not_the_number(small: Path, monkeypatch: Any) -> None:
@@ -364,9 +376,9 @@ def test_a_run_is_evaluated_by_a_protocol_and_keeps_the_conditions(
     quiet = eq.Settings(progress=False, doctor=False, evaluate=False)
     run = eq.train("cgan", "squares.npz", steps=1, out="run", settings=quiet)
     with pytest.raises(DataError, match="not in the cache"):
-        run.evaluate(40, protocol="fid")
+        run.evaluate(48, protocol="fid")
     with pytest.raises(ConfigError, match="no protocol"):
-        run.evaluate(40, protocol="fidd")
+        run.evaluate(48, protocol="fidd")
     fetch_network("inception-2015", small)
     found = run.evaluate(60, seed=3, protocol="fid")
     kept = json.loads((tmp_path / "run" / "evaluation-fid.json").read_text())

@@ -394,6 +394,8 @@ def _by_protocol(opened: Any, asked: tuple[str, int | None, int, Any, int | None
 
     name, n, seed, reference, real = asked
     asking = protocols.Asking(name, protocols.SAMPLES if n is None else n, seed, reference, real)
+    if not quiet:
+        say(f"{asking.n:,} samples and the real rows pass the network, on a CPU 0.05 to 0.3 s each; real rows once")
     found = protocols.evaluate_and_keep(opened.path, opened.play, opened.data, asking).to_dict()
     told = found["conditions"]
     if not quiet:

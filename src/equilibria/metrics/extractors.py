@@ -110,8 +110,10 @@ def extracted(images: Tensor, extractor: Extractor, network: nn.Module, resize: 
     """
     place = next((values.device for values in network.parameters()), torch.device("cpu"))
     made = []
-    for rows in torch.split(images.detach(), _ROWS):
-        pixels = (quantised(rows).float() if rounded else levels(rows)).to(place)
-        put = resized(pixels, extractor.size, resize).contiguous(memory_format=torch.channels_last)
-        made.append(network(put).float().cpu())
+    # float32 means float32: a GPU would round the factors of convolutions to ten bits
+    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
+        for rows in torch.split(images.detach(), _ROWS):
+            pixels = (quantised(rows).float() if rounded else levels(rows)).to(place)
+            put = resized(pixels, extractor.size, resize).contiguous(memory_format=torch.channels_last)
+            made.append(network(put).float().cpu())
     return torch.cat(made)

@@ -26,7 +26,8 @@ from .resizing import RESIZES
 
 Split = Literal["train", "held-out"]
 _RESERVED = ("fid", "fid-clean", "clean-fid", "kid", "kid-clean", "fid-infinity", "inception-score")
-_FEWEST = 40
+FEWEST = 48
+"""Samples, and real rows, of an evaluation by a protocol, at least; half of them are enough for a floor."""
 
 
 @record
@@ -55,7 +56,7 @@ class Protocol:
     k: int = 5
     rows: int = 5000
     subset: int = 1000
-    sizes: int = 8
+    sizes: int = 6
 
 
 PROTOCOLS: Registry[Protocol] = Registry(
@@ -135,12 +136,12 @@ def protocol_scores(
         names: of the classes.
 
     Raises:
-        ShapeError: fewer than 40 rows, or different dimensions.
+        ShapeError: fewer than 48 rows, or different dimensions.
         DataError: an entry is not finite.
     """
-    if min(len(fake), len(reference.kept)) < _FEWEST or fake.dim() != 2 or fake.shape[1] != reference.kept.shape[1]:
+    if min(len(fake), len(reference.kept)) < FEWEST or fake.dim() != 2 or fake.shape[1] != reference.kept.shape[1]:
         what = f"features of shape {tuple(fake.shape)} against {tuple(reference.kept.shape)}"
-        raise ShapeError(what, f"pass at least {_FEWEST} samples and real rows with the same features")
+        raise ShapeError(what, f"pass at least {FEWEST} samples and real rows with the same features")
     rows = fake[torch.randperm(len(fake), generator=generator(seed))]
     base, real = _floor(reference, other, len(fake))
     side = min(len(rows), len(reference.kept), protocol.rows)
@@ -162,7 +163,7 @@ def protocol_scores(
 
 def _floor(reference: Reference, other: Reference | None, n: int) -> tuple[Reference, Tensor]:
     """The reference of the floor, and the real rows in place of samples."""
-    if other is not None and len(other.kept) >= _FEWEST:
+    if other is not None and len(other.kept) >= FEWEST:
         return reference, other.kept[:n]
     half = len(reference.kept) // 2
     first, labels = reference.kept[:half], reference.labels
@@ -173,15 +174,15 @@ def _floor(reference: Reference, other: Reference | None, n: int) -> tuple[Refer
 
 def _linear(rows: Tensor, to: Gaussian, real: Tensor, base: Gaussian, protocol: Protocol) -> dict[str, Measured]:
     name = protocol.name.replace("-", "_")
-    value = to.to(Sums.of(rows, to.mean).gaussian())
-    floor, spread = jackknifed(real, base)
-    far, _ = extrapolated(rows, to, protocol.sizes)
-    far_floor, far_spread = extrapolated(real, base, protocol.sizes)
+    ours, theirs = (extrapolated(*pair, protocol.sizes) for pair in ((rows, to), (real, base)))
 
     def measured(value: float, floor: float, spread: float) -> Measured:
         return Measured(value=value, floor=floor, spread=spread, unit="distance²", n=len(rows))
 
-    return {name: measured(value, floor, spread), f"{name}_infinity": measured(far, far_floor, far_spread)}
+    return {
+        name: measured(ours.plain, theirs.plain, jackknifed(real, base)),
+        f"{name}_infinity": measured(ours.value, theirs.value, theirs.error),
+    }
 
 
 Side = tuple[Tensor, Tensor, Tensor | None]

@@ -19,7 +19,7 @@ from ..data import Dataset
 from ..metrics import Measured
 from ..metrics.extractors import EXTRACTORS, extracted
 from ..metrics.neighbours import nearest_pairs
-from ..metrics.protocols import PROTOCOLS, Protocol, Reference, Split, protocol_scores
+from ..metrics.protocols import FEWEST, PROTOCOLS, Protocol, Reference, Split, protocol_scores
 from ..metrics.references import KEPT, reference_of, rows_of
 from ..training import disk
 from ..training.pictures import rows_for
@@ -82,8 +82,8 @@ def evaluate_by(play: Play, data: Dataset, asking: Asking) -> ByProtocol:
     if data.spec.kind != "image" or play.game.judged.get(_view(play)) != "x" or play.game.seeds:
         what = f"the protocol {rules.name} compares images, and '{data.name}' with this run gives none"
         raise ConfigError(what, "leave --protocol out, or open a run of one seed on images")
-    if asking.n < 40:
-        raise ConfigError(f"{asking.n} samples are too few for the protocol {rules.name}", "use at least 40")
+    if asking.n < FEWEST:
+        raise ConfigError(f"{asking.n} samples are too few for the protocol {rules.name}", f"use at least {FEWEST}")
     rows_of(data, asking.reference)  # an unknown reference is refused before anything is computed
     extractor = EXTRACTORS.find(rules.extractor)
     network = extractor.load().to(play.device)
