@@ -160,6 +160,36 @@ sample RUN --set code.c1
 sample RUN --set code.c1=3
 sample RUN --set code.=3
 sample RUN extra
+sample RUN --latents nowhere.npz
+sample RUN --latents RUN/run.json
+sample RUN --pick 3
+sample RUN --save-latents codes.txt
+explore nowhere
+explore EMPTY
+explore RUN sideways
+explore RUN --out picture.jpg
+explore RUN --out EMPTY/no/such/folder/x.png
+explore RUN --rows 0
+explore RUN --rows many
+explore RUN --steps 1
+explore RUN --label 3
+explore LABELLED --label 99
+explore RUN --seed -1
+explore RUN --method curl
+explore RUN --psi 3
+explore RUN truncate --values low
+explore RUN truncate --values 0
+explore RUN truncate --method lerp
+explore RUN truncate --steps 3
+explore RUN directions --rows 0
+explore RUN directions --reach far
+explore RUN grid --latents nowhere.npy
+explore RUN arithmetic
+explore RUN arithmetic --plus 3
+explore RUN arithmetic --plus 3 --minus 99
+explore LABELLED arithmetic --plus 3 --minus 99
+explore RUN training --out t.png
+explore RUN training --rows 3
 apply
 apply nowhere
 apply RUN encode
