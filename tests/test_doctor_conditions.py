@@ -33,7 +33,7 @@ SOUND = {
 Series = float | list[float]
 
 
-def found(count: int = 20, read: str = "", **series: Series) -> list[str]:
+def found(count: int = 20, penalty: float = 0.0, **series: Series) -> list[str]:
     """Conditions of a chart; ``_`` in a name is ``/``, ``__`` is a hyphen."""
     chart = Chart(space_of(REAL, 0), Declared(NonSaturating()), {"floor/distance": 0.05})
     for i in range(count):
@@ -42,7 +42,8 @@ def found(count: int = 20, read: str = "", **series: Series) -> list[str]:
         for name, value in series.items():
             key = name.replace("__", "-").replace("_", "/")
             values[key] = value[i % len(value)] if isinstance(value, list) else value
-        readings = {read: Reading(read, False)} if read else {}
+        name = "penalty-of-wrong-norm"
+        readings = {name: Reading(name, False, numbers={"weight": penalty})} if penalty else {}
         chart.checkups.append(Checkup(10 * (i + 1), values, readings=readings))
     return [f.condition for f in findings_of(chart) if f.status == "active"]
 
@@ -74,9 +75,16 @@ def test_players_that_lead_in_turn_are_not_a_weak_discriminator() -> None:
 
 
 def test_a_score_that_a_penalty_has_flattened() -> None:
-    assert found(read="penalty-without-effect", scores_spread=0.004)[:1] == ["lipschitz-too-tight"]
+    assert found(penalty=500.0, scores_spread=0.004)[:1] == ["lipschitz-too-tight"]
     assert "lipschitz-too-tight" not in found(scores_spread=0.004), "no penalty was read"
-    assert "lipschitz-too-tight" not in found(read="penalty-without-effect")
+    assert "lipschitz-too-tight" not in found(penalty=0.5, scores_spread=0.004), "it is flat for another reason"
+    assert "lipschitz-too-tight" not in found(penalty=500.0)
+
+
+def test_the_weight_of_a_penalty_is_read() -> None:
+    torch.manual_seed(0)
+    read = {r.condition: r for r in audited(STYLES["GradientPenalty"]()).readings}
+    assert read["penalty-of-wrong-norm"].numbers["weight"] == pytest.approx(10, rel=1e-3)
 
 
 def test_one_batch_that_has_another_gradient_than_large_batches() -> None:

@@ -71,7 +71,8 @@ def _norm(w: Window, live: list[Came], before: Seen) -> Reading:
     ]
     target = _of_the_batch(before.slopes[-_SLOPES:])
     text = f"one norm is taken of the slopes of all rows together, and drawn to {target:.3g}" if target else ""
-    return Reading(name, bool(target), text)
+    weights = [p.weight for p in found if p is not None]
+    return Reading(name, bool(target), text, {"weight": max(weights)} if weights else {})
 
 
 def _of_the_batch(slopes: list[tuple[float, float]]) -> float:

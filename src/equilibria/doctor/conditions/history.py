@@ -113,11 +113,16 @@ class History:
 
         return self._once(f"ever above {limit}", " ".join(names), find)
 
-    def ever_read(self, condition: str) -> list[bool]:
-        """Whether the training step has told, either way, about a condition."""
-        return self._once(
-            "ever read", condition, lambda: list(accumulate((condition in c.readings for c in self.checkups), max))
-        )
+    def last_read(self, condition: str, number: str) -> list[float]:
+        """The newest number that the training step has told about a condition; NaN before the first."""
+
+        def read() -> list[float]:
+            found = [
+                c.readings[condition].numbers.get(number) if condition in c.readings else None for c in self.checkups
+            ]
+            return list(accumulate(found, lambda old, new: old if new is None else new, initial=math.nan))[1:]
+
+        return self._once("last read", f"{condition} {number}", read)
 
     @property
     def stalled(self) -> list[bool]:

@@ -139,9 +139,9 @@ class View:
         return min(sides, default=0.5) < 0.2 and max(sides, default=0.5) > 0.95
 
     @property
-    def penalised(self) -> bool:
-        """Whether a penalty on the discriminator's slope was read in the training step."""
-        return self.history.ever_read("penalty-without-effect")[self.at]
+    def penalty(self) -> float:
+        """The weight of the penalty on the discriminator's slopes that was read in the training step, or NaN."""
+        return self.history.last_read("penalty-of-wrong-norm", "weight")[self.at]
 
     @property
     def update_exploded(self) -> bool:
