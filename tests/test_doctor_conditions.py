@@ -61,6 +61,9 @@ def test_a_generator_that_hardly_moves_while_the_other_wins() -> None:
 def test_a_discriminator_that_moves_a_tenth_as_fast_and_ranks_rows_wrong() -> None:
     assert found(scores_auc=0.3, motion_discriminator=2e-4)[:1] == ["discriminator-too-weak"]
     assert "discriminator-too-weak" not in found(scores_auc=0.3)
+    near = [0.35] * 20  # far, and not very far
+    assert found(scores_auc=0.4, motion_discriminator=2e-4, samples_distance=near)[:1] == ["discriminator-too-weak"]
+    assert found(scores_auc=0.7, motion_discriminator=2e-4, samples_distance=near) == []
 
 
 def test_a_discriminator_that_cannot_separate_rows_even_alone() -> None:

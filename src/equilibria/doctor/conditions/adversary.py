@@ -28,10 +28,10 @@ def _blind(view: View) -> Found:
 def _weak(view: View) -> Found:
     """It hardly moves; or it neither catches up nor improves; or it cannot separate what others can, even alone."""
     gap = view.median("probe/auc") - view.median("scores/auc", 8)
-    tries = not view.balance("wiring/gain", 0.1) < 0.3 and not view.mean("wiring/descent", 8) < 0.4
+    tries = not view.balance("wiring/gain", 0.1) < 0.3 and not view.mean("wiring/descent", 8) < 0.2
     relative = view.history.medians_of("relative motion", _relative_motion)[view.at]
-    behind = view.very_far and view.median_so_far("probe/auc") - view.median_so_far("scores/auc") > 0.3
-    slow = (view.far and relative < 0.02) or (behind and relative < 0.2)
+    behind = view.median_so_far("probe/auc") - view.median_so_far("scores/auc")
+    slow = view.far and (relative < 0.02 or (relative < 0.2 and behind > (0.3 if view.very_far else 0.4)))
     recent = [v for v in view.past("scores/auc", 8) if v == v]
     catches_up = max(recent, default=0.0) > 0.95
     gains = sum(max(v, 0.0) for v in view.past("wiring/gain", 8)) / 8 > 0.2

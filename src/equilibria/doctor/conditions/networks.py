@@ -79,7 +79,8 @@ def _leak(view: View) -> Found:
 
 
 def _latent_ignored(view: View) -> Found:
-    never = view.median_so_far("latent/dependence") < 1e-3  # an untrained generator has over 0.01
+    # An untrained generator has over 0.01; one whose first steps were far too large may have died.
+    never = view.median_so_far("latent/dependence") < 1e-3 and not view.update_exploded
     return when(
         (view["latent/dependence"] < 0.02 and view["samples/spread"] > 0.02) or never,
         view,
