@@ -8,12 +8,10 @@ recognised by checksums or statistics before it is kept. The licences are those 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ import numpy as np
 
 from ..base.errors import ConfigError, DataError, EquilibriaError, did_you_mean
 from ..base.processes import temporary_folder
-from .files import cache_file
+from .files import cache_file, kept_whole
 from .named import NAMED
 from .originals import MOST
 
@@ -126,32 +124,7 @@ def unpacked(archive: Path, folder: Path) -> Path:
 
 
 def _keep(arrays: Mapping[str, np.ndarray], path: Path) -> Path:
-    """Written under a temporary name, synced, renamed: a reader sees the whole file or none."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".npz")
-    except OSError as error:
-        raise _unwritten(path, error) from error
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            np.savez(out, allow_pickle=False, **arrays)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone, a cache may be shared
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _unwritten(path, error) from error
-        raise
-    return path
-
-
-def _unwritten(path: Path, error: OSError) -> DataError:
-    return DataError(
-        f"{path} cannot be written ({error.strerror or error})",
-        "free its disk, or name another folder: export EQUILIBRIA_DATA=FOLDER",
-    )
+    return kept_whole(path, lambda out: np.savez(out, allow_pickle=False, **arrays))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

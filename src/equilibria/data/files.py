@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -45,6 +46,41 @@ def cache_file(name: str) -> Path:
     """
     folder = os.environ.get("EQUILIBRIA_DATA")
     return (Path(folder).expanduser() if folder else Path.home() / ".cache" / "equilibria") / f"{name}.npz"
+
+
+def kept_whole(path: Path, write: Callable[[BinaryIO], object]) -> Path:
+    """A file of the cache, written under a temporary name, synced and renamed: a reader sees the whole file or none.
+
+    Args:
+        path: of the file; its folder is made.
+        write: writes the contents; after an error of its own nothing is kept.
+
+    Raises:
+        DataError: the file cannot be written.
+
+    Examples:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     kept_whole(Path(folder) / "new" / "a.bin", lambda out: out.write(b"whole")).read_bytes()
+        b'whole'
+    """
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        with os.fdopen(descriptor, "wb") as out:
+            write(out)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone, a cache may be shared
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            what = f"{path} cannot be written ({error.strerror or error})"
+            raise DataError(what, "free its disk, or name another folder: export EQUILIBRIA_DATA=FOLDER") from error
+        raise
+    return path
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from ..base.errors import DataError, EquilibriaError
 from ..base.processes import temporary_folder
 from ..data.fetch import downloaded, unpacked
+from ..data.files import kept_whole
 from ..data.originals import find_file
 from .extractors import EXTRACTORS, Extractor
 
@@ -60,29 +59,19 @@ def _found(extractor: Extractor, given: Path | None, folder: Path) -> Path:
 
 
 def _keep(found: Path, extractor: Extractor) -> Path:
-    """Copied under a temporary name, checked there, synced, renamed."""
-    path = extractor.path
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        with os.fdopen(descriptor, "wb") as out, found.open("rb") as source:
-            shutil.copyfileobj(source, out)
-            out.flush()
-            os.fsync(out.fileno())
-        digest = hashlib.sha256(Path(temporary).read_bytes()).hexdigest()
-        if digest != extractor.sha256:
-            raise DataError(f"{found} has sha256 {digest}, not {extractor.sha256}", "give the original file")
-        os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone, a cache may be shared
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            what = f"{path} cannot be written ({error.strerror or error})"
-            raise DataError(what, "free its disk, or name another folder: export EQUILIBRIA_DATA=FOLDER") from error
-        raise
-    return path
+    """Copied, and checked by what was copied."""
+
+    def copy(out: BinaryIO) -> None:
+        digest = hashlib.sha256()
+        with found.open("rb") as source:
+            while block := source.read(1 << 20):
+                out.write(block)
+                digest.update(block)
+        if digest.hexdigest() != extractor.sha256:
+            what = f"{found} has sha256 {digest.hexdigest()}, not {extractor.sha256}"
+            raise DataError(what, "give the original file")
+
+    return kept_whole(extractor.path, copy)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

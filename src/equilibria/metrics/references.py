@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import ConfigError, DataError
-from ..data.files import cache_file, stored
+from ..data.files import cache_file, kept_whole, stored
 from .extractors import EXTRACTORS, Extractor, extracted
 from .frechet import Gaussian, Sums
 from .protocols import Protocol as Rules
@@ -127,20 +125,8 @@ def _read(path: Path, key: str, n: int, dim: int) -> dict[str, np.ndarray] | Non
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Written under a temporary name, synced, renamed. A cache that cannot be written costs time, not the number."""
-    temporary = ""
+    """A cache that cannot be written costs time, not the number."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".npz")
-        with os.fdopen(descriptor, "wb") as out:
-            np.savez(out, allow_pickle=False, **arrays)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone, a cache may be shared
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        warnings.warn(f"the features of the real rows are not kept at {path}: {error}", stacklevel=3)
+        kept_whole(path, lambda out: np.savez(out, allow_pickle=False, **arrays))
+    except DataError as error:
+        warnings.warn(f"the features of the real rows are not kept: {error.what}", stacklevel=3)
