@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from audited_loops import REAL, STYLES, Critic, Pair, audited, holds
 from equilibria.doctor.audit import Audit, Reading
@@ -201,7 +202,10 @@ def test_a_copy_that_lacks_a_part_of_the_statistics(kept: str) -> None:
     assert isinstance(norm, nn.BatchNorm1d) and isinstance(fresh[1], nn.BatchNorm1d)
     if kept:
         getattr(norm, kept).copy_(getattr(fresh[1], kept))
+    held = {**dict(average.named_parameters()), **dict(average.named_buffers())}
+    by_call = average_reading(lambda n: functional_call(fresh.eval(), held, torch.randn(n, 3)), net)
     found = average_reading(lambda n: average.eval()(torch.randn(n, 3)), net)
+    assert by_call == found
     assert found is not None and found.holds is (kept in ("running_var", "running_mean")), "a count is in no output"
 
 

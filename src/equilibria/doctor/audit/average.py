@@ -25,11 +25,12 @@ def average_reading(sampler: Callable[[int], Tensor], generator: nn.Module) -> R
     own = _counts(generator)
     if not own or not any(own.values()):
         return None
-    found: list[nn.Module] = []
+    found: list[list[str]] = []
 
     def look(net: nn.Module, *_: Any) -> None:
+        # within the call: functional_call puts other buffers in their place for its duration
         if net is not generator and {name: p.shape for name, p in net.named_parameters()} == names:
-            found.append(net)
+            found.append([kind for kind in _STATISTICS if _at_start(net, kind)])
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -44,7 +45,7 @@ def average_reading(sampler: Callable[[int], Tensor], generator: nn.Module) -> R
     if not found:
         return None
     # The number of batches that a norm has counted plays no part in its output: a copy may do without it.
-    stale = [kind for kind in _STATISTICS if _at_start(found[-1], kind) and not _at_start(generator, kind)]
+    stale = [kind for kind in found[-1] if not _at_start(generator, kind)]
     text = f"still have the {' and '.join(stale)} that they were made with" if stale else ""
     return Reading(
         "average-without-buffers", bool(text), f"its batch norms {text}, unlike the generator's" if text else ""
