@@ -18,6 +18,7 @@ from equilibria.core.play import Play
 from equilibria.core.updates import Alternating
 from equilibria.data import load
 from equilibria.games.two_player import TwoPlayer
+from equilibria.latents import lerp, slerp
 from equilibria.networks import MLPPair
 from equilibria.reproduce import arora2017_samples as samples
 from equilibria.reproduce import arora2018_birthday as birthday
@@ -100,16 +101,16 @@ def test_the_arc_is_the_rotation_of_scipy() -> None:
     b = b if a @ b > 0 else -b  # q and -q are one rotation, and scipy takes the shorter way
     shares = torch.linspace(0, 1, 7, dtype=torch.float64)
     oracle = torch.tensor(Slerp([0, 1], turns)(shares.numpy()).as_quat())
-    found = interpolation.slerp(a, b, shares)
+    found = slerp(a, b, shares)
     assert (1 - (found * oracle).sum(1).abs()).abs().max() < 1e-12  # equal up to the sign of a quaternion
 
 
 def test_paths_end_where_they_should_and_keep_their_length() -> None:
     a, b = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
     shares = torch.linspace(0, 1, 33)
-    for path in (interpolation.lerp, interpolation.slerp):
+    for path in (lerp, slerp):
         torch.testing.assert_close(path(a, b, shares)[[0, -1]], torch.stack([a, b]), atol=1e-5, rtol=0)
-    lengths = interpolation.slerp(a, b, shares).norm(dim=1)
+    lengths = slerp(a, b, shares).norm(dim=1)
     torch.testing.assert_close(lengths, torch.lerp(a.norm(), b.norm(), shares), atol=1e-4, rtol=0)
 
 

@@ -73,11 +73,11 @@ def reference_of(
         what = f"the data have no {split} rows"
         raise DataError(what, "use the reference train" if split == "held-out" else "use images of a finite set")
     n, extractor = min(n, most or n), EXTRACTORS.find(protocol.extractor)
-    told = json.dumps(data.fingerprint(), sort_keys=True, default=str)
+    told = json.dumps(data.fingerprint(), sort_keys=True, default=str, allow_nan=False)
     fingerprint = hashlib.sha256(told.encode()).hexdigest()
     marks = [_VERSION, fingerprint, split, n, _SEED, extractor.name, extractor.sha256]
     marks += [protocol.resize, protocol.quantised, protocol.dtype, protocol.ddof]
-    key = hashlib.sha256(json.dumps(marks).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps(marks, allow_nan=False).encode()).hexdigest()
     path = cache_file("x").parent / "statistics" / f"{protocol.name}-{key[:24]}.npz"
     found = _read(path, key, n, extractor.dim)
     if found is None:

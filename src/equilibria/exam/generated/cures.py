@@ -154,7 +154,8 @@ def main(arguments: list[str] | None = None) -> int:
         rows.append(cure(axes, int(seed)))
         print(rows[-1], flush=True)
         told = {"commit": commit(), "command": f"python -m {__spec__.name} {split} {seed} {rounds} FILE"}
-        Path(out).write_text(json.dumps({**told, "summary": cures_summary(rows), "rows": rows}, indent=1) + "\n")
+        content = {**told, "summary": cures_summary(rows), "rows": rows}
+        Path(out).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     return 0
 
 
