@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from .files import cache_file, kept_whole
 from .named import NAMED
 from .originals import MOST
 
-__all__ = ["downloaded", "fetch", "unpacked"]
+__all__ = ["Licensed", "downloaded", "fetch", "fetched_by", "unpacked"]
 
 
 def fetch(name: str, given: Path | None = None) -> Path:
@@ -129,18 +130,46 @@ def _keep(arrays: Mapping[str, np.ndarray], path: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the cache is filled."""
-    rows = [f"  {name:14} {NAMED[name].about} ({NAMED[name].licence})" for name in _fetched()]
-    parser = argparse.ArgumentParser(
-        prog="python -m equilibria.data.fetch",
-        description="Fill the data cache.",
-        epilog="Data sets and their licences:\n" + "\n".join(rows),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("name", help=", ".join(_fetched()))
-    parser.add_argument("--from", dest="given", type=Path, help="folder or archive with the original files")
+    parser = argparse.ArgumentParser(prog="python -m equilibria.data.fetch", description="Fill the data cache.")
+    table = {name: NAMED[name] for name in _fetched()}
+    return fetched_by(parser, "Data sets", table, "folder or archive with the original files", fetch, arguments)
+
+
+class Licensed(Protocol):
+    """What can be fetched."""
+
+    @property
+    def about(self) -> str: ...
+    @property
+    def licence(self) -> str: ...
+
+
+def fetched_by(
+    parser: argparse.ArgumentParser,
+    what: str,
+    table: Mapping[str, Licensed],
+    given: str,
+    fetching: Callable[[str, Path | None], Path],
+    arguments: Sequence[str] | None,
+) -> int:
+    """A command line that fetches one row of a table and prints its file, or why it cannot; its exit status.
+
+    Args:
+        parser: with the name and the description of the program.
+        what: the rows are, for the table of licences.
+        table: by name.
+        given: what ``--from`` takes.
+        fetching: from a name and the given path to the file.
+        arguments: of the command line; None for those of the process.
+    """
+    rows = [f"  {name:14} {row.about} ({row.licence})" for name, row in table.items()]
+    parser.epilog = f"{what} and their licences:\n" + "\n".join(rows)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("name", help=", ".join(table))
+    parser.add_argument("--from", dest="given", type=Path, help=given)
     chosen = parser.parse_args(arguments)
     try:
-        print(fetch(chosen.name, chosen.given))
+        print(fetching(chosen.name, chosen.given))
     except EquilibriaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ..base.errors import DataError, EquilibriaError
+from ..base.errors import DataError
 from ..base.processes import temporary_folder
-from ..data.fetch import downloaded, unpacked
+from ..data.fetch import downloaded, fetched_by, unpacked
 from ..data.files import kept_whole
 from ..data.originals import find_file
 from .extractors import EXTRACTORS, Extractor
@@ -76,22 +75,11 @@ def _keep(found: Path, extractor: Extractor) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the network is in the cache."""
-    rows = [f"  {name:14} {row.about} ({row.licence})" for name, row in EXTRACTORS.items()]
     parser = argparse.ArgumentParser(
-        prog="python -m equilibria.metrics.fetch",
-        description="Fetch a feature network into the cache.",
-        epilog="Networks and their licences:\n" + "\n".join(rows),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m equilibria.metrics.fetch", description="Fetch a feature network into the cache."
     )
-    parser.add_argument("name", help=", ".join(EXTRACTORS))
-    parser.add_argument("--from", dest="given", type=Path, help="file of weights, or a folder or archive that holds it")
-    chosen = parser.parse_args(arguments)
-    try:
-        print(fetch_network(chosen.name, chosen.given))
-    except EquilibriaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    given = "file of weights, or a folder or archive that holds it"
+    return fetched_by(parser, "Networks", dict(EXTRACTORS.items()), given, fetch_network, arguments)
 
 
 if __name__ == "__main__":

@@ -87,22 +87,23 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
     for who in PLAYERS:
         other = {name for name, quiet in still.items() if not quiet} - {who}
         own = [one for one in w.own(who) if who in one.reached]
-        if w.steps(who) and own and not any(who in one.moved for one in own):
+        steps = w.steps(who)
+        moved, fed = _moved(steps, who), _fed(steps, who)
+        rated = any(rate for s in steps for rate in s.rates)
+        if steps and own and not any(who in one.moved for one in own):
             continue  # it is stepped, on a gradient of exactly 0: its loss is flat
-        if _fed(w.steps(who), who) and not _moved(w, who) and any(rate for s in w.steps(who) for rate in s.rates):
+        if fed and not moved and rated:
             continue  # it is stepped by its gradient: rounding loses the change, which is read elsewhere
-        if other and pauses.frozen(who) and not _moved(w, who):
+        if other and pauses.frozen(who) and not moved:
             text = f"the {who} was trained, and not one of its parameters has changed between the last windows"
             yield Reading(f"{who}-never-updated", True, text)
             continue
         name = f"{who}-never-updated"
-        steps, got = w.steps(who), any(who in one.moved for one in w.passes.values())
-        moved = _moved(w, who)
+        got = any(who in one.moved for one in w.passes.values())
         if moved > 0 or still.get(who) is False:
             yield Reading(name, False)
             continue
-        fed = _fed(steps, who)
-        if fed and not moved and not any(rate for s in steps for rate in s.rates):
+        if fed and not moved:
             yield Reading(name, True, f"its {len(steps)} steps have a learning rate of 0")
             continue
         if not got or who not in still:
@@ -117,9 +118,9 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
             yield Reading(name, True, f"it gets gradient, and {why}; not one of its parameters has changed")
 
 
-def _moved(w: Window, who: str) -> float:
+def _moved(steps: list[OptimizerStep], who: str) -> float:
     """The sum of the squared changes of a player's parameters in its steps."""
-    return sum(float(s.moved[who][0]) for s in w.steps(who) if who in s.moved)
+    return sum(float(s.moved[who][0]) for s in steps if who in s.moved)
 
 
 def _fed(steps: list[OptimizerStep], who: str) -> bool:

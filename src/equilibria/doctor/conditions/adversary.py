@@ -29,7 +29,7 @@ def _weak(view: View) -> Found:
     """It hardly moves; or it neither catches up nor improves; or it cannot separate what others can, even alone."""
     gap = view.median("probe/auc") - view.median("scores/auc", 8)
     tries = not view.balance("wiring/gain", 0.1) < 0.3 and not view.mean("wiring/descent", 8) < 0.2
-    relative = view.history.medians_of("relative motion", _relative_motion)[view.at]
+    relative = _relative(view)
     behind = view.median_so_far("probe/auc") - view.median_so_far("scores/auc")
     slow = view.far and (relative < 0.02 or (relative < 0.2 and behind > (0.3 if view.very_far else 0.4)))
     recent = [v for v in view.past("scores/auc", 8) if v == v]
@@ -46,6 +46,11 @@ def _weak(view: View) -> Found:
         about("motion/discriminator", "motion/generator", "the players move at comparable rates"),
         context("motion/generator", "change per step, relative to the parameters' norm"),
     )
+
+
+def _relative(view: View) -> float:
+    """Its median over all check-ups so far."""
+    return view.history.medians_of("relative motion", _relative_motion)[view.at]
 
 
 def _relative_motion(checkup: Checkup) -> float:
@@ -76,7 +81,7 @@ def _strong(view: View) -> Found:
     """It is certain about every row; or it won all the time and the generator hardly moves."""
     certain = view.median("scores/auc") > 0.98 and view.median("scores/certainty") > 4 and view.far_and_stalled
     wins = min(view.median("scores/auc"), view.median_so_far("scores/auc")) > 0.85
-    outruns = wins and view.very_far and view.history.medians_of("relative motion", _relative_motion)[view.at] > 8
+    outruns = wins and view.very_far and _relative(view) > 8
     return when(
         (certain or outruns) and view.chart.objective.probabilistic,
         view,

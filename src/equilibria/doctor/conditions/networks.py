@@ -24,15 +24,7 @@ def _range(view: View) -> Found:
     stuck_high = high - highs[view.at - 4] <= 0.02 * width and view["real/high"] - high > 0.1 * width
     crowded = view.median("samples/at-edge") > 0.15 and high - low > 1e-3 * width
     bounded = (stuck_low or stuck_high) and crowded and view["real/outside"] > 0.1 and view["samples/spread"] > 0.05
-    uneven = (view["real/column-offset"] > 5 or view["real/column-ratio"] > 20) and view.at >= 13
-    if uneven and view.far and not view.update_exploded:
-        return when(
-            True,
-            view,
-            below("real/column-offset", 5, "every column lies around 0"),
-            below("real/column-ratio", 20, "columns have comparable spreads"),
-        )
-    return when(
+    return _uneven(view) or when(
         bounded and view.far and not view.update_exploded,
         view,
         below("real/outside", 0.1, "real values lie in the range of the samples, whose limits do not change"),
@@ -41,6 +33,16 @@ def _range(view: View) -> Found:
         context("samples/high", "upper limit of the samples' range"),
         context("real/low", "lower limit of the data"),
         context("real/high", "upper limit of the data"),
+    )
+
+
+def _uneven(view: View) -> Found:
+    uneven = (view["real/column-offset"] > 5 or view["real/column-ratio"] > 20) and view.at >= 13
+    return when(
+        uneven and view.far and not view.update_exploded,
+        view,
+        below("real/column-offset", 5, "every column lies around 0"),
+        below("real/column-ratio", 20, "columns have comparable spreads"),
     )
 
 

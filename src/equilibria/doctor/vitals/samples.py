@@ -173,11 +173,11 @@ def memorised(subject: Subject, fake: Tensor, space: Space) -> Values:
     """How often a sample's nearest real row is an unseen one, over how often by chance; and the lowest by chance."""
     if subject.some_unseen is None:
         return {}
-    z, seen, unseen = space(fake)[:_DIMENSION], space(subject.some_real[0][:2048]), space(subject.some_unseen[:2048])
-    if not (len(z) and len(seen) and len(unseen)):
+    made, seen, unseen = space(fake), space(subject.some_real[0][:2048]), space(subject.some_unseen[:2048])
+    if not (len(made) and len(seen) and len(unseen)):
         return {}
-    ratio, deviation = nearest_unseen(z, seen, unseen)
-    closer, by_chance = closeness_to_seen(space, space(fake), seen, unseen)
+    ratio, deviation = nearest_unseen(made[:_DIMENSION], seen, unseen)
+    closer, by_chance = closeness_to_seen(space, made, seen, unseen)
     return {
         "samples/memorised": ratio,
         "samples/memorised-by-chance": 1 - 3 * deviation,

@@ -48,17 +48,20 @@ def _lower_rates(s: Setting) -> Setting:
     return _recipe(s, rates=(min(g / 3, 1e-3), min(d / 3, 1e-3)))
 
 
+def _r1(s: Setting) -> Penalty:
+    return Penalty("r1", 1.0 if s.shape.rows.x[0].numel() > 32 else 0.1)
+
+
 def _known_good(s: Setting) -> Setting:
-    penalty = Penalty("r1", 1.0 if s.shape.rows.x[0].numel() > 32 else 0.1)
     rate = min(max(s.recipe.rates), 1e-3)
-    base = {"objective": "softplus", "penalty": penalty, "rates": (rate, rate), "betas": (0.0, 0.99), "ratio": 1}
+    base = {"objective": "softplus", "penalty": _r1(s), "rates": (rate, rate), "betas": (0.0, 0.99), "ratio": 1}
     s = _recipe(s, optimiser=("adam", "adam"), clip=0.0, **base)
     wide, deep = max(s.shape.width_g, s.shape.width_d), max(s.shape.depth_g, s.shape.depth_d)
     return replace(s, made_steps=1, shape=replace(s.shape, sigmoid=False, width_d=wide, depth_d=deep))
 
 
 def _penalised(s: Setting) -> Setting:
-    return _recipe(s, penalty=Penalty("r1", 1.0 if s.shape.rows.x[0].numel() > 32 else 0.1))
+    return _recipe(s, penalty=_r1(s))
 
 
 REMEDIES: dict[str, Change] = {
