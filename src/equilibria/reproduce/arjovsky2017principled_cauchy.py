@@ -17,7 +17,7 @@ from ..base.randomness import reseed
 from ..figures.panels import GREY, PALETTE, label, legend, logarithmic, panels
 from ..networks import MLPPair
 from ..theory.identities import cauchy_scale, noisy_updates
-from .claim import Claim, Outcome, at_least, at_most, close
+from .claim import Check, Claim, Outcome, at_least, at_most, close
 
 CLAIM = Claim(
     paper="arjovsky2017principled",
@@ -37,27 +37,41 @@ _SEEDS, _CODES, _COLUMN = 5, 64, 0
 
 def run(quick: bool) -> Outcome:
     repeats = 10_000 if quick else 40_000
-    slopes = _jacobian(_CODES)
-    scale = float(cauchy_scale(slopes)[_COLUMN])
+    slopes, scale = _jacobian(_CODES), _scale(_CODES)
     drawn = [_updates(slopes, repeats, seed) for seed in range(_SEEDS)]
-    chances = [float(kstest(u.numpy(), cauchy(scale=scale).cdf).pvalue) for u in drawn]
-    width = scale / norm.ppf(0.75)  # a normal law with the Cauchy law's quartiles, which are at ± its scale
-    normal = max(float(kstest(u.numpy(), norm(scale=width).cdf).pvalue) for u in drawn)
-    many = torch.cat(drawn)
-    means = many.view(-1, 100).mean(1)
-    spread = [_quartiles(_updates(_jacobian(n), repeats, 7)) / (2 * _scale(n)) for n in (16, 64, 256)]
-    checks = (
-        at_least("smallest p-value against the Cauchy law", min(chances), 0.01 / _SEEDS),
+    chances = _chances(drawn, scale)
+    width = _normal_width(scale)
+    figure, (left, right) = panels(columns=2)
+    _draw_tail(left, torch.cat(drawn).abs() / scale, width / scale)
+    _draw_means(right, [u / scale for u in drawn], width / scale)
+    numbers = {"scale": scale, "p-values against the Cauchy law": chances, "repeats": repeats}
+    return Outcome(figure, (*_of_law(drawn, scale), *_of_batches(repeats)), numbers)
+
+
+def _of_law(drawn: list[Tensor], scale: float) -> tuple[Check, ...]:
+    normal = max(float(kstest(u.numpy(), norm(scale=_normal_width(scale)).cdf).pvalue) for u in drawn)
+    means = torch.cat(drawn).view(-1, 100).mean(1)
+    return (
+        at_least("smallest p-value against the Cauchy law", min(_chances(drawn, scale)), 0.01 / _SEEDS),
         at_most("largest p-value against a normal law of the same quartiles", normal, 1e-6),
         close("quartile range of means of 100 updates over that of one", _quartiles(means) / (2 * scale), 1.0, 0.25),
-        close("quartile range over the law's, batch of 16 codes", spread[0], 1.0, 0.1),
-        close("quartile range over the law's, batch of 64 codes", spread[1], 1.0, 0.1),
-        close("quartile range over the law's, batch of 256 codes", spread[2], 1.0, 0.1),
     )
-    figure, (left, right) = panels(columns=2)
-    _draw_tail(left, many.abs() / scale, width / scale)
-    _draw_means(right, [u / scale for u in drawn], width / scale)
-    return Outcome(figure, checks, {"scale": scale, "p-values against the Cauchy law": chances, "repeats": repeats})
+
+
+def _of_batches(repeats: int) -> tuple[Check, ...]:
+    spread = {n: _quartiles(_updates(_jacobian(n), repeats, 7)) / (2 * _scale(n)) for n in (16, 64, 256)}
+    return tuple(
+        close(f"quartile range over the law's, batch of {n} codes", found, 1.0, 0.1) for n, found in spread.items()
+    )
+
+
+def _chances(drawn: list[Tensor], scale: float) -> list[float]:
+    return [float(kstest(u.numpy(), cauchy(scale=scale).cdf).pvalue) for u in drawn]
+
+
+def _normal_width(scale: float) -> float:
+    """The standard deviation of a normal law with the Cauchy law's quartiles, which are at ± its scale."""
+    return scale / float(norm.ppf(0.75))
 
 
 def _jacobian(codes: int) -> Tensor:

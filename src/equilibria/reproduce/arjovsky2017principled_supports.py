@@ -73,12 +73,12 @@ def _dimensions(n: int) -> tuple[list[Check], list[tuple[float, ...]]]:
             ball = generator(torch.randn(1, k) + 1e-3 * torch.randn(64, k))  # small compared with any curvature
             rank = jacobian_rank(generator, torch.randn(64, k), relative=1e-5)
         rows.append((k, float(rank.max()), two_nn_dimension(made), pca_dimension(ball.double(), 0.999)))
-    over = max(row[1] - row[0] for row in rows)
+    off_rank, off_ball = (max(abs(row[i] - row[0]) for row in rows) for i in (1, 3))
     near = max((row[2] - row[0]) * math.sqrt(n) / row[0] for row in rows)
     return [
-        at_most("largest rank of the generator's Jacobian less dim z", over, 0.0),
+        close("largest rank of the generator's Jacobian, from dim z", off_rank, 0.0, 0.0),
         at_most("largest TwoNN dimension of samples less dim z, in k/sqrt(n)", near, 3.0),
-        at_most("largest PCA dimension of a small ball less dim z", max(row[3] - row[0] for row in rows), 0.0),
+        close("PCA dimension of a small ball, from dim z", off_ball, 0.0, 0.0),
     ], rows
 
 

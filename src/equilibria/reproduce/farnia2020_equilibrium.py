@@ -40,7 +40,8 @@ CLAIM = Claim(
     printed="no equilibrium in the Gaussian example (Theorem 1); frozen training shown in pictures only",
     derived="s = 2: -.579, -3.225, -13.18 nats at shifts 0, 3, 6",
     tolerance="half a unit of the last digit; in every seed the loss falls and W1 to the data rises; the mean rise in "
-    "the proximal game is smaller. 5 seeds, 600 rounds and 300 frozen ones; quick: 2 seeds and half of each",
+    "the proximal game is at most .9 of that (the same training twice has 1). 5 seeds, 600 rounds and 300 frozen ones; "
+    "quick: 2 seeds and half of each",
     budget=(40, 110),
     items=("T11", "E30"),
 )
@@ -190,7 +191,7 @@ def _of_ring(drifts: dict[str, Drift]) -> tuple[Check, ...]:
     return (
         at_most("plain: largest change of the loss over seeds", float((plain.loss[-1] - plain.loss[0]).max()), 0.0),
         at_least("plain: least rise of W1 over seeds", float(rises[0].min()), 0.0),
-        at_most("proximal: mean rise of W1 over that of plain training", float(rises[1].mean() / rises[0].mean()), 1.0),
+        at_most("proximal: mean rise of W1 over that of plain training", float(rises[1].mean() / rises[0].mean()), 0.9),
     )
 
 

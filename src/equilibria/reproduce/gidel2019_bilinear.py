@@ -76,16 +76,19 @@ COLOURS = dict(zip(ROWS, (*PALETTE, INK), strict=True))
 def run(quick: bool) -> Outcome:
     rounds = 150 if quick else 300
     paths = {name: played(row.rule, rounds) for name, row in ROWS.items()}
-    checks = tuple(
-        at_most(f"{name}: largest relative error", _error(paths[name], mapped(row.map, rounds)), 1e-9)
-        for name, row in ROWS.items()
-    )
     factors = {name: float(np.abs(np.linalg.eigvals(row.map)).max()) for name, row in ROWS.items()}
     numbers = {
         "factor a round (spectral radius)": factors,
         f"norm after {rounds} rounds": {name: float(path[-1].norm()) for name, path in paths.items()},
     }
-    return Outcome(_draw(paths, factors), (*checks, *_closed_forms(paths, rounds)), numbers)
+    return Outcome(_draw(paths, factors), (*_of_maps(paths, rounds), *_closed_forms(paths, rounds)), numbers)
+
+
+def _of_maps(paths: dict[str, Tensor], rounds: int) -> tuple[Check, ...]:
+    return tuple(
+        at_most(f"{name}: largest relative error", _error(paths[name], mapped(row.map, rounds)), 1e-9)
+        for name, row in ROWS.items()
+    )
 
 
 def played(rule: Rule, rounds: int) -> Tensor:

@@ -24,13 +24,14 @@ CLAIM = Claim(
     statement="With D optimal at each step, small steps of the generator's law on the criterion converge to the data.",
     printed="p_g -> p_data; max_D V = 2 JSD - log 4, at least -log 4",
     derived="max_D V = 0 for disjoint laws",
-    tolerance="KL(p, q) < 1e-6 nats from every start; identities to 1e-9; 10 random pairs of laws on 20 atoms",
+    tolerance="KL(p, q) < 1e-6 nats from every start; identities to 1e-9; 10 random pairs of laws on 20 atoms; the "
+    "same descent on a mean: < 1e-6 left from 2, > 1 from 12",
     budget=(2, 2),
     items=("T3", "T4", "E12", "E40", "E56"),
 )
 
 _STEPS, _PAIRS, _ATOMS = 60, 10, 20
-_FAR = 12.0
+_NEAR, _FAR = 2.0, 12.0
 
 
 def run(quick: bool) -> Outcome:
@@ -38,26 +39,37 @@ def run(quick: bool) -> Outcome:
     laws = torch.rand(2, _PAIRS, _ATOMS, generator=draw, dtype=torch.float64).log().neg()
     data, starts = laws / laws.sum(-1, keepdim=True)
     falls = torch.stack([_fall(p, q) for p, q in zip(data, starts, strict=True)])
-    near, far = _mean_descent(2.0), _mean_descent(_FAR)
-    checks = (
-        at_most("KL(p, q) in nats after the descent on laws, worst start", float(falls[:, -1].max()), 1e-6),
-        at_most("largest error of max_D V = 2 JSD - log 4", _identity_error(data, starts), 1e-9),
-        at_most("largest gain of a disturbed D over p/(p + q)", _best_disturbance(data, starts, draw), 0.0),
-        *_ends(data),
-        at_least(f"KL left in nats by the same descent on a mean that starts at {_FAR:g}", far[-1], 1.0),
-    )
+    near, far = _mean_descent(_NEAR), _mean_descent(_FAR)
+    checks = (*_of_laws(data, starts, falls, draw), *_of_means(near, far))
     figure, (left, right) = panels(columns=2)
     for i, fall in enumerate(falls):
         name = "10 pairs of laws" if i == 0 else None
         left.plot(fall.clamp(min=1e-16), color=PALETTE[0], linewidth=0.9, label=name)
     left.axhline(1e-6, color=PALETTE[1], linewidth=1, linestyle="--", label="tolerance")
-    for path, colour, at in ((near, PALETTE[2], 2.0), (far, PALETTE[3], _FAR)):
+    for path, colour, at in ((near, PALETTE[2], _NEAR), (far, PALETTE[3], _FAR)):
         right.plot([max(v, 1e-16) for v in path], color=colour, linewidth=1.4, label=f"starts at mean {at:g}")
     for ax, title in ((left, "Moving the law: it reaches the data"), (right, "Moving a mean: flat far away")):
         logarithmic(ax, y=True)
         label(ax, "steps", "KL(p, q)  (nats)", title)
         legend(ax, "best")
     return Outcome(figure, checks, {"KL of the mean's descent, last": {"near": near[-1], "far": far[-1]}})
+
+
+def _of_laws(data: Tensor, starts: Tensor, falls: Tensor, draw: torch.Generator) -> tuple[Check, ...]:
+    return (
+        at_most("KL(p, q) in nats after the descent on laws, worst start", float(falls[:, -1].max()), 1e-6),
+        at_most("largest error of max_D V = 2 JSD - log 4", _identity_error(data, starts), 1e-9),
+        at_most("largest gain of a disturbed D over p/(p + q)", _best_disturbance(data, starts, draw), 0.0),
+        *_ends(data),
+    )
+
+
+def _of_means(near: list[float], far: list[float]) -> tuple[Check, ...]:
+    """The mean that starts nearby shows that the descent works, so that it is the start which leaves the other."""
+    return (
+        at_most(f"KL left in nats by the same descent on a mean that starts at {_NEAR:g}", near[-1], 1e-6),
+        at_least(f"KL left in nats by the same descent on a mean that starts at {_FAR:g}", far[-1], 1.0),
+    )
 
 
 def _fall(p: Tensor, q: Tensor) -> Tensor:

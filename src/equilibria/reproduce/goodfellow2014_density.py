@@ -22,7 +22,7 @@ from ..games.two_player import TwoPlayer
 from ..losses import Minimax
 from ..networks import MLPPair
 from ..theory.landscape import mixture_density
-from .claim import Claim, Outcome, at_most
+from .claim import Check, Claim, Outcome, at_most
 from .side_by_side import side_by_side
 
 CLAIM = Claim(
@@ -57,11 +57,14 @@ def run(quick: bool) -> Outcome:
     axes[4].set_ylabel("D (probability of real)", fontsize=8)
     legend(axes[0], "upper left")
     ends = [_ends(play, i) for i in range(seeds)]
-    checks = (
+    return Outcome(figure, _checks(ends), {"largest |D - 1/2|, W1 by seed": ends})
+
+
+def _checks(ends: list[tuple[float, float]]) -> tuple[Check, ...]:
+    return (
         at_most("largest |D - 1/2| on the central 95 %, worst seed", max(d for d, _ in ends), 0.1),
         at_most("W1(q, p), worst seed", max(w for _, w in ends), 0.1),
     )
-    return Outcome(figure, checks, {"largest |D - 1/2|, W1 by seed": ends})
 
 
 def _draw(axes: Axes, play: Play, title: str) -> None:

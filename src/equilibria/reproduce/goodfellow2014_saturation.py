@@ -12,7 +12,7 @@ from torch import Tensor
 from ..figures.panels import GREY, PALETTE, label, legend, panels
 from ..losses import Minimax, NonSaturating, Objective
 from ..theory.identities import slopes_in_logits
-from .claim import Claim, Outcome, at_least, at_most
+from .claim import Check, Claim, Outcome, at_least, at_most
 
 CLAIM = Claim(
     paper="goodfellow2014",
@@ -29,13 +29,7 @@ CLAIM = Claim(
 def run(quick: bool) -> Outcome:
     d = torch.tensor([0.001, 0.01, 0.1, 0.5], dtype=torch.float64)
     logits = torch.linspace(-10, 4, 281, dtype=torch.float64)
-    exact = slopes_in_logits(d.logit())
     saturating, nonsaturating = _slopes(Minimax(), d.logit()), _slopes(NonSaturating(), d.logit())
-    checks = (
-        at_most("largest error of the saturating slope", _error(saturating, exact.saturating), 1e-6),
-        at_most("largest error of the non-saturating slope", _error(nonsaturating, exact.nonsaturating), 1e-6),
-        at_least("ratio of the slopes at D(G(z)) = .001", float(nonsaturating[0] / saturating[0]), 998.0),
-    )
     figure, (share, left, right) = panels(columns=3, width=3.5)
     shares = torch.linspace(0.005, 0.995, 199, dtype=torch.float64)
     names = ("log(1 − d), saturating", "−log d, non-saturating")
@@ -64,7 +58,18 @@ def run(quick: bool) -> Outcome:
     )
     legend(share, "upper right")
     table = {f"D(G(z)) = {x:g}": [float(a), float(b)] for x, a, b in zip(d, saturating, nonsaturating, strict=True)}
-    return Outcome(figure, checks, {"slopes in the logit: saturating, non-saturating": table})
+    return Outcome(
+        figure, _checks(d, saturating, nonsaturating), {"slopes in the logit: saturating, non-saturating": table}
+    )
+
+
+def _checks(d: Tensor, saturating: Tensor, nonsaturating: Tensor) -> tuple[Check, ...]:
+    exact = slopes_in_logits(d.logit())
+    return (
+        at_most("largest error of the saturating slope", _error(saturating, exact.saturating), 1e-6),
+        at_most("largest error of the non-saturating slope", _error(nonsaturating, exact.nonsaturating), 1e-6),
+        at_least("ratio of the slopes at D(G(z)) = .001", float(nonsaturating[0] / saturating[0]), 998.0),
+    )
 
 
 def _losses(objective: Objective, logits: Tensor) -> Tensor:

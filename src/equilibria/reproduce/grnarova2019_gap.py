@@ -44,8 +44,8 @@ CLAIM = Claim(
     printed="curves only; DG >= JSD for half of the value of 2014",
     derived="DG >= 2 JSD for the value of 2014",
     tolerance="in every seed the gap of the converging run halves, and ends below every look of the collapsing one; "
-    "gap >= 2 JSD of the mode histograms at every look there; exact for laws on 6 points. 5 seeds; quick: 2, 1,200 of "
-    "2,400 rounds",
+    "gap >= 2 JSD of the mode histograms at every look there; exact for laws on 6 points, and equal (to 1e-9) where "
+    "D is 1/2. 5 seeds; quick: 2, 1,200 of 2,400 rounds",
     budget=(22, 78),
     items=("T24",),
 )
@@ -89,7 +89,7 @@ def run(quick: bool) -> Outcome:
     courses = {name: _course(setup, data, (seeds, rounds, looks)) for name, setup in SETUPS.items()}
     exact = discrete_gaps(200)
     searched = searched_gaps(10)
-    checks = (*_of_training(*courses.values()), *_of_laws(exact, searched))
+    checks = (*_of_training(*courses.values()), *_of_laws(exact, gaps_at_chance(20), searched))
     pooled = [torch.cat([getattr(c, part).flatten() for c in courses.values()]) for part in ("gap", "distance")]
     ranks = torch.stack([values.argsort().argsort().double() for values in pooled])
     numbers = {
@@ -176,6 +176,12 @@ def _exact_gap(p: Tensor, q: Tensor, logits: Tensor) -> float:
     return float(virtual_criterion(p, q)) - least
 
 
+def gaps_at_chance(pairs: int) -> Tensor:
+    """2 JSD and the exact gap where D is 1/2, ``(pairs, 2)``: equal, since the value of every law is -log 4 there."""
+    laws = [(p, q, torch.zeros_like(p)) for p, q, _ in map(_on_points, range(pairs))]
+    return torch.tensor([(2 * float(js(p, q)), _exact_gap(p, q, h)) for p, q, h in laws], dtype=torch.float64)
+
+
 def discrete_gaps(pairs: int) -> Tensor:
     """2 JSD and the exact gap of random laws and discriminators on six points, ``(pairs, 2)``."""
     pairs_found = [(2 * float(js(p, q)), _exact_gap(p, q, h)) for p, q, h in map(_on_points, range(pairs))]
@@ -205,9 +211,10 @@ def _of_training(converging: Course, collapsing: Course) -> tuple[Check, ...]:
     )
 
 
-def _of_laws(exact: Tensor, searched: Tensor) -> tuple[Check, ...]:
+def _of_laws(exact: Tensor, chance: Tensor, searched: Tensor) -> tuple[Check, ...]:
     return (
         at_least("laws on six points: least exact gap − 2 JSD", float((exact[:, 1] - exact[:, 0]).min()), 0.0),
+        at_most("where D is 1/2: largest |exact gap − 2 JSD|", float((chance[:, 1] - chance[:, 0]).abs().max()), 1e-9),
         at_most("searched gap above the exact one by", float((searched[:, 1] - searched[:, 0]).max()), 1e-9),
         at_least("searched gap over the exact one, least of ten", float((searched[:, 1] / searched[:, 0]).min()), 0.95),
     )

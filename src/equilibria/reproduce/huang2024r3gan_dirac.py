@@ -14,7 +14,7 @@ from ..games.dirac_and_bilinear import DiracGAN
 from ..losses import R1, R2, Minimax, RelativisticPairing
 from ..theory import fields
 from ..theory.spectra import eigenvalues, penalised_eigenvalues, step_radius
-from .claim import Claim, Outcome, at_least, at_most, close
+from .claim import Check, Claim, Outcome, at_least, at_most, close
 from .toy_fields import flat, recorded
 
 CLAIM = Claim(
@@ -41,20 +41,29 @@ GAMES = {
 
 def run(quick: bool) -> Outcome:
     radii = {name: _radii(game) for name, (game, _) in GAMES.items()}
-    checks = []
-    for name, (game, gamma) in GAMES.items():
-        found = eigenvalues(fields.jacobian(flat(game), torch.zeros(2, dtype=torch.float64)))
-        checks.append(at_most(f"{name}: error of the eigenvalues", _apart(found, penalised_eigenvalues(gamma)), 1e-6))
-        if gamma:
-            rate = float((radii[name][1600] / radii[name][800]) ** (1 / 800))
-            checks.append(close(f"{name}: factor a step", rate, step_radius(penalised_eigenvalues(gamma), H), 1e-3))
-        else:
-            checks.append(at_least(f"{name}: last radius over first", float(radii[name][-1] / radii[name][0]), 0.01))
+    checks = [check for name in GAMES for check in (_of_spectrum(name), _of_path(name, radii[name]))]
+    last = {name: float(path[-1]) for name, path in radii.items()}
+    return Outcome(_draw(radii), (*checks, _of_saturating()), {f"radius after {STEPS} steps": last})
+
+
+def _of_spectrum(name: str) -> Check:
+    game, gamma = GAMES[name]
+    found = eigenvalues(fields.jacobian(flat(game), torch.zeros(2, dtype=torch.float64)))
+    return at_most(f"{name}: error of the eigenvalues", _apart(found, penalised_eigenvalues(gamma)), 1e-6)
+
+
+def _of_path(name: str, radii: Tensor) -> Check:
+    _, gamma = GAMES[name]
+    if not gamma:
+        return at_least(f"{name}: last radius over first", float(radii[-1] / radii[0]), 0.01)
+    rate = float((radii[1600] / radii[800]) ** (1 / 800))
+    return close(f"{name}: factor a step", rate, step_radius(penalised_eigenvalues(gamma), H), 1e-3)
+
+
+def _of_saturating() -> Check:
     point = torch.tensor([0.7, -1.3], dtype=torch.float64)
     twin = flat(GAMES["RpGAN, saturating"][0])(point) - flat(DiracGAN(Minimax()))(point)
-    checks.append(at_most("saturating RpGAN against the GAN of 2014: difference of fields", float(twin.norm()), 1e-12))
-    last = {name: float(path[-1]) for name, path in radii.items()}
-    return Outcome(_draw(radii), tuple(checks), {f"radius after {STEPS} steps": last})
+    return at_most("saturating RpGAN against the GAN of 2014: difference of fields", float(twin.norm()), 1e-12)
 
 
 def _radii(game: DiracGAN) -> Tensor:

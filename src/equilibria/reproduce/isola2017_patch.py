@@ -10,7 +10,7 @@ from ..base.randomness import reseed
 from ..figures.images import INK
 from ..figures.panels import FONT, label, panels
 from ..networks import PatchDiscriminator, PatchGAN, receptive_field
-from .claim import Claim, Outcome, close
+from .claim import Check, Claim, Outcome, close
 
 CLAIM = Claim(
     paper="isola2017",
@@ -28,12 +28,15 @@ SIDE = 256
 def run(quick: bool) -> Outcome:
     depths = (1, 3) if quick else tuple(PIXELS)
     nets = {layers: _positive(layers) for layers in depths}
-    slopes = {layers: _slope(net) for layers, net in nets.items()}
-    checks = []
-    for layers, net in nets.items():
-        checks.append(close(f"{layers} of stride 2: side by the layers", receptive_field(net)[0], PIXELS[layers], 0))
-        checks.append(close(f"{layers} of stride 2: side by the gradient", _side(slopes[layers]), PIXELS[layers], 0))
-    return Outcome(_draw(slopes[3]), tuple(checks), {"paper's scores a side": _scores(nets[3])})
+    checks = [check for layers, net in nets.items() for check in _of_sides(layers, net)]
+    return Outcome(_draw(_slope(nets[3])), tuple(checks), {"paper's scores a side": _scores(nets[3])})
+
+
+def _of_sides(layers: int, net: PatchDiscriminator) -> tuple[Check, ...]:
+    return (
+        close(f"{layers} of stride 2: side by the layers", receptive_field(net)[0], PIXELS[layers], 0),
+        close(f"{layers} of stride 2: side by the gradient", _side(_slope(net)), PIXELS[layers], 0),
+    )
 
 
 def _positive(layers: int) -> PatchDiscriminator:

@@ -67,21 +67,32 @@ def run(quick: bool) -> Outcome:
     direct = {name: _direct(name, target, *_START) for name in names}
     learned = {name: _learned(name, data, rounds, seeds) for name in names}
     apart = [n for n in names if n != "gan"]
-    table = torch.tensor([[_divergence(j, target, learned[i]) for j in apart] for i in apart])
-    worse = (table / table.diagonal()).masked_fill(torch.eye(len(apart), dtype=torch.bool), torch.inf)
-    stds = {name: float(learned[name].stds.mean()) for name in names}
+    table = _table(target, {name: learned[name] for name in apart})
     checks = (
         *(check for name in names for check in _near(name, learned[name], direct[name])),
-        at_least("std of KL's fit over that of JS's", stds["kl"] / stds["js"], 1.0),
-        at_least("std of JS's fit over that of reverse KL's", stds["js"] / stds["reverse-kl"], 1.0),
-        at_most("|mean − nearest mode| of reverse KL's fit", _off_mode(learned["reverse-kl"]), 0.1),
-        at_least("least divergence off the diagonal over the one on it, worst column", float(worse.min()), 1.0),
+        *_of_fits(learned, table),
     )
     figure, (left, middle, right) = panels(columns=3, width=3.6, height=2.9)
     _draw_fits(left, target, learned, direct)
     _draw_switch(middle)
     _draw_table(right, apart, table)
     return Outcome(figure, checks, _numbers(learned, direct, apart, table))
+
+
+def _table(target: Tensor, fits: dict[str, _Fit]) -> Tensor:
+    """Each divergence, by column, of the fit that was trained on each, by row."""
+    return torch.tensor([[_divergence(j, target, fits[i]) for j in fits] for i in fits])
+
+
+def _of_fits(learned: dict[str, _Fit], table: Tensor) -> tuple[Check, ...]:
+    worse = (table / table.diagonal()).masked_fill(torch.eye(len(table), dtype=torch.bool), torch.inf)
+    stds = {name: float(fit.stds.mean()) for name, fit in learned.items()}
+    return (
+        at_least("std of KL's fit over that of JS's", stds["kl"] / stds["js"], 1.0),
+        at_least("std of JS's fit over that of reverse KL's", stds["js"] / stds["reverse-kl"], 1.0),
+        at_most("|mean − nearest mode| of reverse KL's fit", _off_mode(learned["reverse-kl"]), 0.1),
+        at_least("least divergence off the diagonal over the one on it, worst column", float(worse.min()), 1.0),
+    )
 
 
 def _direct(name: str, target: Tensor, mean: float, std: float) -> MixtureFit:

@@ -48,17 +48,7 @@ def run(quick: bool) -> Outcome:
     bad = {name: [_bad_minima(n, value) for n in SIZES] for name, value in VALUES.items()}
     stuck = {name: [len(trapped(n, value)) for n in SIZES] for name, value in VALUES.items()}
     collapsed = [landscape_count(n).collapsed for n in SIZES]
-    checks: list[Check] = []
-    for i, n in enumerate(SIZES):
-        checks += [
-            close(f"n = {n}, separable: bad strict minima", bad["separable"][i], collapsed[i], 0),
-            close(f"n = {n}, paired: bad strict minima", bad["paired"][i], 0, 0),
-            close(f"n = {n}, paired: configurations without a falling path", stuck["paired"][i], 0, 0),
-        ]
-    sizes = (2,) if quick else (2, 3)
-    for name, objective in OBJECTIVES.items():
-        error = max(_error_of_values(n, objective, VALUES[name]) for n in sizes)
-        checks.append(at_most(f"{name}: trained supremum against the closed form, every configuration", error, 1e-6))
+    checks = (*_of_counts(bad, stuck), *_of_suprema((2,) if quick else (2, 3)), *_pairing_measures())
     numbers = {
         "bad strict minima": bad,
         "configurations without a falling path": stuck,
@@ -67,7 +57,28 @@ def run(quick: bool) -> Outcome:
             for at in itertools.product((OFF, 0, 1), repeat=2)
         },
     }
-    return Outcome(_draw(bad, collapsed), (*checks, *_pairing_measures()), numbers)
+    return Outcome(_draw(bad, collapsed), checks, numbers)
+
+
+def _of_counts(bad: dict[str, list[int]], stuck: dict[str, list[int]]) -> tuple[Check, ...]:
+    checks: list[Check] = []
+    for i, n in enumerate(SIZES):
+        checks += [
+            close(f"n = {n}, separable: bad strict minima", bad["separable"][i], landscape_count(n).collapsed, 0),
+            close(f"n = {n}, paired: bad strict minima", bad["paired"][i], 0, 0),
+            close(f"n = {n}, paired: configurations without a falling path", stuck["paired"][i], 0, 0),
+        ]
+    return tuple(checks)
+
+
+def _of_suprema(sizes: tuple[int, ...]) -> tuple[Check, ...]:
+    errors = {
+        name: max(_error_of_values(n, objective, VALUES[name]) for n in sizes) for name, objective in OBJECTIVES.items()
+    }
+    return tuple(
+        at_most(f"{name}: trained supremum against the closed form, every configuration", error, 1e-6)
+        for name, error in errors.items()
+    )
 
 
 def _bad_minima(n: int, value: Value) -> int:
