@@ -183,10 +183,15 @@ def test_frames_of_an_animation_are_the_columns(digits: eq.Run, tmp_path: Path) 
     assert len(there_and_back.frames()) == 4
 
 
-def test_points_are_drawn_over_the_real_ones_and_tables_are_refused(tmp_path: Path) -> None:
+def test_points_are_drawn_over_the_real_ones_and_tables_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = eq.train("gan", "ring8-U", steps=1, out=tmp_path / "points", settings=QUIET)
     picture, beside = run.explore.interpolate(rows=2, steps=3).write(tmp_path / "p.png")
     assert Image.open(picture).width > 100 and len(np.load(beside)["latent"]) == 6
+    for name in ("pairs.npy", "pairs.png"):
+        assert cli.main(["sample", str(run.path), "--nearest", "--out", str(tmp_path / name)]) == 1
+        assert "image" in capsys.readouterr().err and not (tmp_path / name).exists()
     x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 500.0])
     run = eq.train("gan", x, steps=1, out=tmp_path / "table", settings=replace(QUIET, sample_every=9), batch=8)
     page = run.explore.truncate(rows=1)

@@ -396,9 +396,16 @@ def test_a_run_is_evaluated_by_a_protocol_and_keeps_the_conditions(
     assert printed == json.loads((tmp_path / "run" / "evaluation-fid-clean.json").read_text())
     assert printed["conditions"]["n"]["real"] == 90 and "fid_clean" in printed["metrics"]
     assert command(arguments) == 0 and "fid clean" in capsys.readouterr().out
-    assert command(["sample", "run", "-n", "6", "--nearest", "--out", "pairs.png"]) == 0
-    with Image.open("pairs.png") as picture:
-        assert picture.width > 300
+    assert command(["sample", "run", "-n", "6", "--nearest", "--save-latents", "z.npz", "--out", "pairs.png"]) == 0
+    assert command(["sample", "run", "--latents", "z.npz", "--pick", "4,1", "--nearest", "--out", "two.png"]) == 0
+    with Image.open("pairs.png") as all_of_them, Image.open("two.png") as chosen:
+        six, two = (np.asarray(one.convert("L")).astype(int) for one in (all_of_them, chosen))
+    across, side = (six.shape[1] - two.shape[1]) // 4, len(two) - 16  # eight images in a row, and four
+    down = len(six) - len(two)
+    for tile, place in ((0, (down, 0)), (2, (0, 2 * across))):  # codes 4 and 1
+        top, left = place
+        far = two[:side, tile * across :][:, :side] - six[top : top + side, left : left + side]
+        assert np.abs(far).max() <= 1
     with pytest.raises(ConfigError, match="inception-2015"):
         eq.train("cgan", "squares.npz", steps=1, out="own", settings=quiet, metrics={"fid": lambda a, b: 0.0})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,25 +14,87 @@ from .console import RunArg, WithFiles, app, quoted, say
 
 if TYPE_CHECKING:
     from ..runs import Run
-    from ..runs.pages import Page
+
+_How = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PageKind:
+    """A page that the command makes. One more page is one more row of :data:`PAGES`.
+
+    Attributes:
+        what: what it shows.
+        options: the options that it reads, besides ``--out``, ``--seed`` and ``--best``.
+        method: the method of :class:`~equilibria.runs.exploring.Explorer` that makes it; empty for the pictures that a
+            run has stored.
+        arguments: from the run, the options by name and whether it is an animation, the arguments of the method.
+    """
+
+    what: str
+    options: frozenset[str] = frozenset()
+    method: str = ""
+    arguments: Callable[[Run, _How, bool], _How] = lambda run, how, moving: how
+
+
+def _of_paths(run: Run, how: _How, moving: bool) -> _How:
+    return _of_rows(run, how, moving) | ({"closed": True} if moving else {})
+
+
+def _of_rows(run: Run, how: _How, moving: bool) -> _How:
+    """Rows of one class, where one was asked for."""
+    if "label" not in how:
+        return how
+    rows = {"rows": how.get("rows", None if "latents" in how else 6)}
+    return {name: value for name, value in how.items() if name != "label"} | rows | {"labels": [how["label"]]}
+
+
+def _of_attributes(run: Run, how: _How, moving: bool) -> _How:
+    """The samples or classes that have an attribute, and those that do not.
+
+    Raises:
+        ConfigError: one of the two is not given.
+    """
+    how = {"strengths" if name == "values" else name: value for name, value in how.items()}
+    for side in ("plus", "minus"):
+        if side not in how:
+            listed = f"classes: equilibria classes {quoted(run.path)}"
+            which = listed if run.play.game.classes else "samples, counted from 0"
+            raise ConfigError(f"--{side} is not given ({which})", "--minus 3,4,5 --plus 0,1,2")
+        how[side] = [word.strip() for word in how[side].split(",") if word.strip()]
+    if not run.play.game.classes:
+        say("this run has no classes: --minus and --plus are numbers of its samples, counted from 0")
+    return how
+
 
 PAGES = {
-    "interpolate": "paths between two codes, one in each row; a .gif or .mp4 goes through four codes and back",
-    "truncate": "the same codes at several strengths of truncation",
-    "directions": "one code moved along the principal directions of the generator's first layer (GANSpace)",
-    "grid": "one code moved along two of these directions",
-    "arithmetic": "codes moved from one attribute to another: --minus 3 --plus 8",
-    "training": "the samples that the run has stored, by round; a .gif or .mp4",
+    "interpolate": PageKind(
+        "paths between two codes, one in each row; a .gif or .mp4 goes through four codes and back",
+        frozenset({"rows", "steps", "method", "label", "latents"}),
+        "interpolate",
+        _of_paths,
+    ),
+    "truncate": PageKind(
+        "the same codes at several strengths of truncation",
+        frozenset({"rows", "values", "method", "label", "latents"}),
+        "truncate",
+        _of_rows,
+    ),
+    "directions": PageKind(
+        "one code moved along the principal directions of the generator's first layer (GANSpace)",
+        frozenset({"rows", "steps", "reach", "label", "latents"}),
+        "directions",
+    ),
+    "grid": PageKind(
+        "one code moved along two of these directions", frozenset({"steps", "reach", "label", "latents"}), "plane"
+    ),
+    "arithmetic": PageKind(
+        "codes moved from one attribute to another: --minus 3 --plus 8",
+        frozenset({"rows", "values", "plus", "minus", "latents"}),
+        "arithmetic",
+        _of_attributes,
+    ),
+    "training": PageKind("the samples that the run has stored, by round; a .gif or .mp4"),
 }
-READ = {
-    "interpolate": {"rows", "steps", "method", "label", "latents"},
-    "truncate": {"rows", "values", "method", "label", "latents"},
-    "directions": {"rows", "steps", "reach", "label", "latents"},
-    "grid": {"steps", "reach", "label", "latents"},
-    "arithmetic": {"rows", "values", "plus", "minus", "latents"},
-    "training": set(),
-}
-"""The options that each page reads, besides ``--out``, ``--seed`` and ``--best``."""
 
 
 PickArg = Annotated[str | None, typer.Option(help="Which of these codes, counted from 0, for example 3,17.")]
@@ -39,6 +103,10 @@ _Plus = Annotated[
 ]
 _Latents = Annotated[
     Path | None, typer.Option(help="Codes to begin with, a .npz or .npy file (from explore, or --save-latents).")
+]
+_Page = Annotated[
+    str,
+    typer.Argument(metavar="[PAGE]", help="\n\n".join(f"{name}: {kind.what}." for name, kind in PAGES.items())),
 ]
 _Target = Annotated[
     Path | None,
@@ -49,7 +117,7 @@ _Target = Annotated[
 @app.command()
 def explore(
     run: RunArg,
-    page: Annotated[str, typer.Argument(metavar="[PAGE]", help=f"One of {', '.join(PAGES)}.")] = "interpolate",
+    page: _Page = "interpolate",
     to: _Target = None,
     rows: Annotated[int | None, typer.Option(help="Rows: codes, paths or directions.")] = None,
     steps: Annotated[int | None, typer.Option(help="Samples on a path, or positions on a direction.")] = None,
@@ -68,8 +136,6 @@ def explore(
     own: WithFiles = None,
 ) -> None:
     """Explore the codes of a run's generator in a picture or an animation, with the codes of each sample beside it.
-
-    Pages: interpolate, truncate, directions, grid, arithmetic, training.
 
     [dim]equilibria explore runs/digits
 
@@ -90,55 +156,32 @@ def explore(
 
     if page not in PAGES:
         raise ConfigError(f"no page '{page}'", did_you_mean(page, PAGES))
-    given: dict[str, Any] = {"rows": rows, "steps": steps, "method": method, "values": values, "reach": reach}
+    kind = PAGES[page]
+    given: _How = {"rows": rows, "steps": steps, "method": method, "values": values, "reach": reach}
     given |= {"plus": plus, "minus": minus, "label": label, "latents": latents}
     given = {name: value for name, value in given.items() if value is not None}
-    if unread := sorted(given.keys() - READ[page]):
+    if unread := sorted(given.keys() - kind.options):
         raise ConfigError(f"--{unread[0]} is not read by the page '{page}'", "leave it out")
-    target = _target(to or Path("training.gif" if page == "training" else f"{page}.png"))
-    pages.check_name(target)
-    opened = runs.open_run(run, best_round=best)
-    if page == "training":
-        if target.suffix.lower() == ".png":
-            raise ConfigError("training is an animation", f"--out {target.stem}.gif")
-        say(f"{pages.write_training(opened, target)} rounds in {target}")
-        return
     if pick is not None and latents is None:
         raise ConfigError("--pick without --latents", f"--latents samples.npz --pick {pick}")
+    target = _target(to or Path(f"{page}.png" if kind.method else f"{page}.gif"))
+    pages.check_name(target)
+    opened = runs.open_run(run, best_round=best)
+    if not kind.method:
+        if target.suffix.lower() == ".png":
+            raise ConfigError(f"{page} is an animation", f"--out {target.stem}.gif")
+        say(f"{pages.write_training(opened, target)} rounds in {target}")
+        return
     if latents is not None:
         given["latents"] = picked(latents, pick)
-    made = _page(opened, page, {**given, "seed": seed}, target.suffix.lower() != ".png")
+    if values is not None:
+        given["values"] = _numbers("values", values, float)
+    how = kind.arguments(opened, {**given, "seed": seed}, target.suffix.lower() != ".png")
+    made: pages.Page = getattr(opened.explore, kind.method)(**how)
     picture, codes = made.write(target)
     say(f"{len(made.rows)} x {len(made.columns)} samples in {picture}, their codes in {codes}")
     again = codes.with_name(f"{codes.stem}-again.png")
     say(f"Again:   equilibria sample {quoted(run)} --latents {quoted(codes)} --out {quoted(again)}")
-
-
-def _page(run: Run, page: str, how: dict[str, Any], moving: bool) -> Page:
-    """The page of a run with the options that were given."""
-    if "values" in how:
-        how["strengths" if page == "arithmetic" else "values"] = _numbers("values", how.pop("values"), float)
-    if page == "arithmetic":
-        for side in ("plus", "minus"):
-            if side not in how:
-                which = "classes: equilibria classes RUN" if run.play.game.classes else "samples, counted from 0"
-                raise ConfigError(f"--{side} is not given ({which})", "--minus 3,4,5 --plus 0,1,2")
-            how[side] = [word.strip() for word in how[side].split(",") if word.strip()]
-    if page in ("interpolate", "truncate") and "label" in how:
-        how["labels"] = [how.pop("label")]
-        how.setdefault("rows", None if "latents" in how else 6)
-    if page == "interpolate" and moving:
-        how["closed"] = True
-    explorer = run.explore
-    pages = {
-        "interpolate": explorer.interpolate,
-        "truncate": explorer.truncate,
-        "directions": explorer.directions,
-        "grid": explorer.plane,
-        "arithmetic": explorer.arithmetic,
-    }
-    made: Page = pages[page](**how)  # type: ignore[operator]
-    return made
 
 
 def picked(path: Path, which: str | None) -> Any:

@@ -169,13 +169,15 @@ def sample(
 
     samples.check_name(to, table=True)
     opened = runs.open_run(run, best_round=best)
-    if nearest:
-        return _nearest(opened, 64 if n is None else n, seed, to)
+    if nearest and to.suffix.lower() != ".png":
+        raise ConfigError(f"samples beside training images in {to.name}", f"use --out {to.stem}.png")
     samples.check_name(to, table=opened.encoding is not None)
     how: dict[str, Any] = {"seed": seed, "given": given, "choices": _codes(setting or [])}
     n, how["labels"], how["latents"] = _asked(opened, n, label, latents, pick)
     if save_latents is not None:
         _save_codes(opened, save_latents, n, how)
+    if nearest:
+        return _nearest(opened, n, how, to)
     if opened.encoding is not None and to.suffix.lower() != ".png":
         tables.write_table(opened.columns(n, **how), to, opened.encoding)
         say(f"{n} rows in {to}")
@@ -188,7 +190,7 @@ def sample(
     say(f"{n} samples{f' of round {opened.play.round:,}' if best else ''} in {to}{law}")
 
 
-def _nearest(opened: Any, n: int, seed: int, to: Path) -> None:
+def _nearest(opened: Run, n: int, how: dict[str, Any], to: Path) -> None:
     """Write a picture of samples, each with its nearest training image to its right and the distance below that."""
     import io
 
@@ -198,9 +200,12 @@ def _nearest(opened: Any, n: int, seed: int, to: Path) -> None:
     from ..runs.protocols import nearest_training
     from ..training import disk
 
-    if to.suffix.lower() != ".png":
-        raise ConfigError(f"samples beside training images in {to.name}", f"use --out {to.stem}.png")
-    made, real, distances = nearest_training(opened.play, opened.data, n, seed)
+    view, column = next(iter(opened.play.game.judged.items()))
+    if opened.spec.kind != "image" or opened.play.game.seeds:
+        what = f"--nearest shows images, and samples of {opened.path} are none, or of several seeds"
+        raise ConfigError(what, f"equilibria sample {quoted(opened.path)} --out {quoted(to)}")
+    made = opened.views(n, **how)[view]
+    real, distances = nearest_training(made, opened.data, column)
     pairs = [image for pair in zip(made, real, strict=True) for image in pair]
     captions = [text for far in distances.tolist() for text in ("sample", f"{far:.3f}")]
     drawn = io.BytesIO()

@@ -58,7 +58,8 @@ def labels_asked(play: Play, names: tuple[str, ...], n: int, labels: Any) -> Ten
     """
     classes = play.game.classes
     if not classes:
-        raise ConfigError("labels were asked for and this run's game has none", "leave them out")
+        fix = "leave them out, or train a conditional recipe: equilibria train r3gan-conditional --data digits"
+        raise ConfigError("labels were asked for, and this run's game has no classes", fix)
     found = labels if isinstance(labels, Tensor) else [_class_number(one, names, classes) for one in labels]
     asked = torch.as_tensor(found, device=play.device)
     if asked.shape != (n,) or asked.is_floating_point() or bool(((asked < 0) | (asked >= classes)).any()):

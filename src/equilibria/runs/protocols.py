@@ -152,20 +152,18 @@ def _version(name: str) -> str:
         return "unknown"
 
 
-def nearest_training(play: Play, data: Dataset, n: int, seed: int, most: int = 10_000) -> tuple[Tensor, Tensor, Tensor]:
-    """Samples, the training image nearest to each in the pixels, and the distances.
+def nearest_training(made: Tensor, data: Dataset, column: str = "x", most: int = 10_000) -> tuple[Tensor, Tensor]:
+    """The training image nearest to each sample in the pixels, and the distances.
 
     Args:
-        play: whose samples are drawn.
-        data: its images.
-        n: number of samples.
-        seed: of the samples.
+        made: samples ``(n, c, h, w)``.
+        data: the images.
+        column: the column that the samples are compared with.
         most: training rows that are searched, drawn at random if there are more.
 
     Returns:
-        Two of ``(n, c, h, w)``, and ``(n,)`` root mean squares over the pixels, on their scale of [-1, 1].
+        ``(n, c, h, w)``, and ``(n,)`` root mean squares over the pixels, on their scale of [-1, 1].
     """
-    made = drawn_images(play, data, Asking("fid", n, seed))
-    real = data.take(min(data.size or most, most))["x"].cpu()
+    real = data.take(min(data.size or most, most))[column].cpu()
     which, distance = nearest_pairs(made, real)
-    return made, real[which], distance / made[0].numel() ** 0.5
+    return real[which], distance / made[0].numel() ** 0.5
