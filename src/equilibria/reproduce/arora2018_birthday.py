@@ -1,8 +1,8 @@
 """The birthday test: a generator's support size, from the batch size at which half of the batches have a repeat.
 
 First on generators whose latent codes are drawn from a known number of atoms. Then on MNIST, where two images count as
-equal if they are as close as the two closest among equally many real images: a collapsed generator, trained for 20 turns
-per turn of its discriminator, against the same networks trained with one turn each.
+equal if they are as close as the two closest among equally many real images: a collapsed generator, trained for 20
+turns per turn of its discriminator, against the same networks trained with one turn each.
 """
 
 from __future__ import annotations

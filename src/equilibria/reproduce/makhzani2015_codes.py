@@ -5,8 +5,8 @@ kernel MMD with a Gaussian kernel at the median distance. Also measured: the sli
 prior), and the reconstruction error as a share of the pixels' variance. The control is the same autoencoder without its
 adversary.
 
-Learning rates fall along half a cosine to a hundredth: at a constant rate the game circles its equilibrium, and the test
-rejects one seed or another at whatever round training stops (least p .002 after 2,500 rounds at .001).
+Learning rates fall along half a cosine to a hundredth: at a constant rate the game circles its equilibrium, and the
+test rejects one seed or another at whatever round training stops (least p .002 after 2,500 rounds at .001).
 """
 
 from __future__ import annotations
