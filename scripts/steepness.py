@@ -5,12 +5,12 @@ python scripts/steepness.py --seeds 1 --out /tmp/one.json
 
 "Evolution of Discriminator and Generator Gradients in GAN Training: From Fitting to Collapse" (TMLR 2025) proposes the
 generator's steepness (how far a sample moves with its code) and the discriminator's gradient at samples as signs of
-collapse. The abstract names both and says that a metric integrates them; its formula was not at hand, so three forms are
-measured: each alone, and their product by the chain rule, the norm of the gradient of D(G(z)) in z.
+collapse. The abstract names both and says that a metric integrates them; its formula was not at hand, so three forms
+are measured: each alone, and their product by the chain rule, the norm of the gradient of D(G(z)) in z.
 
 Plain loops on eight and on 25 Gaussians: sound ones, with R1 and without, and loops whose rates jump, or rise slowly,
-from half of the run. The collapse is when at most six tenths of the components have a quarter of their share of samples.
-A sign alarms when it leaves its median over the last ten looks by a factor; the factor is the smallest one without an
+from half of the run. The collapse is when at most six tenths of the components have a quarter of their share of
+samples. A sign alarms when it leaves its median over the last ten looks by a factor; the factor is the smallest one without an
 alarm in the sound runs of seed 0, and false alarms are counted in the sound runs of the other seeds.
 """
 
@@ -47,7 +47,8 @@ def run(kind: str, law: str, seed: int) -> dict[str, Any]:
     """One loop: the share of components with samples and the signs at each look, and what the doctor first says."""
     torch.manual_seed(seed)
     data = load(law)
-    assert data.law is not None and data.law.modes is not None
+    assert data.law is not None
+    assert data.law.modes is not None
     x = data.take(8000)["x"]
     centres, x = data.law.modes.float() / x.std(), x / x.std()
     G, D = perceptron(8, 2), perceptron(2, 1)

@@ -35,7 +35,7 @@ CLAIM = Claim(
     derived="N = 160,000 has a repeat half the time at M = 471; s^2 within a factor 2 of a known N",
     tolerance="471 exactly; factor 2 for N = 100 to 100,000 (400 batches each); s of the healthy generator at least "
     "ten times the collapsed one's, worst of 5 seeds; quick: 1 seed",
-    budget=(60, 300),
+    budget=(60, 290),
     items=("T25",),
 )
 

@@ -44,7 +44,7 @@ CLAIM = Claim(
     printed="pictures: a normal and a swiss-roll prior are matched on held-out digits; no number printed",
     tolerance="the MMD test does not reject at 5 % in any seed, and rejects the control; normal and swiss-roll priors, "
     "5 seeds, 2,500 rounds; quick: 1 seed and the normal prior",
-    budget=(22, 90),
+    budget=(25, 250),
 )
 PRIORS: dict[str, Prior] = {"normal": Latent(size=2), "swiss roll": LawPrior(name="swissroll")}
 NETWORKS = MLPPair(width=128, depth=2, activation="relu")
