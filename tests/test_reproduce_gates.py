@@ -1,16 +1,20 @@
 """The checks of reproductions can fail: each is given one planted error, and its verdict turns.
 
-Only the part of a reproduction that the error concerns is run, so that no network is trained here.
+Only the part of a reproduction that the error concerns is run, so that no network is trained here. Each test names its
+reproductions in the mark ``plants``; one without such a test fails the suite.
 """
 
 from __future__ import annotations
 
+import ast
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
+from equilibria import reproduce
 from equilibria.core.updates import Consensus
 from equilibria.data import GaussianMixture, load
 from equilibria.losses import R1, R2
@@ -25,25 +29,11 @@ from equilibria.reproduce import (
     nie2019_assumptions,
     tolstikhin2017_coverage,
 )
-from equilibria.reproduce.claim import Check
 from equilibria.theory import assumptions, supports
 from equilibria.theory.smoothing import noise_distance_bound
 from equilibria.theory.spectra import stability_bounds
 from equilibria.theory.transport import LineDistances, parallel_lines
-
-Plant = Callable[[pytest.MonkeyPatch], None]
-
-
-def hold(checks: Sequence[Check]) -> bool:
-    return bool(checks) and all(check.holds for check in checks)
-
-
-def turned(run: Callable[[], Sequence[Check]], monkeypatch: pytest.MonkeyPatch, plant: Plant) -> bool:
-    """Whether the checks hold without the error and one fails with it."""
-    before = hold(run())
-    plant(monkeypatch)
-    return before and not hold(run())
-
+from planted_errors import Plant, hold, turned
 
 # Nagarajan & Kolter, Theorem 3.1 -------------------------------------------------------------------------------------
 
@@ -56,6 +46,7 @@ def scaled_bounds(complex_by: float, real_by: float) -> Plant:
     return lambda patch: patch.setattr(nagarajan2017_stability, "stability_bounds", planted)
 
 
+@pytest.mark.plants("nagarajan2017_stability")
 @pytest.mark.parametrize("by", [(0.9, 1.0), (1.1, 1.0), (1.0, 0.9), (1.0, 1.1)])
 def test_bounds_that_are_too_weak_or_too_strong(by: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
     assert turned(nagarajan2017_stability._of_tightness, monkeypatch, scaled_bounds(*by))
@@ -64,6 +55,7 @@ def test_bounds_that_are_too_weak_or_too_strong(by: tuple[float, float], monkeyp
 # Mescheder et al. 2018, R1 and R2 ------------------------------------------------------------------------------------
 
 
+@pytest.mark.plants("mescheder2018_eigenvalues")
 @pytest.mark.parametrize(("name", "wrong"), [("R1", R2), ("R2", R1)])
 def test_one_penalty_in_place_of_the_other(name: str, wrong: type, monkeypatch: pytest.MonkeyPatch) -> None:
     assert turned(
@@ -76,6 +68,7 @@ def test_one_penalty_in_place_of_the_other(name: str, wrong: type, monkeypatch: 
 # Parallel lines ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.plants("arjovsky2017_lines")
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -105,6 +98,7 @@ def larger_jacobian(*arguments: object) -> supports.GeneratorGradient:
     return found._replace(jacobian=3 * found.jacobian)
 
 
+@pytest.mark.plants("arjovsky2017principled_bound")
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
@@ -129,6 +123,7 @@ def test_the_bound_itself_holds() -> None:
 # Theorem 3.3 ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.plants("arjovsky2017principled_noise")
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -151,6 +146,7 @@ def test_another_bound_on_the_transport_distance(
 # Consensus -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.plants("mescheder2017numerics_consensus")
 @pytest.mark.parametrize("factor", [0.0, 0.5, 2.0])
 def test_consensus_with_another_weight(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule that trains, not a formula for it, is what is compared."""
@@ -166,6 +162,7 @@ def test_consensus_with_another_weight(factor: float, monkeypatch: pytest.Monkey
 # Six assumptions -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.plants("nie2019_assumptions")
 def test_a_generator_that_has_learned_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Assumption 6: the samples are at the training points because they were trained to be there."""
     short = [assumptions.relax_population(points=20, seed=seed) for seed in range(2)]
@@ -182,6 +179,7 @@ def ten_modes() -> GaussianMixture:
     return GaussianMixture(torch.rand(10, 2, generator=torch.Generator().manual_seed(0)) * 30 - 15, 0.5)
 
 
+@pytest.mark.plants("tolstikhin2017_coverage")
 @pytest.mark.parametrize(("sampler", "holds"), [("perfect", True), ("blob", False), ("five modes", False)])
 def test_coverage_by_a_blob_and_by_half_of_the_modes(sampler: str, holds: bool, ten_modes: GaussianMixture) -> None:
     """A wide Gaussian covers the data as well as a perfect sampler does, and passed once; a perfect sampler did not."""
@@ -200,6 +198,7 @@ def test_coverage_by_a_blob_and_by_half_of_the_modes(sampler: str, holds: bool, 
 # Paths between codes -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.plants("goodfellow2014_interpolation")
 def test_paths_of_a_generator_that_has_learned_nothing() -> None:
     """Its steps are even, as those of a trained one; its images are not like the training images."""
     data = load("digits")
@@ -218,3 +217,22 @@ def test_paths_of_a_generator_that_has_learned_nothing() -> None:
     assert hold(goodfellow2014_interpolation._of_walks("lerp", learned, rows))
     even, near = goodfellow2014_interpolation._of_walks("lerp", lost, rows)
     assert even.holds and not near.holds
+
+
+# Every reproduction --------------------------------------------------------------------------------------------------
+
+
+def marked(path: Path) -> set[str]:
+    """The names in the marks ``plants`` of the tests of a file."""
+    found: set[str] = set()
+    for test in ast.walk(ast.parse(path.read_text())):
+        if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+            for mark in test.decorator_list:
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.plants":
+                    found |= {ast.literal_eval(name) for name in mark.args}
+    return found
+
+
+def test_every_reproduction_has_a_planted_error() -> None:
+    files = Path(__file__).parent.glob("test_reproduce_gates*.py")
+    assert set().union(*map(marked, files)) == set(reproduce.keys())

@@ -79,14 +79,17 @@ def run(quick: bool) -> Outcome:
     levels = 1 if quick else 2
     data = load("mnist", size=8 << levels)
     trials = [_trial(data, levels, seed) for seed in range(1 if quick else 5)]
+    return Outcome(_draw(trials), _checks(trials), {f"seed {seed}": _numbers(t) for seed, t in enumerate(trials)})
+
+
+def _checks(trials: list[Trial]) -> tuple[Check, ...]:
     gains = {name: [_gain(t.each["pyramid"], t.each[name]) for t in trials] for name in ("enlarged", "plain GAN")}
-    checks = (
+    return (
         at_most("greatest error of the pyramid's inversion", max(t.error for t in trials), 1e-6),
         *(_least(f"pyramid less {name}, in standard errors", values) for name, values in gains.items()),
         at_least("least spread of bands over the noise / real bands", min(min(t.spread["fresh"]) for t in trials), 0.1),
         at_most("greatest spread with the noise fixed", max(max(t.spread["fixed"]) for t in trials), 1e-6),
     )
-    return Outcome(_draw(trials), checks, {f"seed {seed}": _numbers(t) for seed, t in enumerate(trials)})
 
 
 def trained_pyramid(data: Dataset, levels: int, seed: int) -> PyramidGame:

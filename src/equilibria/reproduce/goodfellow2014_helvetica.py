@@ -24,7 +24,7 @@ from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
 from ..metrics.modes import modes
 from ..networks import MLPPair
-from .claim import Claim, Outcome, at_least, at_most
+from .claim import Check, Claim, Outcome, at_least, at_most
 from .side_by_side import Turns, batches_of, seeded
 
 CLAIM = Claim(
@@ -53,10 +53,6 @@ class _Run(NamedTuple):
 def run(quick: bool) -> Outcome:
     data, rounds = load("ring8-M"), 400 if quick else 600
     found = {name: _played(data, rule, rounds) for name, rule in (_RULES if quick else _RULES | _OTHERS).items()}
-    checks = (
-        at_least("seeds of 5 with at most 3 modes, 20 turns of G for one of D", _collapsed(found["1 : 20"]), 4),
-        at_most("seeds of 5 with at most 3 modes, 20 turns of D for one of G", _collapsed(found["20 : 1"]), 1),
-    )
     figure, axes = panels(rows=3, columns=_FRAMES + 1, width=2.0, height=2.1)
     assert data.law is not None
     real = data.take(500)["x"]
@@ -67,7 +63,15 @@ def run(quick: bool) -> Outcome:
         own[0].set_title(f"D : G = {name}, round {played.rounds[0]}", fontsize=8.5, loc="left")
         _counts(own[_FRAMES], played)
     legend(axes[_FRAMES + 1], "upper left")
-    return Outcome(figure, checks, {"modes by snapshot and seed, D : G": {k: v.captured for k, v in found.items()}})
+    numbers = {"modes by snapshot and seed, D : G": {k: v.captured for k, v in found.items()}}
+    return Outcome(figure, _checks(found), numbers)
+
+
+def _checks(found: dict[str, _Run]) -> tuple[Check, ...]:
+    return (
+        at_least("seeds of 5 with at most 3 modes, 20 turns of G for one of D", _collapsed(found["1 : 20"]), 4),
+        at_most("seeds of 5 with at most 3 modes, 20 turns of D for one of G", _collapsed(found["20 : 1"]), 1),
+    )
 
 
 def _played(data: Dataset, rule: Turns, rounds: int) -> _Run:

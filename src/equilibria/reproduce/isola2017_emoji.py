@@ -8,6 +8,7 @@ little better. Both runs have the same networks, rows and dropout; the control h
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ from ..figures.panels import PALETTE, label, legend, panels
 from ..games.paired_translation import Pix2Pix
 from ..metrics.measures import GradientEnergy
 from ..networks import ImageToImage, PatchGAN, UNet
-from .claim import Claim, Outcome, at_least, at_most
+from .claim import Check, Claim, Outcome, at_least, at_most
 from .translators import picture_rows, started
 
 CLAIM = Claim(
@@ -51,11 +52,6 @@ def run(quick: bool) -> Outcome:
     held = data.take(data.held_out_size or 1, held_out=True)
     found = {weight: [_trained(data, held, weight, seed, rounds) for seed in seeds] for weight in (1.0, 0.0)}
     sharp, blurred = ([one.sharpness[rounds] for one in found[weight]] for weight in (1.0, 0.0))
-    gains = [a - b for a, b in zip(sharp, blurred, strict=True)]
-    checks = (
-        at_least("least gain in sharpness over seeds", min(gains), 0.05),
-        at_most("greatest sharpness of L1 + cGAN", max(sharp), 1.0),
-    )
     numbers = {
         name: {
             "sharpness": [round(one.sharpness[rounds], 3) for one in found[weight]],
@@ -64,7 +60,15 @@ def run(quick: bool) -> Outcome:
         }
         for name, weight in (("L1 + cGAN", 1.0), ("L1", 0.0))
     }
-    return Outcome(_draw(held, found), checks, numbers)
+    return Outcome(_draw(held, found), _checks(sharp, blurred), numbers)
+
+
+def _checks(sharp: Sequence[float], blurred: Sequence[float]) -> tuple[Check, ...]:
+    gains = [a - b for a, b in zip(sharp, blurred, strict=True)]
+    return (
+        at_least("least gain in sharpness over seeds", min(gains), 0.05),
+        at_most("greatest sharpness of L1 + cGAN", max(sharp), 1.0),
+    )
 
 
 def _trained(data: Dataset, held: dict[str, Tensor], weight: float, seed: int, rounds: int) -> Run:

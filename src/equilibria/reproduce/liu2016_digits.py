@@ -10,6 +10,7 @@ at the last.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,7 +26,7 @@ from ..games.coupled import CoGAN
 from ..games.spec import Latent
 from ..losses import R1
 from ..networks import MLPPair
-from .claim import Claim, Outcome, at_least, at_most
+from .claim import Check, Claim, Outcome, at_least, at_most
 from .side_by_side import side_by_side
 
 CLAIM = Claim(
@@ -59,17 +60,20 @@ def run(quick: bool) -> Outcome:
     found, made = {}, {}
     for tied in (True, False):
         found[tied], made[tied] = _train(tied, seeds, rounds)
-    tied_excess, untied_excess = found[True][rounds].excess, found[False][rounds].excess
-    share = abs(statistics.mean(untied_excess)) / abs(statistics.mean(tied_excess))
-    checks = (
-        at_least("tied: least excess over the baseline", min(tied_excess), 1e-9),
-        at_most("untied: mean excess, as a share of the tied one's", share, 0.1),
-    )
+    checks = _checks(found[True][rounds], found[False][rounds])
     numbers = {
         "tied" if tied else "untied": {f"round {r}": _rounded(look) for r, look in looks.items()}
         for tied, looks in found.items()
     }
     return Outcome(_draw(found, made), checks, numbers)
+
+
+def _checks(tied: Look, untied: Look) -> tuple[Check, ...]:
+    share = abs(statistics.mean(untied.excess)) / max(abs(statistics.mean(tied.excess)), 1e-12)
+    return (
+        at_least("tied: least excess over the baseline", min(tied.excess), 1e-9),
+        at_most("untied: mean excess, as a share of the tied one's", share, 0.1),
+    )
 
 
 def agreement(first: Tensor, second: Tensor) -> float:
@@ -94,13 +98,17 @@ def _train(tied: bool, seeds: range, rounds: int) -> tuple[dict[int, Look], Tens
     for _ in range(4):
         play.advance(rounds // 4)
         made = play.sample(PAIRS, seed=1)
-        pairs = [(one[..., :width], one[..., width:]) for one in made]
-        looks[play.round] = Look(
-            [agreement(a, b) for a, b in pairs],
-            [agreement(a, b.roll(1, 0)) for a, b in pairs],
-            [float(a.std(0).mean()) for a, _ in pairs],
-        )
+        looks[play.round] = _look([(one[..., :width], one[..., width:]) for one in made])
     return looks, made[0]
+
+
+def _look(pairs: Sequence[tuple[Tensor, Tensor]]) -> Look:
+    """Of the pairs of each seed."""
+    return Look(
+        [agreement(a, b) for a, b in pairs],
+        [agreement(a, b.roll(1, 0)) for a, b in pairs],
+        [float(a.std(0).mean()) for a, _ in pairs],
+    )
 
 
 def _rounded(look: Look) -> dict[str, list[float]]:

@@ -18,6 +18,7 @@ codes chosen at random in place of by attribute.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ from ..core.play import Play
 from ..data import Dataset, load
 from ..figures.panels import PALETTE, label, panels
 from ..recipes import recipe
-from .claim import Claim, Outcome, at_least
+from .claim import Check, Claim, Outcome, at_least
 from .translators import picture_rows
 
 CLAIM = Claim(
@@ -62,13 +63,16 @@ def run(quick: bool) -> Outcome:
     data = load("mnist", size=16)
     seeds = range(1) if quick else range(5)
     found = [_seed(data, seed, 1000) for seed in seeds]
-    ratios = {kind: min(one.shares[KINDS[0]] / max(one.shares[kind], 1e-9) for one in found) for kind in KINDS[1:]}
-    checks = (
+    numbers = {kind: [round(one.shares[kind], 3) for one in found] for kind in KINDS}
+    return Outcome(_draw(found), _checks([one.shares for one in found]), numbers)
+
+
+def _checks(seeds: Sequence[dict[str, float]]) -> tuple[Check, ...]:
+    ratios = {kind: min(one[KINDS[0]] / max(one[kind], 1e-9) for one in seeds) for kind in KINDS[1:]}
+    return (
         at_least("least ratio to single codes over seeds", ratios["single codes"], 1.3),
         at_least("least ratio to codes chosen at random over seeds", ratios["random codes"], 1.5),
     )
-    numbers = {kind: [round(one.shares[kind], 3) for one in found] for kind in KINDS}
-    return Outcome(_draw(found), checks, numbers)
 
 
 def attributes(x: Tensor) -> Tensor:
@@ -95,18 +99,26 @@ def _seed(data: Dataset, seed: int, rounds: int) -> Found:
     play.prepare()
     play.advance(rounds)
     real = attributes(data.take(10_000)["x"])
-    median, low, high = (real.quantile(q, dim=0) for q in (0.5, 1 / 3, 2 / 3))
     codes = play.codes(CODES, seed=1)["latent"]
+    source = torch.Generator().manual_seed(seed)
+    shares, pools = _measured(play, real, codes, source)
+    return Found(shares, _shown(play, pools, source))
+
+
+def _measured(
+    play: Play, real: Tensor, codes: Tensor, source: torch.Generator
+) -> tuple[dict[str, float], dict[tuple[bool, bool], Tensor]]:
+    """The shares by kind of arithmetic, and the codes of clear digits by their attributes."""
+    median, low, high = (real.quantile(q, dim=0) for q in (0.5, 1 / 3, 2 / 3))
     own = attributes(generated(play, codes))
     clear = ((own < low) | (own > high)).all(1)
     pools = {has: codes[clear & (own > median).eq(torch.tensor(has)).all(1)] for has in TARGETS}
-    source = torch.Generator().manual_seed(seed)
     everything = dict.fromkeys(TARGETS, codes)
     shares = {
         kind: _share(play, among, count, median, source)
         for kind, among, count in zip(KINDS, (pools, pools, everything), (3, 1, 3), strict=True)
     }
-    return Found(shares, _shown(play, pools, source))
+    return shares, pools
 
 
 @torch.no_grad()
