@@ -18,7 +18,9 @@ from equilibria.data import load
 from equilibria.data.laws import GaussianMixture
 from equilibria.games.inference import Category
 from equilibria.metrics.modes import Modes, modes
+from equilibria.metrics.neighbours import birthday as support
 from equilibria.networks import ConvPair
+from equilibria.reproduce import arora2018_birthday as birthday
 from equilibria.reproduce import chen2016_modes as codes
 from equilibria.reproduce import creswell2018_inverse as inverse
 from equilibria.reproduce import denton2015_pyramid as pyramid
@@ -29,6 +31,7 @@ from equilibria.reproduce import hoang2018_ring as mixture
 from equilibria.reproduce import huang2024r3gan_modes as paired
 from equilibria.reproduce import isola2017_emoji as emoji
 from equilibria.reproduce import liu2016_digits as coupled
+from equilibria.reproduce import makhzani2015_codes as matched
 from equilibria.reproduce import makhzani2015_labels as labels
 from equilibria.reproduce import metz2017_frames as unrolled
 from equilibria.reproduce import nguyen2017_ring as two
@@ -269,6 +272,74 @@ def test_codes_that_do_not_tell_what_was_learned() -> None:
         "nearly the identity": {"again": lambda x: x + 1e-3}, "the mean": {"again": lambda x: 0 * x},
     }  # fmt: skip
     assert held(run, wrong) == []
+
+
+@pytest.mark.plants("arora2018_birthday")
+def test_supports_that_are_not_the_square_of_the_batch() -> None:
+    def run(times: int = 1) -> tuple[Check, ...]:
+        return birthday._of_known({n: birthday._first_half(times * n) for n in (100, 1000)})
+
+    def adjacent(row: Tensor) -> Tensor:
+        return torch.cat([row[1:] == row[:-1], torch.tensor([True])]).int().argmax() + 2
+
+    plants = {
+        "a repeat of the first only": instead(
+            birthday, "_first_repeat", lambda _: lambda row: (row == row[0]).int()[1:].argmax() + 2
+        ),
+        "neighbours only": instead(birthday, "_first_repeat", lambda _: adjacent),
+        "the square root": instead(birthday, "birthday_batch", lambda _: lambda n: round(n**0.5)),
+        "without the logarithm": instead(birthday, "collision_probability", lambda _: lambda s, n: s * s / (2 * n)),
+    }
+    assert unseen(run, plants) == []
+    assert held(run, {"four times the support": {"times": 4}}) == []
+
+
+@pytest.mark.plants("arora2018_birthday")
+def test_repeats_that_do_not_show_a_collapse() -> None:
+    points = torch.randn(1000, 32, generator=source())
+    few = points[torch.randint(6, (1000,), generator=source())]
+    atoms = torch.randn(4000, 32, generator=source(1))
+    many = atoms[torch.randint(4000, (1000,), generator=source(2))]
+
+    def run(healthy: Tensor = points, collapsed: Tensor = few, near: float = 1e-3) -> tuple[Check, ...]:
+        tests = {"healthy": healthy, "collapsed": collapsed}
+        return birthday._of_trained({name: [support(rows, near)] for name, rows in tests.items()})
+
+    wrong = {
+        "both collapse": {"healthy": few}, "neither does": {"collapsed": points},
+        "exchanged": {"healthy": few, "collapsed": points},
+        "hardly collapsed": {"collapsed": many}, "hardly healthy": {"healthy": points[:100].repeat(10, 1)},
+        "all points are near": {"near": 100.0}, "untrained": {"healthy": 1e-5 * points},
+    }  # fmt: skip
+    assert held(run, wrong) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.plants("makhzani2015_codes")
+@pytest.mark.parametrize("name", matched.PRIORS)
+def test_codes_of_another_law(name: str) -> None:
+    data, prior = load("digits"), matched.PRIORS[name]
+    other = next(law for law in matched.PRIORS.values() if law is not prior)
+
+    def match(codes: Callable[[int], Tensor]) -> matched.Match:
+        game: Any = SimpleNamespace(
+            draw=lambda batch: batch, encode=lambda draw: codes(len(draw["x"])),
+            get_submodule=lambda name: lambda z: torch.zeros(len(z), 1, 8, 8),
+        )  # fmt: skip
+        return matched._match(game, data, prior)
+
+    def run(
+        with_it: Callable[[int], Tensor] = prior.codes, without: Callable[[int], Tensor] = other.codes
+    ) -> tuple[Check, ...]:
+        return matched._checks({name: ([match(with_it)], match(without))})
+
+    wrong = {
+        "the other prior": {"with_it": other.codes}, "one point": {"with_it": lambda n: 0 * prior.codes(n)},
+        "moved": {"with_it": lambda n: prior.codes(n) + prior.codes(n).std()},
+        "half as wide": {"with_it": lambda n: prior.codes(n) / 2},
+        "rows in a ring": {"with_it": lambda n: torch.nn.functional.normalize(prior.codes(n))},
+        "the control as well": {"without": prior.codes}, "exchanged": {"with_it": other.codes, "without": prior.codes},
+    }  # fmt: skip
+    assert held(run, wrong) == []  # type: ignore[arg-type]
 
 
 @pytest.mark.plants("liu2016_digits")
