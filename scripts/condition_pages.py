@@ -34,9 +34,17 @@ from equilibria.doctor.conditions import rule as rule_module
 from equilibria.doctor.conditions.record import EXAM, RECORD
 from equilibria.doctor.schedule import Schedule
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from condition_pictures import NO_PICTURE, draw
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES, PICTURES = ROOT / "docs" / "conditions", ROOT / "docs" / "images" / "conditions"
 PARTS = ("facts", "seen", "found", "change", "order", "test")
+KEY = (
+    "*Left: samples; of points and curves, real rows are grey, and each class has a colour. Right: blue is this run, "
+    "grey the same loop without the fault; the vertical line is where the finding begins, a dashed one the limit.*"
+)
 _WORDS = {"below": "below", "above": "above", "equal": "exactly", "about": "about", "context": ""}
 
 
@@ -319,10 +327,11 @@ def link(name: str) -> str:
 
 
 def picture(rule: Rule) -> str:
+    """The picture of a condition with its key, or the reason why there is none."""
     name = rule.condition
     if not (PICTURES / f"{name}.png").exists():
-        return ""
-    return f"![{name}: samples, and the number that gives it away](../images/conditions/{name}.png)"
+        return NO_PICTURE.get(name, "")
+    return f"![{name}: samples, and the number that gives it away](../images/conditions/{name}.png)\n\n{KEY}"
 
 
 def rendered(rule: Rule, text: str) -> str:
@@ -422,13 +431,18 @@ def repaired(loop: str) -> str:
     return "\n".join(lines)
 
 
-def played(loop: str) -> Doctor:
-    """Run a loop, and return its doctor."""
+def names_after(loop: str) -> dict[str, Any]:
+    """Run a loop, and return its names."""
     names: dict[str, Any] = {"__name__": "page"}
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exec(compile(loop.replace("print(doctor.diagnose())", ""), "the loop of a page", "exec"), names)
-    doctor: Doctor = names["doctor"]
+    return names
+
+
+def played(loop: str) -> Doctor:
+    """Run a loop, and return its doctor."""
+    doctor: Doctor = names_after(loop)["doctor"]
     return doctor
 
 
@@ -463,6 +477,8 @@ def stale() -> Iterator[str]:
             yield f"{name}.md has a part that nobody wrote"
         if not inside(text, "seen").startswith("```text"):
             yield f"{name}.md shows no finding: run it with --run {name}"
+        if not picture(known[name]):
+            yield f"{name}.md has no picture, and no reason for that: draw it with --draw {name}"
     if not (PAGES / "index.md").exists() or (PAGES / "index.md").read_text(encoding="utf-8") != index():
         yield "index.md is not as the code has it"
 
@@ -474,8 +490,6 @@ def main(arguments: list[str]) -> int:
         return int(bool(problems))
     only = [one for one in arguments if not one.startswith("--")]
     if "--draw" in arguments:
-        from condition_pictures import draw
-
         draw(PICTURES, only)
     PAGES.mkdir(exist_ok=True)
     for rule in rules():

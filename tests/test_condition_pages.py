@@ -23,7 +23,9 @@ def test_there_is_a_page_for_each_condition_and_it_is_as_the_code_has_it() -> No
     assert not list(script.stale()), "run python scripts/condition_pages.py"
 
 
-@pytest.mark.parametrize("change", ["without a page", "without its table", "of no condition", "not written"])
+@pytest.mark.parametrize(
+    "change", ["without a page", "without its table", "of no condition", "not written", "without a picture"]
+)
 def test_a_wrong_page_is_found(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in PAGES.items():
         (tmp_path / f"{name}.md").write_text(text, encoding="utf-8")
@@ -34,6 +36,10 @@ def test_a_wrong_page_is_found(change: str, tmp_path: Path, monkeypatch: pytest.
         page.write_text(page.read_text(encoding="utf-8").replace("| severity |", "| weight |"), encoding="utf-8")
     elif change == "of no condition":
         page = page.rename(tmp_path / "mode-collapsed.md")
+    elif change == "without a picture":
+        monkeypatch.setattr(script, "PICTURES", tmp_path)
+        missing = [one for one in script.stale() if "no picture" in one]
+        assert len(missing) == len(CONDITION_PAGES) - len(script.NO_PICTURE)
     else:
         page.write_text(page.read_text(encoding="utf-8") + "TODO\n", encoding="utf-8")
     monkeypatch.setattr(script, "PAGES", tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..doctor import CONDITIONS, VITALS, Doctor, Evidence, Finding
+from ..doctor.evidence import Expectation
 from ..figures.images import image_grid
 from ..figures.panels import BLUE, GREY, PALETTE, label, legend, logarithmic, panels, rendered
 from .cases import CASES, HEALTHY, RING, WGAN
@@ -25,7 +26,8 @@ from .results import examined
 Seen = tuple[Played, Doctor]
 FieldSeen = tuple[Attached, Doctor]
 _RED = PALETTE[1]
-_INSTEAD = Evidence("samples/distance", math.nan)  # if the evidence is a property of the loop, not a series
+# Shown if the evidence is no series, but a property of the loop.
+_INSTEAD = Evidence("samples/distance", math.nan, meaning="distance of samples to real rows")
 _STEADY = replace(HEALTHY["developed"]["arrived"], steps=3000, rate=3e-4, rate_d=3e-4, r1=1.0)
 _STEEP = replace(WGAN, penalty=0.0, rate=1e-4, rate_d=5e-3, momentum=0.9)
 # Loops and their controls for conditions in which no planted disease ends: planted ones overflow within a step.
@@ -75,27 +77,45 @@ def picture(finding: Finding, sick: Seen, healthy: Seen) -> Figure:
     return figure
 
 
-def field_picture(finding: Finding, faulty: FieldSeen, repaired: FieldSeen) -> Figure:
+def field_picture(
+    finding: Finding,
+    faulty: FieldSeen,
+    repaired: FieldSeen,
+    read: Sequence[Expectation] = (),
+    columns: Sequence[int] = (0, 1),
+) -> Figure:
     """Samples of a loop of the field exam and of its repaired twin, and a vital of both runs.
 
-    The vital is the first of the evidence; for a finding that was read in the training step, the distance to the data.
+    Args:
+        finding: of the faulty loop. Its first evidence is the vital that is shown.
+        faulty: the loop.
+        repaired: its twin.
+        read: the vitals that show a finding without evidence, one that was read in the training step; the distance to
+            the data if none are given. The second is drawn of the faulty loop only.
+        columns: those of the rows that are drawn, one or two, where rows are neither images nor sequences.
     """
     figure, (left, middle, right) = panels(columns=3, width=2.2, height=2.2, dpi=100)
     for axes, (run, doctor), title in ((left, faulty, finding.condition), (middle, repaired, "repaired")):
         run.generator.eval()
-        made, y = run.samples(400)
-        _rows(axes, made.detach().float(), run.real.detach().float(), y)
-        label(axes, title=f"{title}\nsamples at step {doctor.chart.last.step}")
-    _series(right, finding, faulty[1], repaired[1])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            made, y = run.samples(400)
+        _rows(axes, made.detach().float(), run.real.detach().float(), y, columns)
+        label(axes, axes.get_xlabel(), axes.get_ylabel(), f"{title}\nsamples at step {doctor.chart.last.step}")
+    shown = [one.measured(math.nan) for one in read]
+    _series(right, finding, faulty[1], repaired[1], shown, width=25)
     return figure
 
 
-def _rows(axes: Axes, made: Tensor, real: Tensor, y: Tensor | None) -> None:
-    """Rows of any form: images as a grid, flat digits as images, sequences as lines, other rows by two columns."""
+def _rows(axes: Axes, made: Tensor, real: Tensor, y: Tensor | None, columns: Sequence[int]) -> None:
+    """Rows of any form: images (flat ones as well) as a grid in the order of classes, sequences as lines, columns."""
+    y = None if y is None else y if y.dim() == 1 else y.argmax(1)
     if made.dim() == 2 and made.shape[1] == 64:
         made, real = made.view(-1, 1, 8, 8), real.reshape(-1, 1, 8, 8)
     if made.dim() == 4:
         low, high = float(real.min()), float(real.max())
+        made = made[: 40 * (len(made) // 40)]
+        made = made if y is None else made[y[: len(made)].argsort(stable=True)][:: len(made) // 40]
         axes.set_xticks([])
         axes.set_yticks([])
         axes.imshow(image_grid(2 * (made[:40] - low) / max(high - low, 1e-9) - 1, columns=8))
@@ -103,9 +123,9 @@ def _rows(axes: Axes, made: Tensor, real: Tensor, y: Tensor | None) -> None:
     if made.dim() == 3:
         for rows, colour in ((real, GREY), (made, BLUE)):
             axes.plot(rows[:12, :, 0].T.numpy(), color=colour, linewidth=0.7, alpha=0.7)
+        label(axes, "position in the sequence", "first column")
         return
-    classes = None if y is None else y if y.dim() == 1 else y.argmax(1)
-    _points_of(axes, made, real, classes)
+    _points_of(axes, made[:, list(columns)], real[:, list(columns)], y)
 
 
 def _samples(axes: Axes, run: Played) -> None:
@@ -122,38 +142,49 @@ def _samples(axes: Axes, run: Played) -> None:
 def _points_of(axes: Axes, made: Tensor, real: Tensor, y: Tensor | None) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
-    real = real[torch.isfinite(real).all(1)][:600]
+    real = real[torch.isfinite(real).all(1)]
+    real = real[:: max(1, len(real) // 600)]  # they may be sorted
     if real.shape[1] == 1:
-        axes.hist(real[:, 0].tolist(), 40, density=True, color=GREY)
-        axes.hist(made[:, 0].tolist(), 40, density=True, color=BLUE, histtype="step")
+        both = torch.cat([made, real])
+        bins = torch.linspace(float(both.min()), float(both.max()), 41).tolist()
+        axes.hist(real[:, 0].tolist(), bins, density=True, color=GREY)
+        axes.hist(made[:, 0].tolist(), bins, density=True, color=BLUE, histtype="step")
+        logarithmic(axes, y=True)
+        label(axes, "value", "density")
         return
-    reach = 1.6 * float(real.abs().max())
+    middle = (real.amin(0) + real.amax(0)) / 2
+    reach = 1.6 * float((real - middle).abs().max())
     kept = torch.isfinite(made).all(1)
-    far = made.abs().amax(1)
+    far = (made - middle).abs().amax(1)
     if bool(kept.any()) and float((far <= reach).float().mean()) < 0.5:
         reach = max(reach, 1.3 * float(far[kept].quantile(0.9)))
     axes.scatter(real[:, 0], real[:, 1], s=2, color=GREY, linewidths=0)
     colours = BLUE if y is None else [PALETTE[int(k) % len(PALETTE)] for k in y]
     axes.scatter(made[:, 0], made[:, 1], s=3, color=colours, linewidths=0)
-    axes.set_xlim(-reach, reach)
-    axes.set_ylim(-reach, reach)
+    for place, limits in zip(middle.tolist(), (axes.set_xlim, axes.set_ylim), strict=True):
+        limits(place - reach, place + reach)
     outside = int((~(far <= reach)).sum())
     if outside:
         axes.text(0.02, 0.02, f"{outside} of {len(made)} outside or not finite", transform=axes.transAxes, fontsize=6.5)
 
 
-def _series(axes: Axes, finding: Finding, sick: Doctor, healthy: Doctor) -> None:
-    shown = [e for e in finding.evidence if len(_points(sick, e.vital)) > 2] or [_INSTEAD]
+def _series(
+    axes: Axes, finding: Finding, sick: Doctor, healthy: Doctor, instead: Sequence[Evidence] = (), width: int = 40
+) -> None:
+    shown = [e for e in finding.evidence or instead if len(_points(sick, e.vital)) > 2] or [_INSTEAD]
     first, bound = shown[0], threshold(shown[0])
     lines = [(sick, first.vital, BLUE, "this run")]
     if bound is None:  # it is compared with another vital
         unit = VITALS[first.vital].unit
         lines += [(sick, e.vital, PALETTE[2], e.vital) for e in shown[1:] if VITALS[e.vital].unit == unit][:1]
+    if len(lines) > 1:
+        lines[0] = (sick, first.vital, BLUE, first.vital)
     if healthy is not sick:
         lines.insert(0, (healthy, first.vital, GREY, "without the fault"))
     values = [] if bound is None else [bound]
     for doctor, vital, colour, name in lines:
-        points = _points(doctor, vital)
+        if not (points := _points(doctor, vital)):
+            continue
         axes.plot(list(points), list(points.values()), colour, linewidth=1.2, marker=".", markersize=3, label=name)
         values += points.values()
     if bound is not None:
@@ -161,10 +192,14 @@ def _series(axes: Axes, finding: Finding, sick: Doctor, healthy: Doctor) -> None
     if min(values) > 0 and max(values) > 200 * min(values):
         logarithmic(axes, y=True)
     axes.axvline(finding.onset, color=_RED, linewidth=0.6, alpha=0.5)
-    axes.margins(y=0.2)
-    title = textwrap.shorten(f"{first.vital} ({first.text})" if first.text else first.vital, 78, placeholder=" …")
-    label(axes, "step", VITALS[first.vital].unit, textwrap.fill(title, 40))
-    legend(axes, columns=2)
+    axes.margins(y=0.1)
+    low, high = axes.get_ylim()
+    over = high * (high / low) ** 0.15 if axes.get_yscale() == "log" else high + 0.2 * (high - low)
+    axes.set_ylim(low, over)  # room for the legend
+    what = first.text or VITALS[first.vital].what
+    title = textwrap.shorten(f"{first.vital} ({what})", 75, placeholder=" …")
+    label(axes, "step", VITALS[first.vital].unit, textwrap.fill(title, width))
+    legend(axes, "upper left", columns=2)
 
 
 def _points(doctor: Doctor, vital: str) -> dict[int, float]:
