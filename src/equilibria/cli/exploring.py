@@ -13,7 +13,7 @@ from ..base.errors import ConfigError, did_you_mean
 from .console import RunArg, WithFiles, app, quoted, say
 
 if TYPE_CHECKING:
-    from ..runs import Run
+    from ..runs import Run, pages
 
 _How = dict[str, Any]
 
@@ -178,10 +178,15 @@ def explore(
         given["values"] = _numbers("values", values, float)
     how = kind.arguments(opened, {**given, "seed": seed}, target.suffix.lower() != ".png")
     made: pages.Page = getattr(opened.explore, kind.method)(**how)
+    _write(made, target)
+
+
+def _write(made: pages.Page, target: Path) -> None:
+    """Write a page, and say how its samples are made again."""
     picture, codes = made.write(target)
     say(f"{len(made.rows)} x {len(made.columns)} samples in {picture}, their codes in {codes}")
     again = codes.with_name(f"{codes.stem}-again.png")
-    say(f"Again:   equilibria sample {quoted(run)} --latents {quoted(codes)} --out {quoted(again)}")
+    say(f"Again:   equilibria sample {quoted(made.run.path)} --latents {quoted(codes)} --out {quoted(again)}")
 
 
 def picked(path: Path, which: str | None) -> Any:

@@ -169,9 +169,7 @@ def sample(
 
     samples.check_name(to, table=True)
     opened = runs.open_run(run, best_round=best)
-    if nearest and to.suffix.lower() != ".png":
-        raise ConfigError(f"samples beside training images in {to.name}", f"use --out {to.stem}.png")
-    samples.check_name(to, table=opened.encoding is not None)
+    _check_name(opened, to, nearest)
     how: dict[str, Any] = {"seed": seed, "given": given, "choices": _codes(setting or [])}
     n, how["labels"], how["latents"] = _asked(opened, n, label, latents, pick)
     if save_latents is not None:
@@ -188,6 +186,15 @@ def sample(
     samples.write(views, to, painter(opened.spec, lambda: opened.data, judged=opened.play.game.judged), classes)
     law = ", with the classes of the data in its shares" if classes is not None and how["labels"] is None else ""
     say(f"{n} samples{f' of round {opened.play.round:,}' if best else ''} in {to}{law}")
+
+
+def _check_name(opened: Run, to: Path, nearest: bool) -> None:
+    """Refuse a file that these samples cannot be written into."""
+    from ..runs import samples
+
+    samples.check_name(to, table=opened.encoding is not None)
+    if nearest and to.suffix.lower() != ".png":
+        raise ConfigError(f"samples beside training images in {to.name}", f"use --out {to.stem}.png")
 
 
 def _nearest(opened: Run, n: int, how: dict[str, Any], to: Path) -> None:

@@ -161,8 +161,9 @@ def _points_of(axes: Axes, made: Tensor, real: Tensor, y: Tensor | None) -> None
     axes.scatter(real[:, 0], real[:, 1], s=2, color=GREY, linewidths=0)
     colours = BLUE if y is None else [PALETTE[int(k) % len(PALETTE)] for k in y]
     axes.scatter(made[:, 0], made[:, 1], s=3, color=colours, linewidths=0)
-    for place, limits in zip(middle.tolist(), (axes.set_xlim, axes.set_ylim), strict=True):
-        limits(place - reach, place + reach)
+    across, up = middle.tolist()
+    axes.set_xlim(across - reach, across + reach)
+    axes.set_ylim(up - reach, up + reach)
     outside = int((~(far <= reach)).sum())
     if outside:
         axes.text(0.02, 0.02, f"{outside} of {len(made)} outside or not finite", transform=axes.transAxes, fontsize=6.5)
