@@ -17,7 +17,7 @@ from torch import Tensor
 from equilibria.data import load
 from equilibria.data.laws import GaussianMixture
 from equilibria.games.inference import Category
-from equilibria.metrics.modes import Modes, modes
+from equilibria.metrics.modes import modes
 from equilibria.metrics.neighbours import birthday as support
 from equilibria.networks import ConvPair
 from equilibria.reproduce import arora2018_birthday as birthday
@@ -39,6 +39,7 @@ from equilibria.reproduce import radford2016_arithmetic as arithmetic
 from equilibria.reproduce import radford2016_features as features
 from equilibria.reproduce import zhu2017_digits as cycle
 from equilibria.reproduce.claim import Check
+from equilibria.reproduce.clouds import off_modes
 from planted_errors import hold, instead, unseen
 
 RING = load("ring8-M").law
@@ -128,26 +129,25 @@ def test_schedules_that_collapse_in_the_wrong_order() -> None:
 
 
 @pytest.mark.plants("metz2017_frames", "nguyen2017_ring")
-@pytest.mark.parametrize("checks", [unrolled._checks, two._checks])
-def test_a_ring_that_is_covered_by_neither_or_by_both(checks: Callable[..., tuple[Check, ...]]) -> None:
-    assert RING is not None
-    covered, half, one, blob = (
-        [modes(made, RING)] * 5
-        for made in (
-            around(EIGHT),
-            around(EIGHT // 2),
-            around(0 * EIGHT),
-            0.3 * torch.randn(4000, 2, generator=source()),
-        )
-    )
+@pytest.mark.parametrize("module", [unrolled, two])
+def test_a_ring_that_is_covered_by_neither_or_by_both(module: Any) -> None:
+    """The plain game is judged by its samples too: one that is not trained has few modes as well, and does not move."""
+    covered, half, one = (around(EIGHT), around(EIGHT // 2), around(0 * EIGHT))
+    blob = 0.3 * torch.randn(4000, 2, generator=source())
+    law = RING
+    assert law is not None
 
-    def run(ours: list[Modes] = covered, plain: list[Modes] = one) -> tuple[Check, ...]:
-        return checks(ours, plain)
+    def run(ours: Tensor = covered, plain: Tensor = one, seeds: int = 5, turn: float = 1.0) -> tuple[Check, ...]:
+        equal = [modes(ours, law)] * seeds + [modes(plain, law)] * (5 - seeds)
+        hops = [plain[None], torch.stack([plain[:, 0] - turn * plain[:, 1], plain[:, 1] + turn * plain[:, 0]], 1)[None]]
+        more = unrolled._hopping(hops, law) if module is unrolled else off_modes(plain, law)
+        checks: tuple[Check, ...] = module._checks(equal, [modes(plain, law)] * 5, more)
+        return checks
 
-    wrong = {
+    wrong: dict[str, dict[str, Any]] = {
         "the plain game twice": {"ours": one}, "both cover it": {"plain": covered}, "half of the modes": {"ours": half},
         "untrained": {"ours": blob, "plain": blob}, "exchanged": {"ours": one, "plain": covered},
-        "two seeds of five": {"ours": [*covered[:2], *one[:3]]},
+        "two seeds of five": {"seeds": 2}, "the plain game is not trained": {"plain": blob, "turn": 0.0},
     }  # fmt: skip
     assert held(run, wrong) == []
 

@@ -15,6 +15,22 @@ MANY = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#000000", 
 """Eight colours for eight sources: those of Okabe and Ito, with black instead of yellow, and a violet."""
 
 
+def off_modes(made: Tensor, law: Law) -> float:
+    """The median distance of points ``(n, 2)`` from their nearest mode, over half of the least distance of two modes.
+
+    At most 1 for points that sit at modes, however few; above 1 between the modes or elsewhere, as before training.
+
+    Examples:
+        >>> from equilibria.data import GaussianMixture
+        >>> law = GaussianMixture([[-1.0, 0.0], [1.0, 0.0]], std=0.1)
+        >>> off_modes(torch.tensor([[1.0, 0.5]]), law), off_modes(torch.tensor([[0.0, 3.0]]), law) > 1
+        (0.5, True)
+    """
+    assert law.modes is not None
+    centres = law.modes.to(made)
+    return float(torch.cdist(made, centres).amin(1).median() / (torch.pdist(centres).min() / 2))
+
+
 def cloud(axes: Axes, made: Tensor, law: Law, source: Tensor | None = None, colour: str = BLUE) -> None:
     """Points ``(n, 2)`` over the modes of a law, each mode a grey circle of three standard deviations.
 
