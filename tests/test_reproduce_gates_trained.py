@@ -515,16 +515,18 @@ def test_translations_that_are_not_sharper() -> None:
     def sharpness(translate: Callable[[Tensor], Tensor]) -> float:
         return emoji._sharpness(Maps(translate=translate), rows)  # type: ignore[arg-type]
 
-    exact, blurred = sharpness(lambda x: x), sharpness(soft)
-
-    def run(sharp: float = exact, plain: float = blurred) -> tuple[Check, ...]:
-        return emoji._checks([sharp], [plain])
+    def run(
+        translate: Callable[[Tensor], Tensor] = lambda x: x, plain: Callable[[Tensor], Tensor] = soft
+    ) -> tuple[Check, ...]:
+        own = emoji._own(translate(rows["x"]), rows)
+        return emoji._checks([sharpness(translate)], [sharpness(plain)], [own])
 
     noise = torch.rand(rows["x"].shape, generator=source())
-    wrong = {
-        "blurred as well": {"sharp": blurred}, "both are sharp": {"plain": exact},
-        "exchanged": {"sharp": blurred, "plain": exact},
-        "noise": {"sharp": sharpness(lambda x: x + 2 * noise)}, "one colour": {"sharp": sharpness(lambda x: 0 * x)},
+    wrong: dict[str, dict[str, Any]] = {
+        "blurred as well": {"translate": soft}, "both are sharp": {"plain": lambda x: x},
+        "exchanged": {"translate": soft, "plain": lambda x: x}, "noise": {"translate": lambda x: x + 2 * noise},
+        "one colour": {"translate": lambda x: 0 * x},
+        "sharp images of other rows": {"translate": lambda x: x.roll(5, 0)},
     }  # fmt: skip
     assert held(run, wrong) == []
 
