@@ -10,8 +10,8 @@ are measured: each alone, and their product by the chain rule, the norm of the g
 
 Plain loops on eight and on 25 Gaussians: sound ones, with R1 and without, and loops whose rates jump, or rise slowly,
 from half of the run. The collapse is when at most six tenths of the components have a quarter of their share of
-samples. A sign alarms when it leaves its median over the last ten looks by a factor; the factor is the smallest one without an
-alarm in the sound runs of seed 0, and false alarms are counted in the sound runs of the other seeds.
+samples. A sign alarms when it leaves its median over the last ten looks by a factor; the factor is the smallest one
+without an alarm in the sound runs of seed 0, and false alarms are counted in the sound runs of the other seeds.
 """
 
 from __future__ import annotations
