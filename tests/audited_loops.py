@@ -129,6 +129,20 @@ class Frozen(Pair):
 
 
 @style
+class LooksAtSlopes(Frozen):
+    """The norms of slopes and of the gradient in the codes are written to a log; no loss has them."""
+
+    def __call__(self) -> None:
+        super().__call__()
+        self.discriminator.requires_grad_(True)
+        z = self.z().requires_grad_()
+        made = self.generator(z)
+        x = torch.cat([self.x(), made.detach()]).requires_grad_()
+        self.log = torch.autograd.grad(self.discriminator(x).sum(), x)[0].norm(dim=1).mean()
+        self.log = self.log + torch.autograd.grad(self.discriminator(made).sum(), z)[0].norm(dim=1).mean()
+
+
+@style
 class Accumulating(Pair):
     """Three small batches for each step; gradients are set to 0 and not to None."""
 

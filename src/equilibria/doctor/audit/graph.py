@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ _SAME_VALUES = frozenset(
         *("Alias", "Permute", "Transpose", "T", "Slice", "Split", "SplitWithSizes", "Expand"),
     )
 )
+_SUMS = frozenset(("Add", "Sub", "Stack"))
 _FLOORS = frozenset(("Add", "Clamp", "ClampMin", "Maximum", "Where"))
 BARE_LOG = "Log without a floor"
 """Stands among the operations where a logarithm's input is neither clamped nor has something added."""
@@ -107,6 +109,34 @@ def between(roots: Iterable[Any], wanted: Mapping[Any, int]) -> dict[int, frozen
                     names.add(BARE_LOG)
                 back += above.get(here, [])
     return {number: frozenset(names) for number, names in found.items()}
+
+
+def has_constant_term(roots: Iterable[Any]) -> bool:
+    """Whether a term without a gradient is added to a loss.
+
+    Examples:
+        >>> import torch
+        >>> x = torch.ones(3, requires_grad=True)
+        >>> has_constant_term([(x.mean() + torch.tensor(2.0)).grad_fn]), has_constant_term([(x - 2).mean().grad_fn])
+        (True, False)
+    """
+    ahead = [root for root in roots if root is not None]
+    seen = set(ahead)
+    while ahead and len(seen) < _MOST:
+        here = ahead.pop()
+        # Of one number, or of the few terms that are stacked: the loss is put together here, before any rows.
+        whole = (
+            all(math.prod(one.shape) == 1 for one in getattr(here, "_input_metadata", ())) or name_of(here) == "Stack"
+        )
+        if not whole:
+            continue
+        if name_of(here) in _SUMS and any(after is None for after, _ in here.next_functions):
+            return True
+        for after in parents(here):
+            if after not in seen:
+                seen.add(after)
+                ahead.append(after)
+    return False
 
 
 def edges_to(nodes: Iterable[Any], node: Any, number: int) -> list[tuple[Any, int]]:

@@ -64,6 +64,7 @@ class Recorder:
         self._made: dict[Any, int] = {}
         self._scored: dict[Any, int] = {}
         self._formula: dict[int, frozenset[str]] | None = None
+        self._constant = False
         self._handles: list[Any] = []
         self._seq = 0
         self._finalizer: Callable[[], object] | None = None
@@ -179,6 +180,8 @@ class Recorder:
         (self.trace.scores if call.who == "discriminator" else self.trace.samples).append(found)
         if self._formula is not None:
             self.trace.formulas.setdefault(found.task, self._formula)
+            if self._constant:
+                self.trace.constants.add(found.task)
 
     @_guarded
     def _sloped(self, call: Call, gradient: Tensor) -> None:
@@ -203,7 +206,9 @@ class Recorder:
 
     @_guarded
     def _backward(self, roots: Any, begins: bool) -> None:
-        self._formula = graph.between(graph.root_nodes(roots), self._scored) if begins else None
+        nodes = graph.root_nodes(roots)
+        self._formula = graph.between(nodes, self._scored) if begins else None
+        self._constant = begins and graph.has_constant_term(nodes)
 
     def _watch_parameters(self) -> None:
         """Parameters may have been frozen when the window began, so new ones are looked for at each call."""

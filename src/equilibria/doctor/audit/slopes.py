@@ -24,7 +24,9 @@ def penalties(w: Window, before: Seen) -> Iterator[Reading]:
     taken = [s for s in w.trace.slopes if s.task in w.sloping]
     if not taken or not any("discriminator" in one.moved for one in w.own("discriminator")):
         return
-    yield _effect(taken)
+    effect = _effect(w, taken)
+    if effect is not None:
+        yield effect
     live = [s for s in taken if s.second is not None]
     if not live:
         return
@@ -39,9 +41,13 @@ def penalties(w: Window, before: Seen) -> Iterator[Reading]:
         yield Reading("penalty-off-the-segment", outside > 0, text if outside else "", {"share": outside})
 
 
-def _effect(taken: list[Came]) -> Reading:
+def _effect(w: Window, taken: list[Came]) -> Reading | None:
+    """None where slopes are only looked at: no term without a gradient is added to a loss that was seen."""
     name = "penalty-without-effect"
     if not any(s.graph for s in taken):
+        seen = [one.task for one in w.own("discriminator") if one.task in w.trace.formulas]
+        if seen and not w.trace.constants.intersection(seen):
+            return None
         return Reading(
             name, True, f"slopes are taken {len(taken)} times without create_graph=True: no gradient comes from them"
         )

@@ -173,6 +173,7 @@ class Trace:
         added: by player and parameter, the gradients that came to it.
         steps: of optimisers.
         formulas: by backward pass, the operations between its root and each call's outputs.
+        constants: the backward passes of losses to which a term without a gradient is added.
         failures: errors inside hooks.
     """
 
@@ -184,6 +185,7 @@ class Trace:
     added: dict[tuple[str, str], list[Added]] = field(default_factory=dict)
     steps: list[OptimizerStep] = field(default_factory=list)
     formulas: dict[int, dict[int, frozenset[str]]] = field(default_factory=dict)
+    constants: set[int] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
 
     def of(self, who: str) -> list[Call]:

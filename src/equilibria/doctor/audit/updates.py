@@ -277,11 +277,23 @@ def adversarial(w: Window) -> Iterator[Reading]:
         return
     scores = [came for one in own for came in one.scores if w.attached(came) and is_adversarial(came)]
     if any(float(came.value.norm()) for came in scores):
-        yield Reading("adversarial-term-missing", False)
+        share = _adversarial_share(w, {one.task for one in own})
+        yield Reading("adversarial-term-missing", False, "", {} if share is None else {"share": share})
     elif trained and not scores:
         beside = sum(bool(one.scores) for one in own)
         how = "scores in its loss are of a detached batch" if beside else "no score is in its loss"
         yield Reading("adversarial-term-missing", True, f"the generator is moved by other terms only: {how}")
+
+
+def _adversarial_share(w: Window, tasks: set[int]) -> float | None:
+    """The norm of the gradient at the samples that came through the discriminator, over that plus the rest's."""
+    through, rest = 0.0, 0.0
+    for came in w.trace.samples:
+        parts = [t.value for t in w.trace.through if t.task == came.task and t.value.shape == came.value.shape]
+        if came.task in tasks and parts:
+            own = sum(parts)
+            through, rest = through + float(own.norm()), rest + float((came.value - own).norm())
+    return through / (through + rest) if through else None
 
 
 def sizes(w: Window) -> Iterator[Reading]:

@@ -107,7 +107,9 @@ def _noisy(view: View) -> Found:
     # One batch's gradient has the cosine c with the mean, where c^2 / (1 - c^2) is its signal over noise.
     cosine, large = view.median_so_far("gradient/agreement"), view.median_so_far("gradient/snr")
     noisier |= cosine > 0.2 and large > 5 and large > 10 * cosine**2 / max(1 - cosine**2, 1e-9)
-    loop_noise = view.far and noisier and view.median("gradient/agreement", 8) < 0.8
+    # The loop's gradients are of its whole loss, and are compared with those of its adversarial term.
+    alike = view.purely_adversarial and view.median("gradient/agreement", 8) < 0.8
+    loop_noise = view.far and noisier and alike
     batch_noise = (
         view.far_and_stalled
         and view.very_far

@@ -144,6 +144,11 @@ class View:
         return self.history.last_read("penalty-of-wrong-norm", "weight")[self.at]
 
     @property
+    def purely_adversarial(self) -> bool:
+        """Whether the generator's loss has no other terms of weight, as far as was read in the training step."""
+        return not self.history.last_read("adversarial-term-missing", "share")[self.at] < 0.9
+
+    @property
     def update_exploded(self) -> bool:
         """Whether a player once moved by over 30 % of its parameter norm per step, which erases what it had learnt."""
         return self.history.ever_above(("motion/generator", "motion/discriminator"), 0.3)[self.at]

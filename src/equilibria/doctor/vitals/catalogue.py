@@ -43,7 +43,7 @@ VITALS: dict[str, Vital] = {
     "real/high": Vital("value", "largest entry of the real rows"),
     "real/outside": Vital("share", "real entries outside the range of the samples"),
     "real/column-offset": Vital("ratio", "largest mean of a column over the columns' root mean square spread"),
-    "real/column-ratio": Vital("ratio", "largest over smallest spread of a column"),
+    "real/column-ratio": Vital("ratio", "largest spread of a column over the columns' lower median"),
     "samples/values-lost": Vital(
         "share", "largest share of real rows whose value of a discrete column almost no sample has"
     ),

@@ -134,7 +134,7 @@ def _columns(real: Tensor) -> Values:
     whole = float(spreads.square().mean().sqrt())
     return {
         "real/column-offset": float(real.mean(0).abs().max()) / whole,
-        "real/column-ratio": float(used.max() / used.min()),
+        "real/column-ratio": float(used.max() / used.median()),
     }
 
 
