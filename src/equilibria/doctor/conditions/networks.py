@@ -84,7 +84,7 @@ def _latent_ignored(view: View) -> Found:
     # An untrained generator has over 0.01; one whose first steps were far too large may have died.
     never = view.median_so_far("latent/dependence") < 1e-3 and not view.update_exploded
     return when(
-        (view["latent/dependence"] < 0.02 and view["samples/spread"] > 0.02) or never,
+        view["latent/dependence"] < 0.02 and (view["samples/spread"] > 0.02 or never),
         view,
         above("latent/dependence", 0.02, "another latent code gives another sample"),
         context("samples/spread", "samples vary, so something other than the code makes them vary"),
