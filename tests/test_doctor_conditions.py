@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -34,7 +35,7 @@ SOUND = {
 Series = float | list[float]
 
 
-def found(count: int = 20, penalty: float = 0.0, **series: Series) -> list[str]:
+def found(count: int = 20, penalty: float = 0.0, share: float = 1.0, **series: Series) -> list[str]:
     """Conditions of a chart; ``_`` in a name is ``/``, ``__`` is a hyphen."""
     chart = Chart(space_of(REAL, 0), Declared(NonSaturating()), {"floor/distance": 0.05})
     for i in range(count):
@@ -43,8 +44,8 @@ def found(count: int = 20, penalty: float = 0.0, **series: Series) -> list[str]:
         for name, value in series.items():
             key = name.replace("__", "-").replace("_", "/")
             values[key] = value[i % len(value)] if isinstance(value, list) else value
-        name = "penalty-of-wrong-norm"
-        readings = {name: Reading(name, False, numbers={"weight": penalty})} if penalty else {}
+        read = {"penalty-of-wrong-norm": {"weight": penalty}, "adversarial-term-missing": {"share": share}}
+        readings = {name: Reading(name, False, numbers=own) for name, own in read.items() if any(own.values())}
         chart.checkups.append(Checkup(10 * (i + 1), values, readings=readings))
     return [f.condition for f in findings_of(chart) if f.status == "active"]
 
@@ -96,6 +97,25 @@ def test_one_batch_that_has_another_gradient_than_large_batches() -> None:
     assert found(gradient_agreement=0.6)[:1] == ["noisy-generator-gradient"]
     assert found(gradient_agreement=0.6, gradient_snr=2.0) == [], "large batches are noisy too"
     assert found(gradient_agreement=-0.6) == [], "another direction is no noise"
+    assert found(gradient_agreement=0.6, share=0.5) == [], "the loop's gradient is that of other terms too"
+
+
+def test_the_share_of_the_adversarial_term_is_read() -> None:
+    class Drawn(Pair):
+        def loss_g(self, fake: Tensor) -> Tensor:
+            return super().loss_g(fake) + self.weight * self.made.abs().mean()
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            self.weight = 1.0
+            self.generator.register_forward_hook(lambda net, given, made: setattr(self, "made", made))
+
+    def share(step: Pair) -> float:
+        return {r.condition: r for r in audited(step).readings}["adversarial-term-missing"].numbers["share"]
+
+    torch.manual_seed(0)
+    assert share(Pair()) == pytest.approx(1, abs=1e-5)
+    assert 0.02 < share(Drawn()) < 0.9
 
 
 def test_samples_that_are_closer_to_the_seen_rows_than_rows_of_the_law() -> None:
@@ -117,10 +137,15 @@ def test_columns_with_another_origin_or_scale() -> None:
     assert ranges(x * torch.tensor([1.0, 50.0, 1.0]), x)["real/column-ratio"] == pytest.approx(50, rel=0.1)
     table = torch.cat([x, (torch.rand(400, 1) < 0.02).float()], 1)  # a rare value of a category
     assert ranges(table, table)["real/column-ratio"] < 20 and ranges(table, table)["real/column-offset"] < 5
+    digits = torch.from_numpy(load_digits().data).float() / 8 - 1  # pixels near the border hardly vary
+    assert ranges(digits, digits)["real/column-ratio"] < 20 and ranges(digits, digits)["real/column-offset"] < 5
+    half = ranges(x * torch.tensor([1.0, 50.0, 50.0]), x)
+    assert half["real/column-ratio"] < 2, "which columns are the odd ones is not known"
 
 
 def test_codes_and_rows_that_are_scaled_away() -> None:
     assert found(latent_dependence=1e-5, samples_spread=0.001)[:1] == ["latent-ignored"]
+    assert "latent-ignored" not in found(latent_dependence=[1e-5] * 15 + [0.3] * 5), "it is used by now"
     assert "discriminator-blind" in found(scores_spread=[1e-7] * 12 + [1e-3] * 8)
     assert "discriminator-blind" not in found(scores_spread=[1e-7] * 6 + [1e-3] * 14), "only its start"
 
