@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import torch
+
 from .calls import Kind
 from .passes import Window, is_adversarial
 from .reading import Reading
@@ -291,7 +293,7 @@ def _adversarial_share(w: Window, tasks: set[int]) -> float | None:
     for came in w.trace.samples:
         parts = [t.value for t in w.trace.through if t.task == came.task and t.value.shape == came.value.shape]
         if came.task in tasks and parts:
-            own = sum(parts)
+            own = torch.stack(parts).sum(0)
             through, rest = through + float(own.norm()), rest + float((came.value - own).norm())
     return through / (through + rest) if through else None
 
