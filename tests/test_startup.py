@@ -33,6 +33,13 @@ def test_help_imports_no_library_that_takes_time(code: str) -> None:
     assert not found & set(HEAVY)
 
 
+@pytest.mark.parametrize("code", [ENTRY + "main(['recipes'])", ENTRY + "main(['runs', 'no/such/folder'])"])
+def test_lists_import_nothing_that_draws_or_fits(code: str) -> None:
+    """Each of these libraries takes as long to import as the command itself."""
+    found = imported(code)
+    assert "torch" in found and not found & {"scipy", "sklearn", "matplotlib", "pandas", "sympy"}
+
+
 def test_the_same_question_sees_torch_where_it_is_imported() -> None:
     assert "torch" in imported("import sys, equilibria; equilibria.Play")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -64,8 +65,14 @@ class Space:
         return float((p - q).abs().mean())
 
 
-def space_of(real: Tensor, seed: int = 0) -> Space:
-    """The space of these rows, ``(n, …)``; a function of the rows and the seed."""
+def space_of(real: Tensor, seed: int = 0, *, cells: bool = True) -> Space:
+    """The space of these rows, ``(n, …)``; a function of the rows and the seed.
+
+    Args:
+        real: the rows.
+        seed: of the cells and the directions.
+        cells: whether to look for cells, which takes most of the time; else there is one, around the first row.
+    """
     draw = torch.Generator().manual_seed(seed)
     flat = real.detach().flatten(1).float().cpu()
     flat = flat[torch.isfinite(flat).all(1)][:4096]
@@ -81,19 +88,30 @@ def space_of(real: Tensor, seed: int = 0) -> Space:
         z = z @ axes
         rms = float(z.square().mean().sqrt().clamp(min=1e-12))
         axes, z = axes / rms, z / rms
-    centres, structured = _cells(z, seed)
+    found = _cells(z[:1000].numpy().tobytes(), z.shape[1], seed) if cells and len(z) else (z[:1], False)
+    centres, structured = found[0].clone(), found[1]
     directions = torch.randn(z.shape[1], 48, generator=draw, dtype=z.dtype)
     directions = directions / directions.norm(dim=0, keepdim=True)
     empty = Space(mean, scale, axes, centres, torch.zeros(len(centres)), structured, directions)
     return Space(mean, scale, axes, centres, empty.cells(z), structured, directions)
 
 
-def _cells(z: Tensor, seed: int) -> tuple[Tensor, bool]:
-    """Centres of the partition with the best silhouette, or of at most 12 cells if the data has no clusters."""
+@functools.lru_cache(maxsize=16)
+def _cells(stored: bytes, width: int, seed: int) -> tuple[Tensor, bool]:
+    """Centres of the partition with the best silhouette, or of at most 12 cells if the data has no clusters.
+
+    Runs of one process on the same data share them: several seeds, a run that is resumed, a run that goes back.
+
+    Args:
+        stored: the bytes of the rows, ``(n, width)`` float32.
+        width: the numbers of a row.
+        seed: of k-means.
+    """
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
-    rows = z[:1000].numpy().astype(np.float64)
+    z = torch.from_numpy(np.frombuffer(stored, np.float32).reshape(-1, width).copy())
+    rows = z.numpy().astype(np.float64)
     best: tuple[float, Tensor] = (-1.0, z[:1])
     plain = z[:1]
     for k in _CELLS:

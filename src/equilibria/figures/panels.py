@@ -7,16 +7,15 @@ picture. The colours are those of Okabe and Ito (2008), distinguishable with all
 from __future__ import annotations
 
 import io
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from PIL import Image
 
 from .images import INK, png
+
+if TYPE_CHECKING:  # matplotlib is imported where something is drawn: most commands draw nothing
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BLUE, GREY, HAIRLINE = "#0072B2", "#9a9a9a", "#e6e6e6"
 PALETTE = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
@@ -38,6 +37,10 @@ def panels(
         >>> [float(x) for x in figure.get_size_inches()]
         [7.6, 2.6]
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     engine = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04, wspace=0.03, hspace=0.03)
     size = (width * columns, height * rows)
     figure = Figure(figsize=size, dpi=dpi, facecolor="white", edgecolor="white", layout=engine)
@@ -50,6 +53,8 @@ def panels(
 
 def quiet(axes: Axes) -> None:
     """Two thin spines, few ticks, no grid."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
     axes.set_axisbelow(True)
     axes.grid(False)
     for side, spine in axes.spines.items():
@@ -79,7 +84,7 @@ def legend(axes: Axes, where: _Where = "best", columns: int = 1) -> None:
 
 def logarithmic(axes: Axes, x: bool = False, y: bool = False) -> None:
     """Use a logarithmic scale on the chosen axes, with ticks at powers of ten."""
-    from matplotlib.ticker import LogFormatterMathtext, LogLocator
+    from matplotlib.ticker import LogFormatterMathtext, LogLocator, NullLocator
 
     for axis, wanted, scale in ((axes.xaxis, x, axes.set_xscale), (axes.yaxis, y, axes.set_yscale)):
         if wanted:

@@ -11,19 +11,19 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator, SymmetricalLogLocator
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..base.errors import DataError, ShapeError
 from .images import INK, Numbers, array_of
 from .panels import BLUE, FONT, GREY, HAIRLINE, PALETTE, panels, tick
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Bounds = tuple[float, float, float, float]
 
@@ -275,6 +275,8 @@ def _scale(axes: Axes, values: NDArray[np.float64]) -> str:
     size = np.abs(values[np.isfinite(values) & (values != 0)])
     if not len(size) or size.max() <= 100 * np.median(size):
         return ""
+    from matplotlib.ticker import FuncFormatter, NullLocator, SymmetricalLogLocator
+
     threshold = 10.0 ** math.floor(math.log10(float(np.median(size))))
     axes.set_yscale("symlog", linthresh=threshold)
     axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=threshold))
@@ -291,6 +293,9 @@ def _blank(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _bare(side: float) -> tuple[Figure, Axes]:
     """A square figure of this size in inches, filled by invisible axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(side, side), dpi=_DPI, facecolor="white", edgecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
@@ -310,6 +315,8 @@ def _legend(axes: Axes) -> None:
 
 
 def _picture(figure: Figure) -> Image.Image:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     canvas.draw()  # type: ignore[no-untyped-call]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.gridspec import SubplotSpec
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from .images import INK
 from .panels import BLUE, FONT, GREY, label, quiet, rendered
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
 
 _SHOWN, _BARS, _BINS, _WIDE = 24, 10, 30, 4
 
@@ -37,6 +37,10 @@ def table_picture(
         >>> table_picture({"a": x}, {"a": x}, (np.eye(1), np.eye(1)))[:4]
         b'\\x89PNG'
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     names = list(real)[:_SHOWN]
     said = f"the first {_SHOWN} of {len(real)} columns, " if len(real) > _SHOWN else ""
     rows = math.ceil(len(names) / _WIDE)

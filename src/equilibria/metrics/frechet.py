@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ..base.errors import ShapeError
@@ -205,6 +204,8 @@ def extrapolated(rows: Tensor, reference: Gaussian, count: int = 6, least: int =
         >>> abs(extrapolated(x, unit).value) < 0.05
         True
     """
+    from scipy import stats
+
     n = len(rows)
     if n < 4 * count:
         raise ShapeError(f"{n} rows for {count} distances", f"pass at least {4 * count} rows")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ..base.errors import ConfigError, DataError, ShapeError
@@ -135,7 +134,9 @@ def modes(samples: Tensor, law: LawLike, threshold: float = 3.0) -> Modes:
     counts = _counts(samples, centres, std, threshold)
     separation = float(torch.pdist(centres).min()) if len(centres) > 1 else math.inf
     if separation >= _APART * threshold * std:
-        share = float(stats.chi2.cdf(threshold**2, centres.shape[1]))
+        from scipy.special import chdtr
+
+        share = float(chdtr(centres.shape[1], threshold**2))
         floor = _exact_floor(len(samples), tuple(weights), share)
     else:
         floor = _sampled_floor(law, len(samples), threshold)
@@ -217,6 +218,8 @@ def _reverse_kl(counts: Array, weights: Array) -> float:
 @functools.lru_cache(maxsize=256)
 def _exact_floor(n: int, weights: tuple[float, ...], share: float) -> ModesFloor:
     """Moments of the score of a perfect sampler whose samples are of high quality with probability ``share``."""
+    from scipy import stats
+
     held = max(round(n * share), 1)
     found, kl = 0.0, 0.0
     missed_variance = 0.0

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ..base.errors import ConfigError, ShapeError
@@ -248,6 +247,8 @@ def birthday(samples: Tensor, near: float) -> Birthday:
     collisions, pairs = (ordered - len(x)) // 2, len(x) * (len(x) - 1) // 2
     support = pairs / collisions if collisions else math.inf
     # Upper 95 % limit of the mean of a Poisson count (Garwood 1936).
+    from scipy import stats
+
     most = float(stats.chi2.ppf(0.95, 2 * (collisions + 1))) / 2
     return Birthday(
         collisions=collisions,

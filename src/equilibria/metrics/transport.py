@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from ..base.errors import ConfigError, ShapeError
@@ -40,6 +38,9 @@ def exact_w1(x: Tensor, y: Tensor) -> float:
         >>> exact_w1(torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [2.0]]))
         2.0
     """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
     a, b = pair(x, y)
     if len(a) != len(b):
         raise ShapeError(f"exact W1 by assignment of {len(a)} points to {len(b)}", "pass two sets of the same size")

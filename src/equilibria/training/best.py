@@ -151,7 +151,7 @@ class _Distance:
             warnings.simplefilter("ignore")  # that nothing is held out was said at the start
             real = held_out_rows((column,), lambda: self.data, n)[column]
         if self._space is None:
-            self._space = space_of(self.data.take(min(2048, self.data.size or 2048))[column])
+            self._space = space_of(self.data.take(min(2048, self.data.size or 2048))[column], cells=False)
         if self._space.scale < _LEAST:
             return math.nan  # no distance has a scale, and no round is the best one
         samples = judged_samples(play, self.data, n, _SEED)
