@@ -31,6 +31,21 @@ class Raised(NamedTuple):
     made: tuple[type, tuple[tuple[str, Any], ...]] | None
 
 
+# Files of over half a minute. Workers take whole files in this order: a long one at the end leaves the others idle.
+LONG = {
+    *("test_docs_runs", "test_docs_tables", "test_doctor_remedying", "test_doctor_runs", "test_doctor_undisturbed"),
+    *(
+        "test_doctor_vitals_loop",
+        "test_exam",
+        "test_examples",
+        "test_fuzz_runs",
+        "test_other_systems",
+        "test_own_files",
+    ),
+    *("test_procedures", "test_processes", "test_ranks", "test_readme", "test_resume", "test_theory_games"),
+    "test_unreadable",
+}
+
 RAISED: dict[str, tuple[Raised, str]] = {}  # by the text of the fix and of its root: and the test that was running
 _ROOTS: list[tuple[Any, str]] = []
 _RUNNING = [""]
@@ -89,11 +104,25 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What looks at all that was raised comes last."""
-    items.sort(key=lambda item: "raised" in getattr(item, "fixturenames", ()))
+    """Files that take longest come first, the one that looks at all that was raised last; else the order stays."""
+    looking = {item.path for item in items if "raised" in getattr(item, "fixturenames", ())}
+
+    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
+        last = "raised" in getattr(item, "fixturenames", ())
+        return item.path in looking, last, item.path.stem not in LONG
+
+    items.sort(key=place)
 
 
 @pytest.fixture
 def raised() -> list[tuple[Raised, str]]:
     """The fixes that the suite has proposed so far, with the test in which each was raised first."""
     return list(RAISED.values())
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end without their page, half of a small run's time: for tests that train several and read no page."""
+    from equilibria.runs.run import Run
+
+    monkeypatch.setattr(Run, "report", lambda run: run.path)

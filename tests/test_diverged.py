@@ -19,7 +19,7 @@ from equilibria.runs.folder import RunFolder
 from equilibria.training import hooks
 
 TINY = {"networks.vector.width": "8", "batch": "16", "optimizer": "sgd(lr=1e30)"}
-OFTEN = eq.Settings(device="cpu", progress=False, evaluate=False, log_every=1, checkpoint_every=1)
+OFTEN = eq.Settings(device="cpu", progress=False, evaluate=False, log_every=1, checkpoint_every=1, sample_every=1000)
 
 
 def refuse(word: str) -> None:
@@ -112,7 +112,9 @@ def test_training_a_run_that_diverges_ends_with_1(tmp_path: Path, capsys: pytest
 
 
 def test_a_run_that_diverges_between_two_logged_rounds_keeps_its_last_whole_checkpoint(tmp_path: Path) -> None:
-    seldom = eq.Settings(device="cpu", progress=False, evaluate=False, doctor=False, log_every=100, checkpoint_every=1)
+    seldom = eq.Settings(
+        device="cpu", progress=False, evaluate=False, doctor=False, log_every=100, checkpoint_every=1, sample_every=1000
+    )
     error = diverge(tmp_path / "run", seldom)
     at = RunFolder.open(tmp_path / "run").diverged
     assert at is not None and at[1] in error.what

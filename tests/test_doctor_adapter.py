@@ -205,10 +205,10 @@ def test_conditions_of_a_users_loop_need_not_be_classes() -> None:
 
 
 def test_a_run_that_translates_is_examined_while_it_trains(tmp_path: Any) -> None:
-    settings = eq.Settings(progress=False, evaluate=False, device="cpu")
+    settings = eq.Settings(progress=False, evaluate=False, device="cpu", sample_every=1000)
     given = rows(("other",)).whole()
     np.savez(tmp_path / "rows.npz", **{name: column.numpy() for name, column in given.items()})
     game = Duel(2, 4, translated, needs=("x",))
-    run = eq.train(game, tmp_path / "rows.npz", steps=40, out=tmp_path / "run", settings=settings)
+    run = eq.train(game, tmp_path / "rows.npz", steps=12, out=tmp_path / "run", settings=settings)
     found = run.diagnose()
     assert found.checkups > 0 and any("latent space" in one.what for one in found.not_assessed)

@@ -44,8 +44,15 @@ def while_minimax(finding: Finding) -> Callable[..., Diagnosis]:
 
 
 @pytest.fixture
-def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Diagnosis]], None]:
-    return lambda conclude: monkeypatch.setattr("equilibria.doctor.doctor.conclude", conclude)
+def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Plants conclusions; the costlier tests, which they do not read, are run only where that is asked for."""
+
+    def planted_with(conclude: Callable[..., Diagnosis], deep: bool = False) -> None:
+        monkeypatch.setattr("equilibria.doctor.doctor.conclude", conclude)
+        if not deep:
+            monkeypatch.setattr("equilibria.doctor.doctor.examine_deeply", lambda *given: ({}, []))
+
+    return planted_with
 
 
 def told(run: eq.Run) -> list[dict[str, Any]]:
@@ -54,7 +61,7 @@ def told(run: eq.Run) -> list[dict[str, Any]]:
 
 
 def test_back_to_before_the_onset_and_on_with_the_remedy(tmp_path: Path, plant: Any) -> None:
-    plant(while_minimax(collapse(20, "more-data", "non-saturating-loss", "slope-penalty")))
+    plant(while_minimax(collapse(20, "more-data", "non-saturating-loss", "slope-penalty")), deep=True)
     with pytest.warns(UserWarning, match=r"mode-collapse since round 20.* round 15 with 'non-sat"):
         run = eq.train(SATURATING, POINTS, steps=42, out=tmp_path / "a", settings=AUTO)
     (row,) = told(run)
@@ -77,6 +84,7 @@ def test_back_to_before_the_onset_and_on_with_the_remedy(tmp_path: Path, plant: 
     assert same(left(eq.resume(by_hand, POINTS)), left(run))
 
 
+@pytest.mark.usefixtures("no_report")
 def test_without_the_flag_nothing_is_changed(tmp_path: Path, plant: Any) -> None:
     plant(planted(collapse(10)))
     run = eq.train(SATURATING, POINTS, steps=12, out=tmp_path / "a", settings=QUIET)
@@ -84,11 +92,13 @@ def test_without_the_flag_nothing_is_changed(tmp_path: Path, plant: Any) -> None
 
 
 @pytest.mark.parametrize("severity", [Severity.WARNING, Severity.INFO])
+@pytest.mark.usefixtures("no_report")
 def test_what_is_not_critical_is_left_to_a_person(tmp_path: Path, plant: Any, severity: Severity) -> None:
     plant(planted(collapse(10, severity=severity), replace(collapse(10), status="resolved")))
     assert told(eq.train(SATURATING, POINTS, steps=12, out=tmp_path / "a", settings=AUTO)) == []
 
 
+@pytest.mark.usefixtures("no_report")
 def test_three_remedies_at_most_and_none_twice(tmp_path: Path, plant: Any) -> None:
     names = ("lower-learning-rates", "lower-learning-rates", "slope-penalty", "balance-turns", "non-saturating-loss")
     plant(planted(collapse(10, *names)))
@@ -99,6 +109,7 @@ def test_three_remedies_at_most_and_none_twice(tmp_path: Path, plant: Any) -> No
     assert json.loads((run.path / "diagnosis.json").read_text())["state"] == "sick"
 
 
+@pytest.mark.usefixtures("no_report")
 def test_other_shapes_begin_again(tmp_path: Path, plant: Any) -> None:
     row = replace(SATURATING, game=replace(SATURATING.game, latent=Latent(size=3)))
 
@@ -113,6 +124,7 @@ def test_other_shapes_begin_again(tmp_path: Path, plant: Any) -> None:
     assert same(left(run), left(fresh))
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_remedy_that_does_not_fit_is_passed_over(tmp_path: Path, plant: Any) -> None:
     own = Remedy("too-much", "a batch of more rows than there are", settings=(("batch", 9999),))
     unknown = Remedy("no-such", "a setting that is not there", settings=(("game.nonsense", 1),))
@@ -124,6 +136,7 @@ def test_a_remedy_that_does_not_fit_is_passed_over(tmp_path: Path, plant: Any) -
     assert [row["remedy"] for row in told(run)] == ["slope-penalty"]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_networks_of_ones_own_keep_their_game(tmp_path: Path, plant: Any) -> None:
     plant(planted(collapse(10, "larger-latent", "slope-penalty", "lower-learning-rates")))
     torch.manual_seed(0)
@@ -159,6 +172,7 @@ def test_a_run_that_diverges_is_taken_back(tmp_path: Path, plant: Any) -> None:
     assert "+ NotANumber" not in (run.path / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("no_report")
 def test_interrupted_at_any_moment_it_can_be_resumed(
     tmp_path: Path, plant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +204,7 @@ def test_interrupted_at_any_moment_it_can_be_resumed(
         assert len(told(again)) == 1 and same(left(again), left(whole))
 
 
+@pytest.mark.usefixtures("no_report")
 def test_stopped_after_a_remedy_it_goes_on_as_it_would_have(
     tmp_path: Path, plant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

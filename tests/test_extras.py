@@ -19,7 +19,9 @@ from equilibria.games.two_player import TwoPlayer
 from equilibria.recipes import recipe
 from equilibria.training import Settings
 
-QUIET = Settings(progress=False, doctor=False, evaluate=False, device="cpu", best="none")
+pytestmark = pytest.mark.usefixtures("no_report")  # no test here reads the page of a run
+
+QUIET = Settings(progress=False, doctor=False, evaluate=False, device="cpu", best="none", sample_every=1000)
 
 
 def trained(out: Path, row: Any = "gan", steps: int = 6, **more: Any) -> Any:

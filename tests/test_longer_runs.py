@@ -16,7 +16,9 @@ from equilibria.cli import app
 from equilibria.recipes import recipe
 from equilibria.training import Settings, checkpoint
 
-QUIET = Settings(progress=False, doctor=False, evaluate=False, device="cpu", checkpoint_every=3)
+pytestmark = pytest.mark.usefixtures("no_report")  # no test here reads the page of a run
+
+QUIET = Settings(progress=False, doctor=False, evaluate=False, device="cpu", checkpoint_every=3, sample_every=1000)
 ROW = recipe("gan").with_settings({"batch": "8", "optimizer.lr": "linear(start=0.004,end=0.001)"})
 
 

@@ -27,7 +27,9 @@ from equilibria.networks import Networks
 from equilibria.runs.measuring import labeller_of_data, measured
 from equilibria.training import Settings
 
-QUIET = Settings(progress=False, doctor=False, evaluate=False, device="cpu")
+pytestmark = pytest.mark.usefixtures("no_report")  # no test here reads the page of a run
+
+QUIET = Settings(progress=False, doctor=False, evaluate=False, device="cpu", sample_every=1000)
 Y = torch.tensor([0, 1, 2, 2, -1, 2])
 
 

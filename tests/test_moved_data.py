@@ -14,7 +14,9 @@ import equilibria as eq
 from equilibria import cli
 from equilibria.base.errors import DataError, RunError
 
-QUIET = eq.Settings(device="cpu", progress=False, evaluate=False, doctor=False)
+pytestmark = pytest.mark.usefixtures("no_report")  # no test here reads the page of a run
+
+QUIET = eq.Settings(device="cpu", progress=False, evaluate=False, doctor=False, sample_every=1000)
 TINY = {"networks.vector.width": "8", "batch": "16"}
 
 

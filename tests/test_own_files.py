@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shlex
@@ -27,7 +28,18 @@ from equilibria.runs import seeds
 from equilibria.training import checkpoint
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "veegan_own_file.py"
-SMALL = ["--set", "networks.width=8", "--set", "batch=8", "--set", "run.progress=false", "--set", "run.evaluate=false"]
+SMALL = [
+    "--set",
+    "run.sample_every=1000",
+    "--set",
+    "networks.width=8",
+    "--set",
+    "batch=8",
+    "--set",
+    "run.progress=false",
+    "--set",
+    "run.evaluate=false",
+]
 OFTEN = ["--set", "run.checkpoint_every=2", "--set", "run.log_every=1", "--set", "run.doctor=false"]
 OWN = """
 from dataclasses import replace
@@ -50,7 +62,7 @@ REFERENCES = '''
 }}
 '''
 """
-QUIET = eq.Settings(device="cpu", progress=False, evaluate=False, doctor=False)
+QUIET = eq.Settings(device="cpu", progress=False, evaluate=False, doctor=False, sample_every=1000)
 
 
 @pytest.fixture(autouse=True)
@@ -277,4 +289,6 @@ def test_a_recipe_of_ones_own_does_not_replace_one_of_the_package() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    for name in ("torch._dynamo", "scipy.stats", "matplotlib.figure", "sklearn.cluster", "sklearn.metrics"):
+        importlib.import_module(name)  # what a command imports on its way, once for all that are forked from here
     globals()[sys.argv[1]](Driver(Path(sys.argv[2])))

@@ -24,7 +24,9 @@ from equilibria.reproduce import denton2015_pyramid as claim
 
 TINY = Auto(image=ConvPair(width=4))
 ROW = replace(recipe("lapgan"), networks=TINY, batch=4, steps=2)
-QUIET = eq.Settings(progress=False, doctor=False, evaluate=False)
+pytestmark = pytest.mark.usefixtures("no_report")  # no test here reads the page of a run
+
+QUIET = eq.Settings(progress=False, doctor=False, evaluate=False, sample_every=1000)
 SPEC = DataSpec(kind="image", shape=(1, 32, 32))
 
 

@@ -31,9 +31,15 @@ from equilibria.recipes import START, Recipe, Source
 from equilibria.runs import sources
 from equilibria.training import checkpoint
 
-QUIET = eq.Settings(device="cpu", progress=False, evaluate=False, doctor=False, log_every=1, checkpoint_every=2)
+QUIET = eq.Settings(
+    device="cpu", progress=False, evaluate=False, doctor=False, log_every=1, checkpoint_every=2, sample_every=1000
+)
 ONE, TWO = (torch.randn(60, 2, generator=torch.Generator().manual_seed(k)).numpy() * (1 + k) for k in (0, 1))
-SETS = [w for pair in ("run.progress=false", "run.evaluate=false", "run.doctor=false") for w in ("--set", pair)]
+SETS = [
+    w
+    for pair in ("run.progress=false", "run.evaluate=false", "run.doctor=false", "run.sample_every=1000")
+    for w in ("--set", pair)
+]
 
 
 def small(name: str = "gan", **changes: Any) -> Recipe:

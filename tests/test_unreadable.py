@@ -25,7 +25,11 @@ from equilibria.training import checkpoint, checkups, disk
 from test_checkpoint import play_of, same, state
 
 TINY = {"networks.vector.width": "8", "batch": "16"}
-QUIET = eq.Settings(device="cpu", progress=False, evaluate=False, doctor=False, checkpoint_every=2, keep=3)
+pytestmark = pytest.mark.usefixtures("no_report")  # no test here reads the page of a run
+
+QUIET = eq.Settings(
+    device="cpu", progress=False, evaluate=False, doctor=False, checkpoint_every=2, keep=3, sample_every=1000
+)
 
 
 @pytest.fixture(scope="module")
