@@ -281,6 +281,45 @@ class WithoutGraph(Critic):
         return self.weight * (self.norm(slopes) - 1).square().mean()
 
 
+@fault("swapped-labels")
+class PairedTheWrongWay(Pair):
+    """Relativistic pairs, the generated score above the real one for both players; R1 and R2 in the same backward."""
+
+    def __call__(self) -> None:
+        x, fake = self.x().requires_grad_(), self.generator(self.z()).detach().requires_grad_()
+        real, made = self.discriminator(x), self.discriminator(fake)
+        rows = F.softplus(real - made).flatten()
+        for score, rows_of in ((real, x), (made, fake)):
+            slopes = torch.autograd.grad(score.sum(), rows_of, create_graph=True)[0]
+            rows = rows + 0.5 * slopes.square().sum(1)
+        self.d.zero_grad()
+        rows.mean().backward()
+        self.d.step()
+        self.g.zero_grad()
+        F.softplus(
+            self.discriminator(self.x()).detach() - self.discriminator(self.generator(self.z()))
+        ).mean().backward()
+        self.g.step()
+
+
+@fault("penalty-without-effect")
+class WithoutGraphByRow(Pair):
+    """Loss and penalty are added row by row, before the mean."""
+
+    def __call__(self) -> None:
+        x, fake = self.x().requires_grad_(), self.generator(self.z()).detach()
+        real = self.discriminator(x)
+        slopes = torch.autograd.grad(real.sum(), x, retain_graph=True)[0]
+        self.d.zero_grad()
+        rows = F.softplus(self.discriminator(fake) - real).flatten()
+        (rows + 0.5 * slopes.square().sum(1)).mean().backward()
+        self.d.step()
+        self.g.zero_grad()
+        fake, real = self.generator(self.z()), self.discriminator(self.x()).detach()
+        F.softplus(real - self.discriminator(fake)).mean().backward()
+        self.g.step()
+
+
 @fault("penalty-without-effect")
 class NeverAdded(Critic):
     def penalty(self, x: Tensor, fake: Tensor) -> Tensor | float:

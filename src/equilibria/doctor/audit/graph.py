@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ _SAME_VALUES = frozenset(
     )
 )
 _SUMS = frozenset(("Add", "Sub", "Stack"))
+_LINEAR = _SAME_VALUES | _SUMS | frozenset(("Sum", "Mul", "Div", "Neg"))
 _FLOORS = frozenset(("Add", "Clamp", "ClampMin", "Maximum", "Where"))
 BARE_LOG = "Log without a floor"
 """Stands among the operations where a logarithm's input is neither clamped nor has something added."""
@@ -117,22 +117,19 @@ def has_constant_term(roots: Iterable[Any]) -> bool:
     Examples:
         >>> import torch
         >>> x = torch.ones(3, requires_grad=True)
-        >>> has_constant_term([(x.mean() + torch.tensor(2.0)).grad_fn]), has_constant_term([(x - 2).mean().grad_fn])
-        (True, False)
+        >>> has_constant_term([(x.square() + torch.ones(3)).mean().grad_fn])
+        True
+        >>> has_constant_term([(x - torch.ones(3)).square().mean().grad_fn])
+        False
     """
     ahead = [root for root in roots if root is not None]
     seen = set(ahead)
     while ahead and len(seen) < _MOST:
         here = ahead.pop()
-        # Of one number, or of the few terms that are stacked: the loss is put together here, before any rows.
-        whole = (
-            all(math.prod(one.shape) == 1 for one in getattr(here, "_input_metadata", ())) or name_of(here) == "Stack"
-        )
-        if not whole:
-            continue
         if name_of(here) in _SUMS and any(after is None for after, _ in here.next_functions):
             return True
-        for after in parents(here):
+        # Behind another operation a constant is a target or a margin, and no term.
+        for after in parents(here) if name_of(here) in _LINEAR else ():
             if after not in seen:
                 seen.add(after)
                 ahead.append(after)

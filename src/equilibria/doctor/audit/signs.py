@@ -114,7 +114,7 @@ def read_losses(w: Window) -> Losses:
                 y = -y if w.maximizes(one.owner) else y
                 fits = _laws(s, y, out.value.dtype, formula) if len(s) else []
                 # A penalty on the slope of a score that goes through a sigmoid comes back to the score as well.
-                if len(s) and (fits or id(came.call) not in live):
+                if len(s) and (fits or id(came.call) not in live or "Sigmoid" not in formula):
                     found.entries.append(Entry(one.owner, kind, came, s, y, fits, out.last, formula))
     found.real = _common(found, "discriminator", Kind.REAL)
     found.fake = _common(found, "discriminator", Kind.FAKE)
