@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .kit import Setting
-from .laws import LAWS, Law, Rows, rows_of
+from .laws import COLOURED, LAWS, Law, Rows, rows_of
 from .networks import FAMILIES, Family, Shape
 from .objectives import OBJECTIVES
 from .recipes import RECIPES, Recipe
@@ -44,13 +44,16 @@ class Axes:
 
     def name(self) -> str:
         """A name in kebab case."""
-        fault = f"{self.fault}-{'abcdef'[self.variant]}{'-late' if self.onset else ''}" if self.fault else "healthy"
+        fault = (
+            f"{self.fault}-{'abcdefghijkl'[self.variant]}{'-late' if self.onset else ''}" if self.fault else "healthy"
+        )
         return "-".join((fault, self.law, self.network, self.style, self.recipe))
 
 
 def network_fits(law: Law, family: Family) -> bool:
-    """Whether a family can be built for a law: by its group; a tanh cannot reach far tails."""
-    return law.group in family.groups and not ("bounded" in family.marks and law.name == "heavytail")
+    """Whether a family can be built for a law: by its group; a tanh cannot reach far tails, colours need channels."""
+    colours = law.group != "images" or law.name not in COLOURED or "colour" in family.marks
+    return law.group in family.groups and colours and not ("bounded" in family.marks and law.name == "heavytail")
 
 
 def style_fits(law: Law, family: Family, style: Style) -> bool:
@@ -71,6 +74,8 @@ def recipe_fits(law: Law, family: Family, style: Style, recipe: Recipe) -> bool:
         not objective.sigmoid or "logits" not in style.marks,
         # bounded slopes make the other losses train too slowly for some hundred steps
         "spectral" not in family.marks or (recipe.objective == "hinge" and recipe.penalty is None),
+        # slopes around real rows, which pass the norms of other batches, do not hold such a game
+        recipe.penalty is None or recipe.penalty.kind != "dragan" or "batchnorm" not in family.marks,
         # a critic with LayerNorm changes its scores less than its weights when these are cut
         not recipe.clip or not family.marks & {"layernorm", "spectral"},
         "conv" not in family.marks or recipe.ratio <= 2,

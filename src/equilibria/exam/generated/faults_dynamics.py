@@ -130,7 +130,10 @@ FAULTS = (
             Variant("two hidden units", change=_shape(width_d=2)),
             Variant("no hidden layer", change=_shape(depth_d=0), split="held-out"),
         ),
-        _points(not_network="spectral bounded layernorm", laws="ring grid moons swissroll spirals pinwheel lopsided"),
+        _points(
+            not_network="spectral bounded layernorm",
+            laws="ring grid moons swissroll spirals pinwheel lopsided zigzag targets",
+        ),
         steps=1200,
     ),
     Fault(
@@ -141,7 +144,10 @@ FAULTS = (
             Variant("no hidden layer", change=_shape(depth_g=0)),
             Variant("two hidden units", change=_shape(width_g=2), split="held-out"),
         ),
-        _points(laws="ring grid moons swissroll spirals pinwheel lopsided", not_network="spectral bounded layernorm"),
+        _points(
+            laws="ring grid moons swissroll spirals pinwheel lopsided zigzag targets",
+            not_network="spectral bounded layernorm",
+        ),
         steps=1200,
     ),
     Fault(
@@ -160,7 +166,9 @@ FAULTS = (
             ),
         ),
         _points(
-            objectives=_LOGISTIC, laws="ring grid moons spirals pinwheel lopsided", not_style="scheduled logits targets"
+            objectives=_LOGISTIC,
+            laws="ring grid moons spirals pinwheel lopsided zigzag targets",
+            not_style="scheduled logits targets",
         ),
         steps=1200,
     ),
@@ -190,7 +198,7 @@ FAULTS = (
             Variant("rows on one side are filtered away", _one_side),
             Variant("a sorted set is cut after a third", _sorted_start, split="held-out"),
         ),
-        _points(laws="ring grid moons spirals swissroll pinwheel lopsided"),
+        _points(laws="ring grid moons spirals swissroll pinwheel lopsided zigzag targets"),
         steps=1200,
     ),
     Fault(
@@ -268,7 +276,7 @@ FAULTS = (
                 split="held-out",
             ),
         ),
-        _points(laws="gauss6 heavytail grid ring valley lopsided"),
+        _points(laws="gauss6 heavytail grid ring valley lopsided zigzag skeletons outlines"),
         steps=1200,
     ),
     Fault(

@@ -168,7 +168,10 @@ FAULTS = (
             Variant("a column is fifteen times as wide as the others, under a tanh", change=_wide_column),
             Variant("a column has another origin", change=_moved_column, split="held-out"),
         ),
-        needs(laws="client parcel ring moons gauss6 loans valley pinwheel", not_network="relu layernorm"),
+        needs(
+            laws="client parcel ring moons gauss6 loans valley pinwheel visits zigzag skeletons",
+            not_network="relu layernorm",
+        ),
         steps=900,
     ),
     Fault(
@@ -219,7 +222,7 @@ FAULTS = (
             Variant("the generator returns the one-hots of an argmax", _argmax),
             Variant("the generator rounds its output", _rounded, split="held-out"),
         ),
-        needs(laws="answers orders survey", not_style="gradients-by-hand one-function manual-module"),
+        needs(laws="answers orders survey letters", not_style="gradients-by-hand one-function toggles"),
     ),
     Fault(
         "graph-cut",

@@ -28,7 +28,8 @@ class Setting:
         steps: steps of the run.
         made_steps: steps of the generator in each step.
         holdout: rows that are not trained on.
-        codes: ``normal`` codes, ``binary`` ones, ``integers`` from 0 to 4, or one number for all columns (``tied``).
+        codes: ``normal`` codes, ``binary`` ones, ``integers`` from 0 to 4, one number for all columns (``tied``), or
+            a single 1 among zeros (``one-hot``).
     """
 
     shape: Shape
@@ -119,6 +120,8 @@ class Kit:
             return (torch.rand(n, self.setting.shape.latent) < 0.5).float()
         if self.setting.codes == "integers":
             return torch.randint(5, (n, self.setting.shape.latent)).float()
+        if self.setting.codes == "one-hot":
+            return torch.eye(self.setting.shape.latent)[torch.randint(self.setting.shape.latent, (n,))]
         if self.setting.codes == "tied":
             return torch.randn(n, 1).expand(n, self.setting.shape.latent)
         return torch.randn(n, self.setting.shape.latent)

@@ -197,6 +197,10 @@ LAWS: dict[str, Law] = {
 """Every law by its name."""
 
 
+COLOURED = frozenset({"weaves"})
+"""The laws of images with three channels."""
+
+
 def add(*laws: Law) -> None:
     """Add laws to :data:`LAWS`."""
     LAWS.update({law.name: law for law in laws})
@@ -208,4 +212,4 @@ def rows_of(name: str) -> Rows:
     return LAWS[name].rows()
 
 
-__all__ = ["LAWS", "Law", "Rows", "add", "rows_of"]
+__all__ = ["COLOURED", "LAWS", "Law", "Rows", "add", "rows_of"]

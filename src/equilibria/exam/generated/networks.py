@@ -46,7 +46,8 @@ class Family:
         name: the name.
         groups: the groups of laws that it fits.
         build: makes a generator and a discriminator.
-        marks: facts that faults ask for: ``relu``, ``batchnorm``, ``bounded`` (the generator ends in tanh), ``dense``.
+        marks: facts that faults ask for: ``relu``, ``batchnorm``, ``bounded`` (the generator ends in tanh), ``dense``,
+            ``colour`` (images may have several channels).
         split: the split of the cases that use it; held-out cases use those of ``development`` as well.
     """
 
@@ -102,6 +103,7 @@ def ends_of(s: Shape, bounded: bool) -> list[nn.Module]:
         "batchnorm": lambda: nn.BatchNorm1d(s.features, affine=False),
         "layernorm": lambda: nn.LayerNorm(s.features, elementwise_affine=False),
         "rms": lambda: nn.RMSNorm(s.features, elementwise_affine=False),
+        "group": lambda: nn.GroupNorm(1, s.features, affine=False),
     }
     ends = [before[s.out]()] if s.out in before else []
     if s.out == "sigmoid":
@@ -180,8 +182,9 @@ def _residual(s: Shape) -> Pair:
 def tops_of(s: Shape) -> list[nn.Module]:
     """The end of a generator of images."""
     before = {
-        "batchnorm": nn.BatchNorm2d(1, affine=False),
-        "layernorm": nn.InstanceNorm2d(1),
+        "batchnorm": nn.BatchNorm2d(s.rows.x.shape[1], affine=False),
+        "layernorm": nn.InstanceNorm2d(s.rows.x.shape[1]),
+        "group": nn.GroupNorm(1, s.rows.x.shape[1], affine=False),
         "rms": nn.RMSNorm(s.rows.x.shape[1:], elementwise_affine=False),
     }
     return [*([before[s.out]] if s.out in before else []), nn.Sigmoid() if s.out == "sigmoid" else nn.Tanh()]
@@ -323,7 +326,7 @@ FAMILIES: dict[str, Family] = {
         _family("mlp-relu", "points pairs", dense(), "relu dense"),
         _family("mlp-leaky", "points pairs", dense(leaky, deeper=1), "dense"),
         _family("mlp-silu", "points pairs", dense(nn.SiLU, nn.SiLU), "dense", split="held-out"),
-        _family("batchnorm", "points images pairs", dense(norm="batch"), "relu dense batchnorm"),
+        _family("batchnorm", "points images pairs", dense(norm="batch"), "relu dense batchnorm colour"),
         _family("layernorm", "points pairs", dense(norm="layer"), "relu dense layernorm"),
         _family("residual", "points pairs", _residual, "relu dense", split="held-out"),
         _family("spectral", "points", dense(spectral=True), "relu dense spectral"),

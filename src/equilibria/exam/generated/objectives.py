@@ -88,7 +88,8 @@ class Penalty:
         points: ``""``, or a mistake: ``normal`` mixing weights, mixing weights ``tripled`` or ``signed``, or a wrong
             sign in the mixture (``typed``).
         norm: ``""``, or a mistake: ``batch`` for one norm of the batch, ``mean`` for the slope of the mean score,
-            ``columns`` for norms along the batch, ``absolute`` for sums of absolute values.
+            ``columns`` for norms along the batch, ``absolute`` for sums of absolute values, ``rms`` for roots of mean
+            squares, ``largest`` for the largest value.
     """
 
     kind: str
@@ -118,6 +119,10 @@ class Penalty:
         slope = torch.autograd.grad(total, at, create_graph=self.graph, retain_graph=True)[0].flatten(1)
         if self.norm == "absolute":
             size = slope.abs().sum(1)
+        elif self.norm == "largest":
+            size = slope.abs().amax(1)
+        elif self.norm == "rms":
+            size = (slope.square().mean(1) + 1e-12).sqrt()
         elif self.norm == "batch":
             size = slope.norm()
         else:

@@ -6,10 +6,10 @@ The doctor is judged by these cases: who works on the doctor does not read this 
 from __future__ import annotations
 
 from ..fault import Variant
-from . import dynamics, laws, losses, networks, styles, trained, wiring
+from . import dynamics, laws, losses, networks, styles, styles_more, trained, wiring
 
-LOOPS = styles.__name__
-"""The module that holds the styles."""
+LOOPS = (styles.__name__, styles_more.__name__)
+"""The modules that hold the styles."""
 
 VARIANTS: dict[str, tuple[Variant, ...]] = {
     name: found for module in (wiring, losses, trained, dynamics) for name, found in module.VARIANTS.items()

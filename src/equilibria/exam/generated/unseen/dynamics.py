@@ -41,16 +41,31 @@ def _setting(**changes: Any) -> Change:
     return lambda s: replace(s, **changes)
 
 
-def _ahead(steps: int) -> Patch:
-    """The discriminator is trained alone before the loop."""
+def _until_sure(most: int) -> Patch:
+    """The discriminator is trained alone before the loop, until it tells the batches apart."""
 
     def patch(k: Kit) -> None:
-        for _ in range(steps):
+        for _ in range(most):
             k.opt_d.zero_grad()
-            k.d_loss(k.D(k.real()), k.D(k.G(k.codes(k.n)).detach())).backward()
+            loss = k.d_loss(k.D(k.real()), k.D(k.G(k.codes(k.n)).detach()))
+            loss.backward()
             k.opt_d.step()
+            if float(loss.detach()) < 1e-3:
+                return
 
     return patch
+
+
+def _slowly_warmed(k: Kit) -> None:
+    """The discriminator's rate rises in a line over 200,000 rounds, as if these were small batches of a long run."""
+    start, count = [group["lr"] for group in k.opt_d.param_groups], [0]
+
+    def warm() -> None:
+        count[0] += 1
+        for group, rate in zip(k.opt_d.param_groups, start, strict=True):
+            group["lr"] = rate * count[0] / 200_000
+
+    k.before.append(warm)
 
 
 def _kept(choose: Callable[[Tensor], Tensor]) -> Patch:
@@ -60,35 +75,45 @@ def _kept(choose: Callable[[Tensor], Tensor]) -> Patch:
     return patch
 
 
-def _sector(x: Tensor) -> Tensor:
-    """Rows in a sector of the plane."""
-    x = x - x.mean(0)
-    angle = torch.atan2(x[:, 1], x[:, 0])
-    return torch.nonzero((angle > -0.4) & (angle < 1.6)).flatten()
+def _near_the_first(x: Tensor) -> Tensor:
+    """Rows that look like the first one: a third of them."""
+    return (x - x[0]).norm(dim=1).argsort()[: len(x) // 3]
 
 
-def _weighted(x: Tensor) -> Tensor:
-    """Rows drawn with weights that should have been inverse."""
-    return torch.multinomial((-3.0 * x[:, 1]).exp(), len(x), True, generator=torch.Generator().manual_seed(7))
+def _without_outliers(x: Tensor) -> Tensor:
+    """Rows whose columns are all within the middle half, or the middle three quarters if few are left."""
+    for share in (0.2, 0.12, 0.05):
+        inside = ((x > x.quantile(share, 0)) & (x < x.quantile(1 - share, 0))).all(1)
+        if int(inside.sum()) >= 100:
+            return torch.nonzero(inside).flatten()
+    return torch.arange(len(x) // 4)
 
 
-def _few(rows: int, times: int = 1) -> Change:
-    """A part of the rows, each of them several times."""
+def _few(rows: int, copies: int = 1, noise: float = 0.0) -> Change:
+    """A part of the rows, copied with a little noise."""
 
     def change(s: Setting) -> Setting:
         x = s.shape.rows.x
-        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(8))
-        few = replace(s.shape.rows, x=x[order[:rows]].repeat_interleave(times, 0))
+        rng = torch.Generator().manual_seed(9)
+        order = torch.randperm(len(x), generator=rng)
+        some = x[order[:rows]].repeat_interleave(copies, 0)
+        few = replace(s.shape.rows, x=some + noise * torch.randn(some.shape, generator=rng))
         return replace(s, shape=replace(s.shape, rows=few), holdout=x[order[len(x) // 2 :]])
 
     return change
 
 
-def _heavier(factor: float, by_batch: bool = False) -> Change:
+def _repeated(k: Kit) -> None:
+    """A batch is made of two rows, and of two codes, that are repeated."""
+    k.picks = lambda n: Kit.picks(k, 2).repeat((n + 1) // 2)[:n]  # type: ignore[method-assign]
+    k.codes = lambda n: Kit.codes(k, 2).repeat((n + 1) // 2, 1)[:n]  # type: ignore[method-assign]
+
+
+def _heavier(factor: float, every: int = 1, by_columns: bool = False) -> Change:
     def change(s: Setting) -> Setting:
         assert s.recipe.penalty is not None
-        weight = factor * s.recipe.penalty.weight * (s.batch if by_batch else 1)
-        return replace(s, recipe=replace(s.recipe, penalty=replace(s.recipe.penalty, weight=weight)))
+        weight = factor * s.recipe.penalty.weight * (s.shape.features * s.batch if by_columns else 1)
+        return replace(s, recipe=replace(s.recipe, penalty=replace(s.recipe.penalty, weight=weight, every=every)))
 
     return change
 
@@ -96,105 +121,95 @@ def _heavier(factor: float, by_batch: bool = False) -> Change:
 VARIANTS: dict[str, tuple[Variant, ...]] = {
     "saturating-and-strong": (
         _change(
-            "a saturating loss, and a discriminator trained alone before the loop",
-            _free("saturating", (1e-4, 4e-3)),
-            patch=_ahead(300),
+            "a saturating loss, and a discriminator that is trained until it is sure, then three steps for one",
+            _free("saturating", (2e-4, 4e-3), ratio=3),
+            patch=_until_sure(400),
         ),
         _change(
-            "a saturating loss, a wide discriminator, and a generator trained by gradient descent",
-            _free("saturating", (1e-3, 4e-3), optimiser=("sgd", "adam")),
-            _shape(width_d=128),
+            "a saturating loss, and a deep discriminator with RMSprop",
+            _free("saturating", (2e-4, 5e-3), optimiser=("adam", "rmsprop")),
+            _shape(width_d=128, depth_d=3),
         ),
     ),
     "discriminator-strong": (
         _change(
-            "ten steps of a wide discriminator for one of the generator",
-            _free("cross-entropy", (1e-4, 5e-3), ratio=10),
-            _shape(width_d=128),
+            "a discriminator that is trained until it is sure, and a generator at 2e-5",
+            _free("cross-entropy", (2e-5, 5e-3), ratio=2),
+            patch=_until_sure(500),
         ),
         _change(
-            "a deep discriminator with Adam, a generator with gradient descent",
-            _free("softplus", (1e-3, 8e-3), optimiser=("sgd", "adam"), betas=(0.9, 0.999)),
-            _shape(depth_d=3),
+            "a wide and deep discriminator with AdamW, six steps for one",
+            _free("softplus", (3e-5, 4e-3), ratio=6, optimiser=("adam", "adamw")),
+            _shape(width_d=160, depth_d=3),
         ),
     ),
     "discriminator-slow": (
-        _change(
-            "gradient descent at 1e-4 for the discriminator alone",
-            _free("cross-entropy", (1e-3, 1e-4), optimiser=("adam", "sgd")),
-        ),
-        _change("the discriminator's rate is 4e-6, with momentum", _free("softplus", (6e-4, 4e-6), betas=(0.9, 0.999))),
+        _change("RMSprop at 2e-6 for the discriminator alone",
+                _free("cross-entropy", (1e-3, 2e-6), optimiser=("adam", "rmsprop"))),
+        _change("the discriminator's rate warms up over a hundred times the run",
+                _free("softplus", (1e-3, 1e-3)), patch=_slowly_warmed),
     ),
     "discriminator-small": (
-        _change("three layers of two units", _shape(width_d=2, depth_d=3)),
-        _change("one layer of three units", _shape(width_d=3, depth_d=1)),
+        _change("two layers of one unit", _shape(width_d=1, depth_d=2)),
+        _change("four layers of two units", _shape(width_d=2, depth_d=4)),
     ),
     "generator-small": (
-        _change("three layers of two units", _shape(width_g=2, depth_g=3)),
-        _change("one layer of three units", _shape(width_g=3, depth_g=1)),
+        _change("two layers of one unit", _shape(width_g=1, depth_g=2)),
+        _change("a linear generator of two numbers of noise", _shape(depth_g=0, latent=2)),
     ),
     "high-rates-with-momentum": (
-        _change(
-            "AdamW at 2e-2 with betas of 0.95 and 0.99",
-            _free("softplus", (2e-2, 2e-2), betas=(0.95, 0.99), optimiser=("adamw", "adamw")),
-        ),
-        _change("least squares, the generator at 2e-2", _free("least-squares", (2e-2, 2e-3), betas=(0.9, 0.999))),
+        _change("Adam at 1.5e-2 and betas of 0.9 and 0.99, with two discriminator steps",
+                _free("cross-entropy", (1.5e-2, 1.5e-2), betas=(0.9, 0.99))),
+        _change("the generator with AdamW at 2e-2, a discriminator at 4e-3, betas of 0.9 and 0.999",
+                _free("softplus", (2e-2, 4e-3), betas=(0.9, 0.999), optimiser=("adamw", "adam"))),
     ),
     "generator-ahead": (
-        _change("fifteen generator steps for one", _free("softplus", (5e-4, 4e-4)), _setting(made_steps=15)),
-        _change(
-            "four generator steps at a high rate for one of a slow hinge discriminator",
-            _free("hinge", (3e-3, 1e-4)),
-            _setting(made_steps=4),
-        ),
+        _change("eight generator steps for one of a discriminator at 1e-4",
+                _free("softplus", (1e-3, 1e-4)), _setting(made_steps=8)),
+        _change("twenty-five generator steps for one",
+                _free("cross-entropy", (5e-4, 3e-4)), _setting(made_steps=25)),
     ),
     "loader-skewed": (
-        Variant("a filter keeps a sector of the plane", _kept(_sector), split="unseen"),
-        Variant("a sampler's weights are not inverted", _kept(_weighted), split="unseen"),
+        Variant("a search keeps the rows that look like the first", _kept(_near_the_first), split="unseen"),
+        Variant("a rule for outliers cuts each column at its quarters", _kept(_without_outliers), split="unseen"),
     ),
     "players-rotate": (
         _change(
-            "RMSprop at 1e-2 with a linear critic whose weights are cut",
-            _recipe(
-                objective="wasserstein",
-                penalty=None,
-                clip=0.5,
-                rates=(1e-2, 1e-2),
-                ratio=1,
-                optimiser=("rmsprop", "rmsprop"),
-            ),
+            "a linear critic and gradient descent with momentum at 5e-2",
+            _recipe(objective="wasserstein", penalty=None, clip=0.4, rates=(5e-2, 5e-2), ratio=1,
+                    optimiser=("sgd", "sgd")),
             _shape(depth_d=0),
         ),
         _change(
-            "a linear discriminator and Adam with momentum",
-            _free("softplus", (3e-3, 3e-2), betas=(0.9, 0.99), ratio=1),
+            "a linear hinge discriminator, and Adam with momentum at 2e-2 and 2e-3",
+            _free("hinge", (2e-3, 2e-2), betas=(0.9, 0.999), ratio=1),
             _shape(depth_d=0),
         ),
     ),
     "rows-few": (
-        _change("thirty-five rows", _few(35)),
-        _change("forty rows, each copied twenty times", _few(40, 20)),
+        _change("thirty rows, each copied thirty times with a little noise", _few(30, 30, 0.01)),
+        _change("fifty rows", _few(50)),
     ),
     "batch-small": (
-        _change("batches of three", _setting(batch=3)),
-        _change("batches of one", _setting(batch=1)),
+        _change("batches of two, for rates that are three times as high",
+                lambda s: replace(_recipe(rates=tuple(3 * r for r in s.recipe.rates))(s), batch=2)),
+        Variant("batches of two rows and two codes that are repeated", _repeated, split="unseen"),
     ),
     "penalty-heavy": (
-        _change("a penalty summed over the batch, for a scale of hundreds of units", _heavier(300.0, True)),
-        _change("a penalty a hundred thousand times too strong", _heavier(1e5)),
+        _change("a penalty five thousand times too strong, at each eighth step", _heavier(5e3, 8)),
+        _change("a penalty summed over rows and columns, and a hundred times too strong", _heavier(1e2, 1, True)),
     ),
     "one-code": (
-        _change("one number of noise is repeated in all columns", _setting(codes="tied")),
-        _change("one integer from 0 to 4 as noise", _shape(latent=1), _setting(codes="integers")),
+        _change("one of five one-hot codes as noise", _shape(latent=5), _setting(codes="one-hot")),
+        _change("three bits of noise", _shape(latent=3), _setting(codes="binary")),
     ),
     "rates-too-high": (
-        _change("RMSprop at 0.2 and 0.5", _recipe(rates=(0.2, 0.5), optimiser=("rmsprop", "rmsprop"))),
-        _change(
-            "the discriminator at 2 by gradient descent, the generator at 0.05",
-            _recipe(rates=(0.05, 2.0), optimiser=("adam", "sgd")),
-        ),
+        _change("AdamW at 0.5 and 0.2", _recipe(rates=(0.5, 0.2), optimiser=("adamw", "adamw"))),
+        _change("both rates are multiplied by the batch twice, with momentum",
+                lambda s: _recipe(rates=tuple(r * s.batch * 8 for r in s.recipe.rates), betas=(0.9, 0.999),
+                                  optimiser=_ADAM)(s)),
     ),
-}
+}  # fmt: skip
 """The variants by the name of the fault."""
 
 __all__ = ["VARIANTS"]

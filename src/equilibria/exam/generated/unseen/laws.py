@@ -18,123 +18,152 @@ def _rng(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _pinwheel() -> Rows:
-    """Five bent arms."""
-    rng = _rng(61)
-    arm = torch.randint(5, (_N,), generator=rng)
-    far = 0.35 + 0.85 * torch.rand(_N, generator=rng)
-    angle = 2 * math.pi * arm / 5 + 0.8 * far + 0.07 * torch.randn(_N, generator=rng) / far
-    return Rows(far[:, None] * torch.stack([angle.cos(), angle.sin()], 1))
+def _zigzag() -> Rows:
+    """Points along a line with four corners, thicker towards its end."""
+    rng = _rng(81)
+    corners = torch.tensor([[-1.3, -0.6], [-0.7, 0.8], [0.0, -0.7], [0.7, 0.8], [1.3, -0.6]])
+    part = torch.randint(4, (_N,), generator=rng)
+    share = torch.rand(_N, 1, generator=rng)
+    at = corners[part] * (1 - share) + corners[part + 1] * share
+    thick = 0.05 + 0.02 * part[:, None]
+    return Rows(at + thick * torch.randn(_N, 2, generator=rng))
 
 
-def _lopsided() -> Rows:
-    """Five Gaussians of different weights, widths and directions."""
-    rng = _rng(62)
-    which = torch.multinomial(torch.tensor([0.35, 0.25, 0.2, 0.12, 0.08]), _N, True, generator=rng)
-    centre = torch.tensor([[-0.9, -0.6], [0.8, -0.8], [0.1, 0.2], [-0.7, 0.9], [1.0, 0.8]])
-    width = torch.tensor([[0.25, 0.1], [0.1, 0.2], [0.12, 0.12], [0.2, 0.08], [0.08, 0.15]])
-    return Rows(centre[which] + width[which] * torch.randn(_N, 2, generator=rng))
+def _targets() -> Rows:
+    """A disc in a ring, not in its middle."""
+    rng = _rng(82)
+    inside = torch.rand(_N, generator=rng) < 0.35
+    far = torch.where(inside, 0.35 * torch.rand(_N, generator=rng).sqrt(), 1 + 0.1 * torch.randn(_N, generator=rng))
+    angle = 2 * math.pi * torch.rand(_N, generator=rng)
+    x = far[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+    return Rows(x + inside[:, None] * torch.tensor([0.25, -0.15]))
 
 
-def _valley() -> Rows:
-    """Four columns of which each bends with the one before, like a chain of measurements."""
-    rng = _rng(63)
-    e = torch.randn(_N, 4, generator=rng)
-    columns = [0.8 * e[:, 0]]
-    for i in range(1, 4):
-        columns.append(0.35 * columns[-1].square() - 0.2 + 0.3 * columns[-1] + 0.25 * e[:, i])
-    x = torch.stack(columns, 1).clamp(-3, 3)
-    return Rows((x - x.mean(0)) / x.std(0))
+def _hoops() -> Rows:
+    """Two closed curves in six dimensions, of which one is bent."""
+    rng = _rng(83)
+    t = 2 * math.pi * torch.rand(_N, generator=rng)
+    bent = (torch.rand(_N, generator=rng) < 0.5).float()
+    flat = torch.stack([t.cos(), t.sin(), 0.6 * bent * (2 * t).cos(), 0.6 * bent * (2 * t).sin()], 1)
+    turn = torch.linalg.qr(torch.randn(6, 6, generator=rng))[0][:4]
+    return Rows(flat @ turn + 0.05 * torch.randn(_N, 6, generator=rng))
 
 
-def _cells() -> Rows:
-    """Sparse images of 8 x 8 pixels: one or two of nine blocks are lit."""
-    rng = _rng(64)
-    lit = torch.zeros(_N_IMAGES, 9)
-    for _ in range(2):
-        lit.scatter_(1, torch.randint(9, (_N_IMAGES, 1), generator=rng), 1.0)
-    strength = (0.6 + 0.4 * torch.rand(_N_IMAGES, 9, generator=rng)) * lit
-    blocks = F.interpolate(strength.view(-1, 1, 3, 3), size=(8, 8), mode="bilinear", align_corners=False)
-    return Rows(1.8 * blocks - 0.9)
+def _joints(rng: torch.Generator, angle: Tensor) -> Tensor:
+    """The ends of three limbs, each at an angle to the one before, flattened to six columns."""
+    ends, at, turned = [], torch.zeros(len(angle), 2), torch.zeros(len(angle))
+    for i, length in enumerate((0.8, 0.6, 0.4)):
+        turned = turned + angle[:, i]
+        at = at + length * torch.stack([turned.cos(), turned.sin()], 1)
+        ends.append(at)
+    return torch.cat(ends, 1) + 0.02 * torch.randn(len(angle), 6, generator=rng)
 
 
-def _gratings() -> Rows:
-    """Images of 12 x 12 pixels: stripes of any direction and phase under a round window."""
-    rng = _rng(65)
-    axis = torch.linspace(-1, 1, 12)
-    v, u = torch.meshgrid(axis, axis, indexing="ij")
-    turn, phase = (math.pi * k * torch.rand(_N_IMAGES, 1, 1, generator=rng) for k in (1.0, 2.0))
-    stripes = (2.5 * (turn.cos() * u + turn.sin() * v) + phase).cos()
-    return Rows((0.85 * stripes * (-1.0 * (u**2 + v**2)).exp())[:, None])
+def _skeletons() -> Rows:
+    """Poses of an arm: the places of elbow, wrist and finger tip."""
+    rng = _rng(84)
+    angle = torch.rand(_N, 3, generator=rng) * torch.tensor([2.0, 1.8, 1.0]) + torch.tensor([0.2, 0.0, -0.3])
+    x = _joints(rng, angle)
+    return Rows(1.5 * (x - x.mean(0)))
 
 
-def _drifts() -> Rows:
-    """Two channels: a value that relaxes from one level to another, and a sensor that follows it."""
-    rng = _rng(66)
-    start, end, rate = torch.rand(3, _N, 1, generator=rng)
-    t = torch.arange(16.0)
-    value = 1.6 * (end + (start - end) * (-(0.1 + 0.4 * rate) * t).exp()) - 0.8
-    follow = [value[:, 0]]
-    for i in range(1, 16):
-        follow.append(0.6 * follow[-1] + 0.4 * value[:, i])
-    x = torch.stack([value, torch.stack(follow, 1)], 2)
-    return Rows(x + 0.03 * torch.randn(x.shape, generator=rng))
+def _outlines() -> Rows:
+    """Five points on the outline of an ellipse of any size and direction, flattened to ten columns."""
+    rng = _rng(85)
+    place = 2 * math.pi * torch.arange(5) / 5
+    wide, high = 0.6 + 0.6 * torch.rand(2, _N, 1, generator=rng)
+    turn = math.pi * torch.rand(_N, 1, generator=rng)
+    u, v = wide * place.cos(), high * place.sin()
+    x = torch.stack([turn.cos() * u - turn.sin() * v, turn.sin() * u + turn.cos() * v], 2)
+    return Rows((x + 0.25 * torch.randn(_N, 1, 2, generator=rng)).flatten(1))
+
+
+def _returns() -> Rows:
+    """Logarithms of prices: a trend and steps whose spread is calm in most rows and wild in some."""
+    rng = _rng(86)
+    wild = torch.where(torch.rand(_N, 1, generator=rng) < 0.25, 0.16, 0.05)
+    trend = 0.05 * torch.randn(_N, 1, generator=rng)
+    steps = trend + wild * torch.randn(_N, 16, generator=rng)
+    path = steps.cumsum(1)
+    return Rows(path.clamp(-1.8, 1.8)[:, :, None] / 2)
+
+
+def _spectra() -> Rows:
+    """Spectrograms of 12 x 12 cells: a tone that rises or falls, and its fainter overtone."""
+    rng = _rng(87)
+    time, tone = torch.arange(12.0), torch.arange(12.0)
+    low = 1.5 + 3.0 * torch.rand(_N_IMAGES, 1, generator=rng)
+    slope = 0.5 * torch.rand(_N_IMAGES, 1, generator=rng) - 0.15
+    at = low + slope * time
+    first = (-((tone[None, :, None] - at[:, None]) ** 2) / 2.5).exp()
+    over = 0.5 * (-((tone[None, :, None] - at[:, None] - 4.0) ** 2) / 2.5).exp()
+    return Rows((1.7 * (first + over).clamp(max=1.0) - 0.85)[:, None])
+
+
+def _weaves() -> Rows:
+    """Cloths of 8 x 8 pixels in three colours: warp and weft have a phase and a colour each."""
+    rng = _rng(88)
+    axis = torch.arange(8.0) * math.pi / 4
+    phase = 2 * math.pi * torch.rand(_N_IMAGES, 2, 1, generator=rng)
+    warp, weft = (axis + phase[:, 0]).sin()[:, None, None, :], (axis + phase[:, 1]).sin()[:, None, :, None]
+    colour = 0.2 + 0.25 * torch.rand(_N_IMAGES, 2, 3, 1, 1, generator=rng)
+    return Rows(colour[:, 0] * warp + colour[:, 1] * weft)
 
 
 def _one_hot(*columns: tuple[Tensor, int]) -> Tensor:
     return torch.cat([F.one_hot(column.long(), width) for column, width in columns], 1).float()
 
 
-def _survey() -> Rows:
-    """Three answers, of which each depends on the one before."""
-    rng = _rng(67)
-
-    def answer(weights: Tensor) -> Tensor:
-        return torch.multinomial(weights, 1, True, generator=rng).flatten()
-
-    first = answer(torch.tensor([0.5, 0.3, 0.2]).expand(_N, 3))
-    second = answer(torch.tensor([[0.8, 0.2], [0.5, 0.5], [0.1, 0.9]])[first])
-    third = answer(torch.tensor([[0.6, 0.2, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]])[second])
-    return Rows(_one_hot((first, 3), (second, 2), (third, 4)), blocks=(3, 2, 4))
+def _letters() -> Rows:
+    """Words of four letters out of three, by a chain that likes to repeat and never goes from the last to the first."""
+    rng = _rng(89)
+    chain = torch.tensor([[0.5, 0.3, 0.2], [0.3, 0.4, 0.3], [0.0, 0.4, 0.6]])
+    word = [torch.randint(3, (_N,), generator=rng)]
+    for _ in range(3):
+        word.append(torch.multinomial(chain[word[-1]], 1, True, generator=rng).flatten())
+    return Rows(_one_hot(*((letter, 3) for letter in word)), blocks=(3, 3, 3, 3))
 
 
-def _loans() -> Rows:
-    """Three correlated amounts, and a status that depends on two of them."""
-    rng = _rng(68)
-    e = torch.randn(_N, 3, generator=rng)
-    x = torch.stack([e[:, 0], 0.8 * e[:, 0] + 0.6 * e[:, 1], 0.5 * e[:, 1] - 0.3 * e[:, 0] + 0.8 * e[:, 2]], 1)
-    status = (x[:, 0] + x[:, 2] > 0.8).long() + (x[:, 1] > 0.3).long()
-    return Rows(torch.cat([0.3 * x, _one_hot((status, 3))], 1), blocks=(3,))
+def _visits() -> Rows:
+    """A table with a date (the share of the year), a length of stay, a price, and the season as a category."""
+    rng = _rng(90)
+    date = torch.rand(_N, generator=rng)
+    season = (4 * date).long().clamp(max=3)
+    stay = 0.25 * torch.randn(_N, generator=rng) + 0.3 * (2 * math.pi * date).sin()
+    price = 0.5 * stay + 0.15 * torch.randn(_N, generator=rng) + 0.1 * (season == 2)
+    return Rows(torch.cat([torch.stack([1.2 * date - 0.6, stay, price], 1), _one_hot((season, 4))], 1), blocks=(4,))
 
 
-def _petals() -> Rows:
-    """Four bent clouds around the origin, each a class of its own."""
-    rng = _rng(69)
+def _gestures() -> Rows:
+    """Poses of an arm in four classes: down, out, up, and bent."""
+    rng = _rng(91)
     y = torch.randint(4, (_N,), generator=rng)
-    bend = torch.randn(_N, generator=rng)
-    x = torch.stack([1 - 0.15 * bend.square() + 0.08 * torch.randn(_N, generator=rng), 0.3 * bend], 1)
-    angle = math.pi * (y / 2 + 0.25)
-    turn = torch.stack([torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1)
-    return Rows((turn @ x[:, :, None]).squeeze(2), y)
+    centre = torch.tensor([[-1.2, 0.1, 0.1], [0.0, 0.1, 0.1], [1.3, 0.1, 0.1], [0.4, 1.9, 0.6]])
+    angle = centre[y] + torch.tensor([0.2, 0.25, 0.25]) * torch.randn(_N, 3, generator=rng)
+    x = _joints(rng, angle)
+    return Rows(1.5 * (x - x.mean(0)), y)
 
 
-def _sensors() -> Rows:
-    """Readings of two devices: five numbers of a common state, shifted and tilted in the target."""
-    rng = _rng(70)
-    mix = 0.5 * torch.randn(3, 5, generator=rng)
-    first, second = (torch.randn(_N, 3, generator=rng) @ mix + 0.1 * torch.randn(_N, 5, generator=rng) for _ in "ab")
-    return Rows((second + 0.3 * second.roll(1, 1)).tanh() + 0.5, source=first)
+def _mornings() -> Rows:
+    """From the noise of a night to the readings of a morning: four numbers on a bent sheet."""
+    rng = _rng(92)
+    first = 0.8 * torch.randn(_N, 4, generator=rng)
+    a, b = 2 * torch.rand(2, _N, generator=rng) - 1
+    sheet = torch.stack([a, b, a.square() - 0.3 + 0.3 * b, 0.8 * (2 * b).sin()], 1)
+    return Rows(sheet + 0.08 * torch.randn(_N, 4, generator=rng), source=first)
 
 
 add(
-    Law("pinwheel", "points", _pinwheel, latent=6, split="unseen"),
-    Law("lopsided", "points", _lopsided, latent=6, split="unseen"),
-    Law("valley", "points", _valley, latent=10, split="unseen"),
-    Law("cells", "images", _cells, latent=16, split="unseen"),
-    Law("gratings", "images", _gratings, latent=12, split="unseen"),
-    Law("drifts", "waves", _drifts, latent=8, split="unseen"),
-    Law("survey", "table", _survey, latent=10, split="unseen"),
-    Law("loans", "table", _loans, latent=8, split="unseen"),
-    Law("petals-labelled", "labelled", _petals, split="unseen"),
-    Law("sensors", "pairs", _sensors, split="unseen"),
+    Law("zigzag", "points", _zigzag, latent=16, split="unseen"),
+    Law("targets", "points", _targets, latent=4, split="unseen"),
+    Law("hoops", "points", _hoops, latent=6, split="unseen"),
+    Law("skeletons", "points", _skeletons, latent=24, split="unseen"),
+    Law("outlines", "points", _outlines, latent=10, split="unseen"),
+    Law("returns", "waves", _returns, latent=20, split="unseen"),
+    Law("spectra", "images", _spectra, latent=6, split="unseen"),
+    Law("weaves", "images", _weaves, latent=12, split="unseen"),
+    Law("letters", "table", _letters, latent=12, split="unseen"),
+    Law("visits", "table", _visits, latent=8, split="unseen"),
+    Law("gestures-labelled", "labelled", _gestures, latent=6, split="unseen"),
+    Law("mornings", "pairs", _mornings, split="unseen"),
 )

@@ -2,77 +2,113 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn, optim
-from torch.func import functional_call
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..fault import After, Before, Variant
 from ..kit import Kit
-from ..objectives import Term
+from ..objectives import Penalty, Score, Term
 from .wiring import variant
 
 
-def _other_order(k: Kit) -> None:
-    """Both batches go through the discriminator at once, and the scores are split in the other order."""
-
-    def both(x: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        scores = k.D(torch.cat([fake, x], 0))
-        return scores[: len(fake)], scores[len(fake) :]
-
-    k.both = both  # type: ignore[method-assign]
+def _arguments_exchanged(k: Kit) -> None:
+    """The helper takes the scores in the other order than it is given them."""
+    k.d_loss = lambda real, fake: Kit.d_loss(k, fake, real)  # type: ignore[method-assign]
 
 
-def _maximised(opt: optim.Optimizer) -> None:
-    for group in opt.param_groups:
-        group["maximize"] = True
+class _Reversed(torch.autograd.Function):
+    """The identity, whose gradient has the other sign."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """The input."""
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """The gradient, negated."""
+        return -grads[0]
 
 
-def _zeros_for_both(k: Kit) -> None:
-    k.objective = replace(k.objective, on_real=k.objective.on_fake)
+def _reversal_layer(k: Kit) -> None:
+    k.show = lambda fake: _Reversed.apply(fake)  # type: ignore[method-assign]
 
 
-def _hook(k: Kit) -> None:
-    k.D.register_forward_hook(lambda module, given, out: 1 / (1 + torch.exp(-out)))
+def _undecided(k: Kit) -> None:
+    """Both batches get both targets at half the weight."""
+    real, fake = k.objective.on_real, k.objective.on_fake
+
+    def half(s: Tensor) -> Tensor:
+        return 0.5 * (real(s) + fake(s))
+
+    k.objective = replace(k.objective, on_real=half, on_fake=half)
 
 
-def _two_columns(k: Kit) -> None:
-    k.D = After(k.D, lambda s: torch.stack([torch.zeros_like(s), s], -1).softmax(-1)[..., 1])
+def _through(k: Kit, function: Callable[[Tensor], Tensor]) -> None:
+    o = k.objective
+
+    def after(term: Term) -> Term:
+        return lambda s: term(function(s))
+
+    k.objective = replace(o, on_real=after(o.on_real), on_fake=after(o.on_fake), on_made=after(o.on_made))
 
 
-def _by_hand(k: Kit) -> None:
-    """The cross-entropy written out, with a small number in each logarithm and a cut to [0, 1]."""
+def _tanh_to_share(k: Kit) -> None:
+    k.D = After(k.D, lambda s: 0.5 * (s.tanh() + 1))
 
-    def term(target: float) -> Term:
-        def entropy(s: Tensor) -> Tensor:
-            p = s.clamp(0.0, 1.0)
-            return -(target * torch.log(p + 1e-6) + (1 - target) * torch.log(1 - p + 1e-6)).mean()
 
-        return entropy
+def _exponent_of_logsigmoid(k: Kit) -> None:
+    _through(k, lambda s: F.logsigmoid(s).exp())
 
+
+def _kept_output(k: Kit) -> None:
+    """The output layer of an older model is kept in the forward method of the critic."""
+    k.D = After(k.D, lambda s: torch.exp(-F.softplus(-s)))
+
+
+def _terms(k: Kit, term: Callable[[float], Term]) -> None:
     k.objective = replace(k.objective, on_real=term(1.0), on_fake=term(0.0), on_made=term(1.0))
 
 
-def _thresholded(k: Kit) -> None:
-    k.objective = replace(k.objective, on_made=lambda s: -F.threshold(s, 0.8, 0.0).mean())
+def _cut_to_unit(k: Kit) -> None:
+    _terms(k, lambda target: lambda s: F.binary_cross_entropy(s.clamp(0, 1), torch.full_like(s, target)))
 
 
-def _of_a_copy(k: Kit) -> None:
-    """The slope is that of a copy of the discriminator, whose parameters are numbers."""
+def _absolute_logarithm(k: Kit) -> None:
+    """Logarithms of absolute values, so that none is of a negative number."""
 
-    def penalty(x: Tensor, fake: Tensor, score: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        numbers = {name: p.detach() for name, p in k.D.named_parameters()}
-        return Kit.penalty(k, x, fake, lambda rows: functional_call(k.D, numbers, (rows,)))
+    def term(target: float) -> Term:
+        return lambda s: -((s if target else 1 - s).abs() + 1e-8).log().mean()
+
+    _terms(k, term)
+
+
+def _larger_than_margin(k: Kit) -> None:
+    k.objective = replace(k.objective, on_made=lambda s: -torch.maximum(s, torch.full_like(s, 1.5)).mean())
+
+
+def _shrunk(k: Kit) -> None:
+    k.objective = replace(k.objective, on_made=lambda s: -F.relu6(s - 2).mean())
+
+
+def _of_a_deep_copy(k: Kit) -> None:
+    """The penalty runs a deep copy of the discriminator, made to keep its norms' statistics as they are."""
+
+    def penalty(x: Tensor, fake: Tensor, score: Score | None = None) -> Tensor:
+        return Kit.penalty(k, x, fake, copy.deepcopy(k.D))
 
     k.penalty = penalty  # type: ignore[method-assign]
 
 
-def _integer_weight(k: Kit) -> None:
-    assert k.slopes is not None
-    k.slopes = replace(k.slopes, weight=float(1 // 10))
+def _cut_at_zero(k: Kit) -> None:
+    """A minimum in the place of a maximum cuts the penalty at 0."""
+    k.penalty = lambda x, fake, score=None: Kit.penalty(k, x, fake, score).clamp(max=0)  # type: ignore[method-assign]
 
 
 def _penalty(k: Kit, **changes: object) -> None:
@@ -80,29 +116,96 @@ def _penalty(k: Kit, **changes: object) -> None:
     k.slopes = replace(k.slopes, **changes)  # type: ignore[arg-type]
 
 
-def _too_wide(k: Kit) -> None:
-    k.bound = 4.0 if k.bound else 0.0
-    k.slopes = replace(k.slopes, weight=k.slopes.weight / k.n**2) if k.slopes is not None else None
+@dataclass(frozen=True)
+class Mixed(Penalty):
+    """A penalty whose points are mixed by a function of the weights, the real and the generated rows."""
+
+    mix: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda u, x, fake: x
+
+    def at(self, x: Tensor, fake: Tensor) -> Tensor:
+        """The points."""
+        u = torch.rand(len(x), *[1] * (x.dim() - 1))
+        return self.mix(u, x.detach(), fake.detach())
 
 
-def _renormed(k: Kit) -> None:
+def _mixed(k: Kit, mix: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+    assert k.slopes is not None
+    known = {f.name: getattr(k.slopes, f.name) for f in fields(Penalty)}
+    k.slopes = Mixed(**known, mix=mix)
+
+
+def _loose(k: Kit) -> None:
+    """Gradients are cut in the place of weights; a penalty is taken of what it exceeds a thousand by."""
+    if k.bound:
+
+        def cut() -> None:
+            for p in k.D.parameters():
+                if p.grad is not None:
+                    p.grad.clamp_(-k.bound, k.bound)
+
+        k.cut = cut  # type: ignore[method-assign]
+    if k.slopes is not None:
+        k.penalty = lambda x, fake, score=None: F.relu(Kit.penalty(k, x, fake, score) - 1e3)  # type: ignore[method-assign]
+
+
+def _biases_cut(k: Kit) -> None:
+    """Biases alone are cut; a penalty's weight is divided by the number of the discriminator's parameters."""
+
     def cut() -> None:
         with torch.no_grad():
             for p in k.D.parameters():
-                p.mul_((0.05 / (p.norm() + 1e-12)).clamp(max=1.0))
+                if k.bound and p.dim() < 2:
+                    p.clamp_(-k.bound, k.bound)
+
+    k.cut = cut  # type: ignore[method-assign]
+    if k.slopes is not None:
+        k.slopes = replace(k.slopes, weight=k.slopes.weight / sum(p.numel() for p in k.D.parameters()))
+
+
+def _shrinking(k: Kit) -> None:
+    """The bound is multiplied by 0.95 in each round, like a rate."""
+
+    def shrink() -> None:
+        k.bound = max(1e-5, 0.95 * k.bound)
+
+    k.after.append(shrink)
+
+
+def _by_size(k: Kit) -> None:
+    """The bound is divided by the number of weights in each tensor."""
+
+    def cut() -> None:
+        with torch.no_grad():
+            for p in k.D.parameters():
+                p.clamp_(-k.bound / p.numel(), k.bound / p.numel())
 
     k.cut = cut  # type: ignore[method-assign]
 
 
-def _sorted_index(k: Kit) -> None:
-    """Rows are fetched at the numbers as drawn, classes at the numbers in order, as a file on disk wants them."""
+def _sorted_at_load(k: Kit) -> None:
+    """The table of classes was sorted when it was loaded, the rows were not."""
+    assert k.y is not None
+    ordered = k.y.sort().values
 
     def labelled() -> tuple[Tensor, Tensor]:
-        assert k.y is not None
         at = k.picks(k.n)
-        return k.x[at], k.y[at.sort().values]
+        return k.x[at], ordered[at]
 
     k.labelled = labelled  # type: ignore[method-assign]
+
+
+def _rolled(k: Kit) -> None:
+    """Rows and classes of a batch are shifted against each other by one."""
+
+    def labelled() -> tuple[Tensor, Tensor]:
+        x, y = Kit.labelled(k)
+        return x, y.roll(1)
+
+    k.labelled = labelled  # type: ignore[method-assign]
+
+
+def _flipped(k: Kit) -> None:
+    k.judged = lambda y: y.flip(0)  # type: ignore[method-assign]
 
 
 def _classes(k: Kit) -> int:
@@ -110,66 +213,80 @@ def _classes(k: Kit) -> int:
     return int(k.y.max()) + 1
 
 
-def _other_names(k: Kit) -> None:
-    """The generator's classes are sorted the other way round than the data's."""
-    last = _classes(k) - 1
-    k.judged = lambda y: last - y  # type: ignore[method-assign]
+def _asked_anew(k: Kit) -> None:
+    many = _classes(k)
+    k.judged = lambda y: torch.randint_like(y, many)  # type: ignore[method-assign]
 
 
-def _last_class(k: Kit) -> None:
-    last = _classes(k) - 1
-    k.given = lambda y: torch.full_like(y, last)  # type: ignore[method-assign]
-    k.judged = lambda y: torch.full_like(y, last)  # type: ignore[method-assign]
+def _integer_share(k: Kit) -> None:
+    """Classes are divided by their number in integers."""
+    many = _classes(k)
+    k.given = lambda y: y // many  # type: ignore[method-assign]
+    k.judged = lambda y: y // many  # type: ignore[method-assign]
 
 
-class Averaged(nn.Module):
-    """A conditional discriminator whose score is averaged over the classes."""
+def _drawn_inside(k: Kit, player: str) -> None:
+    """The class is drawn again inside a network's forward method."""
+    many = _classes(k)
 
-    def __init__(self, net: nn.Module, classes: int) -> None:
-        super().__init__()
-        self.net, self.classes = net, classes
+    def deaf(y: Tensor) -> Tensor:
+        return torch.randint_like(y, many)
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Scores."""
-        return torch.stack([self.net(x, torch.full_like(y, c)) for c in range(self.classes)]).mean(0)
-
-
-def _averaged(k: Kit) -> None:
-    k.D = Averaged(k.D, _classes(k))
-
-
-def _cut_classes(k: Kit) -> None:
-    k.G = Before(k.G, lambda z: z, lambda y: y.clamp(max=0))
+    if player == "g":
+        k.G = Before(k.G, lambda z: z, deaf)
+    else:
+        k.D = Before(k.D, lambda x: x, deaf)
 
 
 VARIANTS: dict[str, tuple[Variant, ...]] = {
-    "labels-swapped": (variant("fakes come first in the joined batch and are split off last", _other_order),),
-    "generator-sign": (variant("the generator's optimiser maximises a loss", lambda k: _maximised(k.opt_g)),),
-    "one-target": (variant("both batches get the target of fakes", _zeros_for_both),),
-    "sigmoid-twice": (variant("a hook of the discriminator applies a sigmoid", _hook),),
-    "sigmoid-on-a-critic": (variant("the score is one of two columns of a softmax", _two_columns),),
-    "sigmoid-lost": (variant("the cross-entropy by hand, for scores that are cut to [0, 1]", _by_hand),),
-    "generator-loss-flat": (variant("the generator's loss has a threshold that samples do not reach", _thresholded),),
+    "labels-swapped": (variant("the helper's arguments are exchanged", _arguments_exchanged),),
+    "generator-sign": (variant("a layer that reverses gradients stands before the discriminator", _reversal_layer),),
+    "one-target": (variant("both batches get the target of a half", _undecided),),
+    "sigmoid-twice": (
+        variant("the discriminator ends in a tanh that is brought to [0, 1]", _tanh_to_share),
+        variant("scores are exponents of log-sigmoids before a loss of logits", _exponent_of_logsigmoid),
+    ),
+    "sigmoid-on-a-critic": (variant("an output layer is left from an older model", _kept_output),),
+    "sigmoid-lost": (
+        variant("scores are cut to [0, 1] for binary_cross_entropy", _cut_to_unit),
+        variant("logarithms of absolute scores", _absolute_logarithm),
+    ),
+    "generator-loss-flat": (
+        variant("the larger of score and margin", _larger_than_margin),
+        variant("a relu6 of the score above 2", _shrunk),
+    ),
     "penalty-without-effect": (
-        variant("the slope is that of a copy", _of_a_copy),
-        variant("the weight is a quotient of integers", _integer_weight),
+        variant("the slope is that of a deep copy", _of_a_deep_copy),
+        variant("the penalty is cut at 0", _cut_at_zero),
     ),
     "penalty-off-the-segment": (
-        variant("mixing weights reach from -1 to 1", lambda k: _penalty(k, points="signed")),
-        variant("a wrong sign in the mixture", lambda k: _penalty(k, points="typed")),
+        variant("the same weight for both rows", lambda k: _mixed(k, lambda u, x, fake: 2 * u * (x + fake))),
+        variant("points are mixtures with noise", lambda k: _mixed(k, lambda u, x, _: x + 3 * torch.randn_like(x))),
     ),
     "penalty-of-wrong-norm": (
-        variant("the norm is taken along the batch", lambda k: _penalty(k, norm="columns")),
-        variant("the sum of absolute slopes is taken", lambda k: _penalty(k, norm="absolute")),
+        variant("the largest slope is taken", lambda k: _penalty(k, norm="largest")),
+        variant("the root of the mean square is taken", lambda k: _penalty(k, norm="rms")),
     ),
-    "constraint-lost": (variant("weights are cut at 4, or the penalty is divided twice by the batch", _too_wide),),
-    "constraint-too-tight": (variant("each parameter's norm is cut at 0.05", _renormed),),
-    "classes-shuffled": (variant("classes are fetched in another order than rows", _sorted_index),),
-    "classes-disagree": (variant("classes are sorted in two ways", _other_names),),
-    "class-fixed": (variant("samples are made and judged with the last class", _last_class),),
+    "constraint-lost": (
+        variant("gradients are cut in the place of weights, or the penalty has a threshold", _loose),
+        variant("biases alone are cut, or the penalty is divided by the parameters", _biases_cut),
+    ),
+    "constraint-too-tight": (
+        variant("the bound shrinks in each round", _shrinking),
+        variant("the bound is divided by the number of weights", _by_size),
+    ),
+    "classes-shuffled": (
+        variant("classes were sorted when they were loaded", _sorted_at_load),
+        variant("classes are shifted by one row", _rolled),
+    ),
+    "classes-disagree": (
+        variant("the classes of samples are flipped", _flipped),
+        variant("the discriminator is given newly drawn classes", _asked_anew),
+    ),
+    "class-fixed": (variant("classes are divided by their number in integers", _integer_share),),
     "class-ignored": (
-        variant("the discriminator's score is averaged over the classes", _averaged),
-        variant("the generator's classes are cut at 0", _cut_classes),
+        variant("the discriminator draws the class anew", lambda k: _drawn_inside(k, "d")),
+        variant("the generator draws the class anew", lambda k: _drawn_inside(k, "g")),
     ),
 }
 """The variants by the name of the fault."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import weight_norm
 
 from ...field.parts import leaky
 from ..networks import (
@@ -25,218 +25,233 @@ from ..networks import (
 )
 
 
-class Sine(nn.Module):
-    """Sine of twice the input."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The output."""
-        return torch.sin(2 * x)
-
-
-def _sine(s: Shape) -> Pair:
-    maker = stack(sizes_of(s.latent, s.width_g, s.depth_g, s.features), Sine)
-    judge = stack(sizes_of(s.features, s.width_d, s.depth_d, 1), leaky, norm_of(s))
-    return nn.Sequential(*maker, *ends_of(s, False)), Scores(nn.Sequential(nn.Flatten(), *judge), s.sigmoid)
-
-
-def _weight_normed(s: Shape) -> Pair:
-    maker = stack(sizes_of(s.latent, s.width_g, s.depth_g, s.features), nn.ReLU)
-    judge = stack(sizes_of(s.features, s.width_d, s.depth_d, 1), nn.GELU, norm_of(s))
-    for net in (maker, judge):
-        for module in list(net)[:-1]:
-            if isinstance(module, nn.Linear):
-                weight_norm(module)
-    return nn.Sequential(*maker, *ends_of(s, False)), Scores(nn.Sequential(nn.Flatten(), *judge), s.sigmoid)
-
-
-class Skips(nn.Module):
-    """A perceptron with batch norms in which each layer gets the code again."""
-
-    def __init__(self, latent: int, width: int, depth: int, out: int, momentum: float) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(latent + (width if i else 0), width) for i in range(depth))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width, momentum=momentum) for _ in range(depth))
-        self.last = nn.Linear(latent + (width if depth else 0), out)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """The output for codes."""
-        h = z
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            h = torch.cat([torch.relu(norm(layer(h))), z], 1)
-        return self.last(h)
-
-
-def _skips(s: Shape) -> Pair:
-    maker = Skips(s.latent, s.width_g, s.depth_g, s.features, s.momentum)
-    judge = stack(sizes_of(s.features, s.width_d, s.depth_d, 1), leaky, norm_of(s))
-    return nn.Sequential(maker, *ends_of(s, False)), Scores(nn.Sequential(nn.Flatten(), *judge), s.sigmoid)
-
-
-class Attention(nn.Module):
-    """A transformer's layer for few tokens: two heads, then a perceptron, each with a norm before it."""
-
-    def __init__(self, width: int, heads: int = 2) -> None:
-        super().__init__()
-        self.heads = heads
-        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.all, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.body = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, h: Tensor) -> Tensor:
-        """Tokens ``(n, t, w)`` to tokens."""
-        n, t, w = h.shape
-        q, k, v = self.all(self.before(h)).view(n, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
-        weights = (q @ k.transpose(-2, -1) / (w // self.heads) ** 0.5).softmax(-1)
-        h = h + self.out((weights @ v).transpose(1, 2).reshape(n, t, w))
-        return h + self.body(self.between(h))
-
-
-class TokenMaker(nn.Module):
-    """A generator in which each column is a token."""
-
-    def __init__(self, latent: int, columns: int, width: int) -> None:
-        super().__init__()
-        self.first = nn.Linear(latent, columns * width)
-        self.mix, self.columns = Attention(width), columns
-        self.last = nn.Linear(width, 1)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Rows."""
-        return self.last(self.mix(self.first(z).view(len(z), self.columns, -1))).squeeze(2)
-
-
-class TokenJudge(nn.Module):
-    """A discriminator in which each column is a token, marked by its place."""
-
-    def __init__(self, columns: int, width: int) -> None:
-        super().__init__()
-        self.place = nn.Parameter(torch.randn(columns, width))
-        self.bring, self.mix = nn.Linear(1, width), Attention(width)
-        self.last = nn.Sequential(nn.Linear(columns * width, width), leaky(), nn.Linear(width, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores ``(n, 1)``."""
-        return self.last(self.mix(self.bring(x[:, :, None]) + self.place).flatten(1))
-
-
-def _tokens(s: Shape) -> Pair:
-    maker = TokenMaker(s.latent, s.features, 24)
-    return nn.Sequential(maker, *ends_of(s, False)), Scores(TokenJudge(s.features, 24), s.sigmoid)
-
-
-def _shuffled(s: Shape) -> Pair:
-    """Pixels are unfolded from channels; the discriminator pools by averages."""
-    w, v, side = s.width_g // 3, s.width_d // 3, s.rows.x.shape[-1]
-    start = side // 4
-    maker = nn.Sequential(
-        nn.Linear(s.latent, 4 * w * start**2, bias=False),
-        nn.BatchNorm1d(4 * w * start**2, momentum=s.momentum),
-        nn.ReLU(),
-        nn.Unflatten(1, (4 * w, start, start)),
-        nn.PixelShuffle(2),
-        nn.Conv2d(w, 4 * w, 3, 1, 1, bias=False),
-        nn.BatchNorm2d(4 * w, momentum=s.momentum),
-        nn.ReLU(),
-        nn.PixelShuffle(2),
-        nn.Conv2d(w, 1, 3, 1, 1),
-        *tops_of(s),
-    )
-    norm: list[nn.Module] = [nn.BatchNorm2d(2 * v)] if s.batch_norm_d else []
-    judge = nn.Sequential(
-        nn.Conv2d(1, v, 3, 1, 1), leaky(), nn.AvgPool2d(2),
-        nn.Conv2d(v, 2 * v, 3, 1, 1), *norm, leaky(), nn.AvgPool2d(2),
-        nn.Flatten(), nn.Linear(2 * v * start**2, 1),
-    )  # fmt: skip
-    return maker, Scores(judge, s.sigmoid)
-
-
-class Reach(nn.Module):
-    """Adds a dilated convolution over time to its input."""
-
-    def __init__(self, width: int, dilation: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
-
-    def forward(self, h: Tensor) -> Tensor:
-        """``(n, c, t)`` to the same shape."""
-        return h + F.leaky_relu(self.conv(h), 0.2)
-
-
-def _dilated(s: Shape) -> Pair:
-    """Residual convolutions over time that reach farther with each layer."""
-    length, channels = s.rows.x.shape[1:]
-    w, v = s.width_g // 3, s.width_d // 3
-    maker = nn.Sequential(
-        nn.Linear(s.latent, 64), nn.ReLU(), nn.Linear(64, w * length), nn.Unflatten(1, (w, length)), nn.ReLU(),
-        Reach(w, 1), Reach(w, 3), nn.Conv1d(w, channels, 3, padding=1), Transpose(),
-    )  # fmt: skip
-    judge = nn.Sequential(
-        Transpose(), nn.Conv1d(channels, v, 3, padding=1), leaky(), Reach(v, 2), Reach(v, 4),
-        nn.Flatten(), nn.Linear(v * length, 1),
-    )  # fmt: skip
-    return maker, Scores(judge, s.sigmoid)
-
-
-class Gate(nn.Module):
-    """A residual block that decides how much it adds."""
+class ReZero(nn.Module):
+    """A residual layer that begins as the identity: its share is a parameter that starts at 0."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.both = nn.Linear(width, 2 * width)
+        self.layer, self.share = nn.Linear(width, width), nn.Parameter(torch.zeros(()))
 
     def forward(self, h: Tensor) -> Tensor:
-        """The input and a gated change of it."""
-        return h + F.glu(self.both(F.silu(h)), 1)
+        """The input and a share of a layer's output."""
+        return h + self.share * torch.relu(self.layer(h))
 
 
-def _gated(s: Shape) -> Pair:
-    maker = nn.Sequential(
-        nn.Linear(s.latent, s.width_g), *[Gate(s.width_g) for _ in range(s.depth_g)], nn.SiLU(),
-        nn.Linear(s.width_g, s.features), *ends_of(s, False),
-    )  # fmt: skip
-    judge = stack(sizes_of(s.features, s.width_d, s.depth_d, 1), nn.SiLU, norm_of(s))
+def _rezero(s: Shape) -> Pair:
+    def net(first: int, width: int, depth: int, last: int) -> list[nn.Module]:
+        if not depth:
+            return [nn.Linear(first, last)]
+        return [nn.Linear(first, width), nn.ReLU(), *[ReZero(width) for _ in range(depth)], nn.Linear(width, last)]
+
+    maker = nn.Sequential(*net(s.latent, s.width_g, s.depth_g, s.features), *ends_of(s, False))
+    return maker, Scores(nn.Sequential(nn.Flatten(), *net(s.features, s.width_d, s.depth_d, 1)), s.sigmoid)
+
+
+class Maxout(nn.Module):
+    """The larger one of two linear layers, at each unit."""
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__()
+        self.pieces = nn.Linear(first, 2 * last)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """The output."""
+        return torch.maximum(*self.pieces(h).chunk(2, -1))
+
+
+def _maxout(s: Shape) -> Pair:
+    def net(first: int, width: int, depth: int, last: int) -> list[nn.Module]:
+        sizes = sizes_of(first, width, depth, last)
+        return [*[Maxout(a, b) for a, b in pairwise(sizes[:-1])], nn.Linear(sizes[-2], last)]
+
+    maker = nn.Sequential(*net(s.latent, s.width_g, s.depth_g, s.features), *ends_of(s, False))
+    return maker, Scores(nn.Sequential(nn.Flatten(), *net(s.features, s.width_d, s.depth_d, 1)), s.sigmoid)
+
+
+class UShape(nn.Module):
+    """A perceptron with batch norms that narrows and widens again; each level gets what the same level had before."""
+
+    def __init__(self, latent: int, width: int, depth: int, out: int, momentum: float) -> None:
+        super().__init__()
+        half = max(1, width // 2)
+
+        def layer(a: int, b: int) -> nn.Module:
+            return nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b, momentum=momentum), nn.ReLU())
+
+        self.down = nn.ModuleList([layer(latent, width)] if depth else [])
+        self.deep = nn.Sequential(*[layer(half if i else width, half) for i in range(depth - 1)])
+        self.up = layer(half if depth > 1 else width, width) if depth else nn.Identity()
+        self.last = nn.Linear(2 * width if depth else latent, out)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The output for codes."""
+        if not len(self.down):
+            return self.last(z)
+        h = self.down[0](z)
+        return self.last(torch.cat([h, self.up(self.deep(h))], 1))
+
+
+def _u_shaped(s: Shape) -> Pair:
+    maker = nn.Sequential(UShape(s.latent, s.width_g, s.depth_g, s.features, s.momentum), *ends_of(s, False))
+    judge = stack(sizes_of(s.features, s.width_d, s.depth_d, 1), nn.ELU, norm_of(s))
     return maker, Scores(nn.Sequential(nn.Flatten(), *judge), s.sigmoid)
 
 
-class ScaledByClass(nn.Module):
-    """A perceptron whose hidden layers are scaled and shifted by the class."""
+class Mixer(nn.Module):
+    """Mixes tokens by a perceptron, then the columns of each token by another one."""
 
-    def __init__(self, body: nn.ModuleList, last: nn.Module, widths: list[int], classes: int) -> None:
+    def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
-        self.body, self.last = body, last
-        self.scale = nn.ModuleList(nn.Embedding(classes, 2 * width) for width in widths)
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.over_tokens = nn.Sequential(nn.Linear(tokens, 2 * tokens), nn.GELU(), nn.Linear(2 * tokens, tokens))
+        self.over_columns = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """Rows for codes and classes."""
-        for layer, scale in zip(self.body, self.scale, strict=True):
-            size, shift = scale(y).chunk(2, 1)
-            z = F.silu((1 + 0.3 * size) * layer(z) + 0.3 * shift)
-        return self.last(z)
+    def forward(self, h: Tensor) -> Tensor:
+        """Tokens ``(n, t, w)`` to tokens."""
+        h = h + self.over_tokens(self.before(h).transpose(1, 2)).transpose(1, 2)
+        return h + self.over_columns(self.between(h))
 
 
-class Projection(nn.Module):
-    """A discriminator that adds the product of features and an embedded class to its score."""
+def _mixer(s: Shape) -> Pair:
+    """Each moment of a series is a token."""
+    length, channels = s.rows.x.shape[1:]
+    width = 16
+    maker = nn.Sequential(
+        nn.Linear(s.latent, length * width), nn.Unflatten(1, (length, width)), Mixer(length, width),
+        Mixer(length, width), nn.Linear(width, channels),
+    )  # fmt: skip
+    judge = nn.Sequential(
+        nn.Linear(channels, width), Mixer(length, width), nn.Flatten(), nn.Linear(length * width, 48), leaky(),
+        nn.Linear(48, 1),
+    )  # fmt: skip
+    return maker, Scores(judge, s.sigmoid)
 
-    def __init__(self, features: nn.Module, width: int, classes: int, sigmoid: bool) -> None:
+
+class Ladder(nn.Module):
+    """A U-shaped network over time: a pooled path, and one that skips it."""
+
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.features, self.head = features, nn.Linear(width, 1)
-        self.classes = nn.Embedding(classes, width)
-        self.last = nn.Sigmoid() if sigmoid else nn.Identity()
+        self.down = nn.Conv1d(width, width, 4, 2, 1)
+        self.deep = nn.Conv1d(width, width, 3, padding=1)
+        self.join = nn.Conv1d(2 * width, width, 3, padding=1)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """``(n, c, t)`` to the same shape."""
+        deep = F.silu(self.deep(F.silu(self.down(h))))
+        return F.silu(self.join(torch.cat([h, F.interpolate(deep, scale_factor=2.0)], 1)))
+
+
+def _ladder(s: Shape) -> Pair:
+    length, channels = s.rows.x.shape[1:]
+    w, v = s.width_g // 3, s.width_d // 3
+    maker = nn.Sequential(
+        nn.Linear(s.latent, w * length), nn.Unflatten(1, (w, length)), Ladder(w), nn.Conv1d(w, channels, 3, padding=1),
+        Transpose(),
+    )  # fmt: skip
+    judge = nn.Sequential(
+        Transpose(), nn.Conv1d(channels, v, 3, padding=1), Ladder(v), nn.Flatten(), nn.Linear(v * length, 1)
+    )
+    return maker, Scores(judge, s.sigmoid)
+
+
+def _apart(a: int, b: int, norm: nn.Module) -> list[nn.Module]:
+    """A convolution over space for each channel, and one over channels."""
+    return [nn.Conv2d(a, a, 3, 1, 1, groups=a), nn.Conv2d(a, b, 1), norm, nn.ReLU()]
+
+
+def _critic2d(s: Shape, act: Callable[[], nn.Module]) -> nn.Module:
+    """Strided convolutions, of which the second one has groups."""
+    channels, side, v = s.rows.x.shape[1], s.rows.x.shape[-1], 4 * (s.width_d // 12)
+    norm: list[nn.Module] = [nn.BatchNorm2d(2 * v)] if s.batch_norm_d else []
+    judge = nn.Sequential(
+        nn.Conv2d(channels, v, 3, 2, 1), act(), nn.Conv2d(v, 2 * v, 3, 2, 1, groups=2), *norm, act(),
+        nn.Flatten(), nn.Linear(2 * v * (side // 4) ** 2, 1),
+    )  # fmt: skip
+    return Scores(judge, s.sigmoid)
+
+
+def _depthwise(s: Shape) -> Pair:
+    w, start = s.width_g // 2, s.rows.x.shape[-1] // 4
+    maker = nn.Sequential(
+        nn.Linear(s.latent, w * start**2), nn.BatchNorm1d(w * start**2, momentum=s.momentum), nn.ReLU(),
+        nn.Unflatten(1, (w, start, start)),
+        nn.Upsample(scale_factor=2), *_apart(w, w, nn.BatchNorm2d(w, momentum=s.momentum)),
+        nn.Upsample(scale_factor=2), *_apart(w, w, nn.BatchNorm2d(w, momentum=s.momentum)),
+        nn.Conv2d(w, s.rows.x.shape[1], 3, 1, 1), *tops_of(s),
+    )  # fmt: skip
+    return maker, _critic2d(s, leaky)
+
+
+def _instance_normed(s: Shape) -> Pair:
+    w, start = s.width_g // 3, s.rows.x.shape[-1] // 4
+    maker = nn.Sequential(
+        nn.Linear(s.latent, 2 * w * start**2), nn.SiLU(), nn.Unflatten(1, (2 * w, start, start)),
+        nn.ConvTranspose2d(2 * w, 2 * w, 4, 2, 1), nn.InstanceNorm2d(2 * w, affine=True), nn.SiLU(),
+        nn.ConvTranspose2d(2 * w, w, 4, 2, 1), nn.SiLU(),
+        nn.Conv2d(w, s.rows.x.shape[1], 3, 1, 1), *tops_of(s),
+    )  # fmt: skip
+    return maker, _critic2d(s, nn.SiLU)
+
+
+class Grown(nn.Module):
+    """A layer whose output is put beside its input."""
+
+    def __init__(self, first: int, width: int, momentum: float) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Linear(first, width), nn.BatchNorm1d(width, momentum=momentum), nn.ReLU())
+
+    def forward(self, h: Tensor) -> Tensor:
+        """The output and the input, in columns."""
+        return torch.cat([self.layer(h), h], 1)
+
+
+def _grown(s: Shape) -> Pair:
+    """A generator of tables that grows by a layer at a time, and a discriminator with a little dropout."""
+    sizes = [s.latent + i * s.width_g for i in range(s.depth_g + 1)]
+    layers = [Grown(size, s.width_g, s.momentum) for size in sizes[:-1]]
+    maker = nn.Sequential(*layers, nn.Linear(sizes[-1], s.features), *ends_of(s, False))
+    body = stack(sizes_of(s.features, s.width_d, s.depth_d, 1), leaky, norm_of(s))
+    judge = nn.Sequential(*list(body)[:-1], nn.Dropout(0.1), body[-1])
+    return maker, Scores(judge, s.sigmoid)
+
+
+class HeadsByClass(nn.Module):
+    """A common body, and a last layer for each class."""
+
+    def __init__(self, body: nn.Module, width: int, out: int, classes: int) -> None:
+        super().__init__()
+        self.body, self.heads, self.classes = body, nn.Linear(width, classes * out), classes
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """The output of each row's own head, ``(n, out)``."""
+        all_of_them = self.heads(self.body(x)).view(len(x), self.classes, -1)
+        return all_of_them[torch.arange(len(x)), y]
+
+
+class ScoresByClass(nn.Module):
+    """A discriminator with a score for each class."""
+
+    def __init__(self, net: nn.Module, sigmoid: bool) -> None:
+        super().__init__()
+        self.net, self.last = net, nn.Sigmoid() if sigmoid else nn.Identity()
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Scores ``(n,)``."""
-        h = self.features(x)
-        return self.last(self.head(h).view(-1) + (self.classes(y) * h).mean(1))
+        return self.last(self.net(x, y)).view(-1)
 
 
-def _projection(s: Shape) -> Pair:
+def _heads_by_class(s: Shape) -> Pair:
     assert s.rows.y is not None
-    classes, act = int(s.rows.y.max()) + 1, leaky
-    widths = [s.width_g] * s.depth_g
-    body = nn.ModuleList(nn.Linear(s.width_g if i else s.latent, w) for i, w in enumerate(widths))
-    last = nn.Sequential(nn.Linear(s.width_g if widths else s.latent, s.features), *ends_of(s, False))
-    features = nn.Sequential(*stack(sizes_of(s.features, s.width_d, s.depth_d - 1, s.width_d), act, norm_of(s)), act())
-    return ScaledByClass(body, last, widths, classes), Projection(features, s.width_d, classes, s.sigmoid)
+    classes = int(s.rows.y.max()) + 1
+    body = nn.Sequential(*stack(sizes_of(s.latent, s.width_g, s.depth_g - 1, s.width_g), nn.ReLU), nn.ReLU())
+    judge = nn.Sequential(
+        *stack(sizes_of(s.features, s.width_d, s.depth_d - 1, s.width_d), nn.ELU, norm_of(s)), nn.ELU()
+    )
+    return (
+        HeadsByClass(body, s.width_g, s.features, classes),
+        ScoresByClass(HeadsByClass(judge, s.width_d, 1, classes), s.sigmoid),
+    )
 
 
 def _family(name: str, groups: str, build: Callable[[Shape], Pair], marks: str) -> Family:
@@ -244,12 +259,13 @@ def _family(name: str, groups: str, build: Callable[[Shape], Pair], marks: str) 
 
 
 add(
-    _family("sine", "points pairs", _sine, "dense"),
-    _family("weight-normed", "points pairs", _weight_normed, "relu dense"),
-    _family("skips", "points images pairs", _skips, "relu dense batchnorm"),
-    _family("tokens", "points", _tokens, "layernorm"),
-    _family("pixel-shuffle", "images", _shuffled, "relu batchnorm conv"),
-    _family("dilated", "waves", _dilated, "conv1d"),
-    _family("gated", "table", _gated, "dense"),
-    _family("projection", "labelled", _projection, "dense"),
+    _family("rezero", "points pairs", _rezero, "relu dense"),
+    _family("maxout", "points pairs", _maxout, "dense"),
+    _family("u-shaped", "points images pairs", _u_shaped, "relu dense batchnorm colour"),
+    _family("mixer", "waves", _mixer, "conv1d layernorm"),
+    _family("ladder", "waves", _ladder, "conv1d"),
+    _family("depthwise", "images", _depthwise, "relu batchnorm conv colour"),
+    _family("instance-normed", "images", _instance_normed, "conv colour"),
+    _family("grown", "table", _grown, "dense batchnorm"),
+    _family("heads-by-class", "labelled", _heads_by_class, "dense"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from ..fault import Variant, before_step, lose_clearing, lose_step
-from ..kit import Kit
+from ..fault import Variant, around_step, before_step, lose_clearing
+from ..kit import Kit, freeze
 from ..recipes import optimiser
 
 
@@ -25,214 +26,276 @@ def _for(k: Kit, player: str, params: list[nn.Parameter]) -> optim.Optimizer:
     return optimiser(recipe.optimiser[at], params, recipe.rates[at], recipe.betas)
 
 
-def _clipped_to_zero(k: Kit) -> None:
-    before_step(k.opt_g, lambda: nn.utils.clip_grad_norm_(k.G.parameters(), 0.0))
+def _only_if_bad(k: Kit) -> None:
+    """The check for overflow is turned round: the step is taken if a gradient is not finite."""
+    step = k.opt_g.step
+
+    def guarded(self: optim.Optimizer, closure: Any = None) -> Any:
+        if closure is not None:
+            closure()
+        if any(p.grad is not None and not bool(p.grad.isfinite().all()) for p in k.G.parameters()):
+            step()
+
+    k.opt_g.step = MethodType(guarded, k.opt_g)  # type: ignore[method-assign]
 
 
-def _new_weights(k: Kit) -> None:
-    for module in k.D.modules():
-        for name, p in list(module.named_parameters(recurse=False)):
-            value = 0.05 * torch.randn_like(p) if p.dim() > 1 else p.detach().clone()
-            setattr(module, name, nn.Parameter(value))
+def _best_weights(k: Kit) -> None:
+    """The weights that a check once called the best are loaded at the end of each round."""
+    best = {name: value.clone() for name, value in k.G.state_dict().items()}
+    k.after.append(lambda: k.G.load_state_dict(best))
 
 
-def _masked(k: Kit) -> None:
-    for p in k.G.parameters():
-        p.register_hook(torch.zeros_like)
+def _copied_network(k: Kit) -> None:
+    k.D = copy.deepcopy(k.D)
 
 
-def _balanced_away(k: Kit) -> None:
-    lose_step(k.opt_d)
+def _wrong_one_frozen(k: Kit) -> None:
+    """A helper that should free the generator at the start of each round freezes it."""
+    freeze(k.G, True)
+    k.before.append(lambda: freeze(k.G, True))
 
 
-def _reloaded(k: Kit) -> None:
-    kept = {name: value.clone() for name, value in k.D.state_dict().items()}
-    k.after.append(lambda: k.D.load_state_dict(kept))
+def _cleared_by_callback(k: Kit) -> None:
+    def cleared() -> None:
+        for p in k.D.parameters():
+            p.grad = None
+
+    before_step(k.opt_d, cleared)
 
 
-def _second_group(k: Kit) -> None:
-    rate = 0.5 * k.setting.recipe.rates[0]
-    k.opt_g.add_param_group({"params": list(k.D.parameters()), "lr": rate})
+def _both_step(k: Kit) -> None:
+    """The line after the generator's backward pass steps both optimisers."""
+    before_step(k.opt_g, lambda: k.opt_d.step())
 
 
-def _copied_line(k: Kit) -> None:
-    k.opt_g = _for(k, "g", list(k.D.parameters()))
+def _from_the_judge(k: Kit) -> None:
+    """A comprehension over both networks, filtered by the wrong one."""
+    theirs = set(k.D.parameters())
+    k.opt_g = _for(k, "g", [p for net in (k.G, k.D) for p in net.parameters() if p in theirs])
 
 
-def _without_matrices(k: Kit) -> None:
-    k.opt_g = _for(k, "g", [p for p in k.G.parameters() if p.dim() < 2])
+def _without_first_layer(k: Kit) -> None:
+    k.opt_g = _for(k, "g", list(k.G.parameters())[2:])
 
 
-def _first_layer_only(k: Kit) -> None:
-    k.opt_d = _for(k, "d", list(k.D.parameters())[:2])
+def _biases_only(k: Kit) -> None:
+    """The filter that spares biases from decay is used for the whole optimiser."""
+    k.opt_d = _for(k, "d", [p for p in k.D.parameters() if p.dim() < 2])
 
 
-def _cleared_each(k: Kit, opt: optim.Optimizer, net: nn.Module, rounds: int) -> None:
-    """Gradients are cleared at every so many rounds only."""
+def _vectors_cleared(k: Kit, opt: optim.Optimizer, net: nn.Module) -> None:
+    """Only biases and the like are cleared."""
     lose_clearing(opt, net)
-    count = [0]
+
+    def some() -> None:
+        for p in net.parameters():
+            if p.dim() < 2:
+                p.grad = None
+
+    k.before.append(some)
+
+
+def _first_rounds_cleared(k: Kit, opt: optim.Optimizer, net: nn.Module) -> None:
+    """Gradients are cleared while a counter is small."""
+    lose_clearing(opt, net)
+    left = [4]
 
     def maybe() -> None:
-        if count[0] % rounds == 0:
+        left[0] -= 1
+        if left[0] > 0:
             for p in net.parameters():
                 p.grad = None
-        count[0] += 1
 
     k.before.append(maybe)
 
 
-def _measured_by_backward(k: Kit) -> None:
-    """The norm of the generator's gradient is looked at between the discriminator's backward pass and its step."""
-
-    def look() -> None:
-        if k.y is None:
-            score = k.D(k.G(k.codes(k.n)))
-        else:
-            y = k.labelled()[1]
-            score = k.D(k.G(k.codes(k.n), y), y)
-        loss = k.objective.on_made(score) if k.y is not None else k.g_loss(score, k.real())
-        torch.autograd.backward(loss, inputs=list(k.D.parameters()))
-
-    before_step(k.opt_d, look)
+def _each_after_its_own(k: Kit) -> None:
+    """Each optimiser clears its own gradients after its step and nobody clears before."""
+    for opt, net in ((k.opt_g, k.G), (k.opt_d, k.D)):
+        lose_clearing(opt, net)
+        around_step(opt, False)
 
 
-def _cleared_with_the_other(k: Kit) -> None:
-    """One line clears both players, where the discriminator's part begins; samples are not detached."""
-    k.hide = lambda fake: fake  # type: ignore[method-assign]
+def _clone_for_detach(k: Kit) -> None:
+    """Samples are cloned, not detached; the generator is cleared at the end of each round."""
+    k.hide = lambda fake: fake.clone()  # type: ignore[method-assign]
     lose_clearing(k.opt_g, k.G)
-    for holder in (k.opt_d, k.D):
-        own = type(holder).zero_grad
 
-        def zero_grad(self: Any, set_to_none: bool = True, own: Any = own) -> None:
-            own(self, set_to_none)
-            for p in k.G.parameters():
-                p.grad = None
+    def end() -> None:
+        for p in k.G.parameters():
+            p.grad = None
 
-        holder.zero_grad = MethodType(zero_grad, holder)  # type: ignore[method-assign]
+    k.after.append(end)
 
 
-def _pooled(k: Kit) -> None:
-    """Samples for the generator's loss are taken from a pool, like those of the discriminator."""
-    pool: list[Tensor] = []
+def _half_detached(k: Kit) -> None:
+    """A detach in the wrong branch: half of the rows keep their graph, and the generator is cleared after its step."""
 
-    def query(fake: Tensor) -> Tensor:
-        pool.append(fake.detach().clone())
-        if len(pool) > 8:
-            pool.pop(0)
-        return pool[int(torch.randint(len(pool), ()))]
+    def hide(fake: Tensor) -> Tensor:
+        half = len(fake) // 2
+        return torch.cat([fake[:half], fake[half:].detach()])
 
-    k.show = query  # type: ignore[method-assign]
-
-
-def _rebuilt_tensor(k: Kit) -> None:
-    k.show = lambda fake: torch.stack([row.data for row in fake]).requires_grad_()  # type: ignore[method-assign]
+    k.hide = hide  # type: ignore[method-assign]
+    lose_clearing(k.opt_g, k.G)
+    around_step(k.opt_g, False)
 
 
-def _made_twice(k: Kit) -> None:
-    k.both = lambda x, fake: (k.D(fake), k.D(fake))  # type: ignore[method-assign]
+def _through_lists(k: Kit) -> None:
+    k.show = lambda fake: k.x.new_tensor(fake.tolist())  # type: ignore[method-assign]
 
 
-def _noisy_real(k: Kit) -> None:
-    k.both = lambda x, fake: (k.D(x), k.D(x + 0.01 * torch.randn_like(x)))  # type: ignore[method-assign]
+def _last_rounds(k: Kit) -> None:
+    """The generator's loss is computed for the samples that were stored for the log, one step late."""
+    stored: list[Tensor] = []
+
+    def show(fake: Tensor) -> Tensor:
+        stored.append(fake.detach())
+        return stored.pop(0) if len(stored) > 1 else stored[0]
+
+    k.show = show  # type: ignore[method-assign]
 
 
-def _first_rows(k: Kit) -> None:
-    k.picks = lambda n: k.kept[:n]  # type: ignore[method-assign]
+def _real_shuffled(k: Kit) -> None:
+    k.both = lambda x, fake: (k.D(x), k.D(x[torch.randperm(len(x))]))  # type: ignore[method-assign]
 
 
-def _two_batches(k: Kit) -> None:
-    stored, turn = k.kept[torch.randperm(len(k.kept))[: 2 * k.n]], [0]
+def _overwritten(k: Kit) -> None:
+    """The buffer of samples is filled with the real rows."""
+
+    def both(x: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        buffer = fake.detach().clone()
+        buffer.copy_(x)
+        scores = k.D(torch.cat([x, buffer]))
+        return scores[: len(x)], scores[len(x) :]
+
+    k.both = both  # type: ignore[method-assign]
+
+
+def _range_of_batch(k: Kit) -> None:
+    """Numbers are drawn below the size of a batch, not below that of the set."""
+    size = k.n
+    k.picks = lambda n: k.kept[torch.randint(size, (n,))]  # type: ignore[method-assign]
+
+
+def _seeded_workers(k: Kit) -> None:
+    """The numbers of a batch are drawn from one of four seeds."""
+    turn = [0]
 
     def picks(n: int) -> Tensor:
         turn[0] += 1
-        return stored[:n] if turn[0] % 2 else stored[-n:]
+        rng = torch.Generator().manual_seed(turn[0] % 4)
+        return k.kept[torch.randint(len(k.kept), (n,), generator=rng)]
 
     k.picks = picks  # type: ignore[method-assign]
 
 
-def _pool_of_codes(k: Kit) -> None:
-    pool = k.fresh(48)
-    k.codes = lambda n: pool[torch.randint(len(pool), (n,))]  # type: ignore[method-assign]
+def _codes_shuffled(k: Kit) -> None:
+    """The codes that were drawn for pictures are used in training, in another order at each step."""
+    stored = k.fresh(k.n)
+    k.codes = lambda n: stored[torch.randperm(len(stored))[:n]]  # type: ignore[method-assign]
 
 
-def _plateaus(k: Kit) -> None:
-    """A schedule that waits for a plateau is stepped in each round, with a value that never gets better."""
-    schedules = [
-        optim.lr_scheduler.ReduceLROnPlateau(opt, factor=0.5, patience=1, min_lr=1e-12, eps=0.0)
-        for opt in (k.opt_g, k.opt_d)
-    ]
+def _codes_in_turn(k: Kit) -> None:
+    """Three batches of codes are used in turn."""
+    stored, turn = [k.fresh(k.n) for _ in range(3)], [0]
 
-    def step() -> None:
-        for schedule in schedules:
-            schedule.step(1.0)
+    def codes(n: int) -> Tensor:
+        turn[0] += 1
+        return stored[turn[0] % 3][:n]
 
-    k.after.append(step)
+    k.codes = codes  # type: ignore[method-assign]
 
 
-def _multiplied(k: Kit) -> None:
-    """Milestones with a factor that should have been its inverse: twice by 25, twenty rounds apart."""
-    left = [0, 20]
-
-    def step() -> None:
-        if left and left[0] <= 0:
-            left.pop(0)
-            for opt in (k.opt_g, k.opt_d):
-                for group in opt.param_groups:
-                    group["lr"] *= 25.0
-        elif left:
-            left[0] -= 1
-
-    k.before.append(step)
+def _rates(k: Kit) -> list[dict[str, Any]]:
+    return [group for opt in (k.opt_g, k.opt_d) for group in opt.param_groups]
 
 
-def _discriminator_jumps(k: Kit) -> None:
-    for group in k.opt_d.param_groups:
-        group["lr"] *= 500.0
+def _inverse_time(k: Kit) -> None:
+    """Rates are divided by one plus a million times the number of rounds."""
+    start, count = [group["lr"] for group in _rates(k)], [0]
+
+    def decay() -> None:
+        count[0] += 1
+        for group, rate in zip(_rates(k), start, strict=True):
+            group["lr"] = rate / (1 + 1e6 * count[0])
+
+    k.after.append(decay)
+
+
+def _halved(k: Kit) -> None:
+    """Rates are halved in each round rather than in each epoch."""
+
+    def half() -> None:
+        for group in _rates(k):
+            group["lr"] *= 0.5
+
+    k.after.append(half)
+
+
+def _from_another_run(k: Kit) -> None:
+    """Both rates are those of another project: 0.3."""
+    for group in _rates(k):
+        group["lr"] = 0.3
+
+
+def _by_batch(k: Kit) -> None:
+    """The generator's rate is multiplied by the batch, for rows that are counted one by one, and by ten devices."""
+    for group in k.opt_g.param_groups:
+        group["lr"] *= 10.0 * k.n
 
 
 VARIANTS: dict[str, tuple[Variant, ...]] = {
-    "generator-not-stepped": (variant("a bound of 0 for the gradient's norm, meant as none", _clipped_to_zero),),
-    "discriminator-not-stepped": (
-        variant("weights are initialised as new parameters after the optimiser was made", _new_weights),
+    "generator-not-stepped": (
+        variant("the check for overflow is turned round", _only_if_bad),
+        variant("the best weights are loaded in each round", _best_weights),
     ),
-    "generator-frozen": (variant("hooks of the parameters set their gradients to 0", _masked),),
-    "discriminator-frozen": (
-        variant("a rule that balances the players skips its step", _balanced_away),
-        variant("its weights are loaded again in each round", _reloaded),
-    ),
+    "discriminator-not-stepped": (variant("the network is copied after its optimiser was made", _copied_network),),
+    "generator-frozen": (variant("a helper freezes the wrong network in each round", _wrong_one_frozen),),
+    "discriminator-frozen": (variant("a callback clears gradients before the step", _cleared_by_callback),),
     "wrong-parameters": (
-        variant("the discriminator's parameters are a second group of the generator's optimiser", _second_group),
-        variant("the generator's optimiser was made by a copied line, with the other parameters", _copied_line),
+        variant("both optimisers step after the generator's backward pass", _both_step),
+        variant("the generator's optimiser has the parameters of a wrong filter", _from_the_judge),
     ),
     "half-optimised": (
-        variant("matrices are missing in the generator's optimiser", _without_matrices),
-        variant("the discriminator's optimiser holds its first layer", _first_layer_only),
+        variant("the generator's first layer is missing", _without_first_layer),
+        variant("the discriminator's optimiser holds its biases", _biases_only),
     ),
     "no-clearing-generator": (
-        variant("cleared at each hundredth round", lambda k: _cleared_each(k, k.opt_g, k.G, 100)),
+        variant("only biases are cleared", lambda k: _vectors_cleared(k, k.opt_g, k.G)),
+        variant("cleared in the first rounds only", lambda k: _first_rounds_cleared(k, k.opt_g, k.G)),
     ),
     "no-clearing-discriminator": (
-        variant("cleared at each sixtieth round", lambda k: _cleared_each(k, k.opt_d, k.D, 60)),
+        variant("only biases are cleared", lambda k: _vectors_cleared(k, k.opt_d, k.D)),
+        variant("cleared in the first rounds only", lambda k: _first_rounds_cleared(k, k.opt_d, k.D)),
     ),
-    "leftover-gradient": (variant("a backward pass to look at the generator's loss", _measured_by_backward),),
-    "not-detached": (variant("both players are cleared where the discriminator begins", _cleared_with_the_other),),
+    "leftover-gradient": (variant("each player is cleared after its own step only", _each_after_its_own),),
+    "not-detached": (
+        variant("samples are cloned, not detached", _clone_for_detach),
+        variant("half of the samples are detached", _half_detached),
+    ),
     "generator-detached": (
-        variant("the generator's samples come from a pool", _pooled),
-        variant("samples are stacked again from their data", _rebuilt_tensor),
+        variant("samples go through lists of numbers in the generator's loss", _through_lists),
+        variant("the generator's loss is that of stored samples", _last_rounds),
     ),
     "same-batch": (
-        variant("samples are scored on both sides", _made_twice),
-        variant("noise is added to the real rows and called fake", _noisy_real),
+        variant("the real batch is shuffled and called fake", _real_shuffled),
+        variant("the samples' buffer is overwritten by the real rows", _overwritten),
     ),
     "same-rows-always": (
-        variant("a new iterator over rows in order is made for each batch", _first_rows),
-        variant("two batches are kept and used in turn", _two_batches),
+        variant("numbers are drawn below the size of the batch", _range_of_batch),
+        variant("batches are drawn from one of four seeds", _seeded_workers),
     ),
-    "noise-once": (variant("codes are taken from a pool of 48", _pool_of_codes),),
-    "rates-vanish": (variant("a schedule that waits for a plateau is stepped in each round", _plateaus),),
+    "noise-once": (
+        variant("stored codes are shuffled at each step", _codes_shuffled),
+        variant("three batches of codes in turn", _codes_in_turn),
+    ),
+    "rates-vanish": (
+        variant("rates are divided by a million times the rounds", _inverse_time),
+        variant("rates are halved in each round", _halved),
+    ),
     "rate-jump": (
-        variant("rates rise by 25 twice", _multiplied),
-        variant("the discriminator's rate jumps by 500", _discriminator_jumps),
+        variant("both rates become 0.3", _from_another_run),
+        variant("the generator's rate is multiplied by ten batches", _by_batch),
     ),
 }
 """The variants by the name of the fault."""

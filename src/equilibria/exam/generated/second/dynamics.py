@@ -1,0 +1,200 @@
+"""Variants of the faults of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..fault import Change, Variant
+from ..kit import Kit, Patch, Setting
+
+_ADAM = ("adam", "adam")
+
+
+def _change(about: str, *changes: Change, patch: Patch | None = None) -> Variant:
+    def all_of(s: Setting) -> Setting:
+        for one in changes:
+            s = one(s)
+        return s
+
+    return Variant(about, patch, all_of, "held-out")
+
+
+def _recipe(**changes: Any) -> Change:
+    return lambda s: replace(s, recipe=replace(s.recipe, **changes))
+
+
+def _free(objective: str, rates: tuple[float, float], **more: Any) -> Change:
+    """A loss without a penalty."""
+    return _recipe(objective=objective, penalty=None, clip=0.0, rates=rates, **{"optimiser": _ADAM, **more})
+
+
+def _shape(**changes: Any) -> Change:
+    return lambda s: replace(s, shape=replace(s.shape, **changes))
+
+
+def _setting(**changes: Any) -> Change:
+    return lambda s: replace(s, **changes)
+
+
+def _ahead(steps: int) -> Patch:
+    """The discriminator is trained alone before the loop."""
+
+    def patch(k: Kit) -> None:
+        for _ in range(steps):
+            k.opt_d.zero_grad()
+            k.d_loss(k.D(k.real()), k.D(k.G(k.codes(k.n)).detach())).backward()
+            k.opt_d.step()
+
+    return patch
+
+
+def _kept(choose: Callable[[Tensor], Tensor]) -> Patch:
+    def patch(k: Kit) -> None:
+        k.kept = choose(k.x.flatten(1))
+
+    return patch
+
+
+def _sector(x: Tensor) -> Tensor:
+    """Rows in a sector of the plane."""
+    x = x - x.mean(0)
+    angle = torch.atan2(x[:, 1], x[:, 0])
+    return torch.nonzero((angle > -0.4) & (angle < 1.6)).flatten()
+
+
+def _weighted(x: Tensor) -> Tensor:
+    """Rows drawn with weights that should have been inverse."""
+    return torch.multinomial((-3.0 * x[:, 1]).exp(), len(x), True, generator=torch.Generator().manual_seed(7))
+
+
+def _few(rows: int, times: int = 1) -> Change:
+    """A part of the rows, each of them several times."""
+
+    def change(s: Setting) -> Setting:
+        x = s.shape.rows.x
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(8))
+        few = replace(s.shape.rows, x=x[order[:rows]].repeat_interleave(times, 0))
+        return replace(s, shape=replace(s.shape, rows=few), holdout=x[order[len(x) // 2 :]])
+
+    return change
+
+
+def _heavier(factor: float, by_batch: bool = False) -> Change:
+    def change(s: Setting) -> Setting:
+        assert s.recipe.penalty is not None
+        weight = factor * s.recipe.penalty.weight * (s.batch if by_batch else 1)
+        return replace(s, recipe=replace(s.recipe, penalty=replace(s.recipe.penalty, weight=weight)))
+
+    return change
+
+
+VARIANTS: dict[str, tuple[Variant, ...]] = {
+    "saturating-and-strong": (
+        _change(
+            "a saturating loss, and a discriminator trained alone before the loop",
+            _free("saturating", (1e-4, 4e-3)),
+            patch=_ahead(300),
+        ),
+        _change(
+            "a saturating loss, a wide discriminator, and a generator trained by gradient descent",
+            _free("saturating", (1e-3, 4e-3), optimiser=("sgd", "adam")),
+            _shape(width_d=128),
+        ),
+    ),
+    "discriminator-strong": (
+        _change(
+            "ten steps of a wide discriminator for one of the generator",
+            _free("cross-entropy", (1e-4, 5e-3), ratio=10),
+            _shape(width_d=128),
+        ),
+        _change(
+            "a deep discriminator with Adam, a generator with gradient descent",
+            _free("softplus", (1e-3, 8e-3), optimiser=("sgd", "adam"), betas=(0.9, 0.999)),
+            _shape(depth_d=3),
+        ),
+    ),
+    "discriminator-slow": (
+        _change(
+            "gradient descent at 1e-4 for the discriminator alone",
+            _free("cross-entropy", (1e-3, 1e-4), optimiser=("adam", "sgd")),
+        ),
+        _change("the discriminator's rate is 4e-6, with momentum", _free("softplus", (6e-4, 4e-6), betas=(0.9, 0.999))),
+    ),
+    "discriminator-small": (
+        _change("three layers of two units", _shape(width_d=2, depth_d=3)),
+        _change("one layer of three units", _shape(width_d=3, depth_d=1)),
+    ),
+    "generator-small": (
+        _change("three layers of two units", _shape(width_g=2, depth_g=3)),
+        _change("one layer of three units", _shape(width_g=3, depth_g=1)),
+    ),
+    "high-rates-with-momentum": (
+        _change(
+            "AdamW at 2e-2 with betas of 0.95 and 0.99",
+            _free("softplus", (2e-2, 2e-2), betas=(0.95, 0.99), optimiser=("adamw", "adamw")),
+        ),
+        _change("least squares, the generator at 2e-2", _free("least-squares", (2e-2, 2e-3), betas=(0.9, 0.999))),
+    ),
+    "generator-ahead": (
+        _change("fifteen generator steps for one", _free("softplus", (5e-4, 4e-4)), _setting(made_steps=15)),
+        _change(
+            "four generator steps at a high rate for one of a slow hinge discriminator",
+            _free("hinge", (3e-3, 1e-4)),
+            _setting(made_steps=4),
+        ),
+    ),
+    "loader-skewed": (
+        Variant("a filter keeps a sector of the plane", _kept(_sector), split="held-out"),
+        Variant("a sampler's weights are not inverted", _kept(_weighted), split="held-out"),
+    ),
+    "players-rotate": (
+        _change(
+            "RMSprop at 1e-2 with a linear critic whose weights are cut",
+            _recipe(
+                objective="wasserstein",
+                penalty=None,
+                clip=0.5,
+                rates=(1e-2, 1e-2),
+                ratio=1,
+                optimiser=("rmsprop", "rmsprop"),
+            ),
+            _shape(depth_d=0),
+        ),
+        _change(
+            "a linear discriminator and Adam with momentum",
+            _free("softplus", (3e-3, 3e-2), betas=(0.9, 0.99), ratio=1),
+            _shape(depth_d=0),
+        ),
+    ),
+    "rows-few": (
+        _change("thirty-five rows", _few(35)),
+        _change("forty rows, each copied twenty times", _few(40, 20)),
+    ),
+    "batch-small": (
+        _change("batches of three", _setting(batch=3)),
+        _change("batches of one", _setting(batch=1)),
+    ),
+    "penalty-heavy": (
+        _change("a penalty summed over the batch, for a scale of hundreds of units", _heavier(300.0, True)),
+        _change("a penalty a hundred thousand times too strong", _heavier(1e5)),
+    ),
+    "one-code": (
+        _change("one number of noise is repeated in all columns", _setting(codes="tied")),
+        _change("one integer from 0 to 4 as noise", _shape(latent=1), _setting(codes="integers")),
+    ),
+    "rates-too-high": (
+        _change("RMSprop at 0.2 and 0.5", _recipe(rates=(0.2, 0.5), optimiser=("rmsprop", "rmsprop"))),
+        _change(
+            "the discriminator at 2 by gradient descent, the generator at 0.05",
+            _recipe(rates=(0.05, 2.0), optimiser=("adam", "sgd")),
+        ),
+    ),
+}
+"""The variants by the name of the fault."""
+
+__all__ = ["VARIANTS"]
