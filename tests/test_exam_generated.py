@@ -143,9 +143,9 @@ def test_a_fault_runs_in_each_split_and_changes_the_loop(name: str) -> None:
             case = case_of(dataclasses.replace(axes, variant=number, onset=0.5 if axes.onset else 0.0))
             steps, sick, _ = trained(case, True, 6)
             assert steps == [*range(1, 7)] and case.condition == FAULTS[name].conditions[0]
-    if name not in _LATER:
-        sound = trained(case, False, 6)[1]
-        assert sick.shape != sound.shape or not torch.equal(sick, sound), case.name
+            if split == "unseen" and name not in _LATER:
+                sound = trained(case, False, 6)[1] if number == numbers[0] else sound
+                assert sick.shape != sound.shape or not torch.equal(sick, sound), case.name
 
 
 def test_a_discriminator_without_input_runs_with_a_penalty_of_its_slopes() -> None:

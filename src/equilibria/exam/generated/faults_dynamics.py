@@ -145,7 +145,7 @@ FAULTS = (
             Variant("two hidden units", change=_shape(width_g=2), split="held-out"),
         ),
         _points(
-            laws="ring grid moons swissroll spirals pinwheel lopsided zigzag targets",
+            laws="ring grid moons swissroll spirals pinwheel lopsided zigzag hoops",
             not_network="spectral bounded layernorm",
         ),
         steps=1200,

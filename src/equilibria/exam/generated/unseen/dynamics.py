@@ -104,9 +104,9 @@ def _few(rows: int, copies: int = 1, noise: float = 0.0) -> Change:
 
 
 def _repeated(k: Kit) -> None:
-    """A batch is made of two rows, and of two codes, that are repeated."""
-    k.picks = lambda n: Kit.picks(k, 2).repeat((n + 1) // 2)[:n]  # type: ignore[method-assign]
-    k.codes = lambda n: Kit.codes(k, 2).repeat((n + 1) // 2, 1)[:n]  # type: ignore[method-assign]
+    """A batch is made of one row, and of one code, that are repeated."""
+    k.picks = lambda n: Kit.picks(k, 1).repeat(n)  # type: ignore[method-assign]
+    k.codes = lambda n: Kit.codes(k, 1).repeat(n, 1)  # type: ignore[method-assign]
 
 
 def _heavier(factor: float, every: int = 1, by_columns: bool = False) -> Change:
@@ -139,7 +139,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         ),
         _change(
             "a wide and deep discriminator with AdamW, six steps for one",
-            _free("softplus", (3e-5, 4e-3), ratio=6, optimiser=("adam", "adamw")),
+            _free("softplus", (1e-5, 4e-3), ratio=6, optimiser=("adam", "adamw")),
             _shape(width_d=160, depth_d=3),
         ),
     ),
@@ -155,7 +155,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     ),
     "generator-small": (
         _change("two layers of one unit", _shape(width_g=1, depth_g=2)),
-        _change("a linear generator of two numbers of noise", _shape(depth_g=0, latent=2)),
+        _change("four layers of two units", _shape(width_g=2, depth_g=4)),
     ),
     "high-rates-with-momentum": (
         _change("Adam at 1.5e-2 and betas of 0.9 and 0.99, with two discriminator steps",
@@ -166,8 +166,8 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     "generator-ahead": (
         _change("eight generator steps for one of a discriminator at 1e-4",
                 _free("softplus", (1e-3, 1e-4)), _setting(made_steps=8)),
-        _change("twenty-five generator steps for one",
-                _free("cross-entropy", (5e-4, 3e-4)), _setting(made_steps=25)),
+        _change("twelve generator steps at 1e-3 for one",
+                _free("cross-entropy", (1e-3, 2e-4)), _setting(made_steps=12)),
     ),
     "loader-skewed": (
         Variant("a search keeps the rows that look like the first", _kept(_near_the_first), split="unseen"),
@@ -187,21 +187,21 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         ),
     ),
     "rows-few": (
-        _change("thirty rows, each copied thirty times with a little noise", _few(30, 30, 0.01)),
-        _change("fifty rows", _few(50)),
+        _change("twelve rows, each copied eighty times with a little noise", _few(12, 80, 0.01)),
+        _change("ten rows", _few(10)),
     ),
     "batch-small": (
-        _change("batches of two, for rates that are three times as high",
-                lambda s: replace(_recipe(rates=tuple(3 * r for r in s.recipe.rates))(s), batch=2)),
-        Variant("batches of two rows and two codes that are repeated", _repeated, split="unseen"),
+        _change("batches of two, for rates that are six times as high",
+                lambda s: replace(_recipe(rates=tuple(6 * r for r in s.recipe.rates))(s), batch=2)),
+        Variant("batches of one row and one code that are repeated", _repeated, split="unseen"),
     ),
     "penalty-heavy": (
         _change("a penalty five thousand times too strong, at each eighth step", _heavier(5e3, 8)),
         _change("a penalty summed over rows and columns, and a hundred times too strong", _heavier(1e2, 1, True)),
     ),
     "one-code": (
-        _change("one of five one-hot codes as noise", _shape(latent=5), _setting(codes="one-hot")),
-        _change("three bits of noise", _shape(latent=3), _setting(codes="binary")),
+        _change("one of three one-hot codes as noise", _shape(latent=3), _setting(codes="one-hot")),
+        _change("one bit of noise", _shape(latent=1), _setting(codes="binary")),
     ),
     "rates-too-high": (
         _change("AdamW at 0.5 and 0.2", _recipe(rates=(0.5, 0.2), optimiser=("adamw", "adamw"))),

@@ -101,13 +101,13 @@ def _spectra() -> Rows:
 
 
 def _weaves() -> Rows:
-    """Cloths of 8 x 8 pixels in three colours: warp and weft have a phase and a colour each."""
+    """Cloths of 8 x 8 pixels in three colours: warp and weft have a phase each, and a colour for both."""
     rng = _rng(88)
     axis = torch.arange(8.0) * math.pi / 4
-    phase = 2 * math.pi * torch.rand(_N_IMAGES, 2, 1, generator=rng)
+    phase = math.pi * torch.rand(_N_IMAGES, 2, 1, generator=rng)
     warp, weft = (axis + phase[:, 0]).sin()[:, None, None, :], (axis + phase[:, 1]).sin()[:, None, :, None]
-    colour = 0.2 + 0.25 * torch.rand(_N_IMAGES, 2, 3, 1, 1, generator=rng)
-    return Rows(colour[:, 0] * warp + colour[:, 1] * weft)
+    colour = 0.15 + 0.3 * torch.rand(_N_IMAGES, 3, 1, 1, generator=rng)
+    return Rows(colour * (warp + weft))
 
 
 def _one_hot(*columns: tuple[Tensor, int]) -> Tensor:

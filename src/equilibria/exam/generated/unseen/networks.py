@@ -93,7 +93,7 @@ class UShape(nn.Module):
 
 def _u_shaped(s: Shape) -> Pair:
     maker = nn.Sequential(UShape(s.latent, s.width_g, s.depth_g, s.features, s.momentum), *ends_of(s, False))
-    judge = stack(sizes_of(s.features, s.width_d, s.depth_d, 1), nn.ELU, norm_of(s))
+    judge = stack(sizes_of(s.features, s.width_d, s.depth_d, 1), leaky, norm_of(s))
     return maker, Scores(nn.Sequential(nn.Flatten(), *judge), s.sigmoid)
 
 
@@ -160,12 +160,12 @@ def _apart(a: int, b: int, norm: nn.Module) -> list[nn.Module]:
     return [nn.Conv2d(a, a, 3, 1, 1, groups=a), nn.Conv2d(a, b, 1), norm, nn.ReLU()]
 
 
-def _critic2d(s: Shape, act: Callable[[], nn.Module]) -> nn.Module:
+def _critic2d(s: Shape) -> nn.Module:
     """Strided convolutions, of which the second one has groups."""
-    channels, side, v = s.rows.x.shape[1], s.rows.x.shape[-1], 4 * (s.width_d // 12)
+    channels, side, v = s.rows.x.shape[1], s.rows.x.shape[-1], 2 * (s.width_d // 6)
     norm: list[nn.Module] = [nn.BatchNorm2d(2 * v)] if s.batch_norm_d else []
     judge = nn.Sequential(
-        nn.Conv2d(channels, v, 3, 2, 1), act(), nn.Conv2d(v, 2 * v, 3, 2, 1, groups=2), *norm, act(),
+        nn.Conv2d(channels, v, 4, 2, 1), leaky(), nn.Conv2d(v, 2 * v, 4, 2, 1, groups=2), *norm, leaky(),
         nn.Flatten(), nn.Linear(2 * v * (side // 4) ** 2, 1),
     )  # fmt: skip
     return Scores(judge, s.sigmoid)
@@ -180,18 +180,26 @@ def _depthwise(s: Shape) -> Pair:
         nn.Upsample(scale_factor=2), *_apart(w, w, nn.BatchNorm2d(w, momentum=s.momentum)),
         nn.Conv2d(w, s.rows.x.shape[1], 3, 1, 1), *tops_of(s),
     )  # fmt: skip
-    return maker, _critic2d(s, leaky)
+    return maker, _critic2d(s)
 
 
-def _instance_normed(s: Shape) -> Pair:
-    w, start = s.width_g // 3, s.rows.x.shape[-1] // 4
+class PixelNorm(nn.Module):
+    """Each place's channels over their root mean square."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        """The output, of the same shape."""
+        return h * (h.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
+def _pixel_normed(s: Shape) -> Pair:
+    w, start = s.width_g // 2, s.rows.x.shape[-1] // 4
     maker = nn.Sequential(
-        nn.Linear(s.latent, 2 * w * start**2), nn.SiLU(), nn.Unflatten(1, (2 * w, start, start)),
-        nn.ConvTranspose2d(2 * w, 2 * w, 4, 2, 1), nn.InstanceNorm2d(2 * w, affine=True), nn.SiLU(),
-        nn.ConvTranspose2d(2 * w, w, 4, 2, 1), nn.SiLU(),
+        nn.Linear(s.latent, w * start**2), nn.Unflatten(1, (w, start, start)), PixelNorm(), nn.SiLU(),
+        nn.ConvTranspose2d(w, w, 4, 2, 1), nn.SiLU(),
+        nn.ConvTranspose2d(w, w, 4, 2, 1), nn.SiLU(),
         nn.Conv2d(w, s.rows.x.shape[1], 3, 1, 1), *tops_of(s),
     )  # fmt: skip
-    return maker, _critic2d(s, nn.SiLU)
+    return maker, _critic2d(s)
 
 
 class Grown(nn.Module):
@@ -259,13 +267,13 @@ def _family(name: str, groups: str, build: Callable[[Shape], Pair], marks: str) 
 
 
 add(
-    _family("rezero", "points pairs", _rezero, "relu dense"),
-    _family("maxout", "points pairs", _maxout, "dense"),
-    _family("u-shaped", "points images pairs", _u_shaped, "relu dense batchnorm colour"),
+    _family("rezero", "points images pairs", _rezero, "relu dense colour"),
+    _family("maxout", "points images pairs", _maxout, "dense colour"),
+    _family("u-shaped", "points pairs", _u_shaped, "relu dense batchnorm"),
     _family("mixer", "waves", _mixer, "conv1d layernorm"),
     _family("ladder", "waves", _ladder, "conv1d"),
     _family("depthwise", "images", _depthwise, "relu batchnorm conv colour"),
-    _family("instance-normed", "images", _instance_normed, "conv colour"),
+    _family("pixel-normed", "images", _pixel_normed, "conv"),
     _family("grown", "table", _grown, "dense batchnorm"),
     _family("heads-by-class", "labelled", _heads_by_class, "dense"),
 )
