@@ -115,10 +115,10 @@ def _one_hot(*columns: tuple[Tensor, int]) -> Tensor:
 
 
 def _letters() -> Rows:
-    """Words of four letters out of three, by a chain that likes to repeat and never goes from the last to the first."""
+    """Words of four letters out of three, by a chain that likes the first and never goes to it from the last."""
     rng = _rng(89)
-    chain = torch.tensor([[0.5, 0.3, 0.2], [0.3, 0.4, 0.3], [0.0, 0.4, 0.6]])
-    word = [torch.randint(3, (_N,), generator=rng)]
+    chain = torch.tensor([[0.6, 0.25, 0.15], [0.45, 0.35, 0.2], [0.0, 0.6, 0.4]])
+    word = [torch.multinomial(torch.tensor([0.55, 0.3, 0.15]), _N, True, generator=rng)]
     for _ in range(3):
         word.append(torch.multinomial(chain[word[-1]], 1, True, generator=rng).flatten())
     return Rows(_one_hot(*((letter, 3) for letter in word)), blocks=(3, 3, 3, 3))
