@@ -296,9 +296,8 @@ class PairedTheWrongWay(Pair):
         rows.mean().backward()
         self.d.step()
         self.g.zero_grad()
-        F.softplus(
-            self.discriminator(self.x()).detach() - self.discriminator(self.generator(self.z()))
-        ).mean().backward()
+        real, made = self.discriminator(self.x()).detach(), self.discriminator(self.generator(self.z()))
+        F.softplus(real - made).mean().backward()
         self.g.step()
 
 
