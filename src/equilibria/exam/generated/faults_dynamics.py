@@ -7,25 +7,14 @@ from typing import Any
 
 import torch
 
+from .changes import recipe_with, setting_with, shape_with
 from .fault import Change, Fault, Needs, Variant, needs, words
 from .kit import Kit, Setting
 
 
-def _recipe(**changes: Any) -> Change:
-    return lambda s: replace(s, recipe=replace(s.recipe, **changes))
-
-
-def _shape(**changes: Any) -> Change:
-    return lambda s: replace(s, shape=replace(s.shape, **changes))
-
-
-def _setting(**changes: Any) -> Change:
-    return lambda s: replace(s, **changes)
-
-
 def _free(objective: str, rates: tuple[float, float], **more: Any) -> Change:
     """A change to a loss without a penalty."""
-    return _recipe(objective=objective, penalty=None, clip=0.0, rates=rates, **more)
+    return recipe_with(objective=objective, penalty=None, clip=0.0, rates=rates, **more)
 
 
 def _stronger(factor: float) -> Change:
@@ -61,7 +50,7 @@ _ADAM = ("adam", "adam")
 _POINTS = needs(groups="points", network="dense", not_network="spectral bounded", not_style="scheduled logits")
 _LOGISTIC = "cross-entropy softplus"
 
-_ROTATING = _recipe(
+_ROTATING = recipe_with(
     objective="wasserstein", penalty=None, clip=0.3, rates=(3e-2, 3e-2), ratio=1, optimiser=("sgd", "sgd")
 )
 
@@ -127,8 +116,8 @@ FAULTS = (
         ("discriminator-too-weak", "oscillation"),
         "dynamics",
         (
-            Variant("two hidden units", change=_shape(width_d=2)),
-            Variant("no hidden layer", change=_shape(depth_d=0), split="held-out"),
+            Variant("two hidden units", change=shape_with(width_d=2)),
+            Variant("no hidden layer", change=shape_with(depth_d=0), split="held-out"),
         ),
         _points(
             not_network="spectral bounded layernorm",
@@ -141,8 +130,8 @@ FAULTS = (
         ("generator-lacks-capacity",),
         "dynamics",
         (
-            Variant("no hidden layer", change=_shape(depth_g=0)),
-            Variant("two hidden units", change=_shape(width_g=2), split="held-out"),
+            Variant("no hidden layer", change=shape_with(depth_g=0)),
+            Variant("two hidden units", change=shape_with(width_g=2), split="held-out"),
         ),
         _points(
             laws="ring grid moons swissroll spirals pinwheel lopsided zigzag hoops",
@@ -208,11 +197,11 @@ FAULTS = (
         (
             Variant(
                 "plain gradient descent with a bilinear loss and a linear critic",
-                change=lambda s: _shape(depth_d=0)(_ROTATING(s)),
+                change=lambda s: shape_with(depth_d=0)(_ROTATING(s)),
             ),
             Variant(
                 "a cut critic with momentum at a high rate",
-                change=_recipe(
+                change=recipe_with(
                     objective="wasserstein",
                     penalty=None,
                     clip=0.1,
@@ -247,8 +236,8 @@ FAULTS = (
         ("noisy-generator-gradient",),
         "dynamics",
         (
-            Variant("batches of four", change=_setting(batch=4)),
-            Variant("batches of two", change=_setting(batch=2), split="held-out"),
+            Variant("batches of four", change=setting_with(batch=4)),
+            Variant("batches of two", change=setting_with(batch=2), split="held-out"),
         ),
         _points(not_style="accumulation logits with-loader", not_network="batchnorm spectral bounded"),
         steps=1200,
@@ -269,10 +258,10 @@ FAULTS = (
         ("latent-too-small",),
         "dynamics",
         (
-            Variant("one number of noise", change=_shape(latent=1)),
+            Variant("one number of noise", change=shape_with(latent=1)),
             Variant(
                 "noise of two numbers that are 0 or 1",
-                change=lambda s: replace(_shape(latent=2)(s), codes="binary"),
+                change=lambda s: replace(shape_with(latent=2)(s), codes="binary"),
                 split="held-out",
             ),
         ),
@@ -284,9 +273,11 @@ FAULTS = (
         ("divergence", "overflow", "exploding-gradient", "not-a-number"),
         "dynamics",
         (
-            Variant("Adam at 0.3", change=_recipe(rates=(0.3, 0.3), optimiser=_ADAM)),
+            Variant("Adam at 0.3", change=recipe_with(rates=(0.3, 0.3), optimiser=_ADAM)),
             Variant(
-                "gradient descent at 5", change=_recipe(rates=(5.0, 5.0), optimiser=("sgd", "sgd")), split="held-out"
+                "gradient descent at 5",
+                change=recipe_with(rates=(5.0, 5.0), optimiser=("sgd", "sgd")),
+                split="held-out",
             ),
         ),
         _points(not_network="spectral bounded layernorm batchnorm", not_style="clipped-gradients"),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..changes import in_turn, recipe_with, setting_with, shape_with
 from ..fault import Change, Variant
 from ..kit import Kit, Patch, Setting
 
@@ -16,29 +17,12 @@ _ADAM = ("adam", "adam")
 
 
 def _change(about: str, *changes: Change, patch: Patch | None = None) -> Variant:
-    def all_of(s: Setting) -> Setting:
-        for one in changes:
-            s = one(s)
-        return s
-
-    return Variant(about, patch, all_of, "held-out")
-
-
-def _recipe(**changes: Any) -> Change:
-    return lambda s: replace(s, recipe=replace(s.recipe, **changes))
+    return Variant(about, patch, in_turn(*changes), "held-out")
 
 
 def _free(objective: str, rates: tuple[float, float], **more: Any) -> Change:
     """A loss without a penalty."""
-    return _recipe(objective=objective, penalty=None, clip=0.0, rates=rates, **{"optimiser": _ADAM, **more})
-
-
-def _shape(**changes: Any) -> Change:
-    return lambda s: replace(s, shape=replace(s.shape, **changes))
-
-
-def _setting(**changes: Any) -> Change:
-    return lambda s: replace(s, **changes)
+    return recipe_with(objective=objective, penalty=None, clip=0.0, rates=rates, **{"optimiser": _ADAM, **more})
 
 
 def _ahead(steps: int) -> Patch:
@@ -103,19 +87,19 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         _change(
             "a saturating loss, a wide discriminator, and a generator trained by gradient descent",
             _free("saturating", (1e-3, 4e-3), optimiser=("sgd", "adam")),
-            _shape(width_d=128),
+            shape_with(width_d=128),
         ),
     ),
     "discriminator-strong": (
         _change(
             "ten steps of a wide discriminator for one of the generator",
             _free("cross-entropy", (1e-4, 5e-3), ratio=10),
-            _shape(width_d=128),
+            shape_with(width_d=128),
         ),
         _change(
             "a deep discriminator with Adam, a generator with gradient descent",
             _free("softplus", (1e-3, 8e-3), optimiser=("sgd", "adam"), betas=(0.9, 0.999)),
-            _shape(depth_d=3),
+            shape_with(depth_d=3),
         ),
     ),
     "discriminator-slow": (
@@ -126,12 +110,12 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         _change("the discriminator's rate is 4e-6, with momentum", _free("softplus", (6e-4, 4e-6), betas=(0.9, 0.999))),
     ),
     "discriminator-small": (
-        _change("three layers of two units", _shape(width_d=2, depth_d=3)),
-        _change("one layer of three units", _shape(width_d=3, depth_d=1)),
+        _change("three layers of two units", shape_with(width_d=2, depth_d=3)),
+        _change("one layer of three units", shape_with(width_d=3, depth_d=1)),
     ),
     "generator-small": (
-        _change("three layers of two units", _shape(width_g=2, depth_g=3)),
-        _change("one layer of three units", _shape(width_g=3, depth_g=1)),
+        _change("three layers of two units", shape_with(width_g=2, depth_g=3)),
+        _change("one layer of three units", shape_with(width_g=3, depth_g=1)),
     ),
     "high-rates-with-momentum": (
         _change(
@@ -141,11 +125,11 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         _change("least squares, the generator at 2e-2", _free("least-squares", (2e-2, 2e-3), betas=(0.9, 0.999))),
     ),
     "generator-ahead": (
-        _change("fifteen generator steps for one", _free("softplus", (5e-4, 4e-4)), _setting(made_steps=15)),
+        _change("fifteen generator steps for one", _free("softplus", (5e-4, 4e-4)), setting_with(made_steps=15)),
         _change(
             "four generator steps at a high rate for one of a slow hinge discriminator",
             _free("hinge", (3e-3, 1e-4)),
-            _setting(made_steps=4),
+            setting_with(made_steps=4),
         ),
     ),
     "loader-skewed": (
@@ -155,7 +139,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     "players-rotate": (
         _change(
             "RMSprop at 1e-2 with a linear critic whose weights are cut",
-            _recipe(
+            recipe_with(
                 objective="wasserstein",
                 penalty=None,
                 clip=0.5,
@@ -163,12 +147,12 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
                 ratio=1,
                 optimiser=("rmsprop", "rmsprop"),
             ),
-            _shape(depth_d=0),
+            shape_with(depth_d=0),
         ),
         _change(
             "a linear discriminator and Adam with momentum",
             _free("softplus", (3e-3, 3e-2), betas=(0.9, 0.99), ratio=1),
-            _shape(depth_d=0),
+            shape_with(depth_d=0),
         ),
     ),
     "rows-few": (
@@ -176,22 +160,22 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         _change("forty rows, each copied twenty times", _few(40, 20)),
     ),
     "batch-small": (
-        _change("batches of three", _setting(batch=3)),
-        _change("batches of one", _setting(batch=1)),
+        _change("batches of three", setting_with(batch=3)),
+        _change("batches of one", setting_with(batch=1)),
     ),
     "penalty-heavy": (
         _change("a penalty summed over the batch, for a scale of hundreds of units", _heavier(300.0, True)),
         _change("a penalty a hundred thousand times too strong", _heavier(1e5)),
     ),
     "one-code": (
-        _change("one number of noise is repeated in all columns", _setting(codes="tied")),
-        _change("one integer from 0 to 4 as noise", _shape(latent=1), _setting(codes="integers")),
+        _change("one number of noise is repeated in all columns", setting_with(codes="tied")),
+        _change("one integer from 0 to 4 as noise", shape_with(latent=1), setting_with(codes="integers")),
     ),
     "rates-too-high": (
-        _change("RMSprop at 0.2 and 0.5", _recipe(rates=(0.2, 0.5), optimiser=("rmsprop", "rmsprop"))),
+        _change("RMSprop at 0.2 and 0.5", recipe_with(rates=(0.2, 0.5), optimiser=("rmsprop", "rmsprop"))),
         _change(
             "the discriminator at 2 by gradient descent, the generator at 0.05",
-            _recipe(rates=(0.05, 2.0), optimiser=("adam", "sgd")),
+            recipe_with(rates=(0.05, 2.0), optimiser=("adam", "sgd")),
         ),
     ),
 }

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..changes import in_turn, recipe_with, setting_with, shape_with
 from ..fault import Change, Variant
 from ..kit import Kit, Patch, Setting
 
@@ -16,29 +17,12 @@ _ADAM = ("adam", "adam")
 
 
 def _change(about: str, *changes: Change, patch: Patch | None = None) -> Variant:
-    def all_of(s: Setting) -> Setting:
-        for one in changes:
-            s = one(s)
-        return s
-
-    return Variant(about, patch, all_of, "unseen")
-
-
-def _recipe(**changes: Any) -> Change:
-    return lambda s: replace(s, recipe=replace(s.recipe, **changes))
+    return Variant(about, patch, in_turn(*changes), "unseen")
 
 
 def _free(objective: str, rates: tuple[float, float], **more: Any) -> Change:
     """A loss without a penalty."""
-    return _recipe(objective=objective, penalty=None, clip=0.0, rates=rates, **{"optimiser": _ADAM, **more})
-
-
-def _shape(**changes: Any) -> Change:
-    return lambda s: replace(s, shape=replace(s.shape, **changes))
-
-
-def _setting(**changes: Any) -> Change:
-    return lambda s: replace(s, **changes)
+    return recipe_with(objective=objective, penalty=None, clip=0.0, rates=rates, **{"optimiser": _ADAM, **more})
 
 
 def _until_sure(most: int) -> Patch:
@@ -128,7 +112,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         _change(
             "a saturating loss, and a deep discriminator with RMSprop",
             _free("saturating", (2e-4, 5e-3), optimiser=("adam", "rmsprop")),
-            _shape(width_d=128, depth_d=3),
+            shape_with(width_d=128, depth_d=3),
         ),
     ),
     "discriminator-strong": (
@@ -140,7 +124,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         _change(
             "a wide and deep discriminator with AdamW, six steps for one",
             _free("softplus", (1e-5, 4e-3), ratio=6, optimiser=("adam", "adamw")),
-            _shape(width_d=160, depth_d=3),
+            shape_with(width_d=160, depth_d=3),
         ),
     ),
     "discriminator-slow": (
@@ -150,12 +134,12 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
                 _free("softplus", (1e-3, 1e-3)), patch=_slowly_warmed),
     ),
     "discriminator-small": (
-        _change("two layers of one unit", _shape(width_d=1, depth_d=2)),
-        _change("four layers of two units", _shape(width_d=2, depth_d=4)),
+        _change("two layers of one unit", shape_with(width_d=1, depth_d=2)),
+        _change("four layers of two units", shape_with(width_d=2, depth_d=4)),
     ),
     "generator-small": (
-        _change("two layers of one unit", _shape(width_g=1, depth_g=2)),
-        _change("four layers of two units", _shape(width_g=2, depth_g=4)),
+        _change("two layers of one unit", shape_with(width_g=1, depth_g=2)),
+        _change("four layers of two units", shape_with(width_g=2, depth_g=4)),
     ),
     "high-rates-with-momentum": (
         _change("Adam at 1.5e-2 and betas of 0.9 and 0.99, with two discriminator steps",
@@ -165,9 +149,9 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     ),
     "generator-ahead": (
         _change("eight generator steps for one of a discriminator at 1e-4",
-                _free("softplus", (1e-3, 1e-4)), _setting(made_steps=8)),
+                _free("softplus", (1e-3, 1e-4)), setting_with(made_steps=8)),
         _change("twelve generator steps at 1e-3 for one",
-                _free("cross-entropy", (1e-3, 2e-4)), _setting(made_steps=12)),
+                _free("cross-entropy", (1e-3, 2e-4)), setting_with(made_steps=12)),
     ),
     "loader-skewed": (
         Variant("a search keeps the rows that look like the first", _kept(_near_the_first), split="unseen"),
@@ -176,14 +160,14 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     "players-rotate": (
         _change(
             "a linear critic and gradient descent with momentum at 5e-2",
-            _recipe(objective="wasserstein", penalty=None, clip=0.4, rates=(5e-2, 5e-2), ratio=1,
+            recipe_with(objective="wasserstein", penalty=None, clip=0.4, rates=(5e-2, 5e-2), ratio=1,
                     optimiser=("sgd", "sgd")),
-            _shape(depth_d=0),
+            shape_with(depth_d=0),
         ),
         _change(
             "a linear hinge discriminator, and Adam with momentum at 2e-2 and 2e-3",
             _free("hinge", (2e-3, 2e-2), betas=(0.9, 0.999), ratio=1),
-            _shape(depth_d=0),
+            shape_with(depth_d=0),
         ),
     ),
     "rows-few": (
@@ -192,7 +176,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     ),
     "batch-small": (
         _change("batches of two, for rates that are six times as high",
-                lambda s: replace(_recipe(rates=tuple(6 * r for r in s.recipe.rates))(s), batch=2)),
+                lambda s: replace(recipe_with(rates=tuple(6 * r for r in s.recipe.rates))(s), batch=2)),
         Variant("batches of one row and one code that are repeated", _repeated, split="unseen"),
     ),
     "penalty-heavy": (
@@ -200,13 +184,13 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         _change("a penalty summed over rows and columns, and a hundred times too strong", _heavier(1e2, 1, True)),
     ),
     "one-code": (
-        _change("one of three one-hot codes as noise", _shape(latent=3), _setting(codes="one-hot")),
-        _change("one bit of noise", _shape(latent=1), _setting(codes="binary")),
+        _change("one of three one-hot codes as noise", shape_with(latent=3), setting_with(codes="one-hot")),
+        _change("one bit of noise", shape_with(latent=1), setting_with(codes="binary")),
     ),
     "rates-too-high": (
-        _change("AdamW at 0.5 and 0.2", _recipe(rates=(0.5, 0.2), optimiser=("adamw", "adamw"))),
+        _change("AdamW at 0.5 and 0.2", recipe_with(rates=(0.5, 0.2), optimiser=("adamw", "adamw"))),
         _change("both rates are multiplied by the batch twice, with momentum",
-                lambda s: _recipe(rates=tuple(r * s.batch * 8 for r in s.recipe.rates), betas=(0.9, 0.999),
+                lambda s: recipe_with(rates=tuple(r * s.batch * 8 for r in s.recipe.rates), betas=(0.9, 0.999),
                                   optimiser=_ADAM)(s)),
     ),
 }  # fmt: skip
