@@ -277,7 +277,7 @@ def test_changed_and_missing_data(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--out", "s.gif"], "samples cannot be written as 's.gif'", r"\.png, \.npy or \.npz"),
         (["--out", "none/s.npy"], "there is no folder none", "another --out"),
         (["--out", "s.npy", "-n", "0"], "0 samples", "at least 1"),
-        (["--out", "s.npy", "--label", "3"], "this run's game has none", "leave them out"),
+        (["--out", "s.npy", "--label", "3"], "this run's game has no classes", "leave them out"),
     ],
 )
 def test_samples_that_cannot_be(

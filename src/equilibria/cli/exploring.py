@@ -28,12 +28,14 @@ class PageKind:
         method: the method of :class:`~equilibria.runs.exploring.Explorer` that makes it; empty for the pictures that a
             run has stored.
         arguments: from the run, the options by name and whether it is an animation, the arguments of the method.
+        note: what is said of the run after the page is written; empty for nothing.
     """
 
     what: str
     options: frozenset[str] = frozenset()
     method: str = ""
     arguments: Callable[[Run, _How, bool], _How] = lambda run, how, moving: how
+    note: Callable[[Run], str] = lambda run: ""
 
 
 def _of_paths(run: Run, how: _How, moving: bool) -> _How:
@@ -61,9 +63,13 @@ def _of_attributes(run: Run, how: _How, moving: bool) -> _How:
             which = listed if run.play.game.classes else "samples, counted from 0"
             raise ConfigError(f"--{side} is not given ({which})", "--minus 3,4,5 --plus 0,1,2")
         how[side] = [word.strip() for word in how[side].split(",") if word.strip()]
-    if not run.play.game.classes:
-        say("this run has no classes: --minus and --plus are numbers of its samples, counted from 0")
     return how
+
+
+def _what_the_numbers_are(run: Run) -> str:
+    if run.play.game.classes:
+        return ""
+    return "this run has no classes: --minus and --plus are numbers of its samples, counted from 0"
 
 
 PAGES = {
@@ -92,6 +98,7 @@ PAGES = {
         frozenset({"rows", "values", "plus", "minus", "latents"}),
         "arithmetic",
         _of_attributes,
+        _what_the_numbers_are,
     ),
     "training": PageKind("the samples that the run has stored, by round; a .gif or .mp4"),
 }
@@ -179,6 +186,8 @@ def explore(
     how = kind.arguments(opened, {**given, "seed": seed}, target.suffix.lower() != ".png")
     made: pages.Page = getattr(opened.explore, kind.method)(**how)
     _write(made, target)
+    if note := kind.note(opened):
+        say(note)
 
 
 def _write(made: pages.Page, target: Path) -> None:

@@ -90,6 +90,7 @@ class Penalty:
         norm: ``""``, or a mistake: ``batch`` for one norm of the batch, ``mean`` for the slope of the mean score,
             ``columns`` for norms along the batch, ``absolute`` for sums of absolute values, ``rms`` for roots of mean
             squares, ``largest`` for the largest value.
+        mix: other points: a function of uniform weights, the real and the generated rows.
     """
 
     kind: str
@@ -99,9 +100,12 @@ class Penalty:
     number: bool = False
     points: str = ""
     norm: str = ""
+    mix: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
     def at(self, x: Tensor, fake: Tensor) -> Tensor:
         """The points at which slopes are taken."""
+        if self.mix is not None:
+            return self.mix(torch.rand(len(x), *[1] * (x.dim() - 1)), x.detach(), fake.detach())
         if self.kind == "r1":
             return x.detach().clone()
         if self.kind == "dragan":

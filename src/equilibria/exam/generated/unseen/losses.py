@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..fault import After, Before, Variant
 from ..kit import Kit
-from ..objectives import Penalty, Score, Term
+from ..objectives import Score, Term
 from .wiring import variant
 
 
@@ -116,22 +116,9 @@ def _penalty(k: Kit, **changes: object) -> None:
     k.slopes = replace(k.slopes, **changes)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class Mixed(Penalty):
-    """A penalty whose points are mixed by a function of the weights, the real and the generated rows."""
-
-    mix: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda u, x, fake: x
-
-    def at(self, x: Tensor, fake: Tensor) -> Tensor:
-        """The points."""
-        u = torch.rand(len(x), *[1] * (x.dim() - 1))
-        return self.mix(u, x.detach(), fake.detach())
-
-
 def _mixed(k: Kit, mix: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     assert k.slopes is not None
-    known = {f.name: getattr(k.slopes, f.name) for f in fields(Penalty)}
-    k.slopes = Mixed(**known, mix=mix)
+    k.slopes = replace(k.slopes, mix=mix)
 
 
 def _loose(k: Kit) -> None:
