@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -379,12 +379,12 @@ LONG = replace(QUIET, checkpoint_every=700, log_every=100, sample_every=400, kee
 
 
 @pytest.fixture(scope="module")
-def fallen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[eq.Run]:
+def fallen(tmp_path_factory: pytest.TempPathFactory) -> eq.Run:
     """A run that falls at round 690."""
     out = tmp_path_factory.mktemp("fallen") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("equilibria.doctor.doctor.examine_deeply", lambda *given: ({}, []))
-        yield eq.train(tiny("gan"), POINTS, steps=760, out=out, settings=LONG, hooks=[falls_at(690)])
+        return eq.train(tiny("gan"), POINTS, steps=760, out=out, settings=LONG, hooks=[falls_at(690)])
 
 
 @pytest.mark.usefixtures("quick", "no_report")

@@ -169,7 +169,7 @@ def sample(
 
     samples.check_name(to, table=True)
     opened = runs.open_run(run, best_round=best)
-    _check_name(opened, to, nearest)
+    _check_target(opened, to, nearest)
     how: dict[str, Any] = {"seed": seed, "given": given, "choices": _codes(setting or [])}
     n, how["labels"], how["latents"] = _asked(opened, n, label, latents, pick)
     if save_latents is not None:
@@ -188,13 +188,16 @@ def sample(
     say(f"{n} samples{f' of round {opened.play.round:,}' if best else ''} in {to}{law}")
 
 
-def _check_name(opened: Run, to: Path, nearest: bool) -> None:
+def _check_target(opened: Run, to: Path, nearest: bool) -> None:
     """Refuse a file that these samples cannot be written into."""
     from ..runs import samples
 
     samples.check_name(to, table=opened.encoding is not None)
     if nearest and to.suffix.lower() != ".png":
         raise ConfigError(f"samples beside training images in {to.name}", f"use --out {to.stem}.png")
+    if nearest and (opened.spec.kind != "image" or opened.play.game.seeds):
+        what = f"--nearest shows images, and samples of {opened.path} are none, or of several seeds"
+        raise ConfigError(what, f"equilibria sample {quoted(opened.path)} --out {quoted(to)}")
 
 
 def _nearest(opened: Run, n: int, how: dict[str, Any], to: Path) -> None:
@@ -208,9 +211,6 @@ def _nearest(opened: Run, n: int, how: dict[str, Any], to: Path) -> None:
     from ..training import disk
 
     view, column = next(iter(opened.play.game.judged.items()))
-    if opened.spec.kind != "image" or opened.play.game.seeds:
-        what = f"--nearest shows images, and samples of {opened.path} are none, or of several seeds"
-        raise ConfigError(what, f"equilibria sample {quoted(opened.path)} --out {quoted(to)}")
     made = opened.views(n, **how)[view]
     real, distances = nearest_training(made, opened.data, column)
     pairs = [image for pair in zip(made, real, strict=True) for image in pair]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .changes import change_penalty, pass_scores_through
 from .fault import After, Before, Fault, Variant, needs
 from .kit import Kit
 from .objectives import Term
@@ -33,21 +33,12 @@ def _joined_target(k: Kit) -> None:
     k.d_loss = lambda real, fake: term(torch.cat([real, fake]))  # type: ignore[method-assign]
 
 
-def _through(k: Kit, function: Callable[[Tensor], Tensor]) -> None:
-    o = k.objective
-
-    def after(term: Term) -> Term:
-        return lambda s: term(function(s))
-
-    k.objective = replace(o, on_real=after(o.on_real), on_fake=after(o.on_fake), on_made=after(o.on_made))
-
-
 def _module_sigmoid(k: Kit) -> None:
     k.D = After(k.D, torch.sigmoid)
 
 
 def _loss_sigmoid(k: Kit) -> None:
-    _through(k, torch.sigmoid)
+    pass_scores_through(k, torch.sigmoid)
 
 
 def _negated(k: Kit) -> None:
@@ -79,11 +70,6 @@ def _rectified_made(k: Kit) -> None:
 
 def _clamp_made(k: Kit) -> None:
     k.objective = replace(k.objective, on_made=lambda s: -s.clamp(-0.05, 0.05).mean())
-
-
-def _penalty(k: Kit, **changes: object) -> None:
-    assert k.slopes is not None
-    k.slopes = replace(k.slopes, **changes)  # type: ignore[arg-type]
 
 
 def _not_added(k: Kit) -> None:
@@ -180,16 +166,16 @@ FAULTS = (
     ), needs(objectives="hinge")),
     Fault("penalty-without-effect", ("penalty-without-effect",), "penalties", (
         Variant("the penalty is logged and not added", _not_added),
-        Variant("the slope is taken without create_graph", lambda k: _penalty(k, graph=False)),
-        Variant("the penalty is added as a number", lambda k: _penalty(k, number=True), split="held-out"),
+        Variant("the slope is taken without create_graph", lambda k: change_penalty(k, graph=False)),
+        Variant("the penalty is added as a number", lambda k: change_penalty(k, number=True), split="held-out"),
     ), needs(penalties="gp r1 dragan", groups="points images waves table pairs"), late=True, truth="slopes"),
     Fault("penalty-off-the-segment", ("penalty-off-the-segment",), "penalties", (
-        Variant("mixing weights are standard normal", lambda k: _penalty(k, points="normal")),
-        Variant("mixing weights reach from 0 to 3", lambda k: _penalty(k, points="tripled"), split="held-out"),
+        Variant("mixing weights are standard normal", lambda k: change_penalty(k, points="normal")),
+        Variant("mixing weights reach from 0 to 3", lambda k: change_penalty(k, points="tripled"), split="held-out"),
     ), needs(penalties="gp"), truth="slopes"),
     Fault("penalty-of-wrong-norm", ("penalty-of-wrong-norm",), "penalties", (
-        Variant("the slope is that of the mean score", lambda k: _penalty(k, norm="mean")),
-        Variant("one norm is taken of the whole batch", lambda k: _penalty(k, norm="batch"), split="held-out"),
+        Variant("the slope is that of the mean score", lambda k: change_penalty(k, norm="mean")),
+        Variant("one norm is taken of the whole batch", lambda k: change_penalty(k, norm="batch"), split="held-out"),
     ), needs(penalties="gp"), truth="slopes"),
     Fault("constraint-lost", ("lipschitz-violated",), "penalties", (
         Variant("nothing bounds the critic", _unconstrained),

@@ -8,16 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .changes import with_rows
 from .fault import After, Before, Fault, Variant, needs
 from .kit import Kit, Setting
 
 
-def _rows(s: Setting, x: Tensor) -> Setting:
-    return replace(s, shape=replace(s.shape, rows=replace(s.shape.rows, x=x)))
-
-
 def _grey(s: Setting) -> Setting:
-    return _rows(s, (s.shape.rows.x + 1) * 127.5)
+    return with_rows(s, (s.shape.rows.x + 1) * 127.5)
 
 
 def _sigmoid_out(s: Setting) -> Setting:
@@ -27,19 +24,19 @@ def _sigmoid_out(s: Setting) -> Setting:
 def _wide_column(s: Setting) -> Setting:
     x = s.shape.rows.x.clone()
     x[:, 0] *= 15
-    return _rows(s, x)
+    return with_rows(s, x)
 
 
 def _moved_column(s: Setting) -> Setting:
     x = s.shape.rows.x.clone()
     x[:, 1] += 6
-    return _rows(s, x)
+    return with_rows(s, x)
 
 
 def _bad_row(s: Setting, value: float) -> Setting:
     x = s.shape.rows.x.clone()
     x[100:103].view(3, -1)[:, 0] = value
-    return _rows(s, x)
+    return with_rows(s, x)
 
 
 def _out(s: Setting, out: str) -> Setting:

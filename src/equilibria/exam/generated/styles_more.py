@@ -15,7 +15,7 @@ from .kit import Kit
 from .style import style
 
 
-def _turn(k: Kit, x: Tensor) -> None:
+def plain_step(k: Kit, x: Tensor) -> None:
     """One plain step of both players, in which only the first batch is given."""
     for turn in range(k.ratio):
         x = k.real() if turn else x
@@ -40,7 +40,7 @@ def average_of_state(k: Kit) -> None:
 
     k.sampler = sample
     for i in k.rounds():
-        _turn(k, k.real())
+        plain_step(k, k.real())
         state = k.G.state_dict()
         decay = min(0.98, i / (i + 10))
         with torch.no_grad():
@@ -56,7 +56,7 @@ def average_with_buffers(k: Kit) -> None:
     shadow = copy.deepcopy(k.G).requires_grad_(False).eval()
     k.sampler = lambda n: shadow(k.fresh(n))
     for i in k.rounds():
-        _turn(k, k.real())
+        plain_step(k, k.real())
         for p, q in zip(shadow.parameters(), k.G.parameters(), strict=True):
             p.lerp_(q.detach(), max(0.02, 1 / (1 + i)))
         theirs = dict(k.G.named_buffers())
@@ -77,7 +77,7 @@ def with_loader(k: Kit) -> None:
 
     batches = forever()
     for _ in k.rounds():
-        _turn(k, k.seen(next(batches)))
+        plain_step(k, k.seen(next(batches)))
 
 
 @style("many fresh leaves both", split="held-out")
@@ -89,7 +89,7 @@ def numpy_batches(k: Kit) -> None:
         return torch.from_numpy(np.stack([arrays[int(i)] for i in k.picks(k.n)]))
 
     for _ in k.rounds():
-        _turn(k, batch())
+        plain_step(k, batch())
 
 
 @style("labelled fresh leaves many")
@@ -202,7 +202,7 @@ def cosine_schedule(k: Kit) -> None:
         for o in (k.opt_g, k.opt_d)
     ]
     for _ in k.rounds():
-        _turn(k, k.real())
+        plain_step(k, k.real())
         for s in schedulers:
             s.step()
 
@@ -213,7 +213,7 @@ def step_schedule(k: Kit) -> None:
     marks = [k.setting.steps // 2, 3 * k.setting.steps // 4]
     schedulers = [optim.lr_scheduler.MultiStepLR(o, marks, gamma=0.5) for o in (k.opt_g, k.opt_d)]
     for _ in k.rounds():
-        _turn(k, k.real())
+        plain_step(k, k.real())
         for s in schedulers:
             s.step()
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..changes import in_turn, recipe_with, setting_with, shape_with
+from ..changes import in_turn, kept_rows, recipe_with, setting_with, shape_with, without_penalty
 from ..fault import Change, Variant
 from ..kit import Kit, Patch, Setting
 
@@ -20,11 +18,6 @@ def _change(about: str, *changes: Change, patch: Patch | None = None) -> Variant
     return Variant(about, patch, in_turn(*changes), "held-out")
 
 
-def _free(objective: str, rates: tuple[float, float], **more: Any) -> Change:
-    """A loss without a penalty."""
-    return recipe_with(objective=objective, penalty=None, clip=0.0, rates=rates, **{"optimiser": _ADAM, **more})
-
-
 def _ahead(steps: int) -> Patch:
     """The discriminator is trained alone before the loop."""
 
@@ -33,13 +26,6 @@ def _ahead(steps: int) -> Patch:
             k.opt_d.zero_grad()
             k.d_loss(k.D(k.real()), k.D(k.G(k.codes(k.n)).detach())).backward()
             k.opt_d.step()
-
-    return patch
-
-
-def _kept(choose: Callable[[Tensor], Tensor]) -> Patch:
-    def patch(k: Kit) -> None:
-        k.kept = choose(k.x.flatten(1))
 
     return patch
 
@@ -81,33 +67,36 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     "saturating-and-strong": (
         _change(
             "a saturating loss, and a discriminator trained alone before the loop",
-            _free("saturating", (1e-4, 4e-3)),
+            without_penalty("saturating", (1e-4, 4e-3)),
             patch=_ahead(300),
         ),
         _change(
             "a saturating loss, a wide discriminator, and a generator trained by gradient descent",
-            _free("saturating", (1e-3, 4e-3), optimiser=("sgd", "adam")),
+            without_penalty("saturating", (1e-3, 4e-3), optimiser=("sgd", "adam")),
             shape_with(width_d=128),
         ),
     ),
     "discriminator-strong": (
         _change(
             "ten steps of a wide discriminator for one of the generator",
-            _free("cross-entropy", (1e-4, 5e-3), ratio=10),
+            without_penalty("cross-entropy", (1e-4, 5e-3), ratio=10),
             shape_with(width_d=128),
         ),
         _change(
             "a deep discriminator with Adam, a generator with gradient descent",
-            _free("softplus", (1e-3, 8e-3), optimiser=("sgd", "adam"), betas=(0.9, 0.999)),
+            without_penalty("softplus", (1e-3, 8e-3), optimiser=("sgd", "adam"), betas=(0.9, 0.999)),
             shape_with(depth_d=3),
         ),
     ),
     "discriminator-slow": (
         _change(
             "gradient descent at 1e-4 for the discriminator alone",
-            _free("cross-entropy", (1e-3, 1e-4), optimiser=("adam", "sgd")),
+            without_penalty("cross-entropy", (1e-3, 1e-4), optimiser=("adam", "sgd")),
         ),
-        _change("the discriminator's rate is 4e-6, with momentum", _free("softplus", (6e-4, 4e-6), betas=(0.9, 0.999))),
+        _change(
+            "the discriminator's rate is 4e-6, with momentum",
+            without_penalty("softplus", (6e-4, 4e-6), betas=(0.9, 0.999)),
+        ),
     ),
     "discriminator-small": (
         _change("three layers of two units", shape_with(width_d=2, depth_d=3)),
@@ -120,21 +109,25 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     "high-rates-with-momentum": (
         _change(
             "AdamW at 2e-2 with betas of 0.95 and 0.99",
-            _free("softplus", (2e-2, 2e-2), betas=(0.95, 0.99), optimiser=("adamw", "adamw")),
+            without_penalty("softplus", (2e-2, 2e-2), betas=(0.95, 0.99), optimiser=("adamw", "adamw")),
         ),
-        _change("least squares, the generator at 2e-2", _free("least-squares", (2e-2, 2e-3), betas=(0.9, 0.999))),
+        _change(
+            "least squares, the generator at 2e-2", without_penalty("least-squares", (2e-2, 2e-3), betas=(0.9, 0.999))
+        ),
     ),
     "generator-ahead": (
-        _change("fifteen generator steps for one", _free("softplus", (5e-4, 4e-4)), setting_with(made_steps=15)),
+        _change(
+            "fifteen generator steps for one", without_penalty("softplus", (5e-4, 4e-4)), setting_with(made_steps=15)
+        ),
         _change(
             "four generator steps at a high rate for one of a slow hinge discriminator",
-            _free("hinge", (3e-3, 1e-4)),
+            without_penalty("hinge", (3e-3, 1e-4)),
             setting_with(made_steps=4),
         ),
     ),
     "loader-skewed": (
-        Variant("a filter keeps a sector of the plane", _kept(_sector), split="held-out"),
-        Variant("a sampler's weights are not inverted", _kept(_weighted), split="held-out"),
+        Variant("a filter keeps a sector of the plane", kept_rows(_sector), split="held-out"),
+        Variant("a sampler's weights are not inverted", kept_rows(_weighted), split="held-out"),
     ),
     "players-rotate": (
         _change(
@@ -151,7 +144,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         ),
         _change(
             "a linear discriminator and Adam with momentum",
-            _free("softplus", (3e-3, 3e-2), betas=(0.9, 0.99), ratio=1),
+            without_penalty("softplus", (3e-3, 3e-2), betas=(0.9, 0.99), ratio=1),
             shape_with(depth_d=0),
         ),
     ),

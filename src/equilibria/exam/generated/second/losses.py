@@ -10,6 +10,7 @@ from torch import Tensor, nn, optim
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from ..changes import change_penalty
 from ..fault import After, Before, Variant
 from ..kit import Kit
 from ..objectives import Term
@@ -73,11 +74,6 @@ def _of_a_copy(k: Kit) -> None:
 def _integer_weight(k: Kit) -> None:
     assert k.slopes is not None
     k.slopes = replace(k.slopes, weight=float(1 // 10))
-
-
-def _penalty(k: Kit, **changes: object) -> None:
-    assert k.slopes is not None
-    k.slopes = replace(k.slopes, **changes)  # type: ignore[arg-type]
 
 
 def _too_wide(k: Kit) -> None:
@@ -155,12 +151,12 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         variant("the weight is a quotient of integers", _integer_weight),
     ),
     "penalty-off-the-segment": (
-        variant("mixing weights reach from -1 to 1", lambda k: _penalty(k, points="signed")),
-        variant("a wrong sign in the mixture", lambda k: _penalty(k, points="typed")),
+        variant("mixing weights reach from -1 to 1", lambda k: change_penalty(k, points="signed")),
+        variant("a wrong sign in the mixture", lambda k: change_penalty(k, points="typed")),
     ),
     "penalty-of-wrong-norm": (
-        variant("the norm is taken along the batch", lambda k: _penalty(k, norm="columns")),
-        variant("the sum of absolute slopes is taken", lambda k: _penalty(k, norm="absolute")),
+        variant("the norm is taken along the batch", lambda k: change_penalty(k, norm="columns")),
+        variant("the sum of absolute slopes is taken", lambda k: change_penalty(k, norm="absolute")),
     ),
     "constraint-lost": (variant("weights are cut at 4, or the penalty is divided twice by the batch", _too_wide),),
     "constraint-too-tight": (variant("each parameter's norm is cut at 0.05", _renormed),),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..changes import with_rows
 from ..fault import After, Before, Change, Variant
 from ..kit import Kit, Patch, Setting
 from .wiring import variant
@@ -20,25 +21,21 @@ def _change(about: str, change: Change, patch: Patch | None = None) -> Variant:
     return Variant(about, patch, change, "held-out")
 
 
-def _rows(s: Setting, x: Tensor) -> Setting:
-    return replace(s, shape=replace(s.shape, rows=replace(s.shape.rows, x=x)))
-
-
 def _as_photographs(s: Setting) -> Setting:
-    return _rows(s, ((s.shape.rows.x + 1) / 2 - 0.485) / 0.229)
+    return with_rows(s, ((s.shape.rows.x + 1) / 2 - 0.485) / 0.229)
 
 
 def _in_cents(s: Setting) -> Setting:
     x = s.shape.rows.x.clone()
     x[:, 1] = 100 * x[:, 1]
-    return _rows(s, x)
+    return with_rows(s, x)
 
 
 def _missing(s: Setting) -> Setting:
     """One row in two hundred lacks its last value."""
     x = s.shape.rows.x.clone()
     x.flatten(1)[::200, -1] = float("nan")
-    return _rows(s, x)
+    return with_rows(s, x)
 
 
 def _norms(net: nn.Module) -> list[nn.Module]:

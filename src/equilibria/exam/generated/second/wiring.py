@@ -9,20 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
+from ..changes import optimiser_for
 from ..fault import Variant, before_step, lose_clearing, lose_step
 from ..kit import Kit
-from ..recipes import optimiser
 
 
 def variant(about: str, patch: Callable[[Kit], None]) -> Variant:
     """A variant of this split that replaces parts of a loop."""
     return Variant(about, patch, split="held-out")
-
-
-def _for(k: Kit, player: str, params: list[nn.Parameter]) -> optim.Optimizer:
-    at = 0 if player == "g" else 1
-    recipe = k.setting.recipe
-    return optimiser(recipe.optimiser[at], params, recipe.rates[at], recipe.betas)
 
 
 def _clipped_to_zero(k: Kit) -> None:
@@ -56,15 +50,15 @@ def _second_group(k: Kit) -> None:
 
 
 def _copied_line(k: Kit) -> None:
-    k.opt_g = _for(k, "g", list(k.D.parameters()))
+    k.opt_g = optimiser_for(k, "g", list(k.D.parameters()))
 
 
 def _without_matrices(k: Kit) -> None:
-    k.opt_g = _for(k, "g", [p for p in k.G.parameters() if p.dim() < 2])
+    k.opt_g = optimiser_for(k, "g", [p for p in k.G.parameters() if p.dim() < 2])
 
 
 def _first_layer_only(k: Kit) -> None:
-    k.opt_d = _for(k, "d", list(k.D.parameters())[:2])
+    k.opt_d = optimiser_for(k, "d", list(k.D.parameters())[:2])
 
 
 def _cleared_each(k: Kit, opt: optim.Optimizer, net: nn.Module, rounds: int) -> None:

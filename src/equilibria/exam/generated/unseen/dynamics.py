@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..changes import in_turn, recipe_with, setting_with, shape_with
+from ..changes import in_turn, kept_rows, recipe_with, setting_with, shape_with, without_penalty
 from ..fault import Change, Variant
 from ..kit import Kit, Patch, Setting
 
@@ -18,11 +16,6 @@ _ADAM = ("adam", "adam")
 
 def _change(about: str, *changes: Change, patch: Patch | None = None) -> Variant:
     return Variant(about, patch, in_turn(*changes), "unseen")
-
-
-def _free(objective: str, rates: tuple[float, float], **more: Any) -> Change:
-    """A loss without a penalty."""
-    return recipe_with(objective=objective, penalty=None, clip=0.0, rates=rates, **{"optimiser": _ADAM, **more})
 
 
 def _until_sure(most: int) -> Patch:
@@ -50,13 +43,6 @@ def _slowly_warmed(k: Kit) -> None:
             group["lr"] = rate * count[0] / 200_000
 
     k.before.append(warm)
-
-
-def _kept(choose: Callable[[Tensor], Tensor]) -> Patch:
-    def patch(k: Kit) -> None:
-        k.kept = choose(k.x.flatten(1))
-
-    return patch
 
 
 def _near_the_first(x: Tensor) -> Tensor:
@@ -106,32 +92,32 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     "saturating-and-strong": (
         _change(
             "a saturating loss, and a discriminator that is trained until it is sure, then three steps for one",
-            _free("saturating", (2e-4, 4e-3), ratio=3),
+            without_penalty("saturating", (2e-4, 4e-3), ratio=3),
             patch=_until_sure(400),
         ),
         _change(
             "a saturating loss, and a deep discriminator with RMSprop",
-            _free("saturating", (2e-4, 5e-3), optimiser=("adam", "rmsprop")),
+            without_penalty("saturating", (2e-4, 5e-3), optimiser=("adam", "rmsprop")),
             shape_with(width_d=128, depth_d=3),
         ),
     ),
     "discriminator-strong": (
         _change(
             "a discriminator that is trained until it is sure, and a generator at 2e-5",
-            _free("cross-entropy", (2e-5, 5e-3), ratio=2),
+            without_penalty("cross-entropy", (2e-5, 5e-3), ratio=2),
             patch=_until_sure(500),
         ),
         _change(
             "a wide and deep discriminator with AdamW, six steps for one",
-            _free("softplus", (1e-5, 4e-3), ratio=6, optimiser=("adam", "adamw")),
+            without_penalty("softplus", (1e-5, 4e-3), ratio=6, optimiser=("adam", "adamw")),
             shape_with(width_d=160, depth_d=3),
         ),
     ),
     "discriminator-slow": (
         _change("RMSprop at 2e-6 for the discriminator alone",
-                _free("cross-entropy", (1e-3, 2e-6), optimiser=("adam", "rmsprop"))),
+                without_penalty("cross-entropy", (1e-3, 2e-6), optimiser=("adam", "rmsprop"))),
         _change("the discriminator's rate warms up over a hundred times the run",
-                _free("softplus", (1e-3, 1e-3)), patch=_slowly_warmed),
+                without_penalty("softplus", (1e-3, 1e-3)), patch=_slowly_warmed),
     ),
     "discriminator-small": (
         _change("two layers of one unit", shape_with(width_d=1, depth_d=2)),
@@ -143,19 +129,19 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     ),
     "high-rates-with-momentum": (
         _change("Adam at 1.5e-2 and betas of 0.9 and 0.99, with two discriminator steps",
-                _free("cross-entropy", (1.5e-2, 1.5e-2), betas=(0.9, 0.99))),
+                without_penalty("cross-entropy", (1.5e-2, 1.5e-2), betas=(0.9, 0.99))),
         _change("the generator with AdamW at 2e-2, a discriminator at 4e-3, betas of 0.9 and 0.999",
-                _free("softplus", (2e-2, 4e-3), betas=(0.9, 0.999), optimiser=("adamw", "adam"))),
+                without_penalty("softplus", (2e-2, 4e-3), betas=(0.9, 0.999), optimiser=("adamw", "adam"))),
     ),
     "generator-ahead": (
         _change("eight generator steps for one of a discriminator at 1e-4",
-                _free("softplus", (1e-3, 1e-4)), setting_with(made_steps=8)),
+                without_penalty("softplus", (1e-3, 1e-4)), setting_with(made_steps=8)),
         _change("twelve generator steps at 1e-3 for one",
-                _free("cross-entropy", (1e-3, 2e-4)), setting_with(made_steps=12)),
+                without_penalty("cross-entropy", (1e-3, 2e-4)), setting_with(made_steps=12)),
     ),
     "loader-skewed": (
-        Variant("a search keeps the rows that look like the first", _kept(_near_the_first), split="unseen"),
-        Variant("a rule for outliers cuts each column at its quarters", _kept(_without_outliers), split="unseen"),
+        Variant("a search keeps the rows that look like the first", kept_rows(_near_the_first), split="unseen"),
+        Variant("a rule for outliers cuts each column at its quarters", kept_rows(_without_outliers), split="unseen"),
     ),
     "players-rotate": (
         _change(
@@ -166,7 +152,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         ),
         _change(
             "a linear hinge discriminator, and Adam with momentum at 2e-2 and 2e-3",
-            _free("hinge", (2e-3, 2e-2), betas=(0.9, 0.999), ratio=1),
+            without_penalty("hinge", (2e-3, 2e-2), betas=(0.9, 0.999), ratio=1),
             shape_with(depth_d=0),
         ),
     ),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..changes import change_penalty, pass_scores_through
 from ..fault import After, Before, Variant
 from ..kit import Kit
 from ..objectives import Score, Term
@@ -50,21 +51,12 @@ def _undecided(k: Kit) -> None:
     k.objective = replace(k.objective, on_real=half, on_fake=half)
 
 
-def _through(k: Kit, function: Callable[[Tensor], Tensor]) -> None:
-    o = k.objective
-
-    def after(term: Term) -> Term:
-        return lambda s: term(function(s))
-
-    k.objective = replace(o, on_real=after(o.on_real), on_fake=after(o.on_fake), on_made=after(o.on_made))
-
-
 def _tanh_to_share(k: Kit) -> None:
     k.D = After(k.D, lambda s: 0.5 * (s.tanh() + 1))
 
 
 def _exponent_of_logsigmoid(k: Kit) -> None:
-    _through(k, lambda s: F.logsigmoid(s).exp())
+    pass_scores_through(k, lambda s: F.logsigmoid(s).exp())
 
 
 def _kept_output(k: Kit) -> None:
@@ -109,11 +101,6 @@ def _of_a_deep_copy(k: Kit) -> None:
 def _cut_at_zero(k: Kit) -> None:
     """A minimum in the place of a maximum cuts the penalty at 0."""
     k.penalty = lambda x, fake, score=None: Kit.penalty(k, x, fake, score).clamp(max=0)  # type: ignore[method-assign]
-
-
-def _penalty(k: Kit, **changes: object) -> None:
-    assert k.slopes is not None
-    k.slopes = replace(k.slopes, **changes)  # type: ignore[arg-type]
 
 
 def _mixed(k: Kit, mix: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
@@ -251,8 +238,8 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         variant("points are mixtures with noise", lambda k: _mixed(k, lambda u, x, _: x + 3 * torch.randn_like(x))),
     ),
     "penalty-of-wrong-norm": (
-        variant("the largest slope is taken", lambda k: _penalty(k, norm="largest")),
-        variant("the root of the mean square is taken", lambda k: _penalty(k, norm="rms")),
+        variant("the largest slope is taken", lambda k: change_penalty(k, norm="largest")),
+        variant("the root of the mean square is taken", lambda k: change_penalty(k, norm="rms")),
     ),
     "constraint-lost": (
         variant("gradients are cut in the place of weights, or the penalty has a threshold", _loose),

@@ -12,20 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ..kit import Kit
 from ..style import style
-
-
-def _turn(k: Kit, x: Tensor) -> None:
-    """One plain step of both players, in which only the first batch is given."""
-    for turn in range(k.ratio):
-        x = k.real() if turn else x
-        fake = k.hide(k.G(k.codes(len(x))))
-        k.opt_d.zero_grad()
-        (k.d_loss(*k.both(x, fake)) + k.penalty(x, fake)).backward()
-        k.opt_d.step()
-        k.cut()
-    k.opt_g.zero_grad()
-    k.g_loss(k.D(k.show(k.G(k.codes(k.n)))), x).backward()
-    k.opt_g.step()
+from ..styles_more import plain_step
 
 
 @style("paired many turns fresh leaves both", split="unseen")
@@ -67,7 +54,7 @@ def average_of_snapshots(k: Kit) -> None:
     kept: deque[list[Tensor]] = deque(maxlen=4)
     k.sampler = lambda n: mean(k.fresh(n))
     for i in k.rounds():
-        _turn(k, k.real())
+        plain_step(k, k.real())
         if i % 5 == 1:
             kept.append([p.detach().clone() for p in k.G.parameters()])
         for p, *saved in zip(mean.parameters(), *kept, strict=True):
@@ -155,7 +142,7 @@ def next_of_iterator(k: Kit) -> None:
         except StopIteration:
             batches = iter(loader)
             (x,) = next(batches)
-        _turn(k, k.seen(x))
+        plain_step(k, k.seen(x))
 
 
 @style("labelled fresh leaves many", split="unseen")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..changes import with_rows
 from ..fault import After, Before, Change, Variant
 from ..kit import Kit, Patch, Setting
 from .wiring import variant
@@ -20,43 +21,39 @@ def _change(about: str, change: Change, patch: Patch | None = None) -> Variant:
     return Variant(about, patch, change, "unseen")
 
 
-def _rows(s: Setting, x: Tensor) -> Setting:
-    return replace(s, shape=replace(s.shape, rows=replace(s.shape.rows, x=x)))
-
-
 def _decibels(s: Setting) -> Setting:
-    return _rows(s, 40 * s.shape.rows.x - 40)
+    return with_rows(s, 40 * s.shape.rows.x - 40)
 
 
 def _sixteen_bits(s: Setting) -> Setting:
-    return _rows(s, (32767 * s.shape.rows.x).round())
+    return with_rows(s, (32767 * s.shape.rows.x).round())
 
 
 def _days(s: Setting) -> Setting:
     """A date in days since 1970."""
     x = s.shape.rows.x.clone()
     x[:, 0] = 19000 + 300 * x[:, 0]
-    return _rows(s, x)
+    return with_rows(s, x)
 
 
 def _fahrenheit(s: Setting) -> Setting:
     x = s.shape.rows.x.clone()
     x[:, 1] = 18 * x[:, 1] + 68
-    return _rows(s, x)
+    return with_rows(s, x)
 
 
 def _log_of_zero(s: Setting) -> Setting:
     """Some values are logarithms of zeros."""
     x = s.shape.rows.x.clone()
     x.flatten(1)[::150, 0] = float("-inf")
-    return _rows(s, x)
+    return with_rows(s, x)
 
 
 def _divided_by_zero(s: Setting) -> Setting:
     """Constant rows were divided by their deviation."""
     x = s.shape.rows.x.clone()
     x[::300] = float("nan")
-    return _rows(s, x)
+    return with_rows(s, x)
 
 
 def _standardised_samples(k: Kit) -> None:

@@ -10,20 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
+from ..changes import optimiser_for
 from ..fault import Variant, around_step, before_step, lose_clearing
 from ..kit import Kit, freeze
-from ..recipes import optimiser
 
 
 def variant(about: str, patch: Callable[[Kit], None]) -> Variant:
     """A variant of this split that replaces parts of a loop."""
     return Variant(about, patch, split="unseen")
-
-
-def _for(k: Kit, player: str, params: list[nn.Parameter]) -> optim.Optimizer:
-    at = 0 if player == "g" else 1
-    recipe = k.setting.recipe
-    return optimiser(recipe.optimiser[at], params, recipe.rates[at], recipe.betas)
 
 
 def _only_if_bad(k: Kit) -> None:
@@ -71,16 +65,16 @@ def _both_step(k: Kit) -> None:
 def _from_the_judge(k: Kit) -> None:
     """A comprehension over both networks, filtered by the wrong one."""
     theirs = set(k.D.parameters())
-    k.opt_g = _for(k, "g", [p for net in (k.G, k.D) for p in net.parameters() if p in theirs])
+    k.opt_g = optimiser_for(k, "g", [p for net in (k.G, k.D) for p in net.parameters() if p in theirs])
 
 
 def _without_first_layer(k: Kit) -> None:
-    k.opt_g = _for(k, "g", list(k.G.parameters())[2:])
+    k.opt_g = optimiser_for(k, "g", list(k.G.parameters())[2:])
 
 
 def _biases_only(k: Kit) -> None:
     """The filter that spares biases from decay is used for the whole optimiser."""
-    k.opt_d = _for(k, "d", [p for p in k.D.parameters() if p.dim() < 2])
+    k.opt_d = optimiser_for(k, "d", [p for p in k.D.parameters() if p.dim() < 2])
 
 
 def _vectors_cleared(k: Kit, opt: optim.Optimizer, net: nn.Module) -> None:
