@@ -4,7 +4,8 @@
 
 It imports nothing of this project: it runs under the peer's interpreter. It reads from standard input a number of
 optimiser steps (of the optimiser that steps first); after these steps it prints a line of JSON and waits. A line
-``sample N PATH`` requests N examples of the script's ``generator``. It ends at the end of the input.
+``sample N PATH`` requests N examples of the script's ``generator``, of its classes in turn if it has any. It ends at
+the end of the input.
 """
 
 from __future__ import annotations
@@ -56,10 +57,12 @@ class Meter:
         os._exit(0)
 
     def _sample(self, count: int, path: str) -> None:
-        latent, made = self.names["opt"].latent_dim, []
+        options, made = self.names["opt"], []
+        classes = getattr(options, "n_classes", 0)
         with torch.no_grad():
-            for _ in range(count // 64):
-                made.append(self.names["generator"](torch.randn(64, latent)))
+            for start in range(0, count, 64):
+                labels = [torch.arange(start, start + 64) % classes] if classes else []
+                made.append(self.names["generator"](torch.randn(64, options.latent_dim), *labels))
         np.save(path, torch.cat(made).numpy())
         self._say({"samples": path})
 

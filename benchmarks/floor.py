@@ -59,8 +59,8 @@ class _Averaged:
 class Pair:
     """A generator against a discriminator: the losses of ``gan``, ``r3gan`` and ``wgan-gp``."""
 
-    def __init__(self, row: Recipe, data: Dataset) -> None:
-        reseed(0)
+    def __init__(self, row: Recipe, data: Dataset, seed: int = 0) -> None:
+        reseed(seed)
         assert isinstance(row.game, TwoPlayer)
         self.row, self.data, self.latent = row, data, row.game.latent
         self.turns, self.turn, self.done = int(value_at(row.game.discriminator_turns, Clock(0, 0.0))), 0, 0

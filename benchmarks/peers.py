@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from equilibria.base.errors import ConfigError, RunError
 from equilibria.data import DataOptions, Dataset, load
@@ -120,13 +121,13 @@ class Peer:
 
 
 @contextmanager
-def running(script: Script, plan: Plan, seed: int = 0) -> Iterator[Peer]:
-    """The script, started in a folder with the digits where the script expects them."""
+def running(script: Script, plan: Plan, seed: int = 0, data: Dataset | None = None) -> Iterator[Peer]:
+    """The script, started in a folder with 28x28 images where it expects its digits: those of MNIST, or of ``data``."""
     script.found(plan)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "implementations" / "here"
         folder.mkdir(parents=True)
-        _write_digits(Path(temporary) / "data" / "mnist" / "MNIST" / "raw")
+        _write_digits(Path(temporary) / "data" / "mnist" / "MNIST" / "raw", digits() if data is None else data)
         peer = Peer(script, plan, folder, seed)
         try:
             yield peer
@@ -141,16 +142,24 @@ def digits(size: int = 28, channels: int = 1) -> Dataset:
     return data if channels == 1 else load(_pixels(data, held_out=False)[0].expand(-1, channels, -1, -1))
 
 
+def fitted(images: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Images of another size brought to the height and width of the data's, smoothed where they shrink."""
+    size = shape[-2:]
+    if images.shape[-2:] == size:
+        return images
+    return functional.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
 def _pixels(data: Dataset, held_out: bool) -> tuple[Tensor, Tensor]:
     """All training or held-out rows as bytes, and their classes."""
     rows = data.take(int((data.held_out_size if held_out else data.size) or 0), held_out=held_out)
     return ((rows["x"] + 1) * 127.5).round().to(torch.uint8), rows["y"].to(torch.uint8)
 
 
-def _write_digits(folder: Path) -> None:
-    """Write the digits in torchvision's format: our training rows as its training set, held-out rows as its test."""
+def _write_digits(folder: Path, data: Dataset) -> None:
+    """Write images as torchvision's files of MNIST: our training rows are its training set, held-out ones its test."""
     folder.mkdir(parents=True)
     for name, held_out in (("train", False), ("t10k", True)):
-        x, y = (rows.numpy() for rows in _pixels(digits(), held_out))
+        x, y = (rows.numpy() for rows in _pixels(data, held_out))
         (folder / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, len(x), 28, 28) + x.tobytes())
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, len(y)) + y.tobytes())
