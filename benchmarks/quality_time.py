@@ -179,7 +179,7 @@ def chosen(names: Sequence[str], plan: Plan) -> tuple[Contestant, ...]:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Scorer:
     """A fixed classifier of the data: features for the distance, and the class of a sample."""
 
     classifier: Classifier
@@ -187,7 +187,7 @@ class Judge:
     floor: float
 
     @classmethod
-    def of(cls, data: Dataset, n: int) -> Judge:
+    def of(cls, data: Dataset, n: int) -> Scorer:
         """Trained on the labelled training rows; ``n`` held-out rows are the real ones, as many more give the floor."""
         classifier = classifier_of(data)
         real = classifier.features(data.take(2 * n, held_out=True)["x"])
@@ -223,17 +223,17 @@ def compared(
         n: number of samples at a mark.
     """
     data = load(source)
-    judge = Judge.of(data, n)
+    scorer = Scorer.of(data, n)
     rounds = {one.shown: _rounds(one, data, plan, budget * one.share) for one in contestants}
     rows, pictures = [], []
     for seed in range(seeds):
         with ExitStack() as stack:
             sides = [stack.enter_context(one.side(data, plan, seed, rounds[one.shown])) for one in contestants]
-            own = [_row(one, seed, rounds[one.shown], judge.floor) for one in contestants]
+            own = [_row(one, seed, rounds[one.shown], scorer.floor) for one in contestants]
             for mark in MARKS:
                 for row, side in zip(own, sides, strict=True):
                     labels = torch.arange(n) % max(data.spec.classes, 1)
-                    made = _advanced(row, side, mark, judge, labels)
+                    made = _advanced(row, side, mark, scorer, labels)
                     told(_line(row))
                     if seed == 0:
                         pictures.append(made[:20])
@@ -252,12 +252,12 @@ def _row(one: Contestant, seed: int, rounds: int, floor: float) -> dict[str, Any
     }
 
 
-def _advanced(row: dict[str, Any], side: Side, mark: float, judge: Judge, labels: Tensor) -> Tensor:
+def _advanced(row: dict[str, Any], side: Side, mark: float, scorer: Scorer, labels: Tensor) -> Tensor:
     before = row["marks"][-1] if row["marks"] else {"rounds": 0, "seconds": 0.0}
     until = max(round(mark * row["rounds"]), before["rounds"] + 1)
     seconds = before["seconds"] + side.advance(until - before["rounds"])
     made = side.samples(labels)
-    found = judge(made, labels)
+    found = scorer(made, labels)
     if not row["conditional"]:
         del found["agreement"]
     row["marks"].append({"rounds": until, "seconds": seconds, **found})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from benchmarks import Plan
-from benchmarks.quality_time import CONTESTANTS, MARKS, Contestant, Judge, chosen, compared, curves, picture, summary
+from benchmarks.quality_time import CONTESTANTS, MARKS, Contestant, Scorer, chosen, compared, curves, picture, summary
 
 from equilibria.base.errors import ConfigError
 from equilibria.data import load
@@ -77,8 +77,8 @@ def test_each_of_ours_has_a_side_that_trains_and_is_sampled() -> None:
 
 
 def test_the_floor_is_between_two_halves_of_the_held_out_rows() -> None:
-    judge = Judge.of(load("digits"), 100)
-    assert len(judge.real) == 100 and judge.floor > 0
+    scorer = Scorer.of(load("digits"), 100)
+    assert len(scorer.real) == 100 and scorer.floor > 0
 
 
 def test_scripts_take_part_only_where_they_are(tmp_path: Any) -> None:
