@@ -20,12 +20,15 @@ from equilibria.networks import (
     LayerNorm,
     Maxout,
     MaxoutPair,
+    MinibatchDeviation,
+    MinibatchDiscrimination,
     MLPPair,
     PatchGAN,
     ReflectionPad,
     ResidualBlock,
     ResNet,
     ResPair,
+    SelfAttention,
     SpectralNorm,
     UNet,
     Upsample,
@@ -62,6 +65,10 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "SpectralNorm of a convolution": (lambda: SpectralNorm(nn.Conv2d(2, 3, 2, 2)), (2, 2, 4, 4)),
     "SpectralNorm of a transposed convolution": (lambda: SpectralNorm(nn.ConvTranspose2d(2, 3, 2, 2)), (2, 2, 2, 2)),
     "ResidualBlock": (lambda: initialise(ResidualBlock(2, "tanh"), "kaiming"), (2, 2, 3, 3)),
+    "SelfAttention": (lambda: SelfAttention(2), (2, 2, 2, 3)),
+    "SelfAttention, normalised": (lambda: SelfAttention(3, spectral_norm=True), (1, 3, 2, 2)),
+    "MinibatchDiscrimination": (lambda: MinibatchDiscrimination(3, kernels=2, dimensions=2), (4, 3)),
+    "MinibatchDeviation": (MinibatchDeviation, (3, 2, 2, 2)),
     "Frozen": (lambda: Frozen(nn.Sequential(nn.Linear(3, 4), nn.Tanh())), (3, 3)),
 }
 
@@ -81,6 +88,12 @@ NETWORKS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "ConvPair discriminator": (
         lambda: ConvPair(width=2, norm="layer", spectral_norm=True).discriminator((1, 8, 8)),
         (3, 1, 8, 8),
+    ),
+    "ConvPair generator with attention": (
+        lambda: ConvPair(
+            width=2, generator_norm="virtual", reference=2, generator_spectral=True, attention=1
+        ).generator(2, (1, 8, 8)),
+        (3, 2),
     ),
     "UNet": (lambda: UNet(width=2).build((1, 8, 8), (1, 8, 8)), (2, 1, 8, 8)),
     "ResNet": (lambda: ResNet(width=2, blocks=1, halvings=1).build((1, 8, 8), (1, 8, 8)), (2, 1, 8, 8)),

@@ -35,11 +35,16 @@ SMALL: dict[str, Networks] = {
     "conv": ConvPair(width=4),
     "conv, concat": ConvPair(width=4, condition="concat"),
     "conv, batch, spectral": ConvPair(width=4, norm="batch", spectral_norm=True),
+    "conv, attention": ConvPair(
+        width=4, attention=2, generator_spectral=True, spectral_norm=True, minibatch="deviation"
+    ),
+    "conv, virtual": ConvPair(width=4, generator_norm="virtual", reference=3, minibatch="discrimination"),
+    "mlp, minibatch": MLPPair(width=8, depth=2, minibatch="discrimination"),
     "residual": ResPair(width=4),
     "residual, concat": ResPair(width=4, condition="concat", output="tanh"),
     "auto": Auto(vector=MLPPair(width=8), image=ConvPair(width=4)),
 }
-TAKES_VECTORS = ["mlp", "mlp, projection", "maxout", "auto"]
+TAKES_VECTORS = ["mlp", "mlp, projection", "mlp, minibatch", "maxout", "auto"]
 IMAGES = [(c, s, s) for s in (8, 16, 28, 32) for c in (1, 3)] + [(1, 8, 16), (2, 12, 10)]
 CASES = [(name, shape) for name in SMALL for shape in IMAGES] + [(name, (d,)) for name in TAKES_VECTORS for d in (1, 2)]
 

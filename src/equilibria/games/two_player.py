@@ -15,7 +15,7 @@ from ..core.doctor_view import Examined
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec
 from ..losses import Clip, InstanceNoise, NonSaturating, Objective, Penalty, Term
-from ..networks import Head, Networks, SpectralNorm, advance_spectral_norms, one_hot
+from ..networks import Head, Networks, SpectralNorm, WithReference, advance_spectral_norms, one_hot
 from .laws import LatentLaw, Law
 from .spec import GameSpec, Latent, fit_pair, logits
 
@@ -99,7 +99,11 @@ class TwoPlayerGame(Game):
         self._describe = described(discriminator)
         # One pass over both sides saves calls, which is what vectors cost; images cost arithmetic and gain nothing.
         self._rowwise = isinstance(discriminator, Head) and discriminator.rowwise and len(data.shape) == 1
-        self._normed = any(isinstance(part, SpectralNorm) for part in discriminator.modules())
+        self._normed = {
+            name
+            for name, net in (("generator", generator), ("discriminator", discriminator))
+            if any(isinstance(part, SpectralNorm) for part in net.modules())
+        }
         self.standardised = spec.standardise and data.encoding is None
         self.register_buffer("shift", torch.zeros(data.shape) if self.standardised else None)
         self.register_buffer("scale", torch.ones(()) if self.standardised else None)
@@ -134,6 +138,11 @@ class TwoPlayerGame(Game):
             self.shift.copy_(batch["x"].mean(0))
             self.scale.copy_((batch["x"] - self.shift).square().mean().sqrt().clamp(min=1e-8))
         self.law.prepare(self._units(batch["x"]))
+        for part in self.generator.modules():
+            if isinstance(part, WithReference):  # the reference batch has the law of the codes
+                drawn = self.codes(len(part.reference))
+                label = (drawn["label"],) if self.classes else ()
+                part.reference.copy_(torch.cat([drawn["latent"], *label], dim=1))
 
     def draw(self, batch: Batch) -> Batch:
         real = self._units(batch["x"])
@@ -220,8 +229,8 @@ class TwoPlayerGame(Game):
         return made
 
     def after(self, player: str, draw: Draw, carry: Tensors) -> None:
-        if player == "discriminator" and self._normed:
-            advance_spectral_norms(self.discriminator)
+        if player in self._normed:
+            advance_spectral_norms(self.get_submodule(player))
 
 
 def described(discriminator: nn.Module) -> Callable[..., Tensor] | None:

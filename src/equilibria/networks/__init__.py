@@ -1,5 +1,6 @@
 """Networks: pairs of architectures as records, and their layers. They do not depend on losses."""
 
+from .attention import SelfAttention
 from .auto import Auto
 from .checks import as_logits, check_pair
 from .conv import ConvPair
@@ -7,6 +8,7 @@ from .heads import Encoder, Generator, Head, OneHots, Trunk
 from .image_to_image import ImageToImage
 from .init import INITS, initialise
 from .layers import Downsample, Frozen, Maxout, Reshape, Upsample, activation, one_hot
+from .minibatch import MinibatchDeviation, MinibatchDiscrimination
 from .mlp import MaxoutPair, MLPPair
 from .norms import BatchNorm, InstanceNorm, LayerNorm, VirtualBatchNorm, WithReference, calibrate
 from .pairs import Networks
@@ -35,6 +37,8 @@ __all__ = [
     "MLPPair",
     "Maxout",
     "MaxoutPair",
+    "MinibatchDeviation",
+    "MinibatchDiscrimination",
     "Networks",
     "OneHots",
     "PatchDiscriminator",
@@ -44,6 +48,7 @@ __all__ = [
     "ResPair",
     "Reshape",
     "ResidualBlock",
+    "SelfAttention",
     "SpectralNorm",
     "Translator",
     "Trunk",

@@ -1,21 +1,25 @@
-"""The convolutional pair for images: strided convolutions, with or without the batch norms of DCGAN."""
+"""The convolutional pair for images: strided convolutions, with the norms, attention and minibatch layers of GANs."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import nn
 
 from ..base.records import record
+from .attention import SelfAttention
 from .heads import Encoder, Generator, Head, Trunk
 from .init import check_init, initialise
 from .layers import Reshape, activation
-from .norms import norm_layer
+from .minibatch import MINIBATCH, minibatch_layer
+from .norms import VirtualBatchNorm, WithReference, norm_layer
 from .padding import cropping, padding, pyramid
 from .pairs import CONDITIONS, OUTPUTS, Networks, check_choice, check_counts, check_sizes, output_layers
 from .spectral import spectral
 
 NORMS = ("none", "batch", "layer")
+GENERATOR_NORMS = (*NORMS, "virtual")
 KERNELS = (2, 4, 6, 8)
 
 
@@ -43,6 +47,14 @@ class ConvPair(Networks):
         output: the generator's last operation, ``linear`` or ``tanh``; ``auto`` is tanh.
         spectral_norm: whether every layer of the discriminator is spectrally normalised.
         condition: how the discriminator uses a label, ``projection`` or ``concat`` (constant planes).
+        generator_norm: norm of the generator, which may be ``virtual`` as well; ``None``: as ``norm``.
+        reference: rows of the reference batch of ``virtual``.
+        generator_spectral: whether every layer of the generator is spectrally normalised.
+        attention: in both networks a :class:`~equilibria.networks.SelfAttention` stands behind the feature map whose
+            sides are those of the image halved so often (at most as often as the network does); 0 for none.
+        minibatch: what the discriminator learns of the rest of its batch before its last layer: ``none``,
+            ``discrimination`` or ``deviation`` (:class:`~equilibria.networks.MinibatchDiscrimination`,
+            :class:`~equilibria.networks.MinibatchDeviation`).
 
     Raises:
         ConfigError: a field has a value that is not allowed.
@@ -67,14 +79,24 @@ class ConvPair(Networks):
     output: str = "auto"
     spectral_norm: bool = False
     condition: str = "projection"
+    generator_norm: str | None = None
+    reference: int = 64
+    generator_spectral: bool = False
+    attention: int = 0
+    minibatch: str = "none"
 
     def __post_init__(self) -> None:
         """Check every field."""
         check_counts(self, 1, "width", "cap")
+        check_counts(self, 0, "attention")
+        check_counts(self, 2, "reference")
         check_choice(self, "kernel", KERNELS)
         check_choice(self, "norm", NORMS)
         check_choice(self, "output", OUTPUTS)
         check_choice(self, "condition", CONDITIONS)
+        check_choice(self, "minibatch", MINIBATCH)
+        if self.generator_norm is not None:
+            check_choice(self, "generator_norm", GENERATOR_NORMS)
         check_init(self.init)
         activation(self.activation, self.slope)
         activation(self.generator_activation or self.activation, self.slope, "generator_activation")
@@ -84,20 +106,26 @@ class ConvPair(Networks):
         check_sizes(latent, classes)
         levels, h, w, padded = pyramid(shape)
         widths = self._widths(levels)[::-1]
-        kind = self.generator_activation or self.activation
-        biased = self.norm != "batch"
+        biased = self._generator_norm != "batch"
+        first = nn.Linear(latent + classes, widths[0] * h * w, bias=biased)
         layers: list[nn.Module] = [
-            nn.Linear(latent + classes, widths[0] * h * w, bias=biased),
+            spectral(first, self.generator_spectral),
             Reshape((widths[0], h, w)),
-            *_after(self.norm, widths[0], kind, self.slope),
+            *self._up(widths[0], levels, levels),
         ]
         border = self.kernel // 2 - 1
-        for inputs, outputs in pairwise(widths):
-            layers.append(nn.ConvTranspose2d(inputs, outputs, self.kernel, 2, border, bias=biased))
-            layers += _after(self.norm, outputs, kind, self.slope)
-        layers.append(nn.ConvTranspose2d(widths[-1], shape[0], self.kernel, 2, border))
+        for level, (inputs, outputs) in zip(range(levels - 1, 0, -1), pairwise(widths), strict=True):
+            conv = nn.ConvTranspose2d(inputs, outputs, self.kernel, 2, border, bias=biased)
+            layers += [spectral(conv, self.generator_spectral), *self._up(outputs, level, levels)]
+        last = nn.ConvTranspose2d(widths[-1], shape[0], self.kernel, 2, border)
+        layers += [spectral(last, self.generator_spectral)]
         layers += [*output_layers(self.output, shape), *cropping(shape, padded)]
-        net = Generator(nn.Sequential(*layers), latent, shape, classes)
+        body: nn.Module = nn.Sequential(*layers)
+        if self._generator_norm == "virtual":
+            labels = torch.eye(classes)[torch.arange(self.reference) % classes] if classes else torch.zeros(1, 0)
+            codes = torch.randn(self.reference, latent)
+            body = WithReference(body, torch.cat([codes, labels.expand(self.reference, -1)], dim=1))
+        net = Generator(body, latent, shape, classes)
         initialise(net, self.init)
         return net
 
@@ -105,14 +133,15 @@ class ConvPair(Networks):
         """Images to logits; the last feature map is flattened and followed by one affine map."""
         check_sizes(1, classes)
         joined = classes if self.condition == "concat" else 0
-        net = Head(self._trunk(shape, joined, self.spectral_norm), classes - joined, self.spectral_norm)
+        trunk = self._trunk(shape, joined, self.spectral_norm, self.minibatch)
+        net = Head(trunk, classes - joined, self.spectral_norm)
         initialise(net, self.init)
         return net
 
     def trunk(self, shape: tuple[int, ...], classes: int = 0) -> Trunk:
         """Images to the flattened feature map of the smallest level."""
         check_sizes(1, classes)
-        net = self._trunk(shape, classes, self.spectral_norm)
+        net = self._trunk(shape, classes, self.spectral_norm, self.minibatch)
         initialise(net, self.init)
         return net
 
@@ -126,18 +155,42 @@ class ConvPair(Networks):
     def _widths(self, levels: int) -> list[int]:
         return [self.width * min(2**level, self.cap) for level in range(levels)]
 
-    def _trunk(self, shape: tuple[int, ...], classes: int, constrained: bool) -> Trunk:
+    @property
+    def _generator_norm(self) -> str:
+        return self.norm if self.generator_norm is None else self.generator_norm
+
+    def _up(self, channels: int, level: int, levels: int) -> list[nn.Module]:
+        """What follows a map of the generator whose sides are halved ``level`` of ``levels`` times."""
+        norm = self._generator_norm
+        norms = [VirtualBatchNorm(channels, self.reference)] if norm == "virtual" else _norms(norm, channels)
+        kind = self.generator_activation or self.activation
+        return [
+            *norms,
+            activation(kind, self.slope),
+            *self._attention(channels, level, levels, self.generator_spectral),
+        ]
+
+    def _attention(self, channels: int, level: int, levels: int, constrained: bool) -> list[nn.Module]:
+        here = self.attention and level == min(self.attention, levels)
+        return [SelfAttention(channels, constrained)] if here else []
+
+    def _trunk(self, shape: tuple[int, ...], classes: int, constrained: bool, minibatch: str = "none") -> Trunk:
         levels, h, w, padded = pyramid(shape)
         layers = padding(shape, padded)
         inputs = shape[0] + classes
         for level, outputs in enumerate(self._widths(levels)):
             norm = self.norm if level else "none"
             conv = nn.Conv2d(inputs, outputs, self.kernel, 2, self.kernel // 2 - 1, bias=norm != "batch")
-            layers += [spectral(conv, constrained), *_after(norm, outputs, self.activation, self.slope)]
+            layers += [
+                spectral(conv, constrained),
+                *_norms(norm, outputs),
+                activation(self.activation, self.slope),
+                *self._attention(outputs, level + 1, levels, constrained),
+            ]
             inputs = outputs
-        return Trunk(nn.Sequential(*layers, nn.Flatten()), shape, inputs * h * w, classes, flat=False)
+        more, features = minibatch_layer(minibatch, inputs * h * w)
+        return Trunk(nn.Sequential(*layers, nn.Flatten(), *more), shape, features, classes, flat=False)
 
 
-def _after(norm: str, channels: int, kind: str, slope: float) -> list[nn.Module]:
-    norms = [] if norm == "none" else [norm_layer(norm, channels)]
-    return [*norms, activation(kind, slope)]
+def _norms(norm: str, channels: int) -> list[nn.Module]:
+    return [] if norm == "none" else [norm_layer(norm, channels)]

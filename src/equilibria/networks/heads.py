@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .layers import Reshape, check_input, check_label
+from .minibatch import BATCHWISE
 from .norms import BatchNorm
 from .spectral import spectral
 
@@ -168,7 +169,7 @@ class Head(nn.Module):
     @property
     def rowwise(self) -> bool:
         """Whether the logit of a point does not depend on the other points of its batch."""
-        return not any(isinstance(module, BatchNorm) for module in self.modules())
+        return not any(isinstance(module, (BatchNorm, *BATCHWISE)) for module in self.modules())
 
     def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The input of the last layer, ``(n, trunk.features)``; the label is used only if the trunk takes it."""

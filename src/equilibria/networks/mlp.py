@@ -8,6 +8,7 @@ from ..base.records import record
 from .heads import Encoder, Generator, Head, Trunk
 from .init import check_init, initialise
 from .layers import Maxout, activation, volume
+from .minibatch import MINIBATCH, minibatch_layer
 from .norms import norm_layer
 from .pairs import CONDITIONS, OUTPUTS, Networks, check_choice, check_counts, check_share, check_sizes, output_layers
 from .spectral import spectral
@@ -36,6 +37,9 @@ class MLPPair(Networks):
         norm: ``none``, ``batch`` or ``layer`` after each hidden affine map of the generator.
         discriminator_norm: the same in the discriminator.
         condition: how the discriminator uses a label, ``concat`` (with the input) or ``projection``.
+        minibatch: what the discriminator learns of the rest of its batch before its last layer: ``none``,
+            ``discrimination`` or ``deviation`` (:class:`~equilibria.networks.MinibatchDiscrimination`,
+            :class:`~equilibria.networks.MinibatchDeviation`).
 
     Raises:
         ConfigError: a field has a value that is not allowed.
@@ -61,10 +65,12 @@ class MLPPair(Networks):
     norm: str = "none"
     discriminator_norm: str = "none"
     condition: str = "concat"
+    minibatch: str = "none"
 
     def __post_init__(self) -> None:
         """Check every field."""
         check_counts(self, 1, "width", "depth", "discriminator_width", "discriminator_depth")
+        check_choice(self, "minibatch", MINIBATCH)
         check_choice(self, "output", OUTPUTS)
         check_choice(self, "norm", NORMS)
         check_choice(self, "discriminator_norm", NORMS)
@@ -85,14 +91,15 @@ class MLPPair(Networks):
         """Points to logits."""
         check_sizes(1, classes)
         joined = classes if self.condition == "concat" else 0
-        net = Head(self._trunk(shape, joined, self.spectral_norm), classes - joined, self.spectral_norm)
+        trunk = self._trunk(shape, joined, self.spectral_norm, self.minibatch)
+        net = Head(trunk, classes - joined, self.spectral_norm)
         initialise(net, self.init)
         return net
 
     def trunk(self, shape: tuple[int, ...], classes: int = 0) -> Trunk:
         """Points to ``discriminator_width`` features."""
         check_sizes(1, classes)
-        net = self._trunk(shape, classes, self.spectral_norm)
+        net = self._trunk(shape, classes, self.spectral_norm, self.minibatch)
         initialise(net, self.init)
         return net
 
@@ -103,11 +110,12 @@ class MLPPair(Networks):
         initialise(net, self.init)
         return net
 
-    def _trunk(self, shape: tuple[int, ...], classes: int, constrained: bool) -> Trunk:
+    def _trunk(self, shape: tuple[int, ...], classes: int, constrained: bool, minibatch: str = "none") -> Trunk:
         width = self.discriminator_width or self.width
         depth = self.discriminator_depth or self.depth
         layers = self._hidden(volume(shape) + classes, width, depth, self.discriminator_norm, constrained)
-        return Trunk(nn.Sequential(*layers), shape, width, classes, scale=self.input_scale)
+        more, features = minibatch_layer(minibatch, width)
+        return Trunk(nn.Sequential(*layers, *more), shape, features, classes, scale=self.input_scale)
 
     def _hidden(self, inputs: int, width: int, depth: int, norm: str, constrained: bool) -> list[nn.Module]:
         layers: list[nn.Module] = []

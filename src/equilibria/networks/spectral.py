@@ -109,6 +109,6 @@ def advance_spectral_norms(module: nn.Module, steps: int = 1) -> None:
             part.advance(steps)
 
 
-def spectral(layer: nn.Linear | nn.Conv2d, wanted: bool) -> nn.Module:
+def spectral(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, wanted: bool) -> nn.Module:
     """``layer``, wrapped in a :class:`SpectralNorm` if ``wanted``."""
     return SpectralNorm(layer) if wanted else layer

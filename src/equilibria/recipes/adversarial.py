@@ -28,7 +28,7 @@ from ..losses import (
     Wasserstein,
 )
 from ..networks import Auto, ConvPair, MaxoutPair, MLPPair
-from .row import Recipe
+from .row import For, Recipe
 
 _paired = TwoPlayer(
     objective=RelativisticPairing(),
@@ -116,6 +116,26 @@ CLASSIC = (
         networks=ConvPair(width=64, norm="batch", generator_activation="relu", init="normal02"),
         optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
         batch=128,
+    ),
+    Recipe(
+        name="sagan",
+        year=2019,
+        cite="zhang2019",
+        source="section 3 (attention, eq. 1 to 3), section 4 (hinge, spectral norm in both, two rates); strided "
+        "convolutions, and the label beside the code, in place of residual blocks and conditional batch norms",
+        about="self-attention and spectral norm in both networks, classes by projection; for images with labels",
+        game=TwoPlayer(objective=Hinge(), latent=Latent(size=128), conditional=True),
+        networks=ConvPair(
+            width=64,
+            generator_norm="batch",
+            generator_activation="relu",
+            init="xavier",
+            spectral_norm=True,
+            generator_spectral=True,
+            attention=1,
+        ),
+        optimizer=Adam(lr=1e-4, betas=(0.0, 0.9)),
+        optimizers=(For(player="discriminator", optimizer=Adam(lr=4e-4, betas=(0.0, 0.9))),),
     ),
     Recipe(
         name="instance-noise",
