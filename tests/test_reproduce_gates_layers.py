@@ -1,4 +1,4 @@
-"""Planted errors turn the verdicts of reproductions about layers and convolutional families; nothing is trained here."""
+"""Planted errors turn the verdicts of reproductions about layers of networks; nothing is trained here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor, nn
 
 from equilibria.networks import SelfAttention, SpectralNorm
