@@ -126,6 +126,20 @@ def test_each_player_advances_the_spectral_norms_of_its_own_network() -> None:
         assert changed == {own} and other not in changed
 
 
+def test_singular_values_stay_near_one_while_sagan_trains() -> None:
+    row = recipe("sagan").with_settings({"networks.width": "8", "batch": "16"})
+    data = load("digits")
+    torch.manual_seed(0)
+    play = row.play(row.game.build(row.networks, data.spec), data.batches(row.batch), horizon=20)
+    play.prepare()
+    play.advance(10)
+    for part in play.game.modules():
+        if isinstance(part, SpectralNorm):
+            weight = part.weight().detach().double()
+            matrix = weight.transpose(0, 1) if isinstance(part.layer, nn.ConvTranspose2d) else weight
+            assert 0.95 <= np.linalg.svd(matrix.flatten(1).numpy(), compute_uv=False)[0] <= 1.05
+
+
 # Layers that see the batch -------------------------------------------------------------------------------------------
 
 

@@ -47,7 +47,7 @@ def test_attention_that_does_not_reach(monkeypatch: pytest.MonkeyPatch) -> None:
         layer: nn.Module = normed,
     ) -> tuple[Check, ...]:
         own, plain = distance.look(Matches(with_it, attention, layer)), distance.look(Matches(without, layer))
-        return distance._checks([own], [plain], [plain])
+        return distance._checks([{0: own}], [{0: plain}])
 
     wrong: dict[str, dict[str, Any]] = {
         "a constant": {"with_it": lambda a, b: 0 * a}, "one blob only": {"with_it": lambda a, b: 2 * a},

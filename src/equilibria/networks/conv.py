@@ -55,6 +55,7 @@ class ConvPair(Networks):
         minibatch: what the discriminator learns of the rest of its batch before its last layer: ``none``,
             ``discrimination`` or ``deviation`` (:class:`~equilibria.networks.MinibatchDiscrimination`,
             :class:`~equilibria.networks.MinibatchDeviation`).
+        kernels: of minibatch discrimination; its time grows with their number and the square of the batch.
 
     Raises:
         ConfigError: a field has a value that is not allowed.
@@ -84,10 +85,11 @@ class ConvPair(Networks):
     generator_spectral: bool = False
     attention: int = 0
     minibatch: str = "none"
+    kernels: int = 100
 
     def __post_init__(self) -> None:
         """Check every field."""
-        check_counts(self, 1, "width", "cap")
+        check_counts(self, 1, "width", "cap", "kernels")
         check_counts(self, 0, "attention")
         check_counts(self, 2, "reference")
         check_choice(self, "kernel", KERNELS)
@@ -188,7 +190,7 @@ class ConvPair(Networks):
                 *self._attention(outputs, level + 1, levels, constrained),
             ]
             inputs = outputs
-        more, features = minibatch_layer(minibatch, inputs * h * w)
+        more, features = minibatch_layer(minibatch, inputs * h * w, self.kernels)
         return Trunk(nn.Sequential(*layers, nn.Flatten(), *more), shape, features, classes, flat=False)
 
 

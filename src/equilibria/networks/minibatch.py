@@ -100,7 +100,7 @@ class MinibatchDeviation(nn.Module):
 MINIBATCH = ("none", "discrimination", "deviation")
 
 
-def minibatch_layer(kind: str, features: int) -> tuple[list[nn.Module], int]:
+def minibatch_layer(kind: str, features: int, kernels: int = 100) -> tuple[list[nn.Module], int]:
     """The layer named ``kind`` (of :data:`MINIBATCH`), if any, for vectors, and the size of its output.
 
     Examples:
@@ -109,7 +109,7 @@ def minibatch_layer(kind: str, features: int) -> tuple[list[nn.Module], int]:
     """
     if kind == "none":
         return [], features
-    layer = MinibatchDiscrimination(features) if kind == "discrimination" else MinibatchDeviation()
+    layer = MinibatchDiscrimination(features, kernels) if kind == "discrimination" else MinibatchDeviation()
     return [layer], features + layer.added
 
 

@@ -40,6 +40,7 @@ class MLPPair(Networks):
         minibatch: what the discriminator learns of the rest of its batch before its last layer: ``none``,
             ``discrimination`` or ``deviation`` (:class:`~equilibria.networks.MinibatchDiscrimination`,
             :class:`~equilibria.networks.MinibatchDeviation`).
+        kernels: of minibatch discrimination; its time grows with their number and the square of the batch.
 
     Raises:
         ConfigError: a field has a value that is not allowed.
@@ -66,10 +67,11 @@ class MLPPair(Networks):
     discriminator_norm: str = "none"
     condition: str = "concat"
     minibatch: str = "none"
+    kernels: int = 100
 
     def __post_init__(self) -> None:
         """Check every field."""
-        check_counts(self, 1, "width", "depth", "discriminator_width", "discriminator_depth")
+        check_counts(self, 1, "width", "depth", "discriminator_width", "discriminator_depth", "kernels")
         check_choice(self, "minibatch", MINIBATCH)
         check_choice(self, "output", OUTPUTS)
         check_choice(self, "norm", NORMS)
@@ -114,7 +116,7 @@ class MLPPair(Networks):
         width = self.discriminator_width or self.width
         depth = self.discriminator_depth or self.depth
         layers = self._hidden(volume(shape) + classes, width, depth, self.discriminator_norm, constrained)
-        more, features = minibatch_layer(minibatch, width)
+        more, features = minibatch_layer(minibatch, width, self.kernels)
         return Trunk(nn.Sequential(*layers, *more), shape, features, classes, scale=self.input_scale)
 
     def _hidden(self, inputs: int, width: int, depth: int, norm: str, constrained: bool) -> list[nn.Module]:

@@ -118,6 +118,29 @@ CLASSIC = (
         batch=128,
     ),
     Recipe(
+        name="dcgan-vbn",
+        year=2016,
+        cite="salimans2016",
+        source="section 3.5, in the generator; the rest as dcgan",
+        about="dcgan with virtual batch norm in the generator: a sample does not depend on its batch; for images",
+        game=TwoPlayer(objective=NonSaturating(), latent=Latent(size=100, law="uniform")),
+        networks=ConvPair(
+            width=64, norm="batch", generator_norm="virtual", generator_activation="relu", init="normal02"
+        ),
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
+        batch=128,
+    ),
+    Recipe(
+        name="minibatch-gan",
+        year=2016,
+        cite="salimans2016",
+        source="section 3.2; 100 kernels of 5 dimensions and the scales of the authors' code",
+        about="minibatch discrimination: the discriminator sees how close the points of its batch are",
+        game=TwoPlayer(objective=NonSaturating()),
+        networks=Auto(vector=MLPPair(minibatch="discrimination"), image=ConvPair(minibatch="discrimination")),
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
+    ),
+    Recipe(
         name="sagan",
         year=2019,
         cite="zhang2019",

@@ -7,6 +7,10 @@ own. Real images have a = b, false ones a = -b. No unit of the convolutional pai
 .. math:: E[1 - D]_+ + E[1 + D]_+ \ge 2 - E_{\text{real}} D + E_{\text{false}} D = 2,
 
 that of a constant 0. With one self-attention layer the loss falls to 0.
+
+The rate is five times that of the recipe, so that a minute is enough, and the weights change faster than one power
+iteration a step follows: the largest singular value of a layer then rises to 1.27 while the loss falls. Here ten
+iterations are made.
 """
 
 from __future__ import annotations
@@ -34,10 +38,11 @@ CLAIM = Claim(
     derived="without attention the hinge loss is at least 2 for any weights, and the interaction of the blobs is 0",
     tolerance="with attention: hinge loss .2 or less and AUC .99 or more in every seed; without: loss 2 or more and no "
     "interaction beyond rounding; rows of attention sum to 1 (1e-5); the largest singular value of each layer in "
-    "[.95, 1.05]. 3 seeds, 400 rounds; quick: 1 seed",
+    "[.95, 1.05], at the end and at eight times before. 3 seeds, 400 rounds; quick: 1 seed",
     budget=(45, 130),
 )
 SIDE, BLOB, BATCH, ROUNDS, TESTED, RATE = 16, 4, 32, 400, 500, 2e-3
+POWER = 10
 
 
 def image(a: Tensor, b: Tensor, rows: Tensor) -> Tensor:
@@ -79,6 +84,10 @@ class Look:
     values: tuple[float, float]
 
 
+Looks = dict[int, Look]
+"""What was measured, by round."""
+
+
 @torch.no_grad()
 def look(net: nn.Module) -> Look:
     """Measure a discriminator on all four pairs of signs at the same random rows."""
@@ -105,12 +114,12 @@ def look(net: nn.Module) -> Look:
 
 def _largest(layer: SpectralNorm) -> float:
     """The largest singular value of the weight that a layer uses, by a full decomposition."""
-    weight = layer.weight().double().numpy()
+    weight = layer.weight().detach().double().numpy()
     return float(np.linalg.svd(weight.reshape(len(weight), -1), compute_uv=False)[0])
 
 
 def run(quick: bool) -> Outcome:
-    found: dict[int, list[dict[int, Look]]] = {1: [], 0: []}
+    found: dict[int, list[Looks]] = {1: [], 0: []}
     shown: Tensor | None = None
     for seed in range(1 if quick else 3):
         for attention in found:
@@ -118,12 +127,10 @@ def run(quick: bool) -> Outcome:
             found[attention].append(looks)
             shown = _map(net) if attention and seed == 0 else shown
     assert shown is not None
-    with_it, without = ([looks[ROUNDS] for looks in found[attention]] for attention in (1, 0))
-    checks = _checks(with_it, without, [looks[0] for looks in found[0]])
-    return Outcome(_draw(found, shown), checks, {"seeds": _numbers(with_it, without)})
+    return Outcome(_draw(found, shown), _checks(found[1], found[0]), {"seeds": _numbers(found)})
 
 
-def _train(attention: int, seed: int) -> tuple[dict[int, Look], nn.Module]:
+def _train(attention: int, seed: int) -> tuple[Looks, nn.Module]:
     reseed(seed)
     net = ConvPair(width=16, spectral_norm=True, attention=attention).discriminator((1, SIDE, SIDE))
     optimizer = torch.optim.Adam(net.parameters(), lr=RATE, betas=(0.0, 0.9))
@@ -134,18 +141,20 @@ def _train(attention: int, seed: int) -> tuple[dict[int, Look], nn.Module]:
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        advance_spectral_norms(net)
+        advance_spectral_norms(net, POWER)
         if step % (ROUNDS // 8) == 0:
             looks[step] = look(net)
     return looks, net
 
 
-def _checks(with_it: list[Look], without: list[Look], untrained: list[Look]) -> tuple[Check, ...]:
-    both, alone = [*with_it, *without], [*without, *untrained]
+def _checks(with_it: list[Looks], without: list[Looks]) -> tuple[Check, ...]:
+    ends, others = ([list(looks.values())[-1] for looks in seeds] for seeds in (with_it, without))
+    alone = [look for looks in without for look in looks.values()]
+    both = [*alone, *(look for looks in with_it for look in looks.values())]
     return (
-        at_most("with attention: greatest hinge loss over seeds", max(one.loss for one in with_it), 0.2),
-        at_least("with attention: least AUC over seeds", min(one.auc for one in with_it), 0.99),
-        at_least("without: least hinge loss over seeds", min(one.loss for one in without), 2 - 1e-3),
+        at_most("with attention: greatest hinge loss over seeds", max(one.loss for one in ends), 0.2),
+        at_least("with attention: least AUC over seeds", min(one.auc for one in ends), 0.99),
+        at_least("without: least hinge loss over seeds", min(one.loss for one in others), 2 - 1e-3),
         at_most("without: greatest interaction, untrained as well", max(one.interaction for one in alone), 1e-4),
         at_most("greatest |sum of a row of attention - 1|", max(one.rows for one in both), 1e-5),
         at_least("least of the largest singular values", min(one.values[0] for one in both), 0.95),
@@ -153,10 +162,15 @@ def _checks(with_it: list[Look], without: list[Look], untrained: list[Look]) -> 
     )
 
 
-def _numbers(with_it: list[Look], without: list[Look]) -> list[dict[str, Any]]:
+def _numbers(found: dict[int, list[Looks]]) -> list[dict[str, Any]]:
     return [
-        {name: {k: np.round(v, 5).tolist() for k, v in vars(one).items()} for name, one in pair.items()}
-        for pair in ({"with": a, "without": b} for a, b in zip(with_it, without, strict=True))
+        {
+            "attention": attention,
+            "seed": seed,
+            **{k: np.round(v, 5).tolist() for k, v in vars(list(looks.values())[-1]).items()},
+        }
+        for attention, seeds in found.items()
+        for seed, looks in enumerate(seeds)
     ]
 
 
@@ -173,7 +187,7 @@ def _map(net: nn.Module) -> Tensor:
     return seen[0][0, 2 * side + 1].reshape(side, side)
 
 
-def _draw(found: dict[int, list[dict[int, Look]]], shown: Tensor) -> Figure:
+def _draw(found: dict[int, list[Looks]], shown: Tensor) -> Figure:
     figure, axes = panels(columns=2, width=3.4, height=2.8)
     for colour, (attention, seeds) in zip(PALETTE, found.items(), strict=False):
         for i, looks in enumerate(seeds):
