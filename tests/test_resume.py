@@ -33,10 +33,11 @@ from equilibria.base.errors import EquilibriaError
 from equilibria.base.provenance import commit
 from equilibria.core.optimizers import Adam, RMSprop
 from equilibria.games.boosting import Boosting
+from equilibria.games.growing import Growing
 from equilibria.games.pyramids import BandGAN, LaplacianPyramid
 from equilibria.games.two_player import TwoPlayer
 from equilibria.losses import R1
-from equilibria.networks import ConvPair, MLPPair
+from equilibria.networks import ConvPair, GrowingPair, MLPPair
 from equilibria.recipes import For, Recipe
 from equilibria.training import checkpoint, checkups
 
@@ -92,6 +93,11 @@ def pyramid() -> Recipe:
     return small("lapgan", ConvPair(width=2), procedure=LaplacianPyramid(levels=1, band=BandGAN(width=2)))
 
 
+def growing() -> Recipe:
+    """Two stages: images of 8 px, and the same networks with one more level."""
+    return small("progressive", GrowingPair(width=4, least=2), procedure=Growing(first=8))
+
+
 def larger() -> Any:
     """Images that can be halved once."""
     return torch.randint(256, (90, 16, 16), generator=torch.Generator().manual_seed(2)).byte().numpy()
@@ -105,12 +111,19 @@ CASES: dict[str, tuple[Callable[[], Any], Any]] = {
     "conditional": (lambda: small("cgan", ConvPair(width=4, norm="batch")), pictures()),
     "procedure": (boosted, POINTS),
     "pyramid": (pyramid, larger()),
+    "growing": (growing, larger()),
     "law": (lambda: small("r3gan-small"), "ring8-U"),  # fresh rows each turn, and check-ups that know the modes
     "seeds": (mixed, POINTS),  # three runs side by side
     "seeds-in-turn": (mixed, POINTS),  # two, one after the other
     "processes": (mixed, POINTS),  # two processes share each batch
 }
-KINDS = {"procedure": "procedures", "pyramid": "procedures", "seeds": "seeds", "seeds-in-turn": "seeds"}
+KINDS = {
+    "procedure": "procedures",
+    "pyramid": "procedures",
+    "growing": "procedures",
+    "seeds": "seeds",
+    "seeds-in-turn": "seeds",
+}
 KINDS |= {"processes": "processes"}
 
 

@@ -15,7 +15,7 @@ from ..core.doctor_view import Examined
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec
 from ..losses import Clip, InstanceNoise, NonSaturating, Objective, Penalty, Term
-from ..networks import Head, Networks, SpectralNorm, WithReference, advance_spectral_norms, one_hot
+from ..networks import Head, Networks, SpectralNorm, WithReference, advance_spectral_norms, fade_in, one_hot
 from .laws import LatentLaw, Law
 from .spec import GameSpec, Latent, fit_pair, logits
 
@@ -231,6 +231,8 @@ class TwoPlayerGame(Game):
     def after(self, player: str, draw: Draw, carry: Tensors) -> None:
         if player in self._normed:
             advance_spectral_norms(self.get_submodule(player))
+        if player == "generator":  # the last of a round, so that both networks show the same share of a new level
+            fade_in(self, draw.time)
 
 
 def described(discriminator: nn.Module) -> Callable[..., Tensor] | None:

@@ -13,6 +13,7 @@ from .mlp import MaxoutPair, MLPPair
 from .norms import BatchNorm, InstanceNorm, LayerNorm, VirtualBatchNorm, WithReference, calibrate
 from .pairs import Networks
 from .patch import PatchDiscriminator, PatchGAN, receptive_field
+from .progressive import EqualisedRate, FadeIn, GrowingPair, PixelNorm, fade_in
 from .registry import NETWORKS
 from .residual import ResidualBlock, ResPair
 from .resnet import ReflectionPad, ResNet
@@ -28,8 +29,11 @@ __all__ = [
     "ConvPair",
     "Downsample",
     "Encoder",
+    "EqualisedRate",
+    "FadeIn",
     "Frozen",
     "Generator",
+    "GrowingPair",
     "Head",
     "ImageToImage",
     "InstanceNorm",
@@ -43,6 +47,7 @@ __all__ = [
     "OneHots",
     "PatchDiscriminator",
     "PatchGAN",
+    "PixelNorm",
     "ReflectionPad",
     "ResNet",
     "ResPair",
@@ -61,6 +66,7 @@ __all__ = [
     "as_logits",
     "calibrate",
     "check_pair",
+    "fade_in",
     "initialise",
     "one_hot",
     "receptive_field",

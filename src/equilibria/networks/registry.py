@@ -8,6 +8,7 @@ from .conv import ConvPair
 from .image_to_image import ImageToImage
 from .mlp import MaxoutPair, MLPPair
 from .pairs import Networks
+from .progressive import GrowingPair
 from .residual import ResPair
 
 NETWORKS: Registry[Networks] = Registry(
@@ -18,6 +19,7 @@ NETWORKS: Registry[Networks] = Registry(
         "maxout": MaxoutPair(),
         "conv": ConvPair(),
         "residual": ResPair(),
+        "growing": GrowingPair(),
         "image-to-image": ImageToImage(),
     },
     aliases={"perceptron": "mlp", "convolutional": "conv", "res": "residual"},

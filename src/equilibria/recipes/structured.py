@@ -8,6 +8,7 @@ from ..core.updates import Alternating
 from ..games.autoencoding import AAE, LawPrior, Petals
 from ..games.boosting import Boosting
 from ..games.coupled import CoGAN
+from ..games.growing import Growing
 from ..games.inference import InfoGAN
 from ..games.inversion import InverseGAN
 from ..games.mixture import MGAN
@@ -16,8 +17,8 @@ from ..games.semi_supervised import SemiSupervisedAAE
 from ..games.spec import Latent
 from ..games.two_discriminators import D2GAN
 from ..games.two_player import TwoPlayer
-from ..losses import NonSaturating
-from ..networks import Auto, ConvPair, MLPPair
+from ..losses import DriftPenalty, GradientPenalty, NonSaturating, Wasserstein
+from ..networks import Auto, ConvPair, GrowingPair, MLPPair
 from .row import For, Recipe, Source
 
 _perceptrons = Auto(
@@ -166,6 +167,25 @@ PROCEDURES = (
         batch=64,
         steps=4000,
         procedure=LaplacianPyramid(levels=2),
+    ),
+    Recipe(
+        name="progressive",
+        year=2018,
+        cite="karras2018",
+        source="sections 2 to 4, appendix A (drift .001, one turn of D, Adam 1e-3 with betas 0 and .99, average .999); "
+        "narrower networks, fixed batch, real images not blended",
+        about="growing: one pair of networks from 4 pixels up, each new resolution faded in; for images",
+        game=TwoPlayer(
+            objective=Wasserstein(),
+            penalties=(GradientPenalty(weight=10.0, center=1.0), DriftPenalty(weight=1e-3)),
+            latent=Latent(size=128),
+        ),
+        networks=GrowingPair(),
+        optimizer=Adam(lr=1e-3, betas=(0.0, 0.99)),
+        averages=(Average(decay=0.999),),
+        batch=16,
+        steps=4000,
+        procedure=Growing(),
     ),
 )
 
