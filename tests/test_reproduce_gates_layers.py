@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
+from equilibria.data import load
+from equilibria.metrics.modes import modes
 from equilibria.networks import SelfAttention, SpectralNorm
+from equilibria.reproduce import salimans2016_minibatch as minibatch
 from equilibria.reproduce import zhang2019_distance as distance
 from equilibria.reproduce.claim import Check
 from planted_errors import hold
@@ -60,3 +64,28 @@ def test_attention_that_does_not_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SelfAttention, "weights", lambda self, x: real(self, x).transpose(1, 2))
     attention.f.weight.data.mul_(30)  # type: ignore[operator,union-attr]
     assert not hold(run()), "shares that sum to 1 over the wrong places"
+
+
+@pytest.mark.plants("salimans2016_minibatch")
+def test_samples_that_collapse_or_blur() -> None:
+    law = load("ring8-M").law
+    assert law is not None and law.modes is not None
+    centres, eight = law.modes.float(), torch.arange(2000) % 8
+
+    def at(which: Tensor, spread: float = 0.0) -> Any:
+        noise = torch.randn(len(which), 2, generator=torch.Generator().manual_seed(3))
+        return modes(centres[which] + spread * noise, law)
+
+    def run(seen: Any = None, plain: Any = None) -> tuple[Check, ...]:
+        one = at(torch.zeros(2000, dtype=torch.long))
+        return minibatch._checks([seen or at(eight)], [plain or one], minibatch.blurred(law).high_quality)
+
+    gaussian = minibatch.blurred(law)
+    wrong: dict[str, dict[str, Any]] = {
+        "one mode": {"seen": at(0 * eight)}, "three modes": {"seen": at(eight % 3)}, "a blur": {"seen": gaussian},
+        "wide modes": {"seen": at(eight, spread=1.0)}, "a control that covers": {"plain": at(eight)},
+        "exchanged": {"seen": at(0 * eight), "plain": at(eight)},
+    }  # fmt: skip
+    assert held(run, wrong) == []
+    real = law.sample(20_000, torch.Generator().manual_seed(8)).double()
+    assert gaussian.high_quality < 0.3 and modes(real.float(), law).high_quality > 0.9
