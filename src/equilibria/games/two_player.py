@@ -14,7 +14,7 @@ from ..base.schedules import Schedule
 from ..core.doctor_view import Examined
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec
-from ..losses import Clip, InstanceNoise, NonSaturating, Objective, Penalty, Term
+from ..losses import Augmentation, Clip, InstanceNoise, NonSaturating, Objective, Penalty, Term
 from ..networks import Head, Networks, SpectralNorm, WithReference, advance_spectral_norms, fade_in, one_hot
 from .laws import LatentLaw, Law
 from .spec import GameSpec, Latent, fit_pair, logits
@@ -37,6 +37,7 @@ class TwoPlayer(GameSpec):
         generator_weight: of the objective in the generator's loss; 0 where a term takes its place.
         clip: the discriminator's strategy set, a box (weight clipping).
         instance_noise: added to real and generated inputs of the discriminator.
+        augmentation: random changes of real and generated images before the discriminator; after ``instance_noise``.
         discriminator_turns: the discriminator's turns in a round, or a schedule of them.
         latent: the law of the codes; what it learns from the data is a buffer of the game.
         conditional: whether both networks see the label.
@@ -59,6 +60,7 @@ class TwoPlayer(GameSpec):
     generator_weight: float = 1.0
     clip: Clip | None = None
     instance_noise: InstanceNoise | None = None
+    augmentation: Augmentation | None = None
     discriminator_turns: int | Schedule = 1
     latent: LatentLaw = Latent()
     conditional: bool = False
@@ -74,6 +76,8 @@ class TwoPlayer(GameSpec):
 
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         classes = self._classes(data)
+        if self.augmentation is not None:
+            self.augmentation.fits(data.shape)
         return {
             "generator": networks.generator(self.latent.size, data.shape, classes),
             "discriminator": networks.discriminator(data.shape, classes),
@@ -88,6 +92,7 @@ class TwoPlayerGame(Game):
 
     shift: Tensor
     scale: Tensor
+    augment_probability: Tensor
 
     def __init__(self, spec: TwoPlayer, generator: nn.Module, discriminator: nn.Module, data: DataSpec) -> None:
         super().__init__()
@@ -107,6 +112,8 @@ class TwoPlayerGame(Game):
         self.standardised = spec.standardise and data.encoding is None
         self.register_buffer("shift", torch.zeros(data.shape) if self.standardised else None)
         self.register_buffer("scale", torch.ones(()) if self.standardised else None)
+        change = spec.augmentation
+        self.register_buffer("augment_probability", None if change is None else torch.tensor(change.probability))
         self.players = (
             Player("discriminator", ("discriminator",), spec.discriminator_turns, spec.clip),
             Player("generator", ("generator",)),
@@ -149,7 +156,7 @@ class TwoPlayerGame(Game):
         codes: Batch = {"real": real, **self.law(len(real), real)}
         if self.classes:
             codes["label"] = one_hot(batch["y"], self.classes)
-        for source in (*self.spec.penalties, self.spec.instance_noise, *self.spec.terms):
+        for source in (*self.spec.penalties, self.spec.instance_noise, self.spec.augmentation, *self.spec.terms):
             if source is not None:
                 codes.update(source.noise(real))
         return codes
@@ -159,6 +166,9 @@ class TwoPlayerGame(Game):
         if self.spec.instance_noise is not None:
             real = self.spec.instance_noise(real, draw["noise_real"], draw)
             fake = self.spec.instance_noise(fake, draw["noise_fake"], draw)
+        if self.spec.augmentation is not None:
+            real = self.spec.augmentation(real, draw["augment_real"], self.augment_probability)
+            fake = self.spec.augmentation(fake, draw["augment_fake"], self.augment_probability)
         label = (draw["label"],) if self.classes else ()
         return {"data": Contest((real, *label), (fake, *label), self.discriminator, self._describe)}
 
@@ -170,12 +180,26 @@ class TwoPlayerGame(Game):
         return {player.name: self._loss(player.name, contest, draw) for player in self.players}
 
     def _loss(self, player: str, contest: Contest, draw: Draw) -> Loss:
-        total, parts = self._generator(contest) if player == "generator" else self._discriminator(contest, draw)
+        if player == "generator":
+            (total, parts), carry = self._generator(contest), {}
+        else:
+            (total, parts), carry = self._discriminator(contest, draw), self._sureness(contest)
         for term in self.spec.terms:
             if term.player == player:
                 parts[f"term/{type(term).__name__}"] = value = term(contest, draw)
                 total = total + value
-        return Loss(total, parts)
+        return Loss(total, parts, carry)
+
+    def _sureness(self, contest: Contest) -> Tensors:
+        """How sure the discriminator is of the training images, for an augmentation that follows it."""
+        if self.spec.augmentation is None or self.spec.augmentation.target is None:
+            return {}
+        real, fake = contest.scores("real"), contest.scores("fake")
+        try:
+            middle = self.spec.objective.optimal_score(torch.zeros_like(real))
+        except ConfigError:  # only differences of scores have a meaning
+            middle = fake
+        return {"sure": torch.sign(real - middle).mean()}
 
     def _generator(self, contest: Contest) -> tuple[Tensor, Tensors]:
         objective = self.spec.objective
@@ -197,12 +221,14 @@ class TwoPlayerGame(Game):
         return made * self.scale + self.shift if self.standardised else made
 
     def examined(self, clock: Callable[[], Any]) -> Examined:
-        noise, like = self.spec.instance_noise, next(self.generator.parameters())
+        noise, change, like = self.spec.instance_noise, self.spec.augmentation, next(self.generator.parameters())
 
         def score(x: Tensor, y: Tensor | None) -> Tensor:
-            assert noise is not None
-            seen = noise(x, torch.randn_like(x), clock())
-            out: Tensor = self.discriminator(seen, *(() if y is None else (y,)))
+            if noise is not None:
+                x = noise(x, torch.randn_like(x), clock())
+            if change is not None:
+                x = change(x, change.noise(x)["augment_real"], self.augment_probability)
+            out: Tensor = self.discriminator(x, *(() if y is None else (y,)))
             return out
 
         def real(batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -214,7 +240,7 @@ class TwoPlayerGame(Game):
             lambda n: self.law(n, like)["latent"],
             real,
             self.spec.objective,
-            {} if noise is None else {"discriminator": score},
+            {} if noise is None and change is None else {"discriminator": score},
             self.spec.latent.size,
         )
 
@@ -233,6 +259,10 @@ class TwoPlayerGame(Game):
             advance_spectral_norms(self.get_submodule(player))
         if player == "generator":  # the last of a round, so that both networks show the same share of a new level
             fade_in(self, draw.time)
+        if "sure" in carry:
+            assert self.spec.augmentation is not None
+            moved = self.spec.augmentation.moved(self.augment_probability, carry["sure"], len(draw["real"]))
+            self.augment_probability.copy_(moved)
 
 
 def described(discriminator: nn.Module) -> Callable[..., Tensor] | None:

@@ -8,6 +8,7 @@ and places of a patch map), and are computed in float32 or wider. A factor 1/2 i
 ['exponential', 'f-gan-gan', 'f-gan-jeffreys']
 """
 
+from .augmentation import Augmentation
 from .base import Objective
 from .f_gan import FGan
 from .logistic import Exponential, MaximumLikelihood, Minimax, NonSaturating
@@ -37,6 +38,7 @@ __all__ = [
     "R1",
     "R2",
     "TERMS",
+    "Augmentation",
     "Clip",
     "Dragan",
     "DriftPenalty",

@@ -13,6 +13,7 @@ from ..games.two_player import TwoPlayer
 from ..losses import (
     R1,
     R2,
+    Augmentation,
     Clip,
     Dragan,
     FGan,
@@ -167,6 +168,34 @@ CLASSIC = (
         source="section 2.3",
         about="Gaussian noise on real and generated inputs of D, annealed to zero",
         game=TwoPlayer(objective=NonSaturating(), instance_noise=InstanceNoise(std=Linear(start=0.5, end=0.0))),
+    ),
+    Recipe(
+        name="diffaugment",
+        year=2020,
+        cite="zhao2020",
+        source="equations 4-5 and section 3.3, on a small pair with R1 in place of StyleGAN2",
+        about="for few images: both sides are changed at random before D (color, translation, cutout)",
+        game=TwoPlayer(objective=NonSaturating(), penalties=(R1(gamma=1.0),), augmentation=Augmentation()),
+        networks=Auto(image=ConvPair(width=16)),
+        optimizer=Adam(lr=1e-3, betas=(0.0, 0.99)),
+        batch=32,
+    ),
+    Recipe(
+        name="ada",
+        year=2020,
+        cite="karras2020ada",
+        source="section 3 (r_t, target 0.6), with four operations, on a small pair with R1 in place of StyleGAN2",
+        about="for few images: changed as often as keeps D from being sure of the training images",
+        game=TwoPlayer(
+            objective=NonSaturating(),
+            penalties=(R1(gamma=1.0),),
+            augmentation=Augmentation(
+                operations=("flip", "color", "translation", "cutout"), probability=0.0, target=0.6, images=100_000.0
+            ),
+        ),
+        networks=Auto(image=ConvPair(width=16)),
+        optimizer=Adam(lr=1e-3, betas=(0.0, 0.99)),
+        batch=32,
     ),
     Recipe(
         name="dragan",
