@@ -16,6 +16,7 @@ from equilibria.networks import (
     Auto,
     BatchNorm,
     ConvPair,
+    EnergyPair,
     Maxout,
     MaxoutPair,
     MLPPair,
@@ -42,9 +43,10 @@ SMALL: dict[str, Networks] = {
     "mlp, minibatch": MLPPair(width=8, depth=2, minibatch="discrimination"),
     "residual": ResPair(width=4),
     "residual, concat": ResPair(width=4, condition="concat", output="tanh"),
+    "energy": EnergyPair(pair=Auto(vector=MLPPair(width=8), image=ConvPair(width=4)), code=3),
     "auto": Auto(vector=MLPPair(width=8), image=ConvPair(width=4)),
 }
-TAKES_VECTORS = ["mlp", "mlp, projection", "mlp, minibatch", "maxout", "auto"]
+TAKES_VECTORS = ["mlp", "mlp, projection", "mlp, minibatch", "maxout", "energy", "auto"]
 IMAGES = [(c, s, s) for s in (8, 16, 28, 32) for c in (1, 3)] + [(1, 8, 16), (2, 12, 10)]
 CASES = [(name, shape) for name in SMALL for shape in IMAGES] + [(name, (d,)) for name in TAKES_VECTORS for d in (1, 2)]
 

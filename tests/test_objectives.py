@@ -18,6 +18,7 @@ from equilibria.losses import (
     LEAST_SQUARES_PEARSON,
     LEAST_SQUARES_SIGNED,
     OBJECTIVES,
+    EnergyMargin,
     Exponential,
     FGan,
     Hinge,
@@ -43,6 +44,7 @@ GOLDEN = {
     "least-squares-pearson": (1.3383333333333334, 0.7633333333333333),
     "least-squares-signed": (1.3383333333333334, 2.063333333333333),
     "hinge": (1.3666666666666667, 0.7999999999999999),
+    "energy-margin": (9.533333333333333, 0.7999999999999999),
     "wasserstein": (-1.2999999999999998, 0.7999999999999999),
     "f-gan-kl": (-0.2569813679293306, -0.2430186320706694),
     "f-gan-reverse-kl": (-0.6466174095305695, 1.8),
@@ -94,7 +96,7 @@ def test_optimal_score_minimises_pointwise(name: str, seed: int) -> None:
             assert expected_loss(objective, moved, p, q).item() >= least - 1e-12, (atom, delta)
 
 
-@pytest.mark.parametrize("name", [name for name in POINTWISE if name != "hinge"])
+@pytest.mark.parametrize("name", [name for name in POINTWISE if name not in ("hinge", "energy-margin")])
 def test_minimisation_from_scratch_finds_the_optimal_score(name: str) -> None:
     objective, (p, q) = POINTWISE[name], laws(7)
 
@@ -126,6 +128,7 @@ VALUES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "least-squares": lambda p, q: 0.25 - float(((p - q) ** 2 / (p + q)).sum()) / 8,
     "least-squares-pearson": lambda p, q: 1 - float(((p - q) ** 2 / (p + q)).sum()) / 2,
     "hinge": lambda p, q: 2 * float(np.minimum(p, q).sum()),
+    "energy-margin": lambda p, q: 10 * (1 - 0.5 * float(np.abs(p - q).sum())),
     "exponential": lambda p, q: 2 - hellinger(p, q),
     "f-gan-kl": lambda p, q: -float((p * np.log(p / q)).sum()),
     "f-gan-reverse-kl": lambda p, q: -float((q * np.log(q / p)).sum()),
@@ -360,6 +363,7 @@ H = torch.zeros(3)
         (lambda: NonSaturating(real_target=1.2), ConfigError, "real_target=1.2"),
         (lambda: LeastSquares(a=1.0, b=0.0), ConfigError, "a=1.0 .*b=0.0.*a < b"),
         (lambda: FGan(divergence="hellinger"), ConfigError, "divergence='squared-hellinger'"),
+        (lambda: EnergyMargin(margin=0.0), ConfigError, "margin=0.0"),
         (lambda: Wasserstein().optimal_score(H), ConfigError, "no optimal score"),
         (lambda: RelativisticAverage().optimal_score(H), ConfigError, "no optimal score"),
         (lambda: RelativisticPairing().generator(H), ConfigError, "no real scores"),

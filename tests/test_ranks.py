@@ -44,7 +44,17 @@ RULES = {
     "consensus": Consensus(gamma=0.1),
     "unrolled": Unrolled(steps=2),
 }
-REFUSED = {"ragan", "adagan"}
+REFUSED = {
+    "ragan",
+    "adagan",
+    "ebgan-pt",
+    "feature-matching",
+    "improved-gan",
+    "catgan",
+    "catgan-semi",
+    "gmmn",
+    "mmd-gan",
+}
 POOLED = {"cyclegan"}  # refused: its pools of earlier images would hold what one process has generated
 WARNED = {"gan-maxout"}
 NORMED = {"dcgan"}  # taken: batch statistics are those of all processes' rows, though slices alone have others
@@ -54,6 +64,8 @@ OTHER_DATA = {
     "pix2pix": "aligned:digits-edges,digits",
     "dcgan": "digits",
     "aae-semi": "digits",
+    "improved-gan": "digits",
+    "catgan-semi": "digits",
 }
 
 

@@ -71,15 +71,19 @@ BOUNDS: dict[str, Bound] = {
     "burst": COUNT, "every": COUNT, "usual": COUNT, "first": NUMBER,
     # weights of losses and penalties
     "weight": WEIGHT, "gamma": WEIGHT, "adversarial": WEIGHT, "cycle": WEIGHT, "identity": WEIGHT, "l1": WEIGHT,
-    "discriminator_weight": WEIGHT, "generator_weight": WEIGHT, "beta": WEIGHT, "prior": FINITE, "center": WEIGHT,
-    "spread": WEIGHT, "noise": WEIGHT, "a": FINITE, "b": FINITE, "c": FINITE, "alpha": WEIGHT,
+    "discriminator_weight": WEIGHT, "generator_weight": WEIGHT,
+    "adversarial_weight": WEIGHT, "labelled_weight": WEIGHT, "marginal": WEIGHT, "margin": POSITIVE,
+    "one_sided": WEIGHT, "reconstruction": WEIGHT, "scales": POSITIVE,
+    "beta": WEIGHT, "prior": FINITE, "center": WEIGHT,
+    "spread": WEIGHT, "noise": WEIGHT, "input_noise": WEIGHT, "a": FINITE, "b": FINITE, "c": FINITE, "alpha": WEIGHT,
     "real_target": SHARE, "fake_target": SHARE, "Clip.value": POSITIVE,
     # networks
     "slope": SHARE, "input_scale": POSITIVE, "dropout": DECAY, "input_dropout": DECAY,
-    "width": SIZE, "hidden": SIZE, "maps": SIZE, "discriminator_width": SIZE, "Latent.size": SIZE,
+    "width": SIZE, "hidden": SIZE, "maps": SIZE, "code": SIZE, "discriminator_width": SIZE, "Latent.size": SIZE,
     "depth": Bound(0, 1000), "stem_layers": Bound(0, 1000), "blocks": Bound(0, 1000), "levels": Bound(1, 30),
     # laws
     "distance": WEIGHT, "along": WEIGHT, "across": WEIGHT, "petals": SIZE, "Category.classes": Bound(2, 100_000),
+    "Classifying.classes": Bound(0, 100_000),
     # how often and how many
     "discriminator_turns": COUNT, "pool": Bound(0, _SIZE), "batch": ROWS, "Recipe.steps": NUMBER, "rounds": COUNT,
     "Unrolled.steps": Bound(0, 1000), "judge_steps": COUNT, "Search.steps": COUNT, "starts": ROWS,

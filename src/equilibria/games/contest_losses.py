@@ -1,14 +1,17 @@
-"""Losses of discriminator and generator in one contest, and checks of settings and shapes that many games need."""
+"""Losses of one contest and of labelled rows, and checks of settings and shapes that many games need."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError, ShapeError
+from ..base import distributed
+from ..base.errors import ConfigError, ShapeError, did_you_mean
 from ..core.game import Contest, Draw, Loss
-from ..losses import Objective, Penalty
+from ..data import DataSpec
+from ..losses import Objective, Penalty, Term
+from ..losses.base import wide
 
 
 def discriminator_loss(
@@ -32,6 +35,60 @@ def generator_loss(contest: Contest, objective: Objective) -> Tensor:
     """The loss of the player that makes the fake inputs of a contest."""
     real = contest.scores("real") if objective.pairs else None
     return objective.generator(contest.scores("fake"), real)
+
+
+def labelled_columns(data: DataSpec) -> tuple[str, str]:
+    """The columns of labelled rows and of their labels: a stream of their own where the data has one, else the batch's.
+
+    Examples:
+        >>> labelled_columns(DataSpec(kind="vector", shape=(2,), classes=3))
+        ('x', 'y')
+    """
+    own = data.column("labelled") is not None and data.column("label") is not None
+    return ("labelled", "label") if own else ("x", "y")
+
+
+def labelled_entropy(outputs: Tensor, target: Tensor) -> Loss:
+    r"""The cross entropy over labelled rows, in nats: a mean over rows that have a label, 0 where none has.
+
+    Args:
+        outputs: unnormalised log-probabilities ``(n, K)``.
+        target: one-hot labels ``(n, K)``; a row without a label is a row of zeros.
+    """
+    # Processes divide by the share of labelled rows of all of them.
+    (share,) = distributed.mean(target.sum(1).mean())
+    entropy = -(wide(outputs).log_softmax(1) * target).sum(1)
+    right = ((outputs.argmax(1) == target.argmax(1)) * target.sum(1)).mean()
+    floor = share.clamp(min=1 / 2**20)
+    return Loss(entropy.mean() / floor, {"accuracy/labelled": right / floor, "share/labelled": share})
+
+
+def need_term(term: Term, offered: Collection[str], players: Sequence[str]) -> None:
+    """Refuse a term that reads what a game does not have, before anything is trained.
+
+    Args:
+        term: of a player's loss.
+        offered: entries of the game's draw, and ``"features"`` if its contest has them.
+        players: names of the game's players.
+
+    Raises:
+        ConfigError: the message names what is missing.
+    """
+    for name in term.reads:
+        if name not in offered:
+            raise ConfigError(f"{type(term).__name__} reads '{name}', which this game does not have", _fixes(name))
+    if term.player not in players:
+        raise ConfigError(
+            f"{type(term).__name__} is a term of '{term.player}'", did_you_mean(term.player, list(players))
+        )
+
+
+def _fixes(name: str) -> str:
+    known = {
+        "features": "give the discriminator a method features(x) that returns (n, k)",
+        "latent_scale": "set latent=Embedded(points=1000), whose codes have it",
+    }
+    return known.get(name, "use a latent law whose codes have it")
 
 
 def need_single(objective: Objective, game: str) -> None:

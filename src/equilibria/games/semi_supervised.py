@@ -8,17 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from ..base import distributed
 from ..base.errors import ConfigError, DataError
 from ..base.records import record
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..core.maps import Choice, Map
 from ..data import DataSpec
 from ..losses import NonSaturating, Objective, Penalty
-from ..losses.base import wide
 from ..metrics.measures import Accuracy, Measure, Reconstruction
 from ..networks import Networks, advance_spectral_norms, one_hot
-from .contest_losses import discriminator_loss, generator_loss, need_shape
+from .contest_losses import discriminator_loss, generator_loss, labelled_columns, labelled_entropy, need_shape
 from .spec import GameSpec, Latent, logits
 
 CONTESTS = ("style", "category")
@@ -108,8 +106,7 @@ class SemiSupervisedAAEGame(Game):
             Player("encoder", ("encoder",)),
             Player("classifier", ("encoder",)),
         )
-        own = data.column("labelled") is not None and data.column("label") is not None
-        self._labelled = ("labelled", "label") if own else ("x", "y")
+        self._labelled = labelled_columns(data)
         self.choices = {"y": Choice(classes=data.classes, about="the class")}
         self.maps = {
             "classify": Map("classify", gives="label", about="the most probable class of rows"),
@@ -184,15 +181,9 @@ class SemiSupervisedAAEGame(Game):
         return Loss(total, {name: part for loss in losses for name, part in loss.parts.items()})
 
     def _classification(self, draw: Draw) -> Loss:
-        r"""The cross entropy over labelled rows, in nats: a mean over rows that have a label, 0 where none has."""
+        """The cross entropy over labelled rows."""
         category, _ = self.encoded(draw["labelled"] + self.spec.noise * draw["labelled_noise"])
-        target = draw["label"]
-        # An unlabelled row has a target of zeros. Processes divide by the share of labelled rows of all of them.
-        (share,) = distributed.mean(target.sum(1).mean())
-        entropy = -(wide(category).log_softmax(1) * target).sum(1)
-        right = ((category.argmax(1) == target.argmax(1)) * target.sum(1)).mean()
-        floor = share.clamp(min=1 / 2**20)
-        return Loss(entropy.mean() / floor, {"accuracy/labelled": right / floor, "share/labelled": share})
+        return labelled_entropy(category, draw["label"])
 
     def _decoded(self, contests: Mapping[str, Contest]) -> Tensor:
         made: Tensor = self.decoder(torch.cat([contests["category"].fake[0], contests["style"].fake[0]], 1))

@@ -15,7 +15,7 @@ from ..base.records import record
 from ..core.game import Batch, Game, Tensors, default
 from ..data import DataSpec
 from ..metrics.measures import Measure
-from ..networks import Generator, Head, Networks, as_logits, check_pair
+from ..networks import Energy, Generator, Head, Networks, as_logits, check_pair
 
 
 @record
@@ -123,7 +123,7 @@ def fit_pair(
 
 def logits(discriminator: nn.Module) -> nn.Module:
     """The discriminator with outputs ``(n,)``; ours are so already."""
-    return discriminator if isinstance(discriminator, Head) else as_logits(discriminator)
+    return discriminator if isinstance(discriminator, (Head, Energy)) else as_logits(discriminator)
 
 
 @record

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import ConfigError, did_you_mean
+from ..base.errors import ConfigError
 from ..base.records import record
 from ..base.schedules import Schedule
 from ..core.doctor_view import Examined
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
 from ..data import DataSpec
 from ..losses import Augmentation, Clip, InstanceNoise, NonSaturating, Objective, Penalty, Term
-from ..networks import Head, Networks, SpectralNorm, WithReference, advance_spectral_norms, fade_in, one_hot
+from ..networks import Energy, Head, Networks, SpectralNorm, WithReference, advance_spectral_norms, fade_in, one_hot
+from .contest_losses import need_term
 from .laws import LatentLaw, Law
 from .spec import GameSpec, Latent, fit_pair, logits
 
@@ -103,7 +104,7 @@ class TwoPlayerGame(Game):
         self.law, self.prepared_on = Law(spec.latent), spec.latent.prepared_on
         self._describe = described(discriminator)
         # One pass over both sides saves calls, which is what vectors cost; images cost arithmetic and gain nothing.
-        self._rowwise = isinstance(discriminator, Head) and discriminator.rowwise and len(data.shape) == 1
+        self._rowwise = isinstance(discriminator, (Head, Energy)) and discriminator.rowwise and len(data.shape) == 1
         self._normed = {
             name
             for name, net in (("generator", generator), ("discriminator", discriminator))
@@ -118,20 +119,9 @@ class TwoPlayerGame(Game):
             Player("discriminator", ("discriminator",), spec.discriminator_turns, spec.clip),
             Player("generator", ("generator",)),
         )
-        for term in spec.terms:
-            self._fit(term)
-
-    def _fit(self, term: Term) -> None:
-        """Hold a term to what this game has, before anything is trained."""
         offered = {"real", *self.codes(2), *(() if self._describe is None else ("features",))}
-        for name in term.reads:
-            if name not in offered:
-                raise ConfigError(f"{type(term).__name__} reads '{name}', which this game does not have", _fixes(name))
-        if term.player not in {player.name for player in self.players}:
-            raise ConfigError(
-                f"{type(term).__name__} is a term of '{term.player}'",
-                did_you_mean(term.player, [player.name for player in self.players]),
-            )
+        for term in spec.terms:
+            need_term(term, offered, [player.name for player in self.players])
 
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
         codes: Batch = self.law(n, labels)
@@ -269,11 +259,3 @@ def described(discriminator: nn.Module) -> Callable[..., Tensor] | None:
     """The features ``(n, k)`` that a discriminator says it has by a method ``features``, or None."""
     features: Callable[..., Tensor] | None = getattr(discriminator, "features", None)
     return None if features is None else lambda *point: features(*point).flatten(1)
-
-
-def _fixes(name: str) -> str:
-    known = {
-        "features": "give the discriminator a method features(x) that returns (n, k)",
-        "latent_scale": "set latent=Embedded(points=1000), whose codes have it",
-    }
-    return known.get(name, "use a latent law whose codes have it")

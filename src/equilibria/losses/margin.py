@@ -1,4 +1,4 @@
-"""Objectives on raw scores: least squares, hinge, Wasserstein."""
+"""Objectives on raw scores: least squares, hinge, energies with a margin, Wasserstein."""
 
 from __future__ import annotations
 
@@ -71,6 +71,40 @@ class Hinge(Objective):
 
 
 @record
+class EnergyMargin(Objective):
+    r"""EBGAN's losses of an energy :math:`E(x) \ge 0` with a margin (Zhao et al. 2017, eqs. 1-2), for ``h = -E``.
+
+    .. math::
+        L_D = E_p E(x) + E_q[m - E(x)]^+ = E_p[-h]^+ + E_q[m + h]^+, \qquad L_G = E_q E(x) = -E_q h
+
+    Optimum: :math:`E^* = 0` where p > q and m where p < q (anything in [0, m] where they are equal), and
+    :math:`\min L_D = m \int \min(p, q) = m\,(1 - TV(p, q))`, which is m at the equilibrium p = q. Scores above 0,
+    which no energy has, cost nothing; for logits the loss is a hinge loss with its corners at 0 and -m.
+
+    Args:
+        margin: m, above 0, in the units of the energy. A recipe's energy is the norm of a reconstruction's error.
+
+    Raises:
+        ConfigError: the margin is not positive.
+
+    Examples:
+        >>> EnergyMargin(margin=2.0).discriminator(torch.tensor([-0.5]), torch.tensor([-0.5]))
+        tensor(2.)
+    """
+
+    margin: float = 10.0
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return torch.relu(-wide(real)).mean() + torch.relu(self.margin + wide(fake)).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return -wide(fake).mean()
+
+    def optimal_score(self, log_ratio: Tensor) -> Tensor:
+        return torch.where(log_ratio < 0, -self.margin, torch.zeros_like(log_ratio))
+
+
+@record
 class Wasserstein(Objective):
     r"""The dual of the Wasserstein-1 distance (Arjovsky et al. 2017, eq. 2); needs a constraint or penalty on slopes.
 
@@ -107,6 +141,7 @@ OBJECTIVES: dict[str, Objective] = {
     "least-squares-pearson": LEAST_SQUARES_PEARSON,
     "least-squares-signed": LEAST_SQUARES_SIGNED,
     "hinge": Hinge(),
+    "energy-margin": EnergyMargin(),
     "wasserstein": Wasserstein(),
 }
-ALIASES = {"lsgan": "least-squares", "wgan": "wasserstein"}
+ALIASES = {"lsgan": "least-squares", "wgan": "wasserstein", "ebgan": "energy-margin"}

@@ -4,12 +4,14 @@ from .attention import SelfAttention
 from .auto import Auto
 from .checks import as_logits, check_pair
 from .conv import ConvPair
+from .energies import Energy, EnergyPair
 from .heads import Encoder, Generator, Head, OneHots, Trunk
 from .image_to_image import ImageToImage
 from .init import INITS, initialise
 from .layers import Downsample, Frozen, Maxout, Reshape, Upsample, activation, one_hot
 from .minibatch import MinibatchDeviation, MinibatchDiscrimination
 from .mlp import MaxoutPair, MLPPair
+from .noisy import GaussianNoise, NoisyPair, WeightNorm
 from .norms import BatchNorm, InstanceNorm, LayerNorm, VirtualBatchNorm, WithReference, calibrate
 from .pairs import Networks
 from .patch import PatchDiscriminator, PatchGAN, receptive_field
@@ -29,9 +31,12 @@ __all__ = [
     "ConvPair",
     "Downsample",
     "Encoder",
+    "Energy",
+    "EnergyPair",
     "EqualisedRate",
     "FadeIn",
     "Frozen",
+    "GaussianNoise",
     "Generator",
     "GrowingPair",
     "Head",
@@ -44,6 +49,7 @@ __all__ = [
     "MinibatchDeviation",
     "MinibatchDiscrimination",
     "Networks",
+    "NoisyPair",
     "OneHots",
     "PatchDiscriminator",
     "PatchGAN",
@@ -60,6 +66,7 @@ __all__ = [
     "UNet",
     "Upsample",
     "VirtualBatchNorm",
+    "WeightNorm",
     "WithReference",
     "activation",
     "advance_spectral_norms",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from ..base.records import record
 from .conv import ConvPair
-from .heads import Encoder, Generator, Head, Trunk
+from .heads import Encoder, Generator, Trunk
 from .layers import volume
 from .mlp import MLPPair
 from .pairs import Networks
@@ -39,7 +41,7 @@ class Auto(Networks):
         """The generator of the pair for this shape."""
         return self.pick(shape).generator(latent, shape, classes)
 
-    def discriminator(self, shape: tuple[int, ...], classes: int = 0) -> Head:
+    def discriminator(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         """The discriminator of the pair for this shape."""
         return self.pick(shape).discriminator(shape, classes)
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from torch import nn
 
 from ..base.errors import ConfigError, not_known
-from .heads import Encoder, Generator, Head, Trunk
+from .heads import Encoder, Generator, Trunk
 
 _MOST = 1_000_000
 
@@ -24,7 +24,7 @@ class Networks(ABC):
         """A network ``(n, latent) -> (n, *shape)``; with ``classes`` it is called ``(z, y)``, ``y`` float one-hot."""
 
     @abstractmethod
-    def discriminator(self, shape: tuple[int, ...], classes: int = 0) -> Head:
+    def discriminator(self, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         """A network ``(n, *shape) -> (n,)`` of logits; with ``classes`` it is called ``(x, y)``."""
 
     @abstractmethod

@@ -5,8 +5,10 @@ from __future__ import annotations
 from ..base.registry import Registry
 from .auto import Auto
 from .conv import ConvPair
+from .energies import EnergyPair
 from .image_to_image import ImageToImage
 from .mlp import MaxoutPair, MLPPair
+from .noisy import NoisyPair
 from .pairs import Networks
 from .progressive import GrowingPair
 from .residual import ResPair
@@ -20,6 +22,8 @@ NETWORKS: Registry[Networks] = Registry(
         "conv": ConvPair(),
         "residual": ResPair(),
         "growing": GrowingPair(),
+        "noisy": NoisyPair(),
+        "energy": EnergyPair(),
         "image-to-image": ImageToImage(),
     },
     aliases={"perceptron": "mlp", "convolutional": "conv", "res": "residual"},
