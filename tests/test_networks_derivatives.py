@@ -13,9 +13,11 @@ from torch.func import functional_call, stack_module_state, vjp, vmap
 
 from equilibria.networks import (
     BatchNorm,
+    CanvasPair,
     ConvPair,
     Downsample,
     Frozen,
+    GrowingPair,
     InstanceNorm,
     LayerNorm,
     Maxout,
@@ -95,6 +97,12 @@ NETWORKS: dict[str, tuple[Make, tuple[int, ...]]] = {
         ).generator(2, (1, 8, 8)),
         (3, 2),
     ),
+    "CanvasPair generator": (
+        lambda: CanvasPair(steps=2, code=2, pair=ConvPair(width=2)).generator(2, (1, 8, 8)),
+        (2, 2),
+    ),
+    "GrowingPair generator": (lambda: GrowingPair(width=4, least=2, fade=0.5).generator(2, (1, 8, 8)), (2, 2)),
+    "GrowingPair discriminator": (lambda: GrowingPair(width=4, least=2).discriminator((1, 8, 8)), (3, 1, 8, 8)),
     "UNet": (lambda: UNet(width=2).build((1, 8, 8), (1, 8, 8)), (2, 1, 8, 8)),
     "ResNet": (lambda: ResNet(width=2, blocks=1, halvings=1).build((1, 8, 8), (1, 8, 8)), (2, 1, 8, 8)),
     "PatchGAN": (lambda: PatchGAN(width=2, init="kaiming").build((1, 8, 8)), (2, 1, 8, 8)),

@@ -15,6 +15,7 @@ from equilibria.base.settings import replace_at
 from equilibria.networks import (
     Auto,
     BatchNorm,
+    CanvasPair,
     ConvPair,
     EnergyPair,
     Maxout,
@@ -41,6 +42,7 @@ SMALL: dict[str, Networks] = {
     ),
     "conv, virtual": ConvPair(width=4, generator_norm="virtual", reference=3, minibatch="discrimination"),
     "mlp, minibatch": MLPPair(width=8, depth=2, minibatch="discrimination"),
+    "canvas": CanvasPair(steps=2, code=4, pair=ConvPair(width=4)),
     "residual": ResPair(width=4),
     "residual, concat": ResPair(width=4, condition="concat", output="tanh"),
     "energy": EnergyPair(pair=Auto(vector=MLPPair(width=8), image=ConvPair(width=4)), code=3),

@@ -6,6 +6,7 @@ The functions that share their module's name are imported from it: ``from equili
 
 from __future__ import annotations
 
+from .battle import Battle, gam
 from .classifier import Classifier, stacked_classes, train_classifier
 from .extractors import EXTRACTORS, Extractor, extracted
 from .frechet import Gaussian, Sums, extrapolated, frechet_distance, gaussian_frechet, jackknifed
@@ -49,6 +50,7 @@ __all__ = [
     "MEASURES",
     "PROTOCOLS",
     "Accuracy",
+    "Battle",
     "Birthday",
     "Classifier",
     "CodePurity",
@@ -84,6 +86,7 @@ __all__ = [
     "extracted",
     "extrapolated",
     "frechet_distance",
+    "gam",
     "gaussian",
     "gaussian_frechet",
     "jackknifed",

@@ -2,6 +2,7 @@
 
 from .attention import SelfAttention
 from .auto import Auto
+from .canvas import CanvasGenerator, CanvasPair
 from .checks import as_logits, check_pair
 from .conv import ConvPair
 from .energies import Energy, EnergyPair
@@ -28,6 +29,8 @@ __all__ = [
     "NETWORKS",
     "Auto",
     "BatchNorm",
+    "CanvasGenerator",
+    "CanvasPair",
     "ConvPair",
     "Downsample",
     "Encoder",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..base.registry import Registry
 from .auto import Auto
+from .canvas import CanvasPair
 from .conv import ConvPair
 from .energies import EnergyPair
 from .image_to_image import ImageToImage
@@ -24,6 +25,7 @@ NETWORKS: Registry[Networks] = Registry(
         "growing": GrowingPair(),
         "noisy": NoisyPair(),
         "energy": EnergyPair(),
+        "canvas": CanvasPair(),
         "image-to-image": ImageToImage(),
     },
     aliases={"perceptron": "mlp", "convolutional": "conv", "res": "residual"},

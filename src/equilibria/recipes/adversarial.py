@@ -28,7 +28,7 @@ from ..losses import (
     RelativisticPairing,
     Wasserstein,
 )
-from ..networks import Auto, ConvPair, MaxoutPair, MLPPair
+from ..networks import Auto, CanvasPair, ConvPair, MaxoutPair, MLPPair
 from .row import For, Recipe
 
 _paired = TwoPlayer(
@@ -139,6 +139,16 @@ CLASSIC = (
         about="minibatch discrimination: the discriminator sees how close the points of its batch are",
         game=TwoPlayer(objective=NonSaturating()),
         networks=Auto(vector=MLPPair(minibatch="discrimination"), image=ConvPair(minibatch="discrimination")),
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
+    ),
+    Recipe(
+        name="gran",
+        year=2016,
+        cite="im2016",
+        source="section 4, three steps; no norms, Adam as in the rows of Radford et al. 2016",
+        about="recurrent: the generator adds to a canvas in three steps and reads what it has painted; for images",
+        game=TwoPlayer(objective=NonSaturating(), latent=Latent(size=100, law="uniform")),
+        networks=CanvasPair(steps=3, code=64, pair=ConvPair(width=32)),
         optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
     ),
     Recipe(
