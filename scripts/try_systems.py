@@ -47,6 +47,11 @@ SYSTEMS: dict[str, System] = {
     "lapgan": System("digits", ("data.size=32", "batch=16", "networks.image.width=8"), 12),
     "inverse-gan": System("ring8-M", ("batch=64", "game.search.steps=50"), 40, ("invert",), "ring8-M"),
     "dcgan": System("digits", ("data.size=16", "batch=16", "networks.width=8"), 12),
+    "dcgan-vbn": System("digits", ("data.size=16", "batch=16", "networks.width=8"), 12),
+    "minibatch-gan": System("digits", ("batch=16", "networks.image.width=8"), 12),
+    "sagan": System("digits", ("data.size=16", "batch=16", "networks.width=8"), 12),
+    "gran": System("digits", ("data.size=16", "batch=16", "networks.pair.width=8"), 12),
+    "progressive": System("digits", ("data.size=16", "batch=16", "networks.width=8"), 12),
 }
 
 
