@@ -8,9 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from equilibria.data import load
+from equilibria.reproduce import salimans2016_labels as few
+from equilibria.reproduce import springenberg2016_clusters as clusters
 from equilibria.reproduce import zhao2017_margin as margin
 from equilibria.reproduce.claim import Check
 from test_reproduce_gates_trained import EIGHT, RING, around, held, source
+
+REVERSED = EIGHT.flip(0)  # the order of classes is nobody's business
 
 # Energies ------------------------------------------------------------------------------------------------------------
 
@@ -41,3 +46,48 @@ def test_energies_that_do_not_measure_the_total_variation() -> None:
         "the term turns codes together": {"pulled": look(of=aligned + 5)},
     }  # fmt: skip
     assert held(run, wrong) == []
+
+
+# Classifying discriminators ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.plants("springenberg2016_clusters")
+def test_classes_that_are_not_the_modes() -> None:
+    x, shuffled = around(EIGHT), EIGHT[torch.randperm(4000, generator=source())]
+
+    def look(found: Tensor = REVERSED) -> clusters.Look:
+        return clusters._judged(x, found, EIGHT)
+
+    def run(with_it: clusters.Look | None = None, without: clusters.Look | None = None) -> tuple[Check, ...]:
+        return clusters._checks([with_it or look()] * 2, [without or look(0 * EIGHT)])
+
+    wrong: dict[str, dict[str, Any]] = {
+        "one class": {"with_it": look(0 * EIGHT)}, "chance": {"with_it": look(shuffled)},
+        "two modes to a class": {"with_it": look(EIGHT // 2)}, "the control finds them": {"without": look()},
+        "six of eight modes": {"with_it": look(EIGHT.clamp(max=5))},
+    }  # fmt: skip
+    assert held(run, wrong) == []
+
+
+@pytest.mark.plants("salimans2016_labels")
+def test_labels_that_unlabelled_rows_do_not_help() -> None:
+    def run(both: float = 0.12, control: float = 0.195) -> tuple[Check, ...]:
+        falling = {300: 0.17, 900: both}
+        return few._checks([few.Trained(falling, {50: 0.22, 250: control, 300: control + 0.01})] * 2)
+
+    wrong: dict[str, dict[str, Any]] = {
+        "no better": {"both": 0.195}, "untrained": {"both": 0.9, "control": 0.9}, "worse": {"both": 0.22},
+        "a control that is not trained": {"control": 0.9}, "a little better": {"both": 0.18},
+    }  # fmt: skip
+    assert held(run, wrong) == []
+
+
+def test_the_control_is_the_same_discriminator_without_unlabelled_rows() -> None:
+    data = load("few:digits,100")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(few, "SETTINGS", {"networks.hidden": "[8]", "networks.width": "8"})
+        both, control = (few._play(data, 0, 4, alone) for alone in (False, True))
+    for one, two in zip(both.game.parameters(), control.game.parameters(), strict=True):
+        assert torch.equal(one, two)
+    parts = {name: set(play.advance(1)["discriminator"].parts) for name, play in (("both", both), ("control", control))}
+    assert parts["control"] < parts["both"] and "score/fake" in parts["both"] - parts["control"]

@@ -15,6 +15,7 @@ from .layers import volume
 from .norms import BatchNorm
 from .pairs import Networks, check_counts, check_sizes, output_layers
 
+_SMALL = 0.1  # of the last layers, in the authors' code
 Whole = TypeVar("Whole", bound=nn.Module)
 
 
@@ -55,25 +56,23 @@ class WeightNorm(nn.Module):
 
     .. math:: y_j = g_j \frac{v_j^\top x}{\|v_j\|_2} + b_j
 
-    At first :math:`g_j = \|v_j\|`, so the map is that of torch's ``nn.Linear``; the paper's initialisation by the data
-    is left out.
+    The paper chooses the first g by the data, so that outputs have variance 1. Here all are ``length``: with 1, inputs
+    of independent entries of variance 1 give outputs of variance 1.
 
     Args:
         inputs: size of the input vectors ``(n, inputs)``.
         outputs: size of the output vectors ``(n, outputs)``.
+        length: of the weights of each output, at first.
 
     Examples:
-        >>> layer = WeightNorm(4, 3)
-        >>> with torch.no_grad():
-        ...     _ = layer.scale.fill_(2.0)
-        >>> [round(length, 4) for length in layer.weight().norm(dim=1).tolist()]
+        >>> [round(length, 4) for length in WeightNorm(4, 3, length=2.0).weight().norm(dim=1).tolist()]
         [2.0, 2.0, 2.0]
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, length: float = 1.0) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, outputs)
-        self.scale = nn.Parameter(self.linear.weight.detach().norm(dim=1))
+        self.scale = nn.Parameter(torch.full((outputs,), length))
 
     def weight(self) -> Tensor:
         """The weights that the layer uses, ``(outputs, inputs)``."""
@@ -128,7 +127,7 @@ class NoisyPair(Networks):
         layers: list[nn.Module] = []
         for inputs in (latent + classes, self.width):
             layers += [nn.Linear(inputs, self.width), nn.Softplus(), BatchNorm(self.width)]
-        layers += [WeightNorm(self.width, volume(shape)), *output_layers(self.output, shape)]
+        layers += [WeightNorm(self.width, volume(shape), length=_SMALL), *output_layers(self.output, shape)]
         return Generator(nn.Sequential(*layers), latent, shape, classes)
 
     def discriminator(self, shape: tuple[int, ...], classes: int = 0) -> Head:
@@ -155,7 +154,7 @@ class NoisyPair(Networks):
         return layers[:-1]
 
     def _last(self, inputs: int, outputs: int) -> nn.Module:
-        return nn.Sequential(GaussianNoise(self.noise), WeightNorm(inputs, outputs))
+        return nn.Sequential(GaussianNoise(self.noise), WeightNorm(inputs, outputs, length=_SMALL))
 
 
 def _replaced(net: Whole, name: str, layer: nn.Module) -> Whole:

@@ -21,7 +21,7 @@ RECIPES = (
         year=2016,
         cite="salimans2016",
         source="section 5 and the authors' MNIST configuration: weights 1 and 1/2, feature matching, noise "
-        "and weight norms in D, Adam, averaged parameters; without their initialisation by the data",
+        "and weight norms in D, Adam, averaged parameters; lengths of the weights start at 1",
         about="generated rows are class K + 1 of the discriminator; for data with few labels, such as few:mnist,100",
         game=Classifying(
             losses=KPlusOne(),
