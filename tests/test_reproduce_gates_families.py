@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from equilibria.data import load
+from equilibria.reproduce import li2015_ring as ring
 from equilibria.reproduce import salimans2016_labels as few
 from equilibria.reproduce import springenberg2016_clusters as clusters
 from equilibria.reproduce import zhao2017_margin as margin
@@ -91,3 +92,28 @@ def test_the_control_is_the_same_discriminator_without_unlabelled_rows() -> None
         assert torch.equal(one, two)
     parts = {name: set(play.advance(1)["discriminator"].parts) for name, play in (("both", both), ("control", control))}
     assert parts["control"] < parts["both"] and "score/fake" in parts["both"] - parts["control"]
+
+
+# Kernels -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.plants("li2015_ring")
+def test_a_ring_that_a_kernel_distance_does_not_fit() -> None:
+    assert RING is not None
+    law, held_out = RING, around(EIGHT.flip(0))
+    blob = torch.randn(4000, 2, generator=source())
+
+    def look(made: Tensor) -> ring.Look:
+        return ring._judged(made[:2000], held_out[:2000], law)
+
+    good, rough = around(EIGHT), around(EIGHT) + 0.2 * torch.randn(4000, 2, generator=source())
+
+    def run(large: Tensor = good, small: Tensor = rough, coarse: Tensor = blob) -> tuple[Check, ...]:
+        return ring._checks([look(large)] * 2, [look(small)] * 2, [look(coarse)] * 2)
+
+    wrong: dict[str, dict[str, Any]] = {
+        "one mode": {"large": around(0 * EIGHT)}, "seven modes": {"large": around(EIGHT.clamp(max=6))},
+        "untrained": {"large": blob}, "small batches are as good": {"small": good},
+        "scales do not matter": {"coarse": good},
+    }  # fmt: skip
+    assert held(run, wrong) == []

@@ -35,7 +35,7 @@ CLAIM = Claim(
     derived="without the entropy of the mean one class for all data is optimal, of purity 1/8",
     tolerance="purity .9 or more and entropy of the classes .9 log 8 or more, in the mean of the seeds, and in no seed "
     "a purity below .7; without the entropy of the mean purity .5 or less. 5 seeds, 1,500 rounds; quick: 2 seeds, 600",
-    budget=(60, 240),
+    budget=(60, 380),
     items=("B20",),
 )
 NETWORKS = MLPPair(width=128, depth=2, discriminator_depth=2)
