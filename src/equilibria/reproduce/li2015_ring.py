@@ -1,7 +1,7 @@
 """GMMN on the eight-mode ring: a generator that descends a kernel distance fits it, in batches of 512.
 
-There is no adversary. The kernel has scales from below the width of a mode to the ring's radius. One control has batches
-of 16, whose estimates are noisy; another has only scales above the radius, for which eight modes and a disc are alike.
+There is no adversary. The kernel has scales from below the width of a mode to the ring's radius. One control has
+batches of 16, whose estimates are noisy; another has only scales above the radius, which see eight modes as a disc.
 """
 
 from __future__ import annotations

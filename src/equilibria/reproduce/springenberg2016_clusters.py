@@ -19,7 +19,7 @@ from ..core.ensemble import Ensemble
 from ..core.optimizers import Adam
 from ..core.updates import Alternating
 from ..data import Dataset, load
-from ..figures.panels import PALETTE, label, panels
+from ..figures.panels import label, panels
 from ..games.classifying import Categorical, Classifying
 from ..games.spec import Latent
 from ..networks import MLPPair
@@ -99,8 +99,8 @@ def _numbers(looks: Sequence[Look]) -> dict[str, list[float]]:
 def _draw(looks: dict[float, list[Look]]) -> Figure:
     figure, axes = panels(columns=2, width=3.2, height=3.0)
     for here, (weight, row) in zip(axes, looks.items(), strict=True):
-        colours = [PALETTE[int(k) % len(PALETTE)] for k in row[0].found]
-        here.scatter(row[0].rows[:, 0], row[0].rows[:, 1], s=2, c=colours, linewidths=0)
+        x, found = row[0].rows, row[0].found
+        here.scatter(x[:, 0], x[:, 1], s=2, c=found, cmap="tab10", vmin=0, vmax=9, linewidths=0)
         here.set(aspect="equal")
         name = "even classes" if weight else "no entropy of the mean"
         label(here, "x₁", "x₂", f"{name}: purity {row[0].purity:.2f}, seed 0")
