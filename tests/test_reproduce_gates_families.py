@@ -8,9 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from equilibria.data import load
-from equilibria.reproduce import li2015_ring as ring
-from equilibria.reproduce import salimans2016_labels as few
 from equilibria.reproduce import springenberg2016_clusters as clusters
 from equilibria.reproduce import zhao2017_margin as margin
 from equilibria.reproduce.claim import Check
@@ -66,54 +63,5 @@ def test_classes_that_are_not_the_modes() -> None:
         "one class": {"with_it": look(0 * EIGHT)}, "chance": {"with_it": look(shuffled)},
         "two modes to a class": {"with_it": look(EIGHT // 2)}, "the control finds them": {"without": look()},
         "six of eight modes": {"with_it": look(EIGHT.clamp(max=5))},
-    }  # fmt: skip
-    assert held(run, wrong) == []
-
-
-@pytest.mark.plants("salimans2016_labels")
-def test_labels_that_unlabelled_rows_do_not_help() -> None:
-    def run(both: float = 0.12, control: float = 0.195) -> tuple[Check, ...]:
-        falling = {300: 0.17, 900: both}
-        return few._checks([few.Trained(falling, {50: control + 0.03, 250: control, 300: control + 0.01})] * 2)
-
-    wrong: dict[str, dict[str, Any]] = {
-        "no better": {"both": 0.195}, "untrained": {"both": 0.9, "control": 0.9}, "worse": {"both": 0.22},
-        "a control that is not trained": {"control": 0.9}, "a little better": {"both": 0.18},
-    }  # fmt: skip
-    assert held(run, wrong) == []
-
-
-def test_the_control_is_the_same_discriminator_without_unlabelled_rows() -> None:
-    data = load("few:digits,100")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(few, "SETTINGS", {"networks.hidden": "[8]", "networks.width": "8"})
-        both, control = (few._play(data, 0, 4, alone) for alone in (False, True))
-    for one, two in zip(both.game.parameters(), control.game.parameters(), strict=True):
-        assert torch.equal(one, two)
-    parts = {name: set(play.advance(1)["discriminator"].parts) for name, play in (("both", both), ("control", control))}
-    assert parts["control"] < parts["both"] and "score/fake" in parts["both"] - parts["control"]
-
-
-# Kernels -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.plants("li2015_ring")
-def test_a_ring_that_a_kernel_distance_does_not_fit() -> None:
-    assert RING is not None
-    law, held_out = RING, around(EIGHT.flip(0))
-    blob = torch.randn(4000, 2, generator=source())
-
-    def look(made: Tensor) -> ring.Look:
-        return ring._judged(made[:2000], held_out[:2000], law)
-
-    good, rough = around(EIGHT), around(EIGHT) + 0.2 * torch.randn(4000, 2, generator=source())
-
-    def run(large: Tensor = good, small: Tensor = rough, coarse: Tensor = blob) -> tuple[Check, ...]:
-        return ring._checks([look(large)] * 2, [look(small)] * 2, [look(coarse)] * 2)
-
-    wrong: dict[str, dict[str, Any]] = {
-        "one mode": {"large": around(0 * EIGHT)}, "seven modes": {"large": around(EIGHT.clamp(max=6))},
-        "untrained": {"large": blob}, "small batches are as good": {"small": good},
-        "scales do not matter": {"coarse": good},
     }  # fmt: skip
     assert held(run, wrong) == []
