@@ -26,8 +26,10 @@ class Energy(nn.Module):
         decoder: codes (and labels) to points.
 
     Examples:
+        >>> import torch
         >>> net = EnergyPair(code=3).discriminator((2,))
-        >>> net(torch.randn(4, 2)).shape, bool((net(torch.randn(4, 2)) <= 0).all())
+        >>> x = torch.randn(4, 2)
+        >>> net(x).shape, bool((net(x) <= 0).all())
         (torch.Size([4]), True)
     """
 
