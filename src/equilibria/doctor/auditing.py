@@ -60,7 +60,8 @@ def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:
     ]
     if isinstance(subject.codes, AssumedCodes) and audited.codes is not None:
         subject.codes.take(audited.codes)
-    readings = {one.condition: one for one in reversed(audited.readings)}
+    # The first of those that hold; one that holds goes before one that does not.
+    readings = {one.condition: one for one in sorted(reversed(audited.readings), key=lambda one: one.holds)}
     losses = audited.losses
     if losses.real and losses.fake and losses.made:
         subject.inverted = losses.inverted

@@ -194,7 +194,7 @@ def codes(w: Window, seen: Seen, real: frozenset[int]) -> Iterator[Reading]:
     for call in _trained(w):
         if call.main >= len(call.hashes) or call.hashes[call.main] is None or len(call.rows) < 8:
             continue
-        own = _together(call)
+        own = call.together()
         total += 1
         keys |= set(own)
         repeated += len(set(own)) < 0.5 * len(own)
@@ -225,15 +225,6 @@ def _constant(w: Window) -> tuple[str, bool, str]:
         text = f"all generated rows are equal in bits, and weights and biases of {which} get a gradient of exactly 0"
         return "dead-units", True, text
     return "latent-ignored", True, "all generated rows of a batch are equal in bits although the codes differ"
-
-
-def _together(call: Call) -> list[int]:
-    n = len(call.rows)
-    whole = torch.zeros(n, dtype=torch.int64)
-    for i, held in enumerate(call.hashes):
-        if held is not None and len(held) == n:
-            whole = whole * 31 + held.cpu() * (2 * i + 1)
-    return whole.tolist()
 
 
 def _all_same(value: Tensor) -> bool:

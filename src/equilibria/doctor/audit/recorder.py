@@ -141,6 +141,7 @@ class Recorder:
             [(m, m.training) for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)],
         )
         call.cut = who == "discriminator" and _cut(net)
+        call.trained = any(p.requires_grad for p in net.parameters())
         self.trace.calls.append(call)
         for key, tensor in _named(out):
             if isinstance(tensor, Tensor) and tensor.is_floating_point():

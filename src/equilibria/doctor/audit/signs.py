@@ -17,12 +17,20 @@ from .reading import Reading
 from .trace import Came
 
 _LOGIT_LOSSES = frozenset({"BinaryCrossEntropyWithLogits", "Softplus", "LogSigmoid"})
-_LINEAR = frozenset({"Mean", "Sum", "Neg", "Sub", "Rsub", "Add", "Mul", "Div", "View", "Squeeze", "Select", "Slice"})
+_LINEAR = frozenset(
+    {
+        *("Mean", "Sum", "Neg", "Sub", "Rsub", "Add", "Mul", "Div"),
+        *("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Expand", "Permute", "T", "Transpose"),
+        *("Select", "Slice", "Split", "SplitWithSizes", "Chunk", "Narrow", "Unbind", "Index", "IndexSelect"),
+        *("Cat", "Stack", "Clone", "Alias", "ToCopy"),
+    }
+)
 _RECTIFIERS = frozenset({"Relu", "ClampMin", "Clamp", "Maximum", "Minimum", "Where", "Threshold"})
 _LAYERS = frozenset({"Addmm", "Mm", "Linear", "Bmm", "Convolution"})
 _CLAMPS = frozenset({"Clamp", "ClampMin", "Hardtanh"})
 _LOGARITHMS = frozenset({"Log", "BinaryCrossEntropy"})
 _TINY = 0.01
+_WORDS = {1: "higher", -1: "lower"}
 
 
 @dataclass
@@ -116,10 +124,33 @@ def read_losses(w: Window) -> Losses:
                 # A penalty on the slope of a score that goes through a sigmoid comes back to the score as well.
                 if len(s) and (fits or id(came.call) not in live or "Sigmoid" not in formula):
                     found.entries.append(Entry(one.owner, kind, came, s, y, fits, out.last, formula))
+    _narrow(found.entries)
     found.real = _common(found, "discriminator", Kind.REAL)
     found.fake = _common(found, "discriminator", Kind.FAKE)
     found.made = _common(found, "generator", Kind.FAKE)
     return found
+
+
+def _narrow(entries: list[Entry]) -> None:
+    """Keep of each player's laws the family that fits all of its losses; of several, the one with likely targets.
+
+    Where scores hardly spread, a logistic loss and least squares fit the same gradients, with other targets.
+    """
+    for owner in {e.owner for e in entries}:
+        own = [e for e in entries if e.owner == owner and e.laws]
+        common = set.intersection(*(e.families for e in own)) if own else set()
+        if not common:
+            continue
+        likely = {name for name in common if all(_likely(law) for e in own for law in e.laws if law.family == name)}
+        for entry in own:
+            entry.laws = [law for law in entry.laws if law.family in (likely or common)]
+
+
+def _likely(law: losses.Law) -> bool:
+    """Whether the target is one that is in use: near 0 or 1 for classes, of the size of 1 for least squares."""
+    if law.family == "logits":
+        return not 0.35 < law.target < 0.65
+    return law.family != "least-squares" or abs(law.target) < 1.5
 
 
 def _with_sigmoid(formula: frozenset[str]) -> frozenset[str]:
@@ -202,39 +233,84 @@ def sides(w: Window, found: Losses) -> Iterator[Reading]:
         )
         yield Reading("same-batch-twice", True, text, {"rows": twice})
     real, fake, made = found.real, found.fake, found.made
-    if real is not None and fake is not None:
+    shared = _shared_target(found)
+    if shared is not None:
+        text = f"the discriminator's loss draws both real and generated scores to {shared:.3g}"
+        yield Reading("same-target-for-both", True, text, {"target": shared})
+    elif real is not None and fake is not None:
         if not twice:
             yield Reading("same-batch-twice", False)
-        words = {1: "higher", -1: "lower"}
-        both = f"the discriminator's loss draws both real and generated scores {words[real]}"
+        both = f"the discriminator's loss draws both real and generated scores {_WORDS[real]}"
         yield Reading("same-target-for-both", real == fake, both if real == fake else "")
         if made is not None and real != fake:
             text = (
-                f"the discriminator's loss draws generated scores {words[fake]}, and the generator's loss draws them "
-                f"{words[made]} as well; real scores are drawn {words[real]}"
+                f"the discriminator's loss draws generated scores {_WORDS[fake]}, and the generator's loss draws them "
+                f"{_WORDS[made]} as well; real scores are drawn {_WORDS[real]}"
             )
             yield Reading("swapped-labels", made == fake, text if made == fake else "")
+    if made is not None and _borrowed(found, made):
+        text = (
+            f"a step of the discriminator uses a pass that draws generated scores {_WORDS[made]}, as the generator's "
+            "loss does"
+        )
+        yield Reading("other-players-gradient", True, text)
+
+
+def _borrowed(found: Losses, made: int) -> bool:
+    """Whether some passes of the discriminator draw generated scores down, and one that could reach the generator up.
+
+    The signs are those of the usual convention; ``made`` is where the generator's loss draws them.
+    """
+    own = [e for e in found.entries if e.owner == "discriminator" and e.kind is Kind.FAKE]
+    signs = {(direction(e), bool(e.came.call.descends)) for e in own}
+    return (made, True) in signs and (-made, False) in signs
+
+
+def _shared_target(found: Losses) -> float | None:
+    """The target of least squares to which the discriminator's loss draws real and generated scores alike."""
+    own = [(e.kind, e.law) for e in found.entries if e.owner == "discriminator"]
+    if {kind for kind, _ in own} < {Kind.REAL, Kind.FAKE}:
+        return None
+    targets = [law.target for _, law in own if law is not None and law.family == "least-squares"]
+    if len(targets) < len(own) or max(targets) - min(targets) > 1e-3:
+        return None
+    return targets[0]
 
 
 def _same_rows(found: Losses) -> int:
     """How many rows are drawn both up and down, or to two targets of least squares, by the discriminator's loss.
 
-    They have the same order in both calls: discrete rows are alike by chance as well.
+    They have the same order and the same conditions in both calls: discrete rows are alike by chance as well, and a
+    discriminator may learn that real rows with another condition are wrong. Rows that are none of the generator's count
+    as well if each is nearest to the row in its place: the same ones with noise.
     """
-    drawn: dict[float, list[Tensor]] = {}
+    drawn: dict[float, list[Entry]] = {}
     for entry in found.entries:
-        hashes = entry.came.call.hashes[entry.came.call.main]
-        if entry.owner != "discriminator" or hashes is None or len(entry.s) != len(hashes):
+        if entry.owner != "discriminator" or len(entry.s) != len(entry.came.call.rows):
             continue
         law = entry.law
         squares = law is not None and law.family == "least-squares"
         side = round(law.target, 1) if law is not None and squares else direction(entry)
         if side is not None:
-            drawn.setdefault(side, []).append(hashes)
+            drawn.setdefault(side, []).append(entry)
     pairs = [(a, b) for one, two in itertools.combinations(drawn.values(), 2) for a in one for b in two]
-    return max(
-        (int((a == b).sum()) for a, b in pairs if len(a) == len(b) and float((a == b).float().mean()) > 0.9), default=0
-    )
+    return max((_alike(a, b) for a, b in pairs), default=0)
+
+
+def _alike(a: Entry, b: Entry) -> int:
+    """The number of rows of two calls if nearly all are the same in the same order, or the same with noise; else 0."""
+    one, two = a.came.call, b.came.call
+    if one.rows.shape != two.rows.shape:
+        return 0
+    first, second = one.together(), two.together()
+    same = torch.tensor([x == y for x, y in zip(first, second, strict=True)])
+    if float(same.float().mean()) > 0.9:
+        return int(same.sum())
+    if a.kind is not Kind.REAL or b.kind is not Kind.REAL or len(one.rows) < 8 or not one.rows.is_floating_point():
+        return 0
+    apart = torch.cdist(one.rows.float().flatten(1), two.rows.float().flatten(1))
+    places = torch.arange(len(apart), device=apart.device)
+    return len(apart) if float((apart.argmin(1) == places).float().mean()) > 0.9 else 0
 
 
 def flatness(found: Losses) -> Iterator[Reading]:

@@ -53,6 +53,9 @@ def _effect(w: Window, taken: list[Came]) -> Reading | None:
         )
     if not any(s.second is not None for s in taken):
         return Reading(name, True, f"slopes are taken {len(taken)} times, and no gradient comes back to them")
+    if not any(s.call.trained for s in taken):
+        text = f"slopes are taken {len(taken)} times of a discriminator whose parameters ask for no gradient: of a copy"
+        return Reading(name, True, text)
     return Reading(name, False)
 
 

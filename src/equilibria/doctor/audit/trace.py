@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 PLAYERS = ("generator", "discriminator")
@@ -48,6 +49,7 @@ class Call:
         norms: the batch norms inside and whether each was in training mode.
         cut: whether parameters of the discriminator were cut to a bound: several entries at exactly the largest
             magnitude (chance gives one or two).
+        trained: whether a parameter that the call used requires gradient.
         outputs: every tensor of floats that was returned.
         descends: the calls of the generator whose outputs the main input is made from, by the graph.
     """
@@ -65,6 +67,7 @@ class Call:
     training: bool
     norms: list[tuple[nn.Module, bool]]
     cut: bool = False
+    trained: bool = True
     outputs: list[Output] = field(default_factory=list)
     descends: set[int] = field(default_factory=set)
 
@@ -72,6 +75,15 @@ class Call:
     def rows(self) -> Tensor:
         """The main input."""
         return self.inputs[self.main]
+
+    def together(self) -> list[int]:
+        """A hash for each row of all inputs that have as many rows as the main one."""
+        n = len(self.rows)
+        whole = torch.zeros(n, dtype=torch.int64)
+        for i, held in enumerate(self.hashes):
+            if held is not None and len(held) == n:
+                whole = whole * 31 + held.cpu() * (2 * i + 1)
+        return [int(key) for key in whole.tolist()]
 
 
 @dataclass
