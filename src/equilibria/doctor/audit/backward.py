@@ -1,4 +1,7 @@
-"""Tells listeners the roots of each backward pass; ``torch.autograd.backward`` is wrapped while there is a listener."""
+"""Tells listeners the roots and the inputs of each backward pass, by wrapping two functions while there is a listener.
+
+``torch.autograd.backward`` is what ``Tensor.backward`` calls; ``torch.autograd.grad`` is called by itself.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from typing import Any
 
 import torch
 
-Listener = Callable[[Any, bool], None]
+Listener = Callable[[Any, Any, bool], None]
+_NAMES = ("backward", "grad")
 _listeners: list[Listener] = []
-_original: list[Callable[..., Any]] = []
+_originals: dict[str, Callable[..., Any]] = {}
 
 
 class _Handle:
@@ -18,32 +22,41 @@ class _Handle:
         self._listener = listener
 
     def remove(self) -> None:
-        """Stop listening; the last one puts the original function back."""
+        """Stop listening; the last one puts the original functions back."""
         if self._listener in _listeners:
             _listeners.remove(self._listener)
-        if not _listeners and _original and getattr(torch.autograd.backward, "_tells", False):
-            torch.autograd.backward = _original.pop()
+        for name in _NAMES:
+            if not _listeners and name in _originals and getattr(getattr(torch.autograd, name), "_tells", False):
+                setattr(torch.autograd, name, _originals.pop(name))
 
 
 def watch(listener: Listener) -> _Handle:
-    """Call ``listener(roots, True)`` before each backward pass, and ``listener(roots, False)`` after it."""
+    """Call ``listener(roots, inputs, True)`` before each backward pass, and with False after it.
+
+    ``inputs`` is what gradients were asked for, None for all leaves.
+    """
     _listeners.append(listener)
-    if not getattr(torch.autograd.backward, "_tells", False):
-        _original[:] = [torch.autograd.backward]
-        torch.autograd.backward = _telling(torch.autograd.backward)
+    for name in _NAMES:
+        original = getattr(torch.autograd, name)
+        if not getattr(original, "_tells", False):
+            _originals[name] = original
+            setattr(torch.autograd, name, _telling(original, 1 if name == "grad" else 5))
     return _Handle(listener)
 
 
-def _telling(original: Callable[..., Any]) -> Callable[..., Any]:
+def _telling(original: Callable[..., Any], place: int) -> Callable[..., Any]:
+    """The function, which tells before and after; its argument ``inputs`` is at this place."""
+
     @functools.wraps(original)
-    def backward(tensors: Any, *given: Any, **more: Any) -> Any:
+    def telling(roots: Any, *given: Any, **more: Any) -> Any:
+        inputs = more.get("inputs", given[place - 1] if len(given) >= place else None)
         for listener in list(_listeners):
-            listener(tensors, True)
+            listener(roots, inputs, True)
         try:
-            return original(tensors, *given, **more)
+            return original(roots, *given, **more)
         finally:
             for listener in list(_listeners):
-                listener(tensors, False)
+                listener(roots, inputs, False)
 
-    backward._tells = True  # type: ignore[attr-defined]
-    return backward
+    telling._tells = True  # type: ignore[attr-defined]
+    return telling

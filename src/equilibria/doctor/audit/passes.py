@@ -63,6 +63,10 @@ class Window:
             passes.setdefault(came.task, Pass(came.task)).scores.append(came)
         for came in trace.samples:
             passes.setdefault(came.task, Pass(came.task)).samples.append(came)
+        for task, players in trace.aims.items():
+            if task in passes:
+                passes[task].reached |= players
+                passes[task].moved |= players
         sloped = {slope.task for slope in trace.slopes}
         sloping = {task for task, one in passes.items() if task in sloped and not one.reached}
         losses = {task: one for task, one in passes.items() if task not in sloping}

@@ -65,6 +65,7 @@ class Recorder:
         self._scored: dict[Any, int] = {}
         self._formula: dict[int, frozenset[str]] | None = None
         self._constant = False
+        self._aim: frozenset[str] = frozenset()
         self._handles: list[Any] = []
         self._seq = 0
         self._finalizer: Callable[[], object] | None = None
@@ -179,6 +180,8 @@ class Recorder:
     def _came(self, call: Call, index: int, rows: int | None, gradient: Tensor) -> None:
         found = Came(*self._where(), call, index, gradient.detach()[:rows].clone(), torch.is_grad_enabled())
         (self.trace.scores if call.who == "discriminator" else self.trace.samples).append(found)
+        if self._aim:
+            self.trace.aims[found.task] = self._aim
         if self._formula is not None:
             self.trace.formulas.setdefault(found.task, self._formula)
             if self._constant:
@@ -206,10 +209,24 @@ class Recorder:
         return self._next(), torch._C._current_graph_task_id()
 
     @_guarded
-    def _backward(self, roots: Any, begins: bool) -> None:
+    def _backward(self, roots: Any, inputs: Any, begins: bool) -> None:
         nodes = graph.root_nodes(roots)
-        self._formula = graph.between(nodes, self._scored) if begins else None
-        self._constant = begins and graph.has_constant_term(nodes)
+        self._aim = self._owners(inputs) if begins and inputs is not None else frozenset()
+        of_a_loss = begins and (inputs is None or bool(self._aim))  # and no slope
+        self._formula = graph.between(nodes, self._scored) if of_a_loss else None
+        self._constant = of_a_loss and graph.has_constant_term(nodes)
+
+    def _owners(self, inputs: Any) -> frozenset[str]:
+        """The players whose parameters these tensors are: by their memory, or as copies of all by their shapes."""
+        given = [t for t in _tensors(inputs) if isinstance(t, Tensor)]
+        places = {p.data_ptr(): who for who, _, p in self._parameters.values() if p.numel()}
+        found = {places[t.data_ptr()] for t in given if t.data_ptr() in places}
+        if not found and len(given) > 1:
+            shapes = sorted(tuple(t.shape) for t in given)
+            for who in {who for who, _, _ in self._parameters.values()}:
+                own = [tuple(p.shape) for owner, _, p in self._parameters.values() if owner == who]
+                found |= {who} if sorted(own) == shapes else set()
+        return frozenset(found)
 
     def _watch_parameters(self) -> None:
         """Parameters may have been frozen when the window began, so new ones are looked for at each call."""
