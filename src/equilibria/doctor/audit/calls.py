@@ -32,6 +32,7 @@ class Fed:
         fake: for each row whether it is generated; of mixed calls.
         maker: the call of the generator that made them, where it is known.
         share: for a call between: the weight of the generated row in each.
+        sums: for a call of sums of a real and a generated row each that are not between: the sum of the two weights.
         sure: whether real rows were recognised, and not only left over.
         plain: whether generated rows were recognised by their bits, and not only by the graph.
     """
@@ -41,6 +42,7 @@ class Fed:
     fake: Tensor
     maker: Call | None = None
     share: Tensor | None = None
+    sums: Tensor | None = None
     sure: bool = True
     plain: bool = False
 
@@ -84,6 +86,8 @@ def fed_of(trace: Trace, real: frozenset[int]) -> list[Fed]:
         own = one.call.rows
         if (share := _between(own, [r for r in candidates if r is not own], fakes)) is not None:
             one.kind, one.share = Kind.BETWEEN, share
+        elif reals and (sums := _combined(own, reals, fakes)) is not None:
+            one.kind, one.sums = Kind.BETWEEN, sums
         elif not plain and (maker := _augmented(own, makers)) is not None:
             one.kind, one.maker, one.fake = Kind.FAKE, maker, torch.ones(len(own), dtype=torch.bool)
         elif not recognised or not real:
@@ -171,6 +175,23 @@ def _between(rows: Tensor, reals: list[Tensor], fakes: list[Tensor]) -> Tensor |
             left = (m[:n] - a - share[:, None] * across).norm(dim=1)
             if bool((left < 1e-4 * length.sqrt() * share.abs().clamp(min=1)).all()) and bool((length > 0).all()):
                 return share
+    return None
+
+
+def _combined(rows: Tensor, reals: list[Tensor], fakes: list[Tensor]) -> Tensor | None:
+    """The sum of the two weights in each row, where rows are weighted sums of a real and a generated row each."""
+    m = rows.double().flatten(1)
+    for r in reals:
+        for f in fakes:
+            n = min(len(m), len(r), len(f))
+            if r.shape[1:] != rows.shape[1:] or f.shape[1:] != rows.shape[1:] or n < 2 or m.shape[1] < 4:
+                continue
+            both = torch.stack([r[:n].double().flatten(1), f[:n].double().flatten(1)], 2)
+            weights = torch.linalg.lstsq(both, m[:n, :, None]).solution
+            left = (m[:n] - (both @ weights)[:, :, 0]).norm(dim=1)
+            if bool((left < 1e-4 * m[:n].norm(dim=1)).all()):
+                total: Tensor = weights.sum((1, 2))
+                return total
     return None
 
 

@@ -187,10 +187,28 @@ def _label_use(w: Window) -> Iterator[Reading]:
         yield Reading("label-ignored", True, text)
 
 
+def blindness(w: Window) -> Iterator[Reading]:
+    """Whether the discriminator gives every row the same score, in bits or to one part in 100,000 of its size."""
+    judged = []
+    for f in w.fed.values():
+        scores = [out.value for out in f.call.outputs if out.value.dim() and len(out.value) == len(f.call.rows)]
+        if len(f.call.rows) >= 8 and not _all_same(f.call.rows.reshape(len(f.call.rows), -1)) and scores:
+            judged.append(all(_spread(value) < 1e-5 for value in scores))
+    if judged and all(judged):
+        text = f"all rows of a batch get the same score, in {len(judged)} calls of the discriminator"
+        yield Reading("discriminator-blind", True, text)
+
+
+def _spread(value: Tensor) -> float:
+    """The root mean square of the differences between rows, as a share of that of the entries."""
+    value = value.double().reshape(len(value), -1)
+    return float((value - value.mean(0)).square().mean().sqrt() / value.square().mean().sqrt().clamp(min=1e-300))
+
+
 def codes(w: Window, seen: Seen, real: frozenset[int]) -> Iterator[Reading]:
     """Whether the generator gets new codes, and makes different rows of different ones."""
     keys: set[int] = set()
-    repeated = same = total = 0
+    repeated = same = total = near = 0
     for call in _trained(w):
         if call.main >= len(call.hashes) or call.hashes[call.main] is None or len(call.rows) < 8:
             continue
@@ -199,6 +217,7 @@ def codes(w: Window, seen: Seen, real: frozenset[int]) -> Iterator[Reading]:
         keys |= set(own)
         repeated += len(set(own)) < 0.5 * len(own)
         same += any(_all_same(out.value) for out in call.outputs) and len(set(own)) > 1
+        near += all(_spread(out.value) < 1e-4 for out in call.outputs) and _spread(call.rows.float()) > 0.1
     if not total:
         return
     old = len(keys & seen.codes) / len(keys)
@@ -212,6 +231,9 @@ def codes(w: Window, seen: Seen, real: frozenset[int]) -> Iterator[Reading]:
     seen.codes |= set(list(keys)[: _MOST_KEPT - len(seen.codes)])
     if same:
         yield Reading(*_constant(w))
+    elif near == total:
+        text = "generated rows differ by less than one part in 10,000 although their codes differ"
+        yield Reading("latent-ignored", True, text, certain=False)
 
 
 def _constant(w: Window) -> tuple[str, bool, str]:
@@ -279,13 +301,13 @@ def norm_before_output(w: Window) -> Iterator[Reading]:
         if out.last != "Tanh" or out.value.dim() < 2 or out.value[0].numel() < 16 or len(out.value) < 8:
             continue
         before = out.value.double().clamp(-1 + 1e-7, 1 - 1e-7).flatten(1).atanh()
-        mean, variance = before.mean(1), before.var(1)
+        mean, variance, square = before.mean(1), before.var(1), before.square().mean(1)
         size = float(variance.mean().sqrt())
-        frozen = float(mean.std()) < 2e-3 * size and float(variance.std()) < 1e-2 * float(variance.mean())
-        moves = not _all_same(out.value)
-        text = (
-            "mean and variance of every sample before its tanh are the same: a norm stands directly before the output"
-        )
+        centred = float(mean.std()) < 2e-3 * size and float(variance.std()) < 1e-2 * float(variance.mean())
+        frozen = centred or float(square.std()) < 2e-3 * float(square.mean())
+        moves = _spread(out.value) > 1e-3
+        which = "mean and variance" if centred else "the mean square"
+        text = f"{which} of every sample before its tanh are the same: a norm stands directly before the output"
         yield Reading("norm-before-output", frozen and moves, text if frozen and moves else "", certain=False)
         return
 

@@ -26,6 +26,7 @@ _LINEAR = frozenset(
     }
 )
 _RECTIFIERS = frozenset({"Relu", "ClampMin", "Clamp", "Maximum", "Minimum", "Where", "Threshold"})
+_SQUASHED = frozenset({"Sigmoid", "Softmax"})  # scores in [0, 1]; of a softmax one column
 _LAYERS = frozenset({"Addmm", "Mm", "Linear", "Bmm", "Convolution"})
 _CLAMPS = frozenset({"Clamp", "ClampMin", "Hardtanh"})
 _LOGARITHMS = frozenset({"Log", "BinaryCrossEntropy"})
@@ -116,7 +117,7 @@ def read_losses(w: Window) -> Losses:
             if not is_score(out.value):
                 found.heads.append((came, formula, out.last))
                 continue
-            if not one.owner or (id(came.call) in live and out.last == "Sigmoid"):
+            if not one.owner or (id(came.call) in live and out.last in _SQUASHED):
                 continue
             for kind, (s, y) in _parts(w, came):
                 y = -y if w.maximizes(one.owner) else y
@@ -232,6 +233,10 @@ def sides(w: Window, found: Losses) -> Iterator[Reading]:
             f"{twice} rows are asked to score higher and lower in one step: both sides of its loss get the same batch"
         )
         yield Reading("same-batch-twice", True, text, {"rows": twice})
+    elif _no_samples(found):
+        text = "real rows are asked to score higher and lower, and no sample of the generator is in the loss"
+        twice = 1
+        yield Reading("same-batch-twice", True, text)
     real, fake, made = found.real, found.fake, found.made
     shared = _shared_target(found)
     if shared is not None:
@@ -297,6 +302,13 @@ def _same_rows(found: Losses) -> int:
     return max((_alike(a, b) for a, b in pairs), default=0)
 
 
+def _no_samples(found: Losses) -> bool:
+    """Whether the discriminator's loss draws some real rows up and others down, and has no generated ones."""
+    own = [e for e in found.entries if e.owner == "discriminator"]
+    known = all(e.kind is Kind.REAL and e.came.call.hashes[e.came.call.main] is not None for e in own)
+    return known and {direction(e) for e in own} == {1, -1}
+
+
 def _alike(a: Entry, b: Entry) -> int:
     """The number of rows of two calls if nearly all are the same in the same order, or the same with noise; else 0."""
     one, two = a.came.call, b.came.call
@@ -351,32 +363,32 @@ def last_operations(found: Losses) -> Iterator[Reading]:
         yield Reading("missing-sigmoid", False)
     double = [e for e in found.entries if _double(e)]
     if double:
-        where = "in the loop" if double[0].last != "Sigmoid" else "as its last operation"
+        where = "in the loop" if double[0].last not in _SQUASHED else "as its last operation"
         yield Reading("double-sigmoid", True, f"a sigmoid ({where}) comes before a loss that takes logits")
     elif any(e.law is not None for e in judged):
         yield Reading("double-sigmoid", False)
     bounded = [e for e in judged if _bounded(e)]
     if {e.owner for e in bounded} >= {"discriminator"}:
         kind = "hinge" if "hinge" in bounded[0].families or bounded[0].formula & _RECTIFIERS else "linear"
-        text = f"the loss is {kind} in a score that a sigmoid keeps in [0, 1]"
+        text = f"the loss is {kind} in a score that a sigmoid or a softmax keeps in [0, 1]"
         yield Reading("sigmoid-on-critic", True, text)
-    elif any(e.law is not None and "Sigmoid" not in {e.last, *e.formula} for e in judged):
+    elif any(e.law is not None and not _SQUASHED & {e.last, *e.formula} for e in judged):
         yield Reading("sigmoid-on-critic", False)
 
 
 def _bounded(entry: Entry) -> bool:
     """Whether a loss that is linear, or a hinge, gets what a sigmoid returned, by its gradients or by the formula."""
-    if "Sigmoid" not in {entry.last, *entry.formula}:
+    if not _SQUASHED & {entry.last, *entry.formula}:
         return False
     if any("Log" in name or "Entropy" in name for name in entry.formula):
         return False
-    plain = "Sigmoid" in entry.formula and entry.formula - {"Sigmoid"} <= _LINEAR | _RECTIFIERS
+    plain = bool(_SQUASHED & entry.formula) and entry.formula - _SQUASHED <= _LINEAR | _RECTIFIERS
     return plain or (bool(entry.families) and entry.families <= {"linear", "hinge"})
 
 
 def _clamped(entry: Entry) -> bool:
     """Whether scores without a sigmoid are clamped before a logarithm, by the formula or by their gradients."""
-    if "Sigmoid" in {entry.last, *entry.formula}:
+    if _SQUASHED & {entry.last, *entry.formula}:
         return False
     outside = (entry.s < 0) | (entry.s > 1)
     flat = bool(outside.any()) and not bool(entry.y[outside].any())
@@ -388,8 +400,7 @@ def _clamped(entry: Entry) -> bool:
 
 
 def _double(entry: Entry) -> bool:
-    inside = entry.last == "Sigmoid" or "Sigmoid" in entry.formula
-    if not inside:
+    if not _SQUASHED & {entry.last, *entry.formula}:
         return False
     if entry.formula:
         return bool(entry.formula & _LOGIT_LOSSES) and "Log" not in entry.formula

@@ -31,8 +31,14 @@ def penalties(w: Window, before: Seen) -> Iterator[Reading]:
     if not live:
         return
     yield _norm(w, live, before)
-    shares = [f.share for s in live if (f := w.fed.get(s.call.seq)) is not None and f.kind is Kind.BETWEEN]
-    weights = [1 - share for share in shares if share is not None]
+    between = [f for s in live if (f := w.fed.get(s.call.seq)) is not None and f.kind is Kind.BETWEEN]
+    sums = [f.sums for f in between if f.sums is not None]
+    if sums:
+        low, high = float(torch.cat(sums).min()), float(torch.cat(sums).max())
+        text = f"its points are sums of a real and a generated row with weights that add up to {low:.2f} to {high:.2f}"
+        yield Reading("penalty-off-the-segment", True, text)
+        return
+    weights = [1 - f.share for f in between if f.share is not None]
     if weights:
         found = torch.cat(weights)
         outside = float(((found < -1e-3) | (found > 1 + 1e-3)).float().mean())

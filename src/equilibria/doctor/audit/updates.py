@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from .calls import Kind
-from .passes import Window, is_adversarial
+from .passes import Pass, Window, is_adversarial
 from .reading import Reading
 from .trace import PLAYERS, Held, OptimizerStep
 
@@ -188,12 +188,26 @@ def _exchanged(w: Window) -> str | None:
         if any(w.attached(came) for came in one.scores) and not any(w.kind(came) in real for came in one.scores)
     }
     makers, judges = w.steps("generator"), w.steps("discriminator")
-    if not makers or _fed(makers, "generator"):
+    if not makers:
+        return None
+    wrong = "the discriminator is stepped on the generator's loss, and the generator on the discriminator's"
+    before = {who: [_pass_before(w, s) for s in steps] for who, steps in (("g", makers), ("d", judges))}
+    nothing = all(one is not None and "generator" not in one.moved for one in before["g"])
+    if judges and nothing and all(one is not None and one.task in through for one in before["d"]):
+        return wrong
+    if _fed(makers, "generator"):
         return None
     used = [set().union(*(_last_passes(h) for h in s.held if h.norm is not None)) for s in judges]
     if used and all(tasks and tasks <= through for tasks in used):
-        return "the discriminator is stepped on the generator's loss, and the generator on the discriminator's"
+        return wrong
     return None
+
+
+def _pass_before(w: Window, step: OptimizerStep) -> Pass | None:
+    """The last pass of a loss that came to a score before a step."""
+    begun = {one.task: min(came.seq for came in one.scores) for one in w.passes.values() if one.scores}
+    earlier = {task: seq for task, seq in begun.items() if seq < step.seq}
+    return w.passes[max(earlier, key=lambda task: earlier[task])] if earlier else None
 
 
 def _last_passes(held: Held) -> set[int]:
