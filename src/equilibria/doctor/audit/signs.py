@@ -47,6 +47,7 @@ class Entry:
         laws: the losses that fit.
         last: the last operation of the discriminator.
         formula: the operations between the loss and the scores.
+        sure: whether the rows were recognised, and not only left over.
     """
 
     owner: str
@@ -57,6 +58,7 @@ class Entry:
     laws: list[losses.Law]
     last: str
     formula: frozenset[str]
+    sure: bool = True
 
     @property
     def families(self) -> set[str]:
@@ -124,7 +126,7 @@ def read_losses(w: Window) -> Losses:
                 fits = _laws(s, y, out.value.dtype, formula) if len(s) else []
                 # A penalty on the slope of a score that goes through a sigmoid comes back to the score as well.
                 if len(s) and (fits or id(came.call) not in live or "Sigmoid" not in formula):
-                    found.entries.append(Entry(one.owner, kind, came, s, y, fits, out.last, formula))
+                    found.entries.append(Entry(one.owner, kind, came, s, y, fits, out.last, formula, fed.sure))
     _narrow(found.entries)
     found.real = _common(found, "discriminator", Kind.REAL)
     found.fake = _common(found, "discriminator", Kind.FAKE)
@@ -303,10 +305,15 @@ def _same_rows(found: Losses) -> int:
 
 
 def _no_samples(found: Losses) -> bool:
-    """Whether the discriminator's loss draws some real rows up and others down, and has no generated ones."""
+    """Whether the discriminator's loss draws some real rows up and others down, and has no generated ones.
+
+    Among rows that repeat, as those of a few categories, generated ones are taken for real rows.
+    """
     own = [e for e in found.entries if e.owner == "discriminator"]
-    known = all(e.kind is Kind.REAL and e.came.call.hashes[e.came.call.main] is not None for e in own)
-    return known and {direction(e) for e in own} == {1, -1}
+    if any(e.kind is not Kind.REAL or not e.sure for e in own):
+        return False
+    keys = [e.came.call.together() for e in own]
+    return all(len(set(one)) > 0.9 * len(one) for one in keys) and {direction(e) for e in own} == {1, -1}
 
 
 def _alike(a: Entry, b: Entry) -> int:
@@ -318,7 +325,7 @@ def _alike(a: Entry, b: Entry) -> int:
     same = torch.tensor([x == y for x, y in zip(first, second, strict=True)])
     if float(same.float().mean()) > 0.9:
         return int(same.sum())
-    if a.kind is not Kind.REAL or b.kind is not Kind.REAL or len(one.rows) < 8 or not one.rows.is_floating_point():
+    if {a.kind, b.kind} != {Kind.REAL} or a.sure == b.sure or len(one.rows) < 8 or not one.rows.is_floating_point():
         return 0
     apart = torch.cdist(one.rows.float().flatten(1), two.rows.float().flatten(1))
     places = torch.arange(len(apart), device=apart.device)
