@@ -45,6 +45,7 @@ RULES = {
     "unrolled": Unrolled(steps=2),
 }
 REFUSED = {
+    "minibatch-gan",
     "ragan",
     "adagan",
     "ebgan-pt",
@@ -55,14 +56,19 @@ REFUSED = {
     "gmmn",
     "mmd-gan",
 }
-POOLED = {"cyclegan"}  # refused: its pools of earlier images would hold what one process has generated
+POOLED = {"cyclegan", "ada"}  # refused: pools of earlier images, or a probability, of what one process has seen
 WARNED = {"gan-maxout"}
-NORMED = {"dcgan"}  # taken: batch statistics are those of all processes' rows, though slices alone have others
+NORMED = {"dcgan", "sagan"}  # taken: batch statistics are those of all processes' rows, though slices alone have others
 OTHER_DATA = {
     "cogan": "pairs:digits,digits-negative",
     "cyclegan": "pairs:digits,digits-negative",
     "pix2pix": "aligned:digits-edges,digits",
     "dcgan": "digits",
+    "dcgan-vbn": "digits",
+    "diffaugment": "digits",
+    "ada": "digits",
+    "gran": "digits",
+    "sagan": "digits",
     "aae-semi": "digits",
     "improved-gan": "digits",
     "catgan-semi": "digits",

@@ -225,12 +225,12 @@ class ClassifyingGame(Game):
         self.spec, self.kinds = spec, spec.outputs(data)
         self.generator, self.discriminator = generator, discriminator
         self.law, self.prepared_on = Law(spec.latent), spec.latent.prepared_on
-        self._describe, self._labelled = described(discriminator), labelled_columns(data)
+        self._labelled = labelled_columns(data)
         self.players = (Player("discriminator", ("discriminator",)), Player("generator", ("generator",)))
         about = "the most probable class of rows" if spec.labelled_weight else "the cluster of rows"
         self.maps = {"classify": Map("classify", gives="label", about=about)}
         self._fit(data)
-        offered = {"real", *self.codes(2), *(() if self._describe is None else ("features",))}
+        offered = {"real", *self.codes(2), *(() if described(self.discriminator) is None else ("features",))}
         for term in spec.terms:
             need_term(term, offered, [player.name for player in self.players])
 
@@ -261,7 +261,7 @@ class ClassifyingGame(Game):
         return drawn
 
     def contests(self, draw: Draw) -> dict[str, Contest]:
-        return {"data": Contest((draw["real"],), (self.sample(draw),), self._score, self._describe)}
+        return {"data": Contest((draw["real"],), (self.sample(draw),), self._score, described(self.discriminator))}
 
     def _score(self, x: Tensor) -> Tensor:
         return self.spec.losses.score(self.discriminator(x))

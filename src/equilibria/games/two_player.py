@@ -102,7 +102,6 @@ class TwoPlayerGame(Game):
         fit_pair(generator, discriminator, spec.latent.size, data.shape, self.classes)
         self.generator, self.discriminator = generator, logits(discriminator)
         self.law, self.prepared_on = Law(spec.latent), spec.latent.prepared_on
-        self._describe = described(discriminator)
         # One pass over both sides saves calls, which is what vectors cost; images cost arithmetic and gain nothing.
         self._rowwise = isinstance(discriminator, (Head, Energy)) and discriminator.rowwise and len(data.shape) == 1
         self._normed = {
@@ -119,7 +118,7 @@ class TwoPlayerGame(Game):
             Player("discriminator", ("discriminator",), spec.discriminator_turns, spec.clip),
             Player("generator", ("generator",)),
         )
-        offered = {"real", *self.codes(2), *(() if self._describe is None else ("features",))}
+        offered = {"real", *self.codes(2), *(() if described(self.discriminator) is None else ("features",))}
         for term in spec.terms:
             need_term(term, offered, [player.name for player in self.players])
 
@@ -160,7 +159,7 @@ class TwoPlayerGame(Game):
             real = self.spec.augmentation(real, draw["augment_real"], self.augment_probability)
             fake = self.spec.augmentation(fake, draw["augment_fake"], self.augment_probability)
         label = (draw["label"],) if self.classes else ()
-        return {"data": Contest((real, *label), (fake, *label), self.discriminator, self._describe)}
+        return {"data": Contest((real, *label), (fake, *label), self.discriminator, described(self.discriminator))}
 
     def loss(self, player: str, draw: Draw) -> Loss:
         return self._loss(player, self.contests(draw)["data"], draw)
@@ -256,6 +255,10 @@ class TwoPlayerGame(Game):
 
 
 def described(discriminator: nn.Module) -> Callable[..., Tensor] | None:
-    """The features ``(n, k)`` that a discriminator says it has by a method ``features``, or None."""
-    features: Callable[..., Tensor] | None = getattr(discriminator, "features", None)
+    """The features ``(n, k)`` that a discriminator says it has by a method ``features``, or None.
+
+    It is looked up in the module of the game at hand: a game that is copied describes points by its own copy.
+    """
+    own = getattr(discriminator, "features", None) or getattr(getattr(discriminator, "net", None), "features", None)
+    features: Callable[..., Tensor] | None = own
     return None if features is None else lambda *point: features(*point).flatten(1)

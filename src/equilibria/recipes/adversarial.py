@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..base.schedules import Bursts, Cosine, Decay, Linear
 from ..core.optimizers import SGD, Adam, RMSprop
 from ..core.play import Average
@@ -273,12 +271,18 @@ RELATIVISTIC = (
         name="r3gan-conditional",
         year=2024,
         cite="huang2024r3gan",
-        source="as r3gan; both networks see the label (the paper's class-conditional runs)",
+        source="section 2 (RpGAN + R1 + R2); both networks see the label; batch, rates and gamma chosen on MNIST",
         about="r3gan with labels",
-        game=replace(_paired, conditional=True),
+        game=TwoPlayer(
+            objective=RelativisticPairing(),
+            penalties=(R1(gamma=Cosine(start=0.1, end=0.01)), R2(gamma=Cosine(start=0.1, end=0.01))),
+            conditional=True,
+        ),
         networks=Auto(image=ConvPair(width=16)),
-        optimizer=Adam(lr=Cosine(start=2e-3, end=1e-4), betas=(0.0, 0.99)),
-        steps=10_000,
+        optimizer=Adam(lr=Cosine(start=4e-3, end=2e-4), betas=(0.0, 0.99)),
+        averages=(Average(decay=0.995),),
+        batch=16,
+        steps=20_000,
     ),
     Recipe(
         name="r3gan-small",
