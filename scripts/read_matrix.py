@@ -11,6 +11,7 @@ is read. Faults that are measured and not read (a few named in ``MEASURED``) are
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import sys
@@ -76,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     rng = random.Random(f"matrix {given.seed}")
-    drawn = [axes for axes, _ in zip(faulty(rng), range(given.loops))]
-    drawn += [axes for axes, _ in zip(sound(rng), range(given.sound))]
+    drawn = list(itertools.islice(faulty(rng), given.loops))
+    drawn += itertools.islice(sound(rng), given.sound)
     rows = []
     for axes in (one for one in drawn if given.only in one.name()):
         case = replace(case_of(axes), steps=STEPS, truth=lambda attached: 0.0)
