@@ -145,9 +145,14 @@ def _condition(call: Call) -> Tensor | None:
             return x.long()
         if x.dim() == 2 and x.shape[1] == 1 and not x.is_floating_point():
             return x[:, 0].long()
-        if x.dim() == 2 and x.shape[1] > 1 and bool(((x == 0) | (x == 1)).all()) and bool((x.sum(1) == 1).all()):
+        if _one_hot(x):
             return x.argmax(1)
     return None
+
+
+def _one_hot(x: Tensor) -> bool:
+    """Whether each row has a single 1 among zeros."""
+    return x.dim() == 2 and x.shape[1] > 1 and bool(((x == 0) | (x == 1)).all()) and bool((x.sum(1) == 1).all())
 
 
 def _disagreement(fed: Fed) -> float | None:
@@ -212,11 +217,11 @@ def codes(w: Window, seen: Seen, real: frozenset[int]) -> Iterator[Reading]:
     for call in _trained(w):
         if call.main >= len(call.hashes) or call.hashes[call.main] is None or len(call.rows) < 8:
             continue
-        own = call.together()
+        own = _code_keys(call)
         total += 1
         keys |= set(own)
         repeated += len(set(own)) < 0.5 * len(own)
-        same += any(_all_same(out.value) for out in call.outputs) and len(set(own)) > 1
+        same += any(_same_within(out.value, _condition(call)) for out in call.outputs) and len(set(own)) > 1
         near += all(_spread(out.value) < 1e-4 for out in call.outputs) and _spread(call.rows.float()) > 0.1
     if not total:
         return
@@ -234,6 +239,20 @@ def codes(w: Window, seen: Seen, real: frozenset[int]) -> Iterator[Reading]:
     elif near == total:
         text = "generated rows differ by less than one part in 10,000 although their codes differ"
         yield Reading("latent-ignored", True, text, certain=False)
+
+
+def _code_keys(call: Call) -> list[int]:
+    """A hash for each row of the inputs that are no condition."""
+    kept = [i for i, x in enumerate(call.inputs) if i == call.main or (x.is_floating_point() and not _one_hot(x))]
+    return call.together(kept)
+
+
+def _same_within(value: Tensor, condition: Tensor | None) -> bool:
+    """Whether rows are the same in bits wherever their conditions are."""
+    if condition is None or len(condition) != len(value) or value.dim() < 2:
+        return _all_same(value)
+    groups = [own for own in (value[condition == y] for y in condition.unique()) if len(own) > 1]
+    return bool(groups) and all(_all_same(own) for own in groups)
 
 
 def _constant(w: Window) -> tuple[str, bool, str]:

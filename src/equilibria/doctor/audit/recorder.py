@@ -284,6 +284,9 @@ class Recorder:
         step = next((s for s in reversed(self.trace.steps) if s.optimizer == id(optimizer)), None)
         if step is None:
             return
+        if step.closure:  # its gradients came inside the step
+            given = [p for group in optimizer.param_groups for p in group["params"]]
+            step.held = [self._held(id(p), p) for p in given if id(p) in self._parameters]
         for who, p, before in self._values.pop(id(optimizer), []):
             moved, size = (p.detach() - before).double().square().sum(), before.double().square().sum()
             old = step.moved.get(who, (torch.zeros_like(moved), torch.zeros_like(size)))

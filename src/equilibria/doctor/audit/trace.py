@@ -76,12 +76,12 @@ class Call:
         """The main input."""
         return self.inputs[self.main]
 
-    def together(self) -> list[int]:
-        """A hash for each row of all inputs that have as many rows as the main one."""
+    def together(self, kept: list[int] | None = None) -> list[int]:
+        """A hash for each row of the inputs that have as many rows as the main one; ``kept`` names some of them."""
         n = len(self.rows)
         whole = torch.zeros(n, dtype=torch.int64)
         for i, held in enumerate(self.hashes):
-            if held is not None and len(held) == n:
+            if held is not None and len(held) == n and (kept is None or i in kept):
                 whole = whole * 31 + held.cpu() * (2 * i + 1)
         return [int(key) for key in whole.tolist()]
 

@@ -102,6 +102,12 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
             continue
         name = f"{who}-never-updated"
         got = any(who in one.moved for one in w.passes.values())
+        if steps and _emptied(steps, who) and any(float(c.value.norm()) for one in own for c in one.scores):
+            text = (
+                f"its {len(steps)} steps found a gradient of exactly 0 after a loss that has one: clipped or set to 0"
+            )
+            yield Reading(name, True, text)
+            continue
         if moved > 0 or still.get(who) is False:
             yield Reading(name, False)
             continue
@@ -128,6 +134,12 @@ def _moved(steps: list[OptimizerStep], who: str) -> float:
 def _fed(steps: list[OptimizerStep], who: str) -> bool:
     """Whether any of the steps had a gradient other than 0 of a player's parameters."""
     return any(h.norm is not None and float(h.norm) for s in steps for h in s.held if h.who == who)
+
+
+def _emptied(steps: list[OptimizerStep], who: str) -> bool:
+    """Whether every gradient of a player's parameters that its steps found is 0, and there are some."""
+    norms = [float(h.norm) for s in steps if not s.closure for h in s.held if h.who == who and h.norm is not None]
+    return bool(norms) and not any(norms)
 
 
 def membership(w: Window, seen: set[tuple[str, str]]) -> Iterator[Reading]:
@@ -222,8 +234,8 @@ def leftovers(w: Window) -> Iterator[Reading]:
     """Whether a step uses gradients of an earlier step, or of the other player's loss."""
     judged = False
     for who in PLAYERS:
-        steps = [s for s in w.steps(who) if not s.closure]
-        judged = judged or len(steps) > 1
+        steps = w.steps(who)
+        judged = judged or sum(not s.closure for s in steps) > 1
         if any(_most_used_twice(s, who, steps) for s in steps):
             text = (
                 f"gradients of the {who} that a step has used are used by the next step again: they are never cleared"
