@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .calls import Kind
 from .inputs import Seen
@@ -17,6 +17,7 @@ from .signs import Losses
 from .trace import Came
 
 _FEWEST, _SLOPES = 4, 16
+_BOUND = 1.05
 
 
 def penalties(w: Window, before: Seen) -> Iterator[Reading]:
@@ -62,7 +63,28 @@ def _effect(w: Window, taken: list[Came]) -> Reading | None:
     if not any(s.call.trained for s in taken):
         text = f"slopes are taken {len(taken)} times of a discriminator whose parameters ask for no gradient: of a copy"
         return Reading(name, True, text)
+    if all(s.second is not None and not bool(s.second.any()) for s in taken) and any(_steep(s) for s in taken):
+        return Reading(name, True, f"of {len(taken)} slopes no gradient other than 0 comes back, and norms are above 1")
     return Reading(name, False)
+
+
+def _steep(slope: Came) -> bool:
+    """Whether a row's slope is longer than 1, so that a penalty that bounds norms by 1 would not be 0 there."""
+    return bool((_norms(slope.value) > _BOUND).any())
+
+
+def _norms(value: Tensor) -> Tensor:
+    found: Tensor = torch.linalg.vector_norm(value.double().reshape(len(value), -1), dim=1)
+    return found
+
+
+def _of_the_largest(slope: Came) -> bool:
+    """Whether the penalty reads the longest slope of the batch alone, though others are longer than 1 as well."""
+    assert slope.second is not None
+    size, back = _norms(slope.value), _norms(slope.second)
+    if len(size) < 8 or int((back > 0).sum()) != 1 or int(back.argmax()) != int(size.argmax()):
+        return False
+    return int((size > _BOUND).sum()) > 1
 
 
 def _norm(w: Window, live: list[Came], before: Seen) -> Reading:
@@ -75,6 +97,9 @@ def _norm(w: Window, live: list[Came], before: Seen) -> Reading:
             if n > 1 and bool(((came.value * n - 1).abs() < 1e-4).all()):
                 text = f"the slope is that of the mean of {n} scores: {n} times smaller than that of each row"
                 return Reading(name, True, text, {"rows": n})
+    if all(_of_the_largest(s) for s in live):
+        text = "only the row with the longest slope gets gradient, though others are longer than 1 too"
+        return Reading(name, True, text)
     found = [penalty_of(s.value, s.second) for s in live if s.second is not None]
     wrong = next((p for p in found if p is not None and p.axis is not None), None)
     if wrong is not None:

@@ -103,9 +103,7 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
         name = f"{who}-never-updated"
         got = any(who in one.moved for one in w.passes.values())
         if steps and _emptied(steps, who) and any(float(c.value.norm()) for one in own for c in one.scores):
-            text = (
-                f"its {len(steps)} steps found a gradient of exactly 0, after a loss that has one: it was set to 0"
-            )
+            text = f"its {len(steps)} steps found a gradient of exactly 0, after a loss that has one: it was set to 0"
             yield Reading(name, True, text)
             continue
         if moved > 0 or still.get(who) is False:
