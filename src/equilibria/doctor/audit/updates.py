@@ -102,7 +102,8 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
             continue
         name = f"{who}-never-updated"
         got = any(who in one.moved for one in w.passes.values())
-        if steps and _emptied(steps, who) and any(float(c.value.norm()) for one in own for c in one.scores):
+        asked = any(float(c.value.norm()) for one in own for c in one.scores)
+        if steps and asked and _emptied(steps, who) and not _polluted(w, who):
             text = f"its {len(steps)} steps found a gradient of exactly 0, after a loss that has one: it was set to 0"
             yield Reading(name, True, text)
             continue
