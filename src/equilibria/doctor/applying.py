@@ -105,6 +105,8 @@ def _grown(recipe: Any, player: str) -> Any:
             name = "patch" if player == "discriminator" else "translator"
             own = getattr(pair, name)
             return replace(pair, **{name: replace(own, width=2 * own.width)})
+        if hasattr(pair, "pair"):  # a pair around another one, whose sizes it has
+            return replace(pair, pair=larger(pair.pair))
         if not hasattr(pair, "width"):
             raise ConfigError(f"{type(pair).__name__} has no setting 'width'", "give larger networks by networks=")
         sizes = {name: getattr(pair, name) for name in ("width", "depth", "blocks") if hasattr(pair, name)}

@@ -51,6 +51,9 @@ class GMMN(GameSpec):
     def __post_init__(self) -> None:
         need_scales(self.scales)
 
+    def sides(self) -> Mapping[str, tuple[str, ...]]:
+        return {"generator": ("generator",), "discriminator": ()}
+
     def make(self, networks: Networks, data: DataSpec) -> dict[str, nn.Module]:
         return {"generator": networks.generator(self.latent.size, data.shape)}
 

@@ -5,7 +5,7 @@ A score :math:`h` is a logit, higher is more real; :math:`\sigma` is the logisti
 and places of a patch map), and are computed in float32 or wider. A factor 1/2 is there only if the equation shows it.
 
 >>> sorted(OBJECTIVES)[:3]
-['exponential', 'f-gan-gan', 'f-gan-jeffreys']
+['energy-margin', 'exponential', 'f-gan-gan']
 """
 
 from .augmentation import Augmentation

@@ -12,6 +12,7 @@ changes do not appear in the samples (Karras et al. 2020, section 2.2).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -128,8 +129,8 @@ class Augmentation:
             raise ConfigError(what, settings={"probability": 0.0, "most": 1.0})
         if self.target is not None and not -1 < self.target < 1:
             raise ConfigError(f"target={self.target} is outside (-1, 1)", settings={"target": 0.6})
-        if not self.images > 0:
-            raise ConfigError(f"images={self.images} is not positive", settings={"images": 500_000.0})
+        if not 0 < self.images < math.inf:
+            raise ConfigError(f"images={self.images} is not a positive number", settings={"images": 500_000.0})
 
     def fits(self, shape: tuple[int, ...]) -> None:
         """Refuse examples that are no images ``(c, h, w)`` with ShapeError."""
