@@ -36,7 +36,7 @@ from equilibria.runs.samples import Asked, classifier_of, shown
 from equilibria.training.disk import make_folder, write_atomically
 
 from . import floor, ours, peers
-from .measure import Plan, clock, surroundings
+from .measure import Here, Plan, surroundings
 
 SAMPLES = 2000
 MARKS = (1 / 30, 1 / 10, 1 / 5, 1 / 3, 1 / 2, 3 / 4, 1.0)
@@ -79,12 +79,7 @@ class _Ours:
     """A recipe, sampled as a run is: from its averaged weights, with calibrated batch norms."""
 
     def __init__(self, play: Play, seed: int, threads: int) -> None:
-        self.play, self.seed, self.now = play, seed, clock(threads)
-
-    def advance(self, rounds: int) -> float:
-        before = self.now()
-        self.play.advance(rounds)
-        return self.now() - before
+        self.play, self.seed, self.advance = play, seed, Here(play.advance, threads)
 
     def samples(self, labels: Tensor) -> Tensor:
         asked = Asked(labels if self.play.game.classes else None)
@@ -95,12 +90,7 @@ class _ByHand:
     """A loop by hand, sampled from the weights that it trains, in training mode."""
 
     def __init__(self, pair: floor.Pair, threads: int) -> None:
-        self.pair, self.now = pair, clock(threads)
-
-    def advance(self, rounds: int) -> float:
-        before = self.now()
-        self.pair.advance(rounds)
-        return self.now() - before
+        self.pair, self.advance = pair, Here(pair.advance, threads)
 
     @torch.no_grad()
     def samples(self, labels: Tensor) -> Tensor:
@@ -196,10 +186,7 @@ class Scorer:
     def __call__(self, made: Tensor, labels: Tensor) -> dict[str, float]:
         """Distance to the held-out rows, and the share of samples with the class that was asked for."""
         agreement = float((self.classifier.predict(made) == labels).float().mean())
-        return {
-            "distance": frechet_distance(self.classifier.features(made), self.real[:SAMPLES]),
-            "agreement": agreement,
-        }
+        return {"distance": frechet_distance(self.classifier.features(made), self.real), "agreement": agreement}
 
 
 def compared(

@@ -22,10 +22,11 @@ from ..figures.panels import PALETTE, label, legend, panels
 from ..games.spec import GameSpec, Latent
 from ..games.two_discriminators import D2GAN
 from ..games.two_player import TwoPlayer
-from ..metrics.modes import Modes, modes
+from ..metrics.modes import Modes
 from ..networks import MLPPair
 from .claim import Check, Claim, Outcome, at_least, at_most
 from .clouds import cloud, off_modes
+from .ring_looks import Looks, looked, rounded
 from .side_by_side import side_by_side
 
 CLAIM = Claim(
@@ -47,7 +48,6 @@ SWEEP: dict[str, GameSpec] = {
     "D2GAN, α = .1": D2GAN(alpha=0.1, latent=CODE),
 }
 SAMPLES = 2500
-Looks = dict[int, list[Modes]]
 
 
 def run(quick: bool) -> Outcome:
@@ -56,7 +56,7 @@ def run(quick: bool) -> Outcome:
     found, made = {}, {}
     for name, spec in games.items():
         found[name], made[name] = _train(data, spec, seeds, rounds)
-    numbers = {name: {f"round {r}": _rounded(row) for r, row in looks.items()} for name, looks in found.items()}
+    numbers = {name: {f"round {r}": rounded(row) for r, row in looks.items()} for name, looks in found.items()}
     assert data.law is not None
     off = statistics.median(off_modes(own, data.law) for own in made[PLAIN])
     checks = _checks(found[EQUAL][rounds], found[PLAIN][rounds], off)
@@ -74,20 +74,7 @@ def _checks(equal: list[Modes], plain: list[Modes], off: float) -> tuple[Check, 
 def _train(data: Dataset, spec: GameSpec, seeds: range, rounds: int) -> tuple[Looks, Tensor]:
     play = side_by_side(spec, NETWORKS, data, seeds, Alternating(), Adam(lr=5e-4, betas=(0.5, 0.999)), 128)
     assert data.law is not None
-    looks: Looks = {}
-    for _ in range(4):
-        play.advance(rounds // 4)
-        made = play.sample(SAMPLES, seed=play.round)
-        looks[play.round] = [modes(own, data.law) for own in made]
-    return looks, made
-
-
-def _rounded(row: list[Modes]) -> dict[str, list[float]]:
-    return {
-        "modes": [m.captured for m in row],
-        "high quality": [round(m.high_quality, 3) for m in row],
-        "reverse KL (nats)": [round(m.reverse_kl, 3) for m in row],
-    }
+    return looked(play, data.law, rounds, SAMPLES)
 
 
 def _draw(found: dict[str, Looks], made: dict[str, Tensor], law: Law) -> Figure:

@@ -26,6 +26,7 @@ from ..metrics.modes import Modes, modes
 from ..networks import MLPPair
 from .claim import Check, Claim, Outcome, at_least, at_most
 from .clouds import cloud
+from .ring_looks import Looks, looked, rounded
 from .side_by_side import side_by_side
 
 CLAIM = Claim(
@@ -42,8 +43,7 @@ CLAIM = Claim(
 PLAIN, SEEN, SPREAD = "none", "discrimination", "deviation"
 NAMES = {PLAIN: "plain GAN", SEEN: "minibatch discrimination", SPREAD: "minibatch deviation"}
 NETWORKS = MLPPair(depth=2, discriminator_depth=2, activation="relu", kernels=16)
-ROUNDS, BATCH, SAMPLES, LOOKS = 1000, 64, 2500, 4
-Looks = dict[int, list[Modes]]
+ROUNDS, BATCH, SAMPLES = 1000, 64, 2500
 
 
 def run(quick: bool) -> Outcome:
@@ -54,8 +54,8 @@ def run(quick: bool) -> Outcome:
         found[kind], made[kind] = _train(data, kind, seeds)
     gaussian = blurred(data.law)
     checks = _checks(found[SEEN][ROUNDS], found[PLAIN][ROUNDS], gaussian.high_quality)
-    numbers = {NAMES[kind]: {f"round {r}": _numbers(row) for r, row in looks.items()} for kind, looks in found.items()}
-    numbers["one Gaussian"] = {"": _numbers([gaussian])}
+    numbers = {NAMES[kind]: {f"round {r}": rounded(row) for r, row in looks.items()} for kind, looks in found.items()}
+    numbers["one Gaussian"] = {"": rounded([gaussian])}
     return Outcome(_draw(found, {kind: own[0] for kind, own in made.items()}, data.law), checks, numbers)
 
 
@@ -83,20 +83,7 @@ def _train(data: Dataset, kind: str, seeds: range) -> tuple[Looks, Tensor]:
     optimizer = Adam(lr=5e-4, betas=(0.5, 0.999))
     play = side_by_side(TwoPlayer(latent=Latent(size=32)), networks, data, seeds, Alternating(), optimizer, BATCH)
     assert data.law is not None
-    looks: Looks = {}
-    for _ in range(LOOKS):
-        play.advance(ROUNDS // LOOKS)
-        made = play.sample(SAMPLES, seed=play.round)
-        looks[play.round] = [modes(own, data.law) for own in made]
-    return looks, made
-
-
-def _numbers(row: list[Modes]) -> dict[str, list[float]]:
-    return {
-        "modes": [m.captured for m in row],
-        "high quality": [round(m.high_quality, 3) for m in row],
-        "reverse KL (nats)": [round(m.reverse_kl, 3) for m in row],
-    }
+    return looked(play, data.law, ROUNDS, SAMPLES)
 
 
 def _draw(found: dict[str, Looks], made: dict[str, Tensor], law: Law) -> Figure:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 Listener = Callable[[Any, Any, bool], None]
-_NAMES = ("backward", "grad")
+_PLACES = {"backward": 5, "grad": 1}  # of the argument ``inputs`` of either function
 _listeners: list[Listener] = []
 _originals: dict[str, Callable[..., Any]] = {}
 
@@ -25,7 +25,7 @@ class _Handle:
         """Stop listening; the last one puts the original functions back."""
         if self._listener in _listeners:
             _listeners.remove(self._listener)
-        for name in _NAMES:
+        for name in _PLACES:
             if not _listeners and name in _originals and getattr(getattr(torch.autograd, name), "_tells", False):
                 setattr(torch.autograd, name, _originals.pop(name))
 
@@ -36,11 +36,11 @@ def watch(listener: Listener) -> _Handle:
     ``inputs`` is what gradients were asked for, None for all leaves.
     """
     _listeners.append(listener)
-    for name in _NAMES:
+    for name, place in _PLACES.items():
         original = getattr(torch.autograd, name)
         if not getattr(original, "_tells", False):
             _originals[name] = original
-            setattr(torch.autograd, name, _telling(original, 1 if name == "grad" else 5))
+            setattr(torch.autograd, name, _telling(original, place))
     return _Handle(listener)
 
 
