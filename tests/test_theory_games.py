@@ -188,16 +188,21 @@ def test_matrix_free_is_dense_on_two_thousand_parameters(name: str) -> None:
 @pytest.mark.ci_slow
 @pytest.mark.timeout(300)
 def test_matrix_free_runs_on_a_million_parameters() -> None:
-    """Some ten processor seconds. Found once more with its vectors, each value certifies itself: Jx is lambda x."""
+    """Some thirty processor seconds. Found once more with its vectors, each value certifies itself: Jx is lambda x.
+
+    Third comes a pair of nearly the modulus of the second, which a search for two may return in its place: asked for
+    four, it misses none of the two largest.
+    """
     game, draw = dealt(GAMES["r3gan"], width=512, depth=3, rows=32)
     v = flat(game, draw)
     assert v.size >= 1_000_000
     near = fields.linearise(v, v.start)
     found = spectra.leading_eigenvalues(near.forward, v.start, 2, "LM", tolerance=1e-6)
     operator = LinearOperator((v.size, v.size), matvec=lambda u: near.forward(torch.from_numpy(u.ravel())).numpy())
-    values, vectors = eigs(operator, 2, which="LM", tol=1e-6, v0=np.ones(v.size))
-    for value, vector in zip(values, vectors.T, strict=True):
-        conjugate = np.concatenate([found.numpy(), found.numpy().conj()])  # of a pair that is cut in two, either
+    values, vectors = eigs(operator, 4, which="LM", tol=1e-6, v0=np.ones(v.size))
+    largest = np.argsort(-np.abs(values))[:2]
+    conjugate = np.concatenate([found.numpy(), found.numpy().conj()])  # of a pair that is cut in two, either
+    for value, vector in zip(values[largest], vectors.T[largest], strict=True):
         assert np.abs(conjugate - value).min() < 1e-5 * abs(value)
         image = near.forward(torch.from_numpy(vector.real.copy())) + 1j * near.forward(
             torch.from_numpy(vector.imag.copy())
