@@ -22,6 +22,7 @@ from equilibria.exam.generated.fault import Needs
 from equilibria.exam.generated.kit import Kit, Setting
 from equilibria.exam.generated.laws import LAWS, rows_of
 from equilibria.exam.generated.networks import FAMILIES
+from equilibria.exam.generated.objectives import OBJECTIVES
 from equilibria.exam.generated.recipes import RECIPES
 from equilibria.exam.generated.style import STYLES
 from equilibria.exam.generated.summary import generated_summary
@@ -57,14 +58,47 @@ def test_the_axes_are_wide_and_each_split_has_its_share() -> None:
     for axis, least in (("law", 10), ("network", 7), ("style", 12)):
         seen, held = len(OWN["development"][axis]), len(OWN["held-out"][axis])
         assert seen + held >= least
-        assert 0.25 <= held / (seen + held) <= 0.65  # two authors' parts are held out
-        assert len(OWN["unseen"][axis]) >= 4
+        assert 0.25 <= held / (seen + held) <= 0.8  # three packages' parts are held out
+        assert len(OWN["unseen"][axis]) >= {"law": 8, "network": 8, "style": 10}[axis]
     assert len(FAULTS) >= 40
     for split in SPLITS:
         assert len({(law.name, family.name, style.name) for law, family, style, _ in triples(split, Needs())}) >= 30
     groups = {law.group for law in LAWS.values()}
     assert groups == {law.group for law in LAWS.values() if law.split == "unseen"}
     assert sum(len(fault.variants) >= 2 for fault in FAULTS.values()) == len(FAULTS)
+
+
+def test_every_fault_has_a_way_of_its_own_in_the_unseen_split() -> None:
+    for name, fault in FAULTS.items():
+        assert any(variant.split == "unseen" for variant in fault.variants), name
+        assert all(
+            {law.split, family.split, style.split} == {"unseen"}
+            for law, family, style, _ in triples("unseen", fault.needs)
+        ), name
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_doctor_gets_enough_rows_and_a_criterion_stays_where_targets_are_asked_for(name: str) -> None:
+    fault = FAULTS[name]
+    for axes in (a for seed in range(12) for a in draw("unseen", len(FAULTS), 0, seed) if a.fault == name):
+        setting = setting_of(axes)
+        for number in variants("unseen", fault):
+            change = fault.variants[number].change
+            sick = setting if change is None else change(setting)
+            assert len(sick.shape.rows.x) >= 16
+            objective = OBJECTIVES[sick.recipe.objective]
+            assert objective.criterion is not None or "targets" not in STYLES[axes.style].marks
+            assert not objective.paired or "paired" in STYLES[axes.style].marks
+
+
+@pytest.mark.parametrize("style", [name for name, style in STYLES.items() if "with-loader" in style.marks | {name}])
+def test_a_loader_of_fewer_rows_than_a_batch_still_deals(style: str) -> None:
+    def keep(k: Kit) -> None:
+        k.kept = k.kept[:24]
+
+    kit = Kit(dataclasses.replace(setting_of(_plain(style)), steps=3), lambda *_, **__: Silent(), patch=keep)  # type: ignore[arg-type, return-value]
+    STYLES[style].play(kit)
+    assert kit.doctor is not None
 
 
 def test_no_loop_has_slopes_around_real_rows_and_batch_norms() -> None:

@@ -84,6 +84,8 @@ def recipe_fits(law: Law, family: Family, style: Style, recipe: Recipe) -> bool:
         "simultaneous" not in style.marks or law.group != "table" or recipe.penalty is not None,
         # augmented rows are blurred, and a steep penalty on them blurs them twice
         "augmented" not in style.marks or recipe.objective != "wasserstein",
+        # a sum over rows is as much longer a step for gradient descent, and none for the others
+        "sums" not in style.marks or "sgd" not in recipe.optimiser,
     )
     return all(rules)
 

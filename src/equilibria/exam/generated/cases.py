@@ -10,7 +10,7 @@ from ...base.errors import ConfigError
 from ..field import truth as measures
 from ..field.case import Attach, Doctor, FieldCase, Play, Truth
 from ..field.truth import Attached
-from . import faults_dynamics, faults_losses, faults_networks, faults_wiring, second, styles, styles_more, unseen
+from . import faults_dynamics, faults_losses, faults_networks, faults_wiring, second, styles, styles_more, third, unseen
 from .axes import SPLITS, Axes, network_fits, recipe_fits, setting_of, style_fits
 from .fault import Change, Fault, Needs, Variant
 from .kit import Kit, Setting
@@ -23,14 +23,14 @@ _MODULES = (faults_wiring, faults_losses, faults_networks, faults_dynamics)
 FAULTS: dict[str, Fault] = {
     fault.name: replace(
         fault,
-        variants=fault.variants + second.VARIANTS.get(fault.name, ()) + unseen.VARIANTS.get(fault.name, ()),
+        variants=fault.variants + sum((part.VARIANTS.get(fault.name, ()) for part in (second, third, unseen)), ()),
     )
     for module in _MODULES
     for fault in module.FAULTS
 }
 """Every fault by its name."""
 
-LOOPS = (styles.__name__, styles_more.__name__, second.LOOPS, *unseen.LOOPS)
+LOOPS = (styles.__name__, styles_more.__name__, second.LOOPS, *third.LOOPS, *unseen.LOOPS)
 """The modules that hold the styles."""
 
 Open = tuple[Law, Family, Style, list[str]]

@@ -93,7 +93,7 @@ FAULTS = (
                 split="held-out",
             ),
         ),
-        _points(objectives="cross-entropy", style="many"),
+        _points(objectives="cross-entropy", style="many", not_style="scheduled logits targets"),
         steps=900,
     ),
     Fault(
@@ -108,7 +108,7 @@ FAULTS = (
                 split="held-out",
             ),
         ),
-        _points(objectives="cross-entropy"),
+        _points(objectives="cross-entropy", not_style="scheduled logits targets"),
         steps=1200,
     ),
     Fault(
@@ -121,7 +121,7 @@ FAULTS = (
         ),
         _points(
             not_network="spectral bounded layernorm",
-            laws="ring grid moons swissroll spirals pinwheel lopsided zigzag targets",
+            laws="ring grid moons swissroll spirals pinwheel lopsided zigzag targets checkerboard lissajous",
         ),
         steps=1200,
     ),
@@ -134,7 +134,7 @@ FAULTS = (
             Variant("two hidden units", change=shape_with(width_g=2), split="held-out"),
         ),
         _points(
-            laws="ring grid moons swissroll spirals pinwheel lopsided zigzag hoops",
+            laws="ring grid moons swissroll spirals pinwheel lopsided zigzag hoops checkerboard lissajous",
             not_network="spectral bounded layernorm",
         ),
         steps=1200,
@@ -156,7 +156,7 @@ FAULTS = (
         ),
         _points(
             objectives=_LOGISTIC,
-            laws="ring grid moons spirals pinwheel lopsided zigzag targets",
+            laws="ring grid moons spirals pinwheel lopsided zigzag targets checkerboard lissajous",
             not_style="scheduled logits targets",
         ),
         steps=1200,
@@ -187,7 +187,7 @@ FAULTS = (
             Variant("rows on one side are filtered away", _one_side),
             Variant("a sorted set is cut after a third", _sorted_start, split="held-out"),
         ),
-        _points(laws="ring grid moons spirals swissroll pinwheel lopsided zigzag targets"),
+        _points(laws="ring grid moons spirals swissroll pinwheel lopsided zigzag targets checkerboard lissajous"),
         steps=1200,
     ),
     Fault(
@@ -265,7 +265,7 @@ FAULTS = (
                 split="held-out",
             ),
         ),
-        _points(laws="gauss6 heavytail grid ring valley lopsided zigzag skeletons outlines"),
+        _points(laws="gauss6 heavytail grid ring valley lopsided zigzag skeletons outlines checkerboard skewed"),
         steps=1200,
     ),
     Fault(

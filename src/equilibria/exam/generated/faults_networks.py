@@ -166,7 +166,7 @@ FAULTS = (
             Variant("a column has another origin", change=_moved_column, split="held-out"),
         ),
         needs(
-            laws="client parcel ring moons gauss6 loans valley pinwheel visits zigzag skeletons",
+            laws="client parcel ring moons gauss6 loans valley pinwheel visits zigzag skeletons meters funnel skewed",
             not_network="relu layernorm",
         ),
         steps=900,
@@ -182,6 +182,7 @@ FAULTS = (
         needs(
             groups="points waves labelled",
             not_network="bounded",
+            not_style="scaler",
             objectives="cross-entropy softplus least-squares hinge wasserstein relativistic",
         ),
     ),
@@ -219,7 +220,7 @@ FAULTS = (
             Variant("the generator returns the one-hots of an argmax", _argmax),
             Variant("the generator rounds its output", _rounded, split="held-out"),
         ),
-        needs(laws="answers orders survey letters", not_style="gradients-by-hand one-function toggles"),
+        needs(laws="answers orders survey letters tickets", not_style="gradients-by-hand one-function toggles"),
     ),
     Fault(
         "graph-cut",

@@ -160,7 +160,7 @@ def _jump(k: Kit, generator: float, discriminator: float) -> None:
             group["lr"] *= factor
 
 
-_CLEARS = "gradients-by-hand"
+_CLEARS = "gradients-by-hand clears-by-hand"
 _GRAPHS = "toggles gradients-by-hand one-function"
 _HIDES = "toggles gradients-by-hand one-function shared-fakes concatenated"
 
@@ -168,11 +168,11 @@ FAULTS = (
     Fault("generator-not-stepped", ("generator-never-updated",), "wiring", (
         Variant("opt_g.step() is missing", lambda k: lose_step(k.opt_g)),
         Variant("gradients are cleared between backward() and step()", _cleared_before_step, split="held-out"),
-    ), late=True),
+    ), needs(not_style="scaler"), late=True),
     Fault("discriminator-not-stepped", ("discriminator-never-updated", "parameters-not-optimised"), "wiring", (
         Variant("opt_d.step() is missing", lambda k: lose_step(k.opt_d)),
         Variant("the discriminator is built again after its optimiser", _rebuilt, split="held-out"),
-    )),
+    ), needs(not_style="scaler")),
     Fault("generator-frozen", ("generator-never-updated",), "wiring", (
         Variant("requires_grad is switched off and not on again", _freeze_generator),
         Variant("its rate is set to 0", lambda k: _still(k.opt_g), split="held-out"),

@@ -197,7 +197,7 @@ LAWS: dict[str, Law] = {
 """Every law by its name."""
 
 
-COLOURED = frozenset({"weaves"})
+COLOURED = frozenset({"weaves", "dusks"})
 """The laws of images with three channels."""
 
 

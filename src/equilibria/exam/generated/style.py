@@ -24,7 +24,9 @@ class Style:
             (several generator steps), ``fresh`` (each player has generated rows of its own graph), ``leaves`` (a
             player's backward pass leaves gradient in the other), ``both`` (the two batches are scored by
             :meth:`Kit.both`), ``sampler`` (samples come from an averaged copy), ``labelled``, ``logits`` (no sigmoid),
-            ``simultaneous`` (both players step at once).
+            ``simultaneous`` (both players step at once), ``clears-by-hand`` (gradients are set to None without
+            ``zero_grad``), ``scaler`` (steps go through a gradient scaler, which needs gradients that are finite),
+            ``sums`` (losses are sums over rows).
     """
 
     name: str

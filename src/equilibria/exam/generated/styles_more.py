@@ -68,7 +68,8 @@ def average_with_buffers(k: Kit) -> None:
 @style("many fresh leaves both")
 def with_loader(k: Kit) -> None:
     """Batches come from a DataLoader, which starts again at its end."""
-    loader = DataLoader(TensorDataset(k.x[k.kept]), batch_size=k.n, shuffle=k.shuffled, drop_last=True, num_workers=0)
+    size = min(k.n, len(k.kept))  # a set may be smaller than a batch
+    loader = DataLoader(TensorDataset(k.x[k.kept]), batch_size=size, shuffle=k.shuffled, drop_last=True, num_workers=0)
 
     def forever() -> Iterator[Tensor]:
         while True:

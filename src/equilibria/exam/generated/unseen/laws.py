@@ -11,159 +11,188 @@ from torch.nn import functional as F
 from ..laws import Law, Rows, add
 
 _N = 3000
-_N_IMAGES = 2000
+_N_IMAGES = 1800
 
 
 def _rng(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _zigzag() -> Rows:
-    """Points along a line with four corners, thicker towards its end."""
-    rng = _rng(81)
-    corners = torch.tensor([[-1.3, -0.6], [-0.7, 0.8], [0.0, -0.7], [0.7, 0.8], [1.3, -0.6]])
-    part = torch.randint(4, (_N,), generator=rng)
-    share = torch.rand(_N, 1, generator=rng)
-    at = corners[part] * (1 - share) + corners[part + 1] * share
-    thick = 0.05 + 0.02 * part[:, None]
-    return Rows(at + thick * torch.randn(_N, 2, generator=rng))
+def _checkerboard() -> Rows:
+    """Uniform on every second field of a board of 4 x 4."""
+    rng = _rng(101)
+    row, half = torch.randint(4, (_N,), generator=rng), torch.randint(2, (_N,), generator=rng)
+    field = torch.stack([2 * half + row % 2, row], 1)
+    return Rows((field + torch.rand(_N, 2, generator=rng)) * 0.6 - 1.2)
 
 
-def _targets() -> Rows:
-    """A disc in a ring, not in its middle."""
-    rng = _rng(82)
-    inside = torch.rand(_N, generator=rng) < 0.35
-    far = torch.where(inside, 0.35 * torch.rand(_N, generator=rng).sqrt(), 1 + 0.1 * torch.randn(_N, generator=rng))
-    angle = 2 * math.pi * torch.rand(_N, generator=rng)
-    x = far[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
-    return Rows(x + inside[:, None] * torch.tensor([0.25, -0.15]))
-
-
-def _hoops() -> Rows:
-    """Two closed curves in six dimensions, of which one is bent."""
-    rng = _rng(83)
+def _lissajous() -> Rows:
+    """A closed curve that crosses itself."""
+    rng = _rng(102)
     t = 2 * math.pi * torch.rand(_N, generator=rng)
-    bent = (torch.rand(_N, generator=rng) < 0.5).float()
-    flat = torch.stack([t.cos(), t.sin(), 0.6 * bent * (2 * t).cos(), 0.6 * bent * (2 * t).sin()], 1)
-    turn = torch.linalg.qr(torch.randn(6, 6, generator=rng))[0][:4]
-    return Rows(flat @ turn + 0.05 * torch.randn(_N, 6, generator=rng))
+    x = torch.stack([(2 * t).sin(), 0.9 * (t + 0.5).sin()], 1)
+    return Rows(x + 0.1 * torch.randn(_N, 2, generator=rng))
 
 
-def _joints(rng: torch.Generator, angle: Tensor) -> Tensor:
-    """The ends of three limbs, each at an angle to the one before, flattened to six columns."""
-    ends, at, turned = [], torch.zeros(len(angle), 2), torch.zeros(len(angle))
-    for i, length in enumerate((0.8, 0.6, 0.4)):
-        turned = turned + angle[:, i]
-        at = at + length * torch.stack([turned.cos(), turned.sin()], 1)
-        ends.append(at)
-    return torch.cat(ends, 1) + 0.02 * torch.randn(len(angle), 6, generator=rng)
+def _funnel() -> Rows:
+    """A cone that opens upwards, in three dimensions."""
+    rng = _rng(103)
+    height, turn = torch.rand(_N, generator=rng).sqrt(), 2 * math.pi * torch.rand(_N, generator=rng)
+    x = torch.stack([height * turn.cos(), height * turn.sin(), 1.8 * height - 1.2], 1)
+    return Rows(x + 0.06 * torch.randn(_N, 3, generator=rng))
 
 
-def _skeletons() -> Rows:
-    """Poses of an arm: the places of elbow, wrist and finger tip."""
-    rng = _rng(84)
-    angle = torch.rand(_N, 3, generator=rng) * torch.tensor([2.0, 1.8, 1.0]) + torch.tensor([0.2, 0.0, -0.3])
-    x = _joints(rng, angle)
-    return Rows(1.5 * (x - x.mean(0)))
+def _pendulum() -> Rows:
+    """States of a swinging pendulum: sine and cosine of its angle, velocity, energy."""
+    rng = _rng(104)
+    energy = 0.3 + 1.2 * torch.rand(_N, generator=rng)
+    phase = 2 * math.pi * torch.rand(_N, generator=rng)
+    angle, velocity = 1.1 * energy.sqrt() * phase.cos(), energy.sqrt() * phase.sin()
+    x = torch.stack([angle.sin(), angle.cos() - 0.6, velocity, energy - 0.9], 1)
+    return Rows(1.2 * x + 0.04 * torch.randn(_N, 4, generator=rng))
 
 
-def _outlines() -> Rows:
-    """Five points on the outline of an ellipse of any size and direction, flattened to ten columns."""
-    rng = _rng(85)
-    place = 2 * math.pi * torch.arange(5) / 5
-    wide, high = 0.6 + 0.6 * torch.rand(2, _N, 1, generator=rng)
-    turn = math.pi * torch.rand(_N, 1, generator=rng)
-    u, v = wide * place.cos(), high * place.sin()
-    x = torch.stack([turn.cos() * u - turn.sin() * v, turn.sin() * u + turn.cos() * v], 2)
-    return Rows((x + 0.25 * torch.randn(_N, 1, 2, generator=rng)).flatten(1))
+def _skewed() -> Rows:
+    """Seven positive measurements with long right sides and two common causes, centred."""
+    rng = _rng(105)
+    load = torch.rand(2, 7, generator=rng) - 0.2
+    x = (0.6 * torch.randn(_N, 2, generator=rng) @ load + 0.25 * torch.randn(_N, 7, generator=rng)).exp()
+    return Rows(((x - x.mean(0)) / x.std(0)).clamp(max=4.0))
 
 
-def _returns() -> Rows:
-    """Logarithms of prices: a trend and steps whose spread is calm in most rows and wild in some."""
-    rng = _rng(86)
-    wild = torch.where(torch.rand(_N, 1, generator=rng) < 0.25, 0.16, 0.05)
-    trend = 0.05 * torch.randn(_N, 1, generator=rng)
-    steps = trend + wild * torch.randn(_N, 16, generator=rng)
-    path = steps.cumsum(1)
-    return Rows(path.clamp(-1.8, 1.8)[:, :, None] / 2)
+def _pluses() -> Rows:
+    """Images of 8 x 8 pixels: a plus of any place and strength on a dark ground."""
+    rng = _rng(106)
+    axis = torch.arange(8.0)
+    at = 2 + 3.5 * torch.rand(_N_IMAGES, 2, generator=rng)
+    near = (-((axis - at[:, :1, None]) ** 2) / 0.8).exp(), (-((axis - at[:, 1:, None]) ** 2) / 0.8).exp()
+    arm = [(-((axis - at[:, i, None]) ** 2) / 9.0).exp() for i in (0, 1)]
+    plus = torch.maximum(near[0].transpose(1, 2) * arm[1][:, None], arm[0][:, :, None] * near[1])
+    strength = 0.7 + 0.3 * torch.rand(_N_IMAGES, 1, 1, generator=rng)
+    return Rows((1.75 * strength * plus - 0.85)[:, None])
 
 
-def _spectra() -> Rows:
-    """Spectrograms of 12 x 12 cells: a tone that rises or falls, and its fainter overtone."""
-    rng = _rng(87)
-    time, tone = torch.arange(12.0), torch.arange(12.0)
-    low = 1.5 + 3.0 * torch.rand(_N_IMAGES, 1, generator=rng)
-    slope = 0.5 * torch.rand(_N_IMAGES, 1, generator=rng) - 0.15
-    at = low + slope * time
-    first = (-((tone[None, :, None] - at[:, None]) ** 2) / 2.5).exp()
-    over = 0.5 * (-((tone[None, :, None] - at[:, None] - 4.0) ** 2) / 2.5).exp()
-    return Rows((1.7 * (first + over).clamp(max=1.0) - 0.85)[:, None])
+def _dusks() -> Rows:
+    """Skies of 8 x 8 pixels in three colours: warmer or colder above, dark below, and a horizon between them."""
+    rng = _rng(107)
+    warm = 2 * torch.rand(_N_IMAGES, 1, generator=rng) - 1
+    above = torch.tensor([0.3, 0.3, 0.5]) + warm * torch.tensor([0.4, 0.1, -0.3])
+    below = torch.tensor([-0.4, -0.5, -0.4]) + warm * torch.tensor([0.1, 0.0, 0.0])
+    horizon = 1.5 + 5 * torch.rand(_N_IMAGES, 1, generator=rng)
+    share = torch.sigmoid(1.5 * (torch.arange(8.0) - horizon))[:, None, :, None]
+    sky = above[:, :, None, None] * (1 - share) + below[:, :, None, None] * share
+    return Rows(sky.expand(-1, -1, -1, 8).contiguous())
 
 
-def _weaves() -> Rows:
-    """Cloths of 8 x 8 pixels in three colours: warp and weft have a phase each, and a colour for both."""
-    rng = _rng(88)
-    axis = torch.arange(8.0) * math.pi / 4
-    phase = math.pi * torch.rand(_N_IMAGES, 2, 1, generator=rng)
-    warp, weft = (axis + phase[:, 0]).sin()[:, None, None, :], (axis + phase[:, 1]).sin()[:, None, :, None]
-    colour = 0.15 + 0.3 * torch.rand(_N_IMAGES, 3, 1, 1, generator=rng)
-    return Rows(colour * (warp + weft))
+def _wedges() -> Rows:
+    """Images of 8 x 8 pixels: a bright half plane of any direction and distance, with a soft edge."""
+    rng = _rng(108)
+    axis = torch.linspace(-1, 1, 8)
+    v, u = torch.meshgrid(axis, axis, indexing="ij")
+    turn = 2 * math.pi * torch.rand(_N_IMAGES, 1, 1, generator=rng)
+    far = 0.8 * torch.rand(_N_IMAGES, 1, 1, generator=rng) - 0.4
+    return Rows((0.85 * (3 * (turn.cos() * u + turn.sin() * v - far)).tanh())[:, None])
+
+
+def _chirps() -> Rows:
+    """Tones that rise in frequency, with any phase and loudness."""
+    rng = _rng(109)
+    t = torch.arange(16.0)
+    start, rise = 0.2 + 0.2 * torch.rand(_N, 1, generator=rng), 0.01 + 0.02 * torch.rand(_N, 1, generator=rng)
+    loud, phase = 0.5 + 0.4 * torch.rand(_N, 1, generator=rng), 2 * math.pi * torch.rand(_N, 1, generator=rng)
+    x = loud * (phase + start * t + rise * t.square()).sin()
+    return Rows((x + 0.03 * torch.randn(_N, 16, generator=rng))[:, :, None])
+
+
+def _predators() -> Rows:
+    """Two channels: numbers of prey and of predators over sixteen seasons, as logarithms."""
+    rng = _rng(110)
+    prey, hunter = 0.6 * torch.randn(2, _N, generator=rng).clamp(-1.5, 1.5)
+    found = []
+    for _ in range(16):
+        found.append(torch.stack([prey, hunter], 1))
+        for _ in range(4):
+            prey = prey + 0.1 * (1 - hunter.exp())
+            hunter = hunter + 0.1 * (prey.exp() - 1)
+    x = torch.stack(found, 1).clamp(-2.5, 2.5)
+    return Rows(0.45 * x + 0.02 * torch.randn(x.shape, generator=rng))
 
 
 def _one_hot(*columns: tuple[Tensor, int]) -> Tensor:
     return torch.cat([F.one_hot(column.long(), width) for column, width in columns], 1).float()
 
 
-def _letters() -> Rows:
-    """Words of four letters out of three, by a chain that likes the first and never goes to it from the last."""
-    rng = _rng(89)
-    chain = torch.tensor([[0.6, 0.25, 0.15], [0.45, 0.35, 0.2], [0.0, 0.6, 0.4]])
-    word = [torch.multinomial(torch.tensor([0.55, 0.3, 0.15]), _N, True, generator=rng)]
-    for _ in range(3):
-        word.append(torch.multinomial(chain[word[-1]], 1, True, generator=rng).flatten())
-    return Rows(_one_hot(*((letter, 3) for letter in word)), blocks=(3, 3, 3, 3))
+def _tickets() -> Rows:
+    """Categories of a ticket: queue, urgency and outcome, of which the last depends on both others."""
+    rng = _rng(111)
+    queue = torch.multinomial(torch.tensor([0.45, 0.3, 0.25]), _N, True, generator=rng)
+    urgent = (torch.rand(_N, generator=rng) < torch.tensor([0.2, 0.5, 0.7])[queue]).long()
+    weights = torch.tensor([[0.6, 0.2, 0.15, 0.05], [0.2, 0.5, 0.1, 0.2], [0.1, 0.2, 0.3, 0.4]])
+    outcome = torch.multinomial(weights[(queue + urgent) % 3], 1, True, generator=rng).flatten()
+    return Rows(_one_hot((queue, 3), (urgent, 2), (outcome, 4)), blocks=(3, 2, 4))
 
 
-def _visits() -> Rows:
-    """A table with a date (the share of the year), a length of stay, a price, and the season as a category."""
-    rng = _rng(90)
-    date = torch.rand(_N, generator=rng)
-    season = (4 * date).long().clamp(max=3)
-    stay = 0.25 * torch.randn(_N, generator=rng) + 0.3 * (2 * math.pi * date).sin()
-    price = 0.5 * stay + 0.15 * torch.randn(_N, generator=rng) + 0.1 * (season == 2)
-    return Rows(torch.cat([torch.stack([1.2 * date - 0.6, stay, price], 1), _one_hot((season, 4))], 1), blocks=(4,))
+def _meters() -> Rows:
+    """A table: consumption, temperature and bill, the tariff, and whether the house has a heat pump."""
+    rng = _rng(112)
+    pump = (torch.rand(_N, generator=rng) < 0.4).long()
+    warm = 0.35 * torch.randn(_N, generator=rng)
+    used = 0.25 * pump - 0.6 * warm + 0.15 * torch.randn(_N, generator=rng) - 0.1
+    tariff = (used > -0.15).long() + (used > 0.2).long()
+    bill = 0.7 * used + 0.1 * tariff - 0.1 + 0.08 * torch.randn(_N, generator=rng)
+    return Rows(torch.cat([torch.stack([used, warm, bill], 1), _one_hot((tariff, 3), (pump, 2))], 1), blocks=(3, 2))
 
 
-def _gestures() -> Rows:
-    """Poses of an arm in four classes: down, out, up, and bent."""
-    rng = _rng(91)
-    y = torch.randint(4, (_N,), generator=rng)
-    centre = torch.tensor([[-1.2, 0.1, 0.1], [0.0, 0.1, 0.1], [1.3, 0.1, 0.1], [0.4, 1.9, 0.6]])
-    angle = centre[y] + torch.tensor([0.2, 0.25, 0.25]) * torch.randn(_N, 3, generator=rng)
-    x = _joints(rng, angle)
-    return Rows(1.5 * (x - x.mean(0)), y)
+def _arcs() -> Rows:
+    """Three arcs around a centre, each of another radius, thickness and class."""
+    rng = _rng(113)
+    y = torch.randint(3, (_N,), generator=rng)
+    far = torch.tensor([0.6, 1.0, 1.4])[y] + torch.tensor([0.05, 0.08, 0.1])[y] * torch.randn(_N, generator=rng)
+    angle = 2 * math.pi * y / 3 + 1.6 * torch.rand(_N, generator=rng)
+    return Rows(far[:, None] * torch.stack([angle.cos(), angle.sin()], 1), y)
 
 
-def _mornings() -> Rows:
-    """From the noise of a night to the readings of a morning: four numbers on a bent sheet."""
-    rng = _rng(92)
-    first = 0.8 * torch.randn(_N, 4, generator=rng)
-    a, b = 2 * torch.rand(2, _N, generator=rng) - 1
-    sheet = torch.stack([a, b, a.square() - 0.3 + 0.3 * b, 0.8 * (2 * b).sin()], 1)
-    return Rows(sheet + 0.08 * torch.randn(_N, 4, generator=rng), source=first)
+def _regimes() -> Rows:
+    """Five columns in three regimes: another centre and another common cause in each."""
+    rng = _rng(114)
+    y = torch.multinomial(torch.tensor([0.45, 0.35, 0.2]), _N, True, generator=rng)
+    centre, cause = 1.1 * torch.randn(3, 5, generator=rng), 0.5 * torch.randn(3, 5, generator=rng)
+    x = centre[y] + cause[y] * torch.randn(_N, 1, generator=rng) + 0.2 * torch.randn(_N, 5, generator=rng)
+    return Rows((x - x.mean(0)) / x.std(0), y)
+
+
+def _bent() -> Rows:
+    """From a Gaussian cloud to an arc in three columns; rows have no pairs."""
+    rng = _rng(115)
+    angle = 2.4 * torch.rand(_N, generator=rng) - 1.2
+    arc = torch.stack([1.2 * angle.sin(), 1.5 * angle.cos() - 1.0, 0.6 * angle], 1)
+    return Rows(arc + 0.1 * torch.randn(_N, 3, generator=rng), source=0.8 * torch.randn(_N, 3, generator=rng))
+
+
+def _seasons() -> Rows:
+    """From the weather of summers to that of winters: four readings, colder, wetter and less spread."""
+    rng = _rng(116)
+    mix = torch.eye(4) + 0.4 * torch.randn(4, 4, generator=rng)
+    summer = 0.6 * torch.randn(_N, 4, generator=rng) @ mix
+    winter = 0.5 * torch.randn(_N, 4, generator=rng) @ mix.flip(0)
+    return Rows(winter.tanh() - torch.tensor([0.5, -0.4, 0.2, 0.0]), source=summer)
 
 
 add(
-    Law("zigzag", "points", _zigzag, latent=16, split="unseen"),
-    Law("targets", "points", _targets, latent=4, split="unseen"),
-    Law("hoops", "points", _hoops, latent=6, split="unseen"),
-    Law("skeletons", "points", _skeletons, latent=24, split="unseen"),
-    Law("outlines", "points", _outlines, latent=10, split="unseen"),
-    Law("returns", "waves", _returns, latent=20, split="unseen"),
-    Law("spectra", "images", _spectra, latent=6, split="unseen"),
-    Law("weaves", "images", _weaves, latent=12, split="unseen"),
-    Law("letters", "table", _letters, latent=12, split="unseen"),
-    Law("visits", "table", _visits, latent=8, split="unseen"),
-    Law("gestures-labelled", "labelled", _gestures, latent=6, split="unseen"),
-    Law("mornings", "pairs", _mornings, split="unseen"),
+    Law("checkerboard", "points", _checkerboard, latent=8, split="unseen"),
+    Law("lissajous", "points", _lissajous, latent=5, split="unseen"),
+    Law("funnel", "points", _funnel, latent=6, split="unseen"),
+    Law("pendulum", "points", _pendulum, latent=8, split="unseen"),
+    Law("skewed", "points", _skewed, latent=14, split="unseen"),
+    Law("pluses", "images", _pluses, latent=10, split="unseen"),
+    Law("dusks", "images", _dusks, latent=12, split="unseen"),
+    Law("wedges", "images", _wedges, latent=8, split="unseen"),
+    Law("chirps", "waves", _chirps, latent=10, split="unseen"),
+    Law("predators", "waves", _predators, latent=6, split="unseen"),
+    Law("tickets", "table", _tickets, latent=10, split="unseen"),
+    Law("meters", "table", _meters, latent=9, split="unseen"),
+    Law("arcs-labelled", "labelled", _arcs, latent=6, split="unseen"),
+    Law("regimes-labelled", "labelled", _regimes, latent=8, split="unseen"),
+    Law("bent", "pairs", _bent, split="unseen"),
+    Law("seasons", "pairs", _seasons, split="unseen"),
 )

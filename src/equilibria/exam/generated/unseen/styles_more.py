@@ -1,194 +1,237 @@
-"""Ways to write a training step of the unseen split with something around it: logs, averages, schedules, classes."""
+"""Ways to write a training step of the unseen split that are unusual and right, and those with classes."""
 
 from __future__ import annotations
 
 import copy
-from collections import deque
-from typing import Any
 
 import torch
-from torch import Tensor, nn, optim
-from torch.utils.data import DataLoader, TensorDataset
+from torch import Tensor, optim
 
 from ..kit import Kit
 from ..style import style
-from ..styles_more import plain_step
 
 
-@style("paired many turns fresh leaves both", split="unseen")
-def norms_and_slopes_logged(k: Kit) -> None:
-    """Norms of gradients and slopes of scores are logged at each step; nothing is trained on them."""
-    history: list[dict[str, float]] = []
-
-    def norm(net: nn.Module) -> float:
-        return sum(float(p.grad.square().sum()) for p in net.parameters() if p.grad is not None) ** 0.5
-
-    def slope(x: Tensor) -> float:
-        at = x.detach().clone().requires_grad_(True)
-        (found,) = torch.autograd.grad(k.D(at).sum(), at)
-        return float(found.flatten(1).norm(dim=1).mean())
-
+@style("many fresh leaves", split="unseen")
+def more_fakes(k: Kit) -> None:
+    """The discriminator gets twice as many generated rows as real ones."""
     for _ in k.rounds():
-        row: dict[str, float] = {}
+        for _ in range(k.ratio):
+            x = k.real()
+            fake = k.hide(k.G(k.codes(2 * len(x))))
+            k.opt_d.zero_grad()
+            loss = k.d_loss(k.D(x), k.D(fake)) + k.penalty(x, fake[: len(x)])
+            loss.backward()
+            k.opt_d.step()
+            k.cut()
+        k.opt_g.zero_grad()
+        k.g_loss(k.D(k.show(k.G(k.codes(k.n)))), k.real()).backward()
+        k.opt_g.step()
+
+
+@style("paired many fresh leaves both", split="unseen")
+def lookahead(k: Kit) -> None:
+    """After each fifth round both players go back to the middle between their old weights and the new ones."""
+    players = [p for net in (k.G, k.D) for p in net.parameters()]
+    slow = [p.detach().clone() for p in players]
+    for i in k.rounds():
         for _ in range(k.ratio):
             x, fake = k.real(), k.hide(k.G(k.codes(k.n)))
             loss_d = k.d_loss(*k.both(x, fake)) + k.penalty(x, fake)
             k.opt_d.zero_grad()
             loss_d.backward()
-            row |= {"d_norm": norm(k.D), "d_slope": slope(x), "d_loss": loss_d.item()}
             k.opt_d.step()
             k.cut()
-        for _ in range(k.made_steps):
-            loss_g = k.g_loss(k.D(k.show(k.G(k.codes(k.n)))), k.real())
-            k.opt_g.zero_grad()
-            loss_g.backward()
-            row |= {"g_norm": norm(k.G), "g_loss": loss_g.item()}
-            k.opt_g.step()
-        history.append(row)
+        loss_g = k.g_loss(k.D(k.show(k.G(k.codes(k.n)))), k.real())
+        k.opt_g.zero_grad()
+        loss_g.backward()
+        k.opt_g.step()
+        if i % 5 == 0:
+            with torch.no_grad():
+                for p, old in zip(players, slow, strict=True):
+                    p.copy_(old.lerp_(p, 0.5))
 
 
-@style("paired many fresh leaves sampler both", split="unseen")
-def average_of_snapshots(k: Kit) -> None:
-    """Samples come from the mean of the last four snapshots of the weights, with the buffers of today."""
-    mean = copy.deepcopy(k.G).eval().requires_grad_(False)
-    kept: deque[list[Tensor]] = deque(maxlen=4)
-    k.sampler = lambda n: mean(k.fresh(n))
+@style("many fresh leaves both", split="unseen")
+def best_scores(k: Kit) -> None:
+    """The generator learns from the samples with the higher scores: all at first, at last three quarters."""
     for i in k.rounds():
-        plain_step(k, k.real())
-        if i % 5 == 1:
-            kept.append([p.detach().clone() for p in k.G.parameters()])
-        for p, *saved in zip(mean.parameters(), *kept, strict=True):
-            p.copy_(torch.stack(saved).mean(0))
-        for (name, mine), value in zip(mean.named_buffers(), k.G.buffers(), strict=True):
-            if name not in k.buffers_left:
-                mine.copy_(value)
+        for _ in range(k.ratio):
+            x, fake = k.real(), k.hide(k.G(k.codes(k.n)))
+            k.opt_d.zero_grad()
+            (k.d_loss(*k.both(x, fake)) + k.penalty(x, fake)).backward()
+            k.opt_d.step()
+            k.cut()
+        share = max(0.75, 1 - i / (2 * k.setting.steps))
+        scores = k.D(k.show(k.G(k.codes(k.n))))
+        best, _ = scores.topk(max(1, int(share * len(scores))))
+        k.opt_g.zero_grad()
+        k.g_loss(best, k.real()).backward()
+        k.opt_g.step()
 
 
-@style("paired many fresh leaves scheduled both clipped-gradients", split="unseen")
-def sequence_of_schedules(k: Kit) -> None:
-    """Rates rise in a line, stay, and fall exponentially; norms of gradients are clipped before each step."""
-    steps = k.setting.steps
-
-    def schedule(opt: optim.Optimizer) -> Any:
-        up = optim.lr_scheduler.LinearLR(opt, 0.2, total_iters=20)
-        stay = optim.lr_scheduler.ConstantLR(opt, 1.0)
-        down = optim.lr_scheduler.ExponentialLR(opt, 0.3 ** (1 / steps))
-        return optim.lr_scheduler.SequentialLR(opt, [up, stay, down], [20, max(21, steps // 2)])
-
-    schedules = [schedule(k.opt_d), schedule(k.opt_g)]
+@style("paired many turns fresh leaves both", split="unseen")
+def apart_by_codes(k: Kit) -> None:
+    """The generator's loss has a small term for samples that differ as their codes do, and a small one for weights."""
     for _ in k.rounds():
         for _ in range(k.ratio):
             x, fake = k.real(), k.hide(k.G(k.codes(k.n)))
             k.opt_d.zero_grad()
             (k.d_loss(*k.both(x, fake)) + k.penalty(x, fake)).backward()
-            nn.utils.clip_grad_norm_(k.D.parameters(), 10.0)
+            k.opt_d.step()
+            k.cut()
+        for _ in range(k.made_steps):
+            z = k.codes(k.n)
+            fake = k.show(k.G(z))
+            half = len(z) // 2
+            moved = (fake[:half] - fake[half : 2 * half]).flatten(1).abs().mean(1)
+            between = (z[:half] - z[half : 2 * half]).flatten(1).abs().mean(1)
+            apart = between.mean() / (moved.mean() + 1e-2) if half else fake.new_zeros(())
+            decay = sum((p.square().sum() for p in k.G.parameters()), fake.new_zeros(()))
+            loss = k.g_loss(k.D(fake), k.real()) + 5e-3 * apart + 1e-6 * decay
+            k.opt_g.zero_grad()
+            loss.backward()
+            k.opt_g.step()
+
+
+@style("paired many fresh leaves scheduled both", split="unseen")
+def one_cycle(k: Kit) -> None:
+    """Both rates follow one cycle: they rise for three tenths of the run, then fall to a fiftieth."""
+    total = k.setting.steps + 2
+    schedules = [
+        optim.lr_scheduler.OneCycleLR(
+            opt, [g["lr"] for g in opt.param_groups], total, cycle_momentum=False, div_factor=10, final_div_factor=5
+        )
+        for opt in (k.opt_g, k.opt_d)
+    ]
+    for _ in k.rounds():
+        for _ in range(k.ratio):
+            x, fake = k.real(), k.hide(k.G(k.codes(k.n)))
+            k.opt_d.zero_grad()
+            (k.d_loss(*k.both(x, fake)) + k.penalty(x, fake)).backward()
             k.opt_d.step()
             k.cut()
         k.opt_g.zero_grad()
         k.g_loss(k.D(k.show(k.G(k.codes(k.n)))), k.real()).backward()
-        nn.utils.clip_grad_norm_(k.G.parameters(), 10.0)
         k.opt_g.step()
-        for each in schedules:
-            each.step()
+        for schedule in schedules:
+            schedule.step()
 
 
-@style("targets fresh leaves many both", split="unseen")
-def noisy_labels(k: Kit) -> None:
-    """The target of real rows is drawn between 0.85 and 1 at each step, that of fakes between 0 and 0.05."""
-    loss = k.objective.criterion
-    assert loss is not None
-    for _ in k.rounds():
-        for _ in range(k.ratio):
-            valid, fool = 0.85 + 0.15 * float(torch.rand(())), 0.05 * float(torch.rand(()))
-            x, fake = k.real(), k.hide(k.G(k.codes(k.n)))
-            s_real, s_fake = k.both(x, fake)
-            k.opt_d.zero_grad()
-            (loss(s_real, valid) + loss(s_fake, fool) + k.penalty(x, fake)).backward()
-            k.opt_d.step()
-        k.opt_g.zero_grad()
-        loss(k.D(k.show(k.G(k.codes(k.n)))), 1.0).backward()
-        k.opt_g.step()
-
-
-@style("many fresh leaves augmented", split="unseen")
-def fading_noise(k: Kit) -> None:
-    """Both sides get noise before the discriminator that fades over the first half of the run."""
-    half = max(1, k.setting.steps // 2)
+@style("paired many turns fresh leaves sampler both", split="unseen")
+def average_after_warm_up(k: Kit) -> None:
+    """Samples come from an average that starts as a copy after a fifth of the run; ``foreach`` functions make it."""
+    averaged = copy.deepcopy(k.G).requires_grad_(False).eval()
+    k.sampler = lambda n: averaged(k.fresh(n))
+    begin = k.setting.steps // 5
     for i in k.rounds():
-        size = 0.15 * max(0.0, 1 - i / half)
-
-        def noised(rows: Tensor, size: float = size) -> Tensor:
-            return rows + size * torch.randn_like(rows)
-
         for _ in range(k.ratio):
-            x, fake = noised(k.real()), noised(k.hide(k.G(k.codes(k.n))))
+            x, fake = k.real(), k.hide(k.G(k.codes(k.n)))
             k.opt_d.zero_grad()
-            (k.d_loss(k.D(x), k.D(fake)) + k.penalty(x, fake)).backward()
+            (k.d_loss(*k.both(x, fake)) + k.penalty(x, fake)).backward()
+            k.opt_d.step()
+            k.cut()
+        for _ in range(k.made_steps):
+            k.opt_g.zero_grad()
+            k.g_loss(k.D(k.show(k.G(k.codes(k.n)))), k.real()).backward()
+            k.opt_g.step()
+        with torch.no_grad():
+            mine, theirs = [[p.detach() for p in net.parameters()] for net in (averaged, k.G)]
+            torch._foreach_lerp_(mine, theirs, 1.0 if i <= begin else 0.04)
+            of_g = dict(k.G.named_buffers())
+            for name, buffer in averaged.named_buffers():
+                if name not in k.buffers_left:
+                    buffer.copy_(of_g[name])
+
+
+@style("paired many fresh leaves both", split="unseen")
+def head_start(k: Kit) -> None:
+    """The discriminator has four steps for one in the first tenth of the run, and at each fiftieth round."""
+    for i in k.rounds():
+        extra = 3 if i <= k.setting.steps // 10 or i % 50 == 0 else 0
+        for _ in range(k.ratio + extra):
+            x, fake = k.real(), k.hide(k.G(k.codes(k.n)))
+            k.opt_d.zero_grad()
+            (k.d_loss(*k.both(x, fake)) + k.penalty(x, fake)).backward()
             k.opt_d.step()
             k.cut()
         k.opt_g.zero_grad()
-        k.g_loss(k.D(noised(k.show(k.G(k.codes(k.n))))), k.real()).backward()
+        k.g_loss(k.D(k.show(k.G(k.codes(k.n)))), k.real()).backward()
         k.opt_g.step()
 
 
-@style("many fresh leaves both with-loader", split="unseen")
-def next_of_iterator(k: Kit) -> None:
-    """Batches come by ``next`` from a loader's iterator, which is made again when it stops."""
-    loader = DataLoader(TensorDataset(k.x[k.kept]), batch_size=k.n, shuffle=k.shuffled, drop_last=True)
-    batches = iter(loader)
-    for _ in k.rounds():
-        try:
-            (x,) = next(batches)
-        except StopIteration:
-            batches = iter(loader)
-            (x,) = next(batches)
-        plain_step(k, k.seen(x))
-
-
-@style("labelled fresh leaves many", split="unseen")
-def labels_with_mismatches(k: Kit) -> None:
-    """A conditional loop: real rows with other classes count as fakes at half the weight, like generated rows."""
+@style("labelled many fresh leaves", split="unseen")
+def classes_in_turn(k: Kit) -> None:
+    """A conditional loop: samples are asked for the classes in turn; each term has a backward pass."""
     assert k.y is not None
     classes = int(k.y.max()) + 1
+
+    def wanted(n: int) -> Tensor:
+        return torch.arange(n) % classes
+
+    def backward(loss: Tensor) -> float:
+        if loss.requires_grad:
+            loss.backward()
+        return loss.item()
+
     for _ in k.rounds():
         for _ in range(k.ratio):
-            x, y = k.labelled()
-            other = (y + torch.randint(1, classes, (len(y),))) % classes
-            fake = k.hide(k.G(k.codes(len(x)), k.given(y)))
-            on_fake = 0.5 * (k.objective.on_fake(k.D(fake, k.judged(y))) + k.objective.on_fake(k.D(x, other)))
-            gp = k.penalty(x, fake, lambda rows, y=y: k.D(rows, y))  # type: ignore[misc]
-            k.opt_d.zero_grad()
-            (k.objective.on_real(k.D(x, y)) + on_fake + gp).backward()
+            k.D.zero_grad()
+            imgs, labels = k.labelled()
+            errors = [backward(k.objective.on_real(k.D(imgs, labels)))]
+            gen_labels = wanted(len(imgs))
+            gen_imgs = k.hide(k.G(k.codes(len(imgs)), k.given(gen_labels)))
+            errors.append(backward(k.objective.on_fake(k.D(gen_imgs, k.judged(gen_labels)))))
+            errors.append(backward(k.penalty(imgs, gen_imgs, lambda rows, y=labels: k.D(rows, y))))  # type: ignore[misc]
             k.opt_d.step()
             k.cut()
-        _, y = k.labelled()
-        k.opt_g.zero_grad()
-        made = k.show(k.G(k.codes(len(y)), k.given(y)))
-        k.objective.on_made(k.D(made, k.judged(y))).backward()
+        k.G.zero_grad()
+        gen_labels = wanted(k.n)
+        gen_imgs = k.show(k.G(k.codes(k.n), k.given(gen_labels)))
+        backward(k.objective.on_made(k.D(gen_imgs, k.judged(gen_labels))))
         k.opt_g.step()
 
 
-@style("labelled fresh leaves many", split="unseen")
-def labels_in_dictionaries(k: Kit) -> None:
-    """A conditional loop over dictionaries; samples get the classes of the batch in another order."""
+class ConditionalTrainer:
+    """Both players' steps as methods; classes of samples are drawn with the shares of the data."""
 
-    def batch() -> dict[str, Tensor]:
-        x, y = k.labelled()
-        return {"rows": x, "class": y, "wanted": y[torch.randperm(len(y))]}
+    def __init__(self, k: Kit) -> None:
+        self.k = k
 
-    def d_loss(rows: Tensor, kind: Tensor, wanted: Tensor) -> Tensor:
-        fake = k.hide(k.G(k.codes(len(rows)), k.given(wanted)))
-        adversarial = k.d_loss(k.D(rows, kind), k.D(fake, k.judged(wanted)))
-        return adversarial + k.penalty(rows, fake, lambda at: k.D(at, kind))
+    def draw_labels(self, n: int) -> Tensor:
+        """Classes of random rows."""
+        assert self.k.y is not None
+        return self.k.y[torch.randint(len(self.k.y), (n,))]
 
-    for _ in k.rounds():
-        for _ in range(k.ratio):
-            b = batch()
-            k.opt_d.zero_grad(set_to_none=True)
-            d_loss(b["rows"], b["class"], b["wanted"]).backward()
-            k.opt_d.step()
-            k.cut()
-        wanted = batch()["wanted"]
+    def update_critic(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """The discriminator's step; returns its scores of real rows."""
+        k = self.k
+        asked = self.draw_labels(len(rows))
+        made = k.hide(k.G(k.codes(len(rows)), k.given(asked)))
+        k.opt_d.zero_grad(set_to_none=True)
+        real_validity, fake_validity = k.D(rows, labels), k.D(made, k.judged(asked))
+        d_loss = k.d_loss(real_validity, fake_validity)
+        d_loss = d_loss + k.penalty(rows, made, lambda at: k.D(at, labels))
+        d_loss.backward()
+        k.opt_d.step()
+        k.cut()
+        return real_validity.detach()
+
+    def update_generator(self) -> Tensor:
+        """The generator's step; returns its samples."""
+        k = self.k
+        asked = self.draw_labels(k.n)
+        made = k.G(k.codes(k.n), k.given(asked))
         k.opt_g.zero_grad(set_to_none=True)
-        k.objective.on_made(k.D(k.show(k.G(k.codes(len(wanted)), k.given(wanted))), k.judged(wanted))).backward()
+        k.objective.on_made(k.D(k.show(made), k.judged(asked))).backward()
         k.opt_g.step()
+        return made.detach()
+
+
+@style("labelled many fresh leaves", split="unseen")
+def classes_of_the_data(k: Kit) -> None:
+    """A conditional trainer: classes of samples are drawn with the shares of the data, and the generator goes first."""
+    trainer = ConditionalTrainer(k)
+    for _ in k.rounds():
+        trainer.update_generator()
+        for _ in range(k.ratio):
+            trainer.update_critic(*k.labelled())
