@@ -186,11 +186,14 @@ def _combined(rows: Tensor, reals: list[Tensor], fakes: list[Tensor]) -> Tensor 
             n = min(len(m), len(r), len(f))
             if r.shape[1:] != rows.shape[1:] or f.shape[1:] != rows.shape[1:] or n < 2 or m.shape[1] < 4:
                 continue
-            both = torch.stack([r[:n].double().flatten(1), f[:n].double().flatten(1)], 2)
-            weights = torch.linalg.lstsq(both, m[:n, :, None]).solution
-            left = (m[:n] - (both @ weights)[:, :, 0]).norm(dim=1)
-            if bool((left < 1e-4 * m[:n].norm(dim=1)).all()):
-                total: Tensor = weights.sum((1, 2))
+            one, two, sums = r[:n].double().flatten(1), f[:n].double().flatten(1), m[:n]
+            aa, bb, ab = one.square().sum(1), two.square().sum(1), (one * two).sum(1)
+            a, b = (one * sums).sum(1), (two * sums).sum(1)
+            area = (aa * bb - ab.square()).clamp(min=1e-300)  # of the parallelogram, squared: the normal equations
+            weights = torch.stack([(bb * a - ab * b) / area, (aa * b - ab * a) / area], 1)
+            left = (sums - weights[:, :1] * one - weights[:, 1:] * two).norm(dim=1)
+            if bool((left < 1e-4 * sums.norm(dim=1)).all()):
+                total: Tensor = weights.sum(1)
                 return total
     return None
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from .bounds import interval
+
 _MOST = 4000
 _SAME_VALUES = frozenset(
     (
@@ -19,6 +21,24 @@ _LINEAR = _SAME_VALUES | _SUMS | frozenset(("Sum", "Mul", "Div", "Neg"))
 _FLOORS = frozenset(("Add", "Clamp", "ClampMin", "Maximum", "Where"))
 BARE_LOG = "Log without a floor"
 """Stands among the operations where a logarithm's input is neither clamped nor has something added."""
+UNBOUNDED_LOG = "Log of more than 1"
+"""Stands among the operations where nothing keeps a logarithm's input in an interval of length 1."""
+SQUASHED = "Squashed"
+"""Stands for the operations that keep a value in an interval of length 1, where they are no sigmoid or softmax."""
+_SQUASHING = frozenset(("Sigmoid", "Softmax"))
+_POSITIVE = frozenset(("Exp", "Softplus", "Elu", "Logsumexp", "Expm1", "LogSigmoid", "Div", "Reciprocal"))
+
+
+def is_squashed(node: Any) -> bool:
+    """Whether what comes before a value keeps it in an interval of length 1.
+
+    Examples:
+        >>> import torch
+        >>> x = torch.ones(3, 1, requires_grad=True)
+        >>> is_squashed((0.5 * (x.tanh() + 1)).grad_fn), is_squashed(x.tanh().grad_fn)
+        (True, False)
+    """
+    return interval(node).length <= 1 + 1e-6
 
 
 def parents(node: Any) -> list[Any]:
@@ -99,16 +119,37 @@ def between(roots: Iterable[Any], wanted: Mapping[Any, int]) -> dict[int, frozen
     for node, number in wanted.items():
         if node not in seen:
             continue
-        names, back, known = found.setdefault(number, set()), list(above.get(node, [])), set()
+        back, known = list(above.get(node, [])), set()
         while back:
             here = back.pop()
             if here not in known:
                 known.add(here)
-                names.add(name_of(here))
-                if name_of(here) == "Log" and not {name_of(after) for after in parents(here)} & _FLOORS:
-                    names.add(BARE_LOG)
                 back += above.get(here, [])
+        found.setdefault(number, set()).update(_names(known, is_squashed(node)))
     return {number: frozenset(names) for number, names in found.items()}
+
+
+def _names(nodes: set[Any], already: bool) -> set[str]:
+    """The operations of nodes; what squashes a value stands under one name, unless it was squashed already."""
+    squashed = set() if already else {node for node in nodes if is_squashed(node)}
+    behind: set[Any] = set()
+    ahead = list(squashed)
+    while ahead:
+        behind_it = [after for after in parents(ahead.pop()) if after in nodes and after not in behind]
+        behind.update(behind_it)
+        ahead += behind_it
+    names = {name_of(node) for node in nodes - behind}
+    if squashed:
+        own = {name_of(node) for node in behind | squashed} & _SQUASHING
+        names |= own or {SQUASHED}
+    for node in nodes:
+        if name_of(node) == "Log":
+            before = parents(node)
+            if not {name_of(after) for after in before} & _FLOORS:
+                names.add(BARE_LOG)
+            if not already and not any(map(is_squashed, before)) and not {name_of(n) for n in nodes} & _POSITIVE:
+                names.add(UNBOUNDED_LOG)
+    return names
 
 
 def has_constant_term(roots: Iterable[Any]) -> bool:

@@ -31,6 +31,7 @@ class Seen:
         real: hashes of the real rows that the discriminator was trained on.
         drawn: the sum of the different ones of each window.
         windows: in which there were any.
+        dead: the generator's layers that got a gradient of exactly 0 in the last window.
         slopes: of every step with a zero-centred penalty, the norm of the batch's slopes and the penalty's weight.
     """
 
@@ -39,6 +40,7 @@ class Seen:
     real: set[int] = field(default_factory=set)
     drawn: int = 0
     windows: int = 0
+    dead: frozenset[str] = frozenset()
     slopes: list[tuple[float, float]] = field(default_factory=list)
 
 
@@ -256,16 +258,34 @@ def _same_within(value: Tensor, condition: Tensor | None) -> bool:
 
 
 def _constant(w: Window) -> tuple[str, bool, str]:
+    if dead := _without_gradient(w):  # the weights of a layer alone: its input is 0, not its units
+        which = ", ".join(name or "its own parameters" for name in sorted(dead)[:3])
+        text = f"all generated rows are equal in bits, and weights and biases of {which} get a gradient of exactly 0"
+        return "dead-units", True, text
+    return "latent-ignored", True, "all generated rows of a batch are equal in bits although the codes differ"
+
+
+def _without_gradient(w: Window) -> frozenset[str]:
+    """The generator's layers of several parameters that all get a gradient of exactly 0."""
     layers: dict[str, list[bool]] = {}
     for (who, name), added in w.trace.added.items():
         if who == "generator":
             layers.setdefault(name.rpartition(".")[0], []).append(not any(float(a.norm) for a in added))
-    dead = [name for name, zero in layers.items() if len(zero) > 1 and all(zero)]
-    if dead:  # the weights of a layer alone: its input is 0, not its units
-        which = ", ".join(name or "its own parameters" for name in dead[:3])
-        text = f"all generated rows are equal in bits, and weights and biases of {which} get a gradient of exactly 0"
-        return "dead-units", True, text
-    return "latent-ignored", True, "all generated rows of a batch are equal in bits although the codes differ"
+    return frozenset(name for name, zero in layers.items() if len(zero) > 1 and all(zero))
+
+
+def dead_layers(w: Window, seen: Seen) -> Iterator[Reading]:
+    """Whether some layers of the generator get a gradient of exactly 0 in two windows, though others get one.
+
+    In one window it may be a branch that is faded in. ``seen`` is brought up to date.
+    """
+    dead, before = _without_gradient(w), seen.dead
+    seen.dead = dead
+    moved = any(float(a.norm) for (who, _), added in w.trace.added.items() if who == "generator" for a in added)
+    if moved and (still := sorted(dead & before)):
+        which = ", ".join(name or "its own parameters" for name in still[:3])
+        text = f"weights and biases of {which} in the generator get a gradient of exactly 0, in two windows"
+        yield Reading("dead-units", True, text, {"layers": len(still)}, certain=False)
 
 
 def _all_same(value: Tensor) -> bool:

@@ -108,6 +108,7 @@ def read(w: Window, before: Before) -> tuple[list[Reading], Losses]:
         *inputs.conditions(w, before.seen, before.labels),
         *inputs.blindness(w),
         *inputs.codes(w, before.seen, before.real),
+        *inputs.dead_layers(w, before.seen),
         *inputs.rows_used(w, before.seen, before.real),
         *inputs.ranges(w),
         *inputs.norm_before_output(w),

@@ -157,7 +157,10 @@ class Recorder:
         if call.who == "generator":
             value = value[:MOST_ROWS]
         index = len(call.outputs)
-        call.outputs.append(Output(value, node, graph.last_operation(node), attached, key))
+        last = graph.last_operation(node)
+        if call.who == "discriminator" and last not in ("Sigmoid", "Softmax") and graph.is_squashed(node):
+            last = graph.SQUASHED
+        call.outputs.append(Output(value, node, last, attached, key))
         if not attached:
             return
         if node is not None:
@@ -230,9 +233,11 @@ class Recorder:
 
     def _watch_parameters(self) -> None:
         """Parameters may have been frozen when the window began, so new ones are looked for at each call."""
-        for key, (_, _, p) in self._parameters.items():
+        for key, (who, name, p) in self._parameters.items():
             if key not in self._hooked and p.requires_grad:
                 self._hooked.add(key)
+                if p._backward_hooks:
+                    self.trace.hooked.add((who, name))
                 self._handles.append(p.register_hook(self._weakly("_contributed", key)))  # type: ignore[no-untyped-call]
                 self._handles.append(p.register_post_accumulate_grad_hook(self._weakly("_accumulated", key)))  # type: ignore[no-untyped-call]
 
@@ -277,7 +282,7 @@ class Recorder:
         passes = any(kind == "pass" for kind, _ in tokens)
         replaced = passes and p.grad is not None and p.grad.data_ptr() != pointer
         norm = None if p.grad is None else p.grad.detach().norm()
-        return Held(who, name, norm, tuple(tokens), known, replaced)
+        return Held(who, name, norm, tuple(tokens), known, replaced, p.numel())
 
     @_guarded
     def _stepped(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:

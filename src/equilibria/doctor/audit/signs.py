@@ -26,7 +26,8 @@ _LINEAR = frozenset(
     }
 )
 _RECTIFIERS = frozenset({"Relu", "ClampMin", "Clamp", "Maximum", "Minimum", "Where", "Threshold"})
-_SQUASHED = frozenset({"Sigmoid", "Softmax"})  # scores in [0, 1]; of a softmax one column
+_SQUASHED = frozenset({"Sigmoid", "Softmax", graph.SQUASHED})  # scores in [0, 1]; of a softmax one column
+_BOUNDED = _SQUASHED | {"Tanh"}
 _LAYERS = frozenset({"Addmm", "Mm", "Linear", "Bmm", "Convolution"})
 _CLAMPS = frozenset({"Clamp", "ClampMin", "Hardtanh"})
 _LOGARITHMS = frozenset({"Log", "BinaryCrossEntropy"})
@@ -48,6 +49,7 @@ class Entry:
         last: the last operation of the discriminator.
         formula: the operations between the loss and the scores.
         sure: whether the rows were recognised, and not only left over.
+        turned: whether the gradient changes its sign on its way to the samples.
     """
 
     owner: str
@@ -59,6 +61,7 @@ class Entry:
     last: str
     formula: frozenset[str]
     sure: bool = True
+    turned: bool = False
 
     @property
     def families(self) -> set[str]:
@@ -126,12 +129,22 @@ def read_losses(w: Window) -> Losses:
                 fits = _laws(s, y, out.value.dtype, formula) if len(s) else []
                 # A penalty on the slope of a score that goes through a sigmoid comes back to the score as well.
                 if len(s) and (fits or id(came.call) not in live or "Sigmoid" not in formula):
-                    found.entries.append(Entry(one.owner, kind, came, s, y, fits, out.last, formula, fed.sure))
+                    turned = one.owner == "generator" and _turned(w, came)
+                    found.entries.append(Entry(one.owner, kind, came, s, y, fits, out.last, formula, fed.sure, turned))
     _narrow(found.entries)
     found.real = _common(found, "discriminator", Kind.REAL)
     found.fake = _common(found, "discriminator", Kind.FAKE)
     found.made = _common(found, "generator", Kind.FAKE)
     return found
+
+
+def _turned(w: Window, came: Came) -> bool:
+    """Whether the gradient at the samples is that at the discriminator's input with the other sign in each entry."""
+    slopes = [s.value for s in w.trace.slopes if s.task == came.task and s.call is came.call]
+    maker = w.fed[came.call.seq].maker
+    made = [s.value for s in w.trace.samples if s.task == came.task and s.call is maker]
+    pairs = [(a, b) for a in slopes for b in made if a.shape == b.shape and bool(a.any())]
+    return any(float((a + b).norm()) < 1e-6 * float(a.norm()) for a, b in pairs)
 
 
 def _narrow(entries: list[Entry]) -> None:
@@ -223,7 +236,9 @@ def _common(found: Losses, owner: str, kind: Kind) -> int | None:
     own = [e for e in found.entries if e.owner == owner and e.kind is kind]
     if owner == "generator":
         own = [e for e in own if e.came.call.descends] or own
-    signs = {sign for e in own if (sign := direction(e, (sides[0], sides[1]) if apart else None))}
+    own = [e for e in own if not _unbounded(e)]  # an absolute value draws scores away from 0, to either side
+    drawn_to = [(direction(e, (sides[0], sides[1]) if apart else None), e.turned) for e in own]
+    signs = {-sign if turned else sign for sign, turned in drawn_to if sign}
     return signs.pop() if len(signs) == 1 else None
 
 
@@ -350,16 +365,23 @@ def flatness(found: Losses) -> Iterator[Reading]:
             text = f"the generator's loss has slope 0 at {share:.0%} of its samples, the worst by the discriminator"
             yield Reading("flat-generator-loss", True, text, {"share": share})
             return
+    if all(_CLAMPS & e.formula and not any("Log" in name or "Entropy" in name for name in e.formula) for e in own):
+        text = "the generator's loss clamps the scores of its samples: those outside of the interval get no gradient"
+        yield Reading("flat-generator-loss", True, text, certain=False)
+        return
     yield Reading("flat-generator-loss", False)
 
 
 def last_operations(found: Losses) -> Iterator[Reading]:
     """Whether the loss fits the last operation of the discriminator."""
-    judged = [e for e in found.entries if e.laws or _clamped(e) or _bounded(e) or _double(e)]
+    judged = [e for e in found.entries if e.laws or _clamped(e) or _unbounded(e) or _bounded(e) or _double(e)]
     if not judged:
         return
     clamped = [e for e in judged if _clamped(e)]
-    if clamped:
+    if any(_unbounded(e) for e in judged):
+        text = "a logarithm gets scores that nothing keeps in [0, 1]: there is no sigmoid"
+        yield Reading("missing-sigmoid", True, text)
+    elif clamped:
         share = float(torch.cat([((e.s < 0) | (e.s > 1)).float().flatten() for e in clamped]).mean())
         text = (
             f"scores without a sigmoid are clamped to [0, 1] before a logarithm: {share:.0%} of them are outside now, "
@@ -377,20 +399,32 @@ def last_operations(found: Losses) -> Iterator[Reading]:
     bounded = [e for e in judged if _bounded(e)]
     if {e.owner for e in bounded} >= {"discriminator"}:
         kind = "hinge" if "hinge" in bounded[0].families or bounded[0].formula & _RECTIFIERS else "linear"
-        text = f"the loss is {kind} in a score that a sigmoid or a softmax keeps in [0, 1]"
+        used = {bounded[0].last, *bounded[0].formula}
+        ends = "[-1, 1]" if "Tanh" in used else "an interval of length 1" if graph.SQUASHED in used else "[0, 1]"
+        text = f"the loss is {kind} in a score that the discriminator keeps in {ends}"
         yield Reading("sigmoid-on-critic", True, text)
-    elif any(e.law is not None and not _SQUASHED & {e.last, *e.formula} for e in judged):
+    elif any(e.law is not None and not _BOUNDED & {e.last, *e.formula} for e in judged):
         yield Reading("sigmoid-on-critic", False)
 
 
 def _bounded(entry: Entry) -> bool:
-    """Whether a loss that is linear, or a hinge, gets what a sigmoid returned, by its gradients or by the formula."""
-    if not _SQUASHED & {entry.last, *entry.formula}:
+    """Whether a loss that is linear, or a hinge, gets a bounded score, by its gradients or by the formula."""
+    if not _BOUNDED & {entry.last, *entry.formula}:
         return False
     if any("Log" in name or "Entropy" in name for name in entry.formula):
         return False
-    plain = bool(_SQUASHED & entry.formula) and entry.formula - _SQUASHED <= _LINEAR | _RECTIFIERS
+    plain = bool(_BOUNDED & entry.formula) and entry.formula - _BOUNDED <= _LINEAR | _RECTIFIERS
     return plain or (bool(entry.families) and entry.families <= {"linear", "hinge"})
+
+
+def _unbounded(entry: Entry) -> bool:
+    """Whether a logarithm gets scores of a last layer without a sigmoid, made positive in another way than by one."""
+    return (
+        graph.UNBOUNDED_LOG in entry.formula
+        and not _SQUASHED & {entry.last, *entry.formula}
+        and not _CLAMPS & entry.formula
+        and entry.last in _LAYERS | {"Add", "Sum"}
+    )
 
 
 def _clamped(entry: Entry) -> bool:

@@ -53,7 +53,7 @@ def _effect(w: Window, taken: list[Came]) -> Reading | None:
     name = "penalty-without-effect"
     if not any(s.graph for s in taken):
         seen = [one.task for one in w.own("discriminator") if one.task in w.trace.formulas]
-        if seen and not w.trace.constants.intersection(seen):
+        if seen and not (w.trace.constants.intersection(seen) and any(_before_a_loss(w, s) for s in taken)):
             return None
         return Reading(
             name, True, f"slopes are taken {len(taken)} times without create_graph=True: no gradient comes from them"
@@ -66,6 +66,13 @@ def _effect(w: Window, taken: list[Came]) -> Reading | None:
     if all(s.second is not None and not bool(s.second.any()) for s in taken) and any(_steep(s) for s in taken):
         return Reading(name, True, f"of {len(taken)} slopes no gradient other than 0 comes back, and norms are above 1")
     return Reading(name, False)
+
+
+def _before_a_loss(w: Window, slope: Came) -> bool:
+    """Whether the discriminator's next pass comes before its next step, so that a slope may be in the loss."""
+    passes = [c.seq for one in w.own("discriminator") for c in one.scores if c.seq > slope.seq]
+    steps = [s.seq for s in w.steps("discriminator") if s.seq > slope.seq]
+    return bool(passes) and (not steps or min(passes) < min(steps))
 
 
 def _steep(slope: Came) -> bool:
@@ -105,6 +112,10 @@ def _norm(w: Window, live: list[Came], before: Seen) -> Reading:
     if wrong is not None:
         text = f"the norm of the slope is taken over axis {wrong.axis} alone, and not over the whole row"
         return Reading(name, True, text, {"axis": float(wrong.axis or 0), "weight": wrong.weight})
+    width = live[0].value[0].numel()
+    if width > 1 and all(p is not None and abs(p.target / width**0.5 - 1) < 1e-3 for p in found):
+        text = f"the root mean square of each row's slope is drawn to 1, and so its norm to {width**0.5:.3g}"
+        return Reading(name, True, text, {"target": width**0.5})
     sizes = [float(s.value.norm()) for s in live]
     before.slopes += [
         (n, p.weight) for n, p in zip(sizes, found, strict=True) if p is not None and abs(p.target) < 1e-4 * n

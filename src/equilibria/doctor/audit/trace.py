@@ -137,6 +137,7 @@ class Held:
         chain: what happened to ``.grad`` since it was cleared: ``("pass", task)``, ``("step", number)``.
         known: whether the chain begins at a clearing that was seen.
         replaced: whether ``.grad`` is another tensor than the one that gradients were added to.
+        size: its number of entries.
     """
 
     who: str
@@ -145,6 +146,7 @@ class Held:
     chain: tuple[tuple[str, int], ...]
     known: bool
     replaced: bool
+    size: int = 1
 
 
 @dataclass
@@ -186,6 +188,7 @@ class Trace:
         steps: of optimisers.
         formulas: by backward pass, the operations between its root and each call's outputs.
         constants: the backward passes of losses to which a term without a gradient is added.
+        hooked: parameters with hooks of the loop on their gradient.
         aims: by backward pass for which gradients of certain parameters were asked, the players of which they are.
         failures: errors inside hooks.
     """
@@ -199,6 +202,7 @@ class Trace:
     steps: list[OptimizerStep] = field(default_factory=list)
     formulas: dict[int, dict[int, frozenset[str]]] = field(default_factory=dict)
     constants: set[int] = field(default_factory=set)
+    hooked: set[tuple[str, str]] = field(default_factory=set)
     aims: dict[int, frozenset[str]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 

@@ -43,7 +43,10 @@ def gradient_path(w: Window) -> Iterator[Reading]:
         if "generator" in one.reached and any(float(c.value.norm()) for c in one.samples)
     ]
     lost = [one for one in own if "generator" not in one.moved]
-    if own:
+    if lost and any(who == "generator" for who, _ in w.trace.hooked):
+        text = "a gradient comes to its output, and hooks on its parameters make every gradient of them 0"
+        yield Reading("generator-never-updated", True, text)
+    elif own:
         text = "a gradient other than 0 comes to its output, and every parameter of the generator gets exactly 0"
         yield Reading("no-gradient-path", len(lost) == len(own), text if len(lost) == len(own) else "")
 
@@ -107,6 +110,10 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
             text = f"its {len(steps)} steps found a gradient of exactly 0, after a loss that has one: it was set to 0"
             yield Reading(name, True, text)
             continue
+        if moved > 0 and still.get(who):
+            text = "its steps change it, and it is as it was at the window before: something sets it back"
+            yield Reading(name, True, text)
+            continue
         if moved > 0 or still.get(who) is False:
             yield Reading(name, False)
             continue
@@ -147,7 +154,7 @@ def membership(w: Window, seen: set[tuple[str, str]]) -> Iterator[Reading]:
     seen |= {(h.who, h.name) for s in steps for h in s.held}
     wrong = next((found for s in steps if (found := _foreign(w, s))), None)
     if wrong is None:
-        wrong = _doubly(steps) or _exchanged(w)
+        wrong = _doubly(steps) or _exchanged(w) or _both_step(w)
     if wrong is not None:
         yield Reading("wrong-player-trained", True, wrong)
     elif steps:
@@ -192,12 +199,7 @@ def _doubly(steps: list[OptimizerStep]) -> str | None:
 
 def _exchanged(w: Window) -> str | None:
     """What is wrong where each player's optimiser is stepped on the other's loss: the generator's finds no gradient."""
-    real = (Kind.REAL, Kind.MIXED)
-    through = {
-        one.task
-        for one in w.passes.values()
-        if any(w.attached(came) for came in one.scores) and not any(w.kind(came) in real for came in one.scores)
-    }
+    through = _through(w)
     makers, judges = w.steps("generator"), w.steps("discriminator")
     if not makers:
         return None
@@ -212,6 +214,27 @@ def _exchanged(w: Window) -> str | None:
     if used and all(tasks and tasks <= through for tasks in used):
         return wrong
     return None
+
+
+def _both_step(w: Window) -> str | None:
+    """What is wrong where the discriminator's optimiser also steps on the generator's loss."""
+    through = _through(w)
+    made = [set().union(*(_last_passes(h) for h in s.held if h.norm is not None)) for s in w.steps("generator")]
+    judged = [set().union(*(_last_passes(h) for h in s.held if h.norm is not None)) for s in w.steps("discriminator")]
+    wrong = [tasks for tasks in judged if tasks and tasks <= through and tasks in made]
+    if wrong and any(tasks and not tasks & through for tasks in judged):
+        return "the discriminator's optimiser is stepped once more on the generator's loss"
+    return None
+
+
+def _through(w: Window) -> set[int]:
+    """The passes that come through scores of samples into the generator, and through no score of a real row."""
+    real = (Kind.REAL, Kind.MIXED)
+    return {
+        one.task
+        for one in w.passes.values()
+        if any(w.attached(came) for came in one.scores) and not any(w.kind(came) in real for came in one.scores)
+    }
 
 
 def _pass_before(w: Window, step: OptimizerStep) -> Pass | None:
@@ -272,9 +295,9 @@ def _used_twice(held: Held, step: OptimizerStep, steps: list[OptimizerStep]) -> 
 
 
 def _most_used_twice(step: OptimizerStep, who: str, steps: list[OptimizerStep]) -> bool:
-    """Whether that holds for at least half of a player's parameters that have a gradient."""
+    """Whether that holds for at least half of the numbers in a player's parameters that have a gradient."""
     own = [h for h in step.held if h.who == who and h.norm is not None]
-    return 2 * sum(_used_twice(h, step, steps) for h in own) >= len(own) > 0
+    return 2 * sum(h.size for h in own if _used_twice(h, step, steps)) >= sum(h.size for h in own) > 0
 
 
 def _polluted(w: Window, who: str) -> float:
