@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..losses import OBJECTIVES, Hinge, LeastSquares, Minimax, NonSaturating, Objective, Wasserstein
 from .assumed import AssumedCodes
 from .audit import Audit, Reading
 from .audit.average import average_reading
+from .audit.hashing import row_hashes
 from .audit.signs import Losses
 from .chart import Chart
 from .evidence import NotAssessed
@@ -18,6 +19,7 @@ from .objective import Declared
 from .rows import RowForm
 from .subject import Subject
 
+_MOST_ROWS = 2**14  # real rows whose part of the data is known
 _DISAGREES = "objective-disagrees"
 _LOGISTIC = ("logits", "probabilities")
 _FAMILIES: dict[str, type[Objective]] = {
@@ -42,8 +44,15 @@ def audit_of(given: Mapping[str, Any], subject: Subject, chart: Chart) -> Audit 
             reason = f"the {who} is several modules: pass one module with a forward method, as your loop calls it"
             chart.unread = [NotAssessed("the training step", reason=reason)]
             return None
-    plain = subject.rows == RowForm()
-    return Audit({who: [net] for who, net in given.items()}, subject.real if plain else None, subject.classes)
+    real = subject.real if subject.rows == RowForm() else None
+    parts = {} if real is None else _parts(real[:_MOST_ROWS], chart)
+    return Audit({who: [net] for who, net in given.items()}, real, subject.classes, parts)
+
+
+def _parts(real: Tensor, chart: Chart) -> dict[int, int]:
+    """By the hash of a real row, its cell; empty where some rows have none."""
+    cells = chart.space.cell_of(chart.space(real)).tolist()
+    return dict(zip(row_hashes(real).tolist(), cells, strict=True)) if len(cells) == len(real) else {}
 
 
 def take_in(audit: Audit, subject: Subject, chart: Chart) -> dict[str, Reading]:

@@ -49,8 +49,11 @@ class Space:
         """Share of these rows in each cell, ``(c,)``; each row counts for its nearest centre."""
         if not len(z):
             return torch.zeros(len(self.centres))
-        nearest = torch.cdist(z, self.centres).min(1).indices
-        return torch.bincount(nearest, minlength=len(self.centres)).float() / len(z)
+        return torch.bincount(self.cell_of(z), minlength=len(self.centres)).float() / len(z)
+
+    def cell_of(self, z: Tensor) -> Tensor:
+        """The cell of each of these rows, by its nearest centre."""
+        return torch.cdist(z, self.centres).min(1).indices
 
     def sliced(self, a: Tensor, b: Tensor) -> float:
         """Sliced Wasserstein-1 distance of two sets of rows, in units of the data's root mean square."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -45,6 +46,7 @@ class Audit:
         networks: the modules of each player, as the loop calls them.
         real: the real rows, as the discriminator is fed; None where they are not known.
         labels: of the real rows, where they are classes.
+        parts: by the hash of a real row, the part of the data that it is in.
 
     Examples:
         >>> G, D = nn.Linear(3, 2), nn.Linear(2, 1)
@@ -62,14 +64,18 @@ class Audit:
     """
 
     def __init__(
-        self, networks: Mapping[str, Sequence[nn.Module]], real: Tensor | None = None, labels: Tensor | None = None
+        self,
+        networks: Mapping[str, Sequence[nn.Module]],
+        real: Tensor | None = None,
+        labels: Tensor | None = None,
+        parts: Mapping[int, int] = types.MappingProxyType({}),
     ) -> None:
         self._networks = {who: list(own) for who, own in networks.items()}
         self._recorder = Recorder(self._networks)
         known: frozenset[int] = frozenset()
         if real is not None and real.numel() <= _MOST_REAL:
             known = frozenset(row_hashes(real).tolist())
-        self._before = Before(real=known, labels=labels, discriminators=self._networks["discriminator"])
+        self._before = Before(real=known, parts=parts, labels=labels, discriminators=self._networks["discriminator"])
         self._marks: dict[str, int] = {}
         self._span, self._long = _SHORTEST, _LONG
 

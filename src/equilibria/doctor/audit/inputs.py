@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -31,6 +31,7 @@ class Seen:
         real: hashes of the real rows that the discriminator was trained on.
         drawn: the sum of the different ones of each window.
         windows: in which there were any.
+        parts: the parts of the data that those rows came from.
         dead: the generator's layers that got a gradient of exactly 0 in the last window.
         slopes: of every step with a zero-centred penalty, the norm of the batch's slopes and the penalty's weight.
     """
@@ -40,6 +41,7 @@ class Seen:
     real: set[int] = field(default_factory=set)
     drawn: int = 0
     windows: int = 0
+    parts: set[int] = field(default_factory=set)
     dead: frozenset[str] = frozenset()
     slopes: list[tuple[float, float]] = field(default_factory=list)
 
@@ -50,8 +52,7 @@ def rows_used(w: Window, seen: Seen, known: frozenset[int]) -> Iterator[Reading]
     Of N rows, T random draws hold N (1 - (1 - 1/N)^T) different ones on average. A row counts once in a window, because
     a discriminator may well take several steps on a batch. ``seen`` is added to.
     """
-    fed = [f.call.hashes[f.call.main] for f in w.fed.values() if f.kind is Kind.REAL and f.call.grads]
-    own = {key for hashes in fed if hashes is not None for key in hashes.tolist() if key in known}
+    own = {key for f in w.fed.values() if f.kind is Kind.REAL for key in _main_hashes(f.call) if key in known}
     seen.drawn += len(own)
     seen.windows += bool(own)
     seen.real |= own
@@ -64,6 +65,36 @@ def rows_used(w: Window, seen: Seen, known: frozenset[int]) -> Iterator[Reading]
         f"draws would have been {expected:.0f}"
     )
     yield Reading("few-rows-used", few, text if few else "", {"different": len(seen.real), "expected": expected})
+
+
+def parts_used(w: Window, seen: Seen, parts: Mapping[int, int]) -> Iterator[Reading]:
+    """Whether the discriminator gets no real row of some parts of the data, by far more than chance.
+
+    Of T random draws none is in parts that hold the share m of the data with a probability of about exp(-T m). It is
+    read where that is below exp(-40), for parts that were chosen afterwards. Call it after :func:`rows_used`.
+
+    Args:
+        w: the window.
+        seen: what earlier ones saw; it is added to.
+        parts: by the hash of a real row, the part of the data that it is in.
+    """
+    fed = {key for f in w.fed.values() if f.kind is Kind.REAL for key in _main_hashes(f.call)}
+    seen.parts |= {parts[key] for key in fed if key in parts}
+    if seen.windows < _FEWEST_WINDOWS or not seen.parts:
+        return
+    without = sum(part not in seen.parts for part in parts.values()) / len(parts)
+    if without > 0.1 and without * seen.drawn > 40:
+        left, all_parts = len(set(parts.values()) - seen.parts), len(set(parts.values()))
+        text = (
+            f"of {seen.drawn} real rows that the discriminator got in {seen.windows} windows, none is from {left} of "
+            f"{all_parts} parts of the data, which hold {without:.0%} of it"
+        )
+        yield Reading("mode-dropping", True, text, {"share": without}, certain=False)
+
+
+def _main_hashes(call: Call) -> list[int]:
+    hashes = call.hashes[call.main] if call.grads else None
+    return [] if hashes is None else hashes.tolist()
 
 
 def _trained(w: Window) -> list[Call]:

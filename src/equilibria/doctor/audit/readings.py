@@ -27,6 +27,7 @@ ORDER = (
     "other-players-gradient",
     "same-batch-twice",
     "few-rows-used",
+    "mode-dropping",
     "same-target-for-both",
     "swapped-labels",
     "double-sigmoid",
@@ -71,6 +72,7 @@ class Before:
         pauses: how long each player has been still.
         rates: the learning rates.
         real: hashes of the real rows.
+        parts: by the hash of a real row, the part of the data that it is in.
         labels: of the real rows, where they are classes.
         discriminators: the discriminator's modules.
     """
@@ -82,6 +84,7 @@ class Before:
     pauses: Pauses = field(default_factory=Pauses)
     rates: Rates = field(default_factory=Rates)
     real: frozenset[int] = frozenset()
+    parts: Mapping[int, int] = field(default_factory=dict)
     labels: Tensor | None = None
     discriminators: Sequence[nn.Module] = ()
 
@@ -110,6 +113,7 @@ def read(w: Window, before: Before) -> tuple[list[Reading], Losses]:
         *inputs.codes(w, before.seen, before.real),
         *inputs.dead_layers(w, before.seen),
         *inputs.rows_used(w, before.seen, before.real),
+        *inputs.parts_used(w, before.seen, before.parts),
         *inputs.ranges(w),
         *inputs.norm_before_output(w),
         *inputs.identity(w),

@@ -50,10 +50,9 @@ def _collapsed(view: View) -> Found:
 
 def _dropping(view: View) -> Found:
     before = view.past("cells/missing", 7)
-    missing = min(before[-3:], default=0.0)
-    lasting = len(before) == 7 and missing > 0.8 * median(before[:3])
+    lasting = len(before) == 7 and median(before[-3:]) > 0.8 * median(before[:3])
     return when(
-        missing > 0.08 and lasting,
+        min(before[-3:], default=0.0) > 0.08 and lasting,
         view,
         equal("cells/missing", 0, "every part of the data has samples"),
         about("samples/coverage", 1, "that of a perfect sampler"),
