@@ -365,7 +365,7 @@ def flatness(found: Losses) -> Iterator[Reading]:
             text = f"the generator's loss has slope 0 at {share:.0%} of its samples, the worst by the discriminator"
             yield Reading("flat-generator-loss", True, text, {"share": share})
             return
-    if all(_CLAMPS & e.formula and not any("Log" in name or "Entropy" in name for name in e.formula) for e in own):
+    if all(_CLAMPS & e.formula and e.formula <= _LINEAR | _CLAMPS for e in own):
         text = "the generator's loss clamps the scores of its samples: those outside of the interval get no gradient"
         yield Reading("flat-generator-loss", True, text, certain=False)
         return

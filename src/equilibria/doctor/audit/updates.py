@@ -218,7 +218,7 @@ def _exchanged(w: Window) -> str | None:
 
 def _both_step(w: Window) -> str | None:
     """What is wrong where the discriminator's optimiser also steps on the generator's loss."""
-    through = _through(w)
+    through = {t for t in _through(w) if any(is_adversarial(came) for came in w.passes[t].scores)}
     made = [set().union(*(_last_passes(h) for h in s.held if h.norm is not None)) for s in w.steps("generator")]
     judged = [set().union(*(_last_passes(h) for h in s.held if h.norm is not None)) for s in w.steps("discriminator")]
     wrong = [tasks for tasks in judged if tasks and tasks <= through and tasks in made]
