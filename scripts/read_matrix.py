@@ -28,7 +28,7 @@ from equilibria.exam.generated.fault import Needs
 
 STEPS = 60
 MEASURED = ("statistics-slow", "column-unscaled", "batches-told-apart", "constraint-lost", "constraint-too-tight")
-SPLITS = ("development", "held-out", "unseen")
+SPLITS = ("development", "held-out")
 
 
 def open_to(needs: Needs) -> dict[str, list[Open]]:

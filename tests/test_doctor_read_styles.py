@@ -21,13 +21,30 @@ ring-to-corners skips stateless critic-penalty penalty-off-the-segment 2
 parcel gated accumulation critic-penalty penalty-off-the-segment 3
 ring mlp-relu smoothed-labels logits-r1 input-lost 0
 lopsided weight-normed numpy-batches probabilities-r1-lazy input-lost 1
+sines conv1d separate-backward hinge-r1 sigmoid-on-a-critic 3
+digits batchnorm discriminator-first pixels-logits sigmoid-twice 3
+orders gated warm-up logits sigmoid-lost 4
+swissroll weight-normed accumulation logits-dragan generator-sign 3
+returns mixer loss-objects probabilities generator-not-stepped 4
+returns mixer generator-functions probabilities-r1-lazy generator-frozen 2
+clouds batchnorm inverted-labels logits wrong-parameters 5
+cells skips scaled-loss pixels-critic-penalty no-clearing-generator 3
+visits grown frozen-and-thawed critic-penalty penalty-of-wrong-norm 5
+visits grown next-of-iterator hinge-two generator-loss-flat 1
+zigzag rezero norms-and-slopes-logged squares generator-sign 1
+"""
+LONGER = """
+mornings rezero average-of-snapshots hinge-two units-dead 2
+targets maxout noisy-labels logits-dragan loader-skewed 5
 """
 
 
-@pytest.mark.parametrize("row", CASES.strip().splitlines())
-def test_the_fault_is_the_first_finding_and_its_twin_has_none(row: str) -> None:
+@pytest.mark.parametrize(
+    ("row", "steps"), [(row, n) for rows, n in ((CASES, 24), (LONGER, 60)) for row in rows.strip().splitlines()]
+)
+def test_the_fault_is_the_first_finding_and_its_twin_has_none(row: str, steps: int) -> None:
     law, network, style, recipe, fault, variant = row.split()
     case = case_of(Axes(law, network, style, recipe, fault, int(variant)))
-    found = run_case(replace(case, steps=24, truth=lambda attached: 0.0), 1)
+    found = run_case(replace(case, steps=steps, truth=lambda attached: 0.0), 1)
     assert found.error == "" and found.rank() == 0
     assert found.repaired == ()

@@ -105,6 +105,18 @@ def _finished(view: View) -> Found:
 RULES: tuple[Rule, ...] = (
     Rule(
         Level.SAMPLES,
+        "generator-lacks-capacity",
+        CRITICAL,
+        _incapable,
+        3,
+        "The samples are far from the data, and a copy of the generator that is fitted alone, without a "
+        "discriminator, does not get much closer: the network cannot represent this distribution.",
+        "Goodfellow et al. 2014, Proposition 2: enough capacity",
+        ("larger-generator",),
+        14,
+    ),
+    Rule(
+        Level.SAMPLES,
         "mode-hopping",
         CRITICAL,
         _hopping,
@@ -136,18 +148,6 @@ RULES: tuple[Rule, ...] = (
         "the discriminator's highest score.",
         "Goodfellow 2016, section 5.1.1: maximin in place of minimax",
         ("known-good-base", "slope-penalty", "balance-turns"),
-        14,
-    ),
-    Rule(
-        Level.SAMPLES,
-        "generator-lacks-capacity",
-        CRITICAL,
-        _incapable,
-        3,
-        "The samples are far from the data, and a copy of the generator that is fitted alone, without a "
-        "discriminator, does not get much closer: the network cannot represent this distribution.",
-        "Goodfellow et al. 2014, Proposition 2: enough capacity",
-        ("larger-generator",),
         14,
     ),
     Rule(
