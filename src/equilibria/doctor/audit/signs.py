@@ -30,6 +30,7 @@ _SQUASHED = frozenset({"Sigmoid", "Softmax", graph.SQUASHED})  # scores in [0, 1
 _BOUNDED = _SQUASHED | {"Tanh"}
 _LAYERS = frozenset({"Addmm", "Mm", "Linear", "Bmm", "Convolution"})
 _CLAMPS = frozenset({"Clamp", "ClampMin", "Hardtanh"})
+_CHOOSING = frozenset({"Topk", "Sort", "Index", "IndexSelect", "Gather", "MaskedSelect"})
 _LOGARITHMS = frozenset({"Log", "BinaryCrossEntropy"})
 _TINY = 0.01
 _WORDS = {1: "higher", -1: "lower"}
@@ -350,6 +351,7 @@ def _alike(a: Entry, b: Entry) -> int:
 def flatness(found: Losses) -> Iterator[Reading]:
     """Whether the generator's loss has no slope on the samples that the discriminator rates worst."""
     own = [e for e in found.entries if e.owner == "generator" and e.came.call.descends]
+    own = [e for e in own if not _CHOOSING & e.formula]  # as a loss of the samples with the best scores alone
     if not own or (found.made is None and any(bool(e.y.any()) for e in own)):
         return
     for entry in own:
