@@ -263,7 +263,7 @@ class Critic(Pair):
 
     def penalty(self, x: Tensor, fake: Tensor) -> Tensor | float:
         m = self.at(x, fake).requires_grad_()
-        slopes = torch.autograd.grad(self.discriminator(m).sum(), m, create_graph=True)[0]
+        slopes = torch.autograd.grad(outputs=self.discriminator(m).sum(), inputs=m, create_graph=True)[0]
         return self.weight * (self.norm(slopes) - 1).square().mean()
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 Listener = Callable[[Any, Any, bool], None]
-_PLACES = {"backward": 5, "grad": 1}  # of the argument ``inputs`` of either function
+_ARGUMENTS = {"backward": ("tensors", 5), "grad": ("outputs", 1)}
+"""Of either function the name of its first argument, and the place of ``inputs``."""
 _listeners: list[Listener] = []
 _originals: dict[str, Callable[..., Any]] = {}
 
@@ -25,7 +26,7 @@ class _Handle:
         """Stop listening; the last one puts the original functions back."""
         if self._listener in _listeners:
             _listeners.remove(self._listener)
-        for name in _PLACES:
+        for name in _ARGUMENTS:
             if not _listeners and name in _originals and getattr(getattr(torch.autograd, name), "_tells", False):
                 setattr(torch.autograd, name, _originals.pop(name))
 
@@ -36,24 +37,25 @@ def watch(listener: Listener) -> _Handle:
     ``inputs`` is what gradients were asked for, None for all leaves.
     """
     _listeners.append(listener)
-    for name, place in _PLACES.items():
+    for name, (first, place) in _ARGUMENTS.items():
         original = getattr(torch.autograd, name)
         if not getattr(original, "_tells", False):
             _originals[name] = original
-            setattr(torch.autograd, name, _telling(original, place))
+            setattr(torch.autograd, name, _telling(original, first, place))
     return _Handle(listener)
 
 
-def _telling(original: Callable[..., Any], place: int) -> Callable[..., Any]:
-    """The function, which tells before and after; its argument ``inputs`` is at this place."""
+def _telling(original: Callable[..., Any], first: str, place: int) -> Callable[..., Any]:
+    """The function, which tells before and after; see :data:`_ARGUMENTS`."""
 
     @functools.wraps(original)
-    def telling(roots: Any, *given: Any, **more: Any) -> Any:
-        inputs = more.get("inputs", given[place - 1] if len(given) >= place else None)
+    def telling(*given: Any, **more: Any) -> Any:
+        roots = given[0] if given else more.get(first)
+        inputs = more.get("inputs", given[place] if len(given) > place else None)
         for listener in list(_listeners):
             listener(roots, inputs, True)
         try:
-            return original(roots, *given, **more)
+            return original(*given, **more)
         finally:
             for listener in list(_listeners):
                 listener(roots, inputs, False)
