@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -151,6 +152,19 @@ def test_the_command_samples_it_and_the_report_names_it(run: Any, tmp_path: Path
         assert np.array_equal(made["x"], expected.numpy())
     run.evaluate(200)
     assert f"The samples of round {kept(run.path / FOLDER)[0].round}" in run.report().read_text()
+
+
+def test_its_evaluation_is_kept_beside_that_of_the_newest_round(run: Any) -> None:
+    cli, best = CliRunner(), kept(run.path / FOLDER)[0].round
+    newest = cli.invoke(app, ["evaluate", str(run.path), "-n", "200"])
+    assert newest.exit_code == 0 and newest.output.startswith("Round 100:")
+    told = (run.path / "evaluation.json").read_bytes()
+    of_best = cli.invoke(app, ["evaluate", str(run.path), "-n", "200", "--best"])
+    assert best < 100 and of_best.exit_code == 0 and of_best.output.startswith(f"Round {best}:")
+    assert (run.path / "evaluation.json").read_bytes() == told
+    own = json.loads((run.path / f"evaluation-{best}.json").read_text())
+    expected = equilibria.open_run(run.path, best_round=True).evaluate(200)
+    assert own == {name: value.to_dict() for name, value in expected.items()} != json.loads(told)
 
 
 def test_without_one_it_is_said(tmp_path: Path) -> None:

@@ -364,6 +364,9 @@ def evaluate(
     ] = None,
     reference: Annotated[str, typer.Option(help="Real rows of a protocol: train or held-out.")] = "train",
     real: Annotated[int | None, typer.Option(help="Number of real rows of a protocol; all if not given.")] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="Of the round whose samples were the best in training, not of the newest.")
+    ] = False,
     data: DataArg = None,
     own: WithFiles = None,
     as_json: JsonFlag = False,
@@ -374,6 +377,8 @@ def evaluate(
 
     equilibria evaluate runs/digits -n 5000 --json
 
+    equilibria evaluate runs/digits --best
+
     equilibria evaluate runs/cifar --protocol fid --samples 50000 --reference train[/dim]
 
     A protocol needs its network once: python -m equilibria.metrics.fetch inception-2015
@@ -383,7 +388,7 @@ def evaluate(
     from .. import runs
     from ..runs.folder import RunFolder
 
-    opened = runs.open_run(run, data)
+    opened = runs.open_run(run, data, best_round=best)
     if protocol is not None:
         made = _by_protocol(opened, (protocol, n, seed, reference, real), as_json)
     else:
@@ -392,6 +397,7 @@ def evaluate(
     if as_json:
         print(written(made))
     else:
+        say(f"Round {opened.play.round:,}:")
         print_metrics(found)
         if opened.play.game.classes:
             say("The samples have the classes of the data, in its shares.")

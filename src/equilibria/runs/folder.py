@@ -10,6 +10,7 @@ RUN/stages/         component-01/ …: the runs of a procedure's stages (procedu
 RUN/samples/        step-00001000.npz and .png
 RUN/diagnosis.json  the doctor's diagnosis
 RUN/evaluation.json metrics with the floors of a perfect sampler
+RUN/evaluation-900.json the same for round 900, where that is not the newest
 RUN/evaluation-fid.json  the numbers of a protocol, with the conditions they were measured under (protocols.py)
 RUN/report.html     everything above in one file
 RUN/.lock           held while a process trains here; .lock.json names it (lock.py)

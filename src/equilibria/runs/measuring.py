@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
 from .. import metrics
-from ..base.errors import ConfigError
+from ..base.errors import ConfigError, RunError
 from ..base.randomness import mix
+from ..base.records import written
 from ..core.play import Play
 from ..data import Dataset
 from ..data.store import PairStore
 from ..data.table import scaled
 from ..metrics import Measure, Measured
 from ..metrics.measures import Labeller
+from ..training import checkpoint, checkups, disk
 from ..training.pictures import held_out_rows, rows_for
+from .folder import EVALUATION, RunFolder
 from .rows import column_of
 from .samples import Asked, classifier, classifier_of, drawn, labelled, mean_of
 
@@ -48,6 +53,26 @@ def measured(
                 member[name] = value
         found.append(member)
     return mean_of(found)
+
+
+def keep_evaluation(path: Path, at: int, found: Mapping[str, Measured], of_samples: Mapping[str, Measured]) -> None:
+    """Write an evaluation into a run's folder; a folder that cannot be written is a warning.
+
+    Args:
+        path: the folder.
+        at: the round of the samples. One that is not the newest has a file of its own, ``evaluation-ROUND.json``.
+        found: the metrics.
+        of_samples: those of the samples alone, by which the stored diagnosis is judged again.
+    """
+    newest = max((checkpoint.round_of(p) for p in checkpoint.listed(path / "checkpoints")), default=at)
+    name = EVALUATION if at >= newest else f"evaluation-{at}.json"
+    text = written({key: value.to_dict() for key, value in found.items()}, indent=1)
+    try:
+        disk.write_atomically(path / name, text)
+        if name == EVALUATION:
+            checkups.judge_again(path, RunFolder.open(path, strict=False).diagnosis, at, of_samples)
+    except RunError as error:
+        warnings.warn(f"the evaluation is not kept with the run: {error.what}", stacklevel=3)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from .extras import Extras
 from .extras import measured as own_metrics
 from .folder import RunFolder, class_names_of, part, spec_of
 from .generator import plain_generator
-from .measuring import measured
+from .measuring import keep_evaluation, measured
 from .rows import rows_of
 
 if TYPE_CHECKING:
@@ -335,7 +335,8 @@ class Run:
         With ``protocol="fid"`` or ``"fid-clean"`` they are the numbers of that protocol alone, against the rows of
         ``reference`` (``real`` of them, if given), kept with their conditions in ``evaluation-fid.json``.
 
-        A run that diverged is evaluated at its last whole checkpoint, with a warning.
+        A run that diverged is evaluated at its last whole checkpoint, with a warning. Of another round than the newest,
+        as the best one, they are kept in evaluation-ROUND.json.
 
         Raises:
             ConfigError: too few samples; an unknown protocol, or one whose features these samples do not have.
@@ -353,13 +354,7 @@ class Run:
         scores = dict(found)
         measures = (self.recipe.procedure or self.recipe.game).measures()
         found |= measured(self.play, self.data, measures, seed, classify)
-        text = written({name: value.to_dict() for name, value in found.items()}, indent=1)
-        try:
-            disk.write_atomically(self.path / "evaluation.json", text)
-            diagnosis = RunFolder.open(self.path, strict=False).diagnosis
-            checkups.judge_again(self.path, diagnosis, self.play.round, scores)
-        except RunError as error:
-            warnings.warn(f"the evaluation is not kept with the run: {error.what}", stacklevel=2)
+        keep_evaluation(self.path, self.play.round, found, scores)
         return found
 
     def begin(self, play: Play) -> None:
