@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 
 # What `make demo` trains: MNIST where it can be fetched, else the small digits that scikit-learn carries.
-DEMO ?= train r3gan-conditional --steps 3400
+DEMO ?= train r3gan-conditional --steps 3200
 
 # One thread a process: the tests are small, and two threads on two cores only wait for each other. One worker a core; the
 # tests of a file stay together, since they share what the file's fixtures trained.

@@ -26,6 +26,7 @@ from equilibria.networks import (
     SpectralNorm,
     one_hot,
 )
+from equilibria.networks.layers import Reshape
 
 DCGAN = ConvPair(width=64, norm="batch", generator_activation="relu", init="normal02")
 RING = MLPPair(depth=2, discriminator_depth=1, activation="relu", init="orthogonal", input_scale=0.25)
@@ -41,6 +42,7 @@ SMALL: dict[str, Networks] = {
         width=4, attention=2, generator_spectral=True, spectral_norm=True, minibatch="deviation"
     ),
     "conv, virtual": ConvPair(width=4, generator_norm="virtual", reference=3, minibatch="discrimination"),
+    "conv, dense": ConvPair(width=4, generator_width=6, dense=(7, 5)),
     "mlp, minibatch": MLPPair(width=8, depth=2, minibatch="discrimination"),
     "canvas": CanvasPair(steps=2, code=4, pair=ConvPair(width=4)),
     "residual": ResPair(width=4),
@@ -86,6 +88,29 @@ def test_a_projection_is_linear_in_the_label() -> None:
     phi = D.trunk(x)
     expected = D.logit(phi)[:, 0] + torch.einsum("nk,kf,nf->n", y, D.embed.weight, phi)
     torch.testing.assert_close(D(x, y), expected)
+
+
+def test_the_generators_own_width_and_dense_layers_leave_the_discriminator_as_it_is() -> None:
+    """Parameters counted by hand: codes 5 + 3 classes -> 7 -> 5 -> 12 x 7 x 7, then 12 to 6 to 1 channels by 4 x 4."""
+    pair, shape = ConvPair(width=4, generator_width=6, dense=(7, 5)), (1, 28, 28)
+    smallest = 12 * 7 * 7
+    wanted = (8 * 7 + 7) + (7 * 5 + 5) + (5 * smallest + smallest) + (12 * 6 * 16 + 6) + (6 * 16 + 1)
+    assert count(pair.generator(5, shape, 3)) == wanted
+    linear, curved = nn.Linear, nn.LeakyReLU
+    assert [type(layer) for layer in pair.generator(5, shape, 3).body[:5]] == [linear, curved, linear, curved, linear]
+    assert count(pair.discriminator(shape, 3)) == count(ConvPair(width=4).discriminator(shape, 3))
+
+
+def test_a_dense_layer_makes_the_smallest_map_curved_in_the_code() -> None:
+    """Without one the first map is affine: its value at a midpoint is the mean of its values at the ends."""
+    for dense, curved in (((), False), ((9,), True)):
+        torch.manual_seed(0)
+        body = ConvPair(width=4, dense=dense).generator(5, (1, 8, 8)).double().body
+        first = next(i for i, layer in enumerate(body) if isinstance(layer, Reshape))
+        a, b = torch.randn(2, 3, 5, dtype=torch.float64)
+        apart = (body[:first]((a + b) / 2) - (body[:first](a) + body[:first](b)) / 2).abs().max()
+        assert bool(apart > 1e-3) == curved
+        assert curved or apart < 1e-12
 
 
 @pytest.mark.parametrize("value", [*SMALL.values(), DCGAN, RING, Auto(), ResPair(), MaxoutPair(), MLPPair()])

@@ -79,7 +79,9 @@ BOUNDS: dict[str, Bound] = {
     "real_target": SHARE, "fake_target": SHARE, "Clip.value": POSITIVE,
     # networks
     "slope": SHARE, "input_scale": POSITIVE, "dropout": DECAY, "input_dropout": DECAY,
-    "width": SIZE, "hidden": SIZE, "maps": SIZE, "code": SIZE, "discriminator_width": SIZE, "Latent.size": SIZE,
+    "width": SIZE, "hidden": SIZE, "maps": SIZE, "code": SIZE, "discriminator_width": SIZE, "generator_width": SIZE,
+    "dense": SIZE,
+    "Latent.size": SIZE,
     "depth": Bound(0, 1000), "stem_layers": Bound(0, 1000), "blocks": Bound(0, 1000), "levels": Bound(1, 30),
     # laws
     "distance": WEIGHT, "along": WEIGHT, "across": WEIGHT, "petals": SIZE, "Category.classes": Bound(2, 100_000),

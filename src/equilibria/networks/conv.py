@@ -37,7 +37,7 @@ class ConvPair(Networks):
 
     Args:
         width: channels of the discriminator's first level; each halving doubles them, up to ``width * cap``.
-        cap: the largest multiple of ``width``.
+        cap: the largest multiple of the width.
         kernel: side of the kernels: 2, 4, 6 or 8.
         norm: ``none``, ``batch`` or ``layer``, in both networks.
         activation: activation of the discriminator, and of the generator if ``generator_activation`` is None.
@@ -56,6 +56,9 @@ class ConvPair(Networks):
             ``discrimination`` or ``deviation`` (:class:`~equilibria.networks.MinibatchDiscrimination`,
             :class:`~equilibria.networks.MinibatchDeviation`).
         kernels: of minibatch discrimination; its time grows with their number and the square of the batch.
+        generator_width: channels of the generator's last level, which double up to its first; ``None``: as ``width``.
+        dense: widths of fully connected layers, with an activation each, between the code and the generator's smallest
+            map. Without them a code enters the smallest map by one affine map.
 
     Raises:
         ConfigError: a field has a value that is not allowed.
@@ -86,10 +89,12 @@ class ConvPair(Networks):
     attention: int = 0
     minibatch: str = "none"
     kernels: int = 100
+    generator_width: int | None = None
+    dense: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every field."""
-        check_counts(self, 1, "width", "cap", "kernels")
+        check_counts(self, 1, "width", "generator_width", "cap", "kernels")
         check_counts(self, 0, "attention")
         check_counts(self, 2, "reference")
         check_choice(self, "kernel", KERNELS)
@@ -107,10 +112,12 @@ class ConvPair(Networks):
         """Codes to images: a linear map to the smallest level, then upsampling by two up to the image's size."""
         check_sizes(latent, classes)
         levels, h, w, padded = pyramid(shape)
-        widths = self._widths(levels)[::-1]
+        widths = self._widths(levels, self.width if self.generator_width is None else self.generator_width)[::-1]
         biased = self._generator_norm != "batch"
-        first = nn.Linear(latent + classes, widths[0] * h * w, bias=biased)
+        sizes = (latent + classes, *self.dense)
+        first = nn.Linear(sizes[-1], widths[0] * h * w, bias=biased)
         layers: list[nn.Module] = [
+            *self._dense(sizes),
             spectral(first, self.generator_spectral),
             Reshape((widths[0], h, w)),
             *self._up(widths[0], levels, levels),
@@ -154,12 +161,20 @@ class ConvPair(Networks):
         initialise(net, self.init)
         return net
 
-    def _widths(self, levels: int) -> list[int]:
-        return [self.width * min(2**level, self.cap) for level in range(levels)]
+    def _widths(self, levels: int, width: int) -> list[int]:
+        return [width * min(2**level, self.cap) for level in range(levels)]
 
     @property
     def _generator_norm(self) -> str:
         return self.norm if self.generator_norm is None else self.generator_norm
+
+    def _dense(self, sizes: tuple[int, ...]) -> list[nn.Module]:
+        """Fully connected layers from the first size to the last, each with its activation."""
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(sizes):
+            kind = self.generator_activation or self.activation
+            layers += [spectral(nn.Linear(inputs, outputs), self.generator_spectral), activation(kind, self.slope)]
+        return layers
 
     def _up(self, channels: int, level: int, levels: int) -> list[nn.Module]:
         """What follows a map of the generator whose sides are halved ``level`` of ``levels`` times."""
@@ -180,7 +195,7 @@ class ConvPair(Networks):
         levels, h, w, padded = pyramid(shape)
         layers = padding(shape, padded)
         inputs = shape[0] + classes
-        for level, outputs in enumerate(self._widths(levels)):
+        for level, outputs in enumerate(self._widths(levels, self.width)):
             norm = self.norm if level else "none"
             conv = nn.Conv2d(inputs, outputs, self.kernel, 2, self.kernel // 2 - 1, bias=norm != "batch")
             layers += [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..base.schedules import Bursts, Cosine, Decay, Linear
 from ..core.optimizers import SGD, Adam, RMSprop
 from ..core.play import Average
-from ..core.updates import Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
+from ..core.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
 from ..losses import (
@@ -271,14 +271,15 @@ RELATIVISTIC = (
         name="r3gan-conditional",
         year=2024,
         cite="huang2024r3gan",
-        source="section 2 (RpGAN + R1 + R2); both networks see the label; batch, rates and gamma chosen on MNIST",
+        source="section 2 (RpGAN + R1 + R2); labels in both networks; batch, rates, gamma and widths chosen on MNIST",
         about="r3gan with labels",
         game=TwoPlayer(
             objective=RelativisticPairing(),
             penalties=(R1(gamma=Cosine(start=0.1, end=0.01)), R2(gamma=Cosine(start=0.1, end=0.01))),
             conditional=True,
         ),
-        networks=Auto(image=ConvPair(width=16)),
+        networks=Auto(image=ConvPair(width=16, generator_width=32, dense=(128,))),
+        update=Alternating(share=True),
         optimizer=Adam(lr=Cosine(start=4e-3, end=2e-4), betas=(0.0, 0.99)),
         averages=(Average(decay=0.995),),
         batch=16,
