@@ -53,6 +53,7 @@ REFUSED = {
     "improved-gan",
     "catgan",
     "catgan-semi",
+    "triple-gan",
     "gmmn",
     "mmd-gan",
 }
@@ -72,6 +73,7 @@ OTHER_DATA = {
     "aae-semi": "digits",
     "improved-gan": "digits",
     "catgan-semi": "digits",
+    "triple-gan": "digits",
 }
 
 

@@ -73,10 +73,10 @@ BOUNDS: dict[str, Bound] = {
     "weight": WEIGHT, "gamma": WEIGHT, "adversarial": WEIGHT, "cycle": WEIGHT, "identity": WEIGHT, "l1": WEIGHT,
     "discriminator_weight": WEIGHT, "generator_weight": WEIGHT,
     "adversarial_weight": WEIGHT, "labelled_weight": WEIGHT, "marginal": WEIGHT, "margin": POSITIVE,
-    "one_sided": WEIGHT, "reconstruction": WEIGHT, "scales": POSITIVE,
+    "pseudo_weight": WEIGHT, "one_sided": WEIGHT, "reconstruction": WEIGHT, "scales": POSITIVE,
     "beta": WEIGHT, "prior": FINITE, "center": WEIGHT,
     "spread": WEIGHT, "noise": WEIGHT, "input_noise": WEIGHT, "a": FINITE, "b": FINITE, "c": FINITE, "alpha": WEIGHT,
-    "real_target": SHARE, "fake_target": SHARE, "Clip.value": POSITIVE,
+    "TripleGAN.alpha": SHARE, "pseudo_pairs": SHARE, "real_target": SHARE, "fake_target": SHARE, "Clip.value": POSITIVE,
     # networks
     "slope": SHARE, "input_scale": POSITIVE, "dropout": DECAY, "input_dropout": DECAY,
     "width": SIZE, "hidden": SIZE, "maps": SIZE, "code": SIZE, "discriminator_width": SIZE, "generator_width": SIZE,

@@ -1,14 +1,16 @@
-"""Discriminators that are classifiers: K + 1 classes with few labels, and CatGAN with few or none."""
+"""Classifiers in the game: K + 1 classes with few labels, CatGAN with few or none, and Triple-GAN's third player."""
 
 from __future__ import annotations
 
+from ..base.schedules import Linear
 from ..core.optimizers import Adam
 from ..core.play import Average
 from ..games.classifying import Categorical, Classifying, KPlusOne
 from ..games.spec import Latent
+from ..games.triple_gan import TripleGAN
 from ..losses import FeatureMatching
 from ..networks import Auto, MLPPair, NoisyPair
-from .row import Recipe
+from .row import For, Recipe
 
 _perceptrons = Auto(
     vector=MLPPair(depth=2, activation="relu"),
@@ -59,5 +61,19 @@ RECIPES = (
         optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
         averages=(Average(), Average(player="discriminator")),
         batch=128,
+    ),
+    Recipe(
+        name="triple-gan",
+        year=2017,
+        cite="li2017triple",
+        source="section 3, Algorithm 1, alpha = 1/2; a sum over classes in place of drawn ones; half of D's real pairs "
+        "have the classifier's class (section 3.3); networks of improved-gan, rates and the rise of alpha_P ours",
+        about="a classifier is the third player, D scores pairs of row and class; for data such as few:mnist,100",
+        game=TripleGAN(pseudo_weight=Linear(start=0.0, end=1.0, until=0.5), pseudo_pairs=0.5),
+        networks=_perceptrons,
+        optimizer=Adam(lr=5e-4, betas=(0.5, 0.999)),
+        optimizers=(For(player="classifier", optimizer=Adam(lr=1e-3, betas=(0.5, 0.999))),),
+        averages=(Average(), Average(player="classifier")),
+        batch=100,
     ),
 )
