@@ -337,6 +337,26 @@ class HingeWithSpectralNorm(Pair):
 
 
 @style
+class BestScores(Pair):
+    """The generator is trained on the half of its samples that score the highest, as in top-k training."""
+
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return F.softplus(-fake.flatten().topk(len(fake) // 2).values).mean()
+
+
+@style
+class BestOfTheSorted(Pair):
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return F.softplus(-fake.flatten().sort(descending=True).values[: len(fake) // 2]).mean()
+
+
+@style
+class AboveTheMedian(Pair):
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return F.softplus(-fake[fake > fake.median()]).mean()
+
+
+@style
 class Relativistic(Pair):
     def __call__(self) -> None:
         x, fake = self.x(), self.generator(self.z())
