@@ -134,10 +134,10 @@ def test_samples_have_the_class_that_was_asked_for() -> None:
     game = built()
     assert game.codes(4, torch.tensor([2, 0, 1, 2]))["category"].argmax(1).tolist() == [2, 0, 1, 2]
     assert game.codes(4)["category"].argmax(1).tolist() == [0, 1, 2, 0]
-    draw = make_draw({**game.codes(4), **game.chosen(4, {"y": 1})}, 0)
+    draw = make_draw(game.codes(4, torch.ones(4, dtype=torch.int64)), 0)
     wanted = game.get_submodule("decoder")(torch.cat([torch.eye(3)[[1] * 4], draw["latent"]], 1))
     torch.testing.assert_close(game.sample(draw), wanted)
-    assert game.choices["y"].classes == game.classes == 3 and game.chosen(4, {}) == {}
+    assert game.classes == 3 and not game.choices  # a class is asked for by labels=
 
 
 def test_rows_are_classified_encoded_and_reconstructed() -> None:

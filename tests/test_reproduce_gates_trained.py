@@ -411,8 +411,8 @@ def test_labels_that_are_not_found(judge: Callable[[Tensor], Tensor]) -> None:
             lost = torch.arange(len(given["y"])) < self.error * len(given["y"])
             return torch.where(lost, (given["y"] + 1) % 10, given["y"])
 
-        def sample(self, n: int, seed: int, choices: dict[str, int]) -> Tensor:
-            return examples[(choices["y"] + self.shift) % 10][:n]
+        def sample(self, n: int, seed: int, classes: Tensor) -> Tensor:
+            return examples[(int(classes[0]) + self.shift) % 10][:n]
 
     def run(error: float = 0.1, control: float = 0.25, shift: int = 0) -> tuple[Check, ...]:
         with pytest.MonkeyPatch.context() as patch:

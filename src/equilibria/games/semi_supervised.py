@@ -11,7 +11,7 @@ from torch.nn.functional import mse_loss
 from ..base.errors import ConfigError, DataError
 from ..base.records import record
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
-from ..core.maps import Choice, Map
+from ..core.maps import Map
 from ..data import DataSpec
 from ..losses import NonSaturating, Objective, Penalty
 from ..metrics.measures import Accuracy, Measure, Reconstruction
@@ -107,7 +107,6 @@ class SemiSupervisedAAEGame(Game):
             Player("classifier", ("encoder",)),
         )
         self._labelled = labelled_columns(data)
-        self.choices = {"y": Choice(classes=data.classes, about="the class")}
         self.maps = {
             "classify": Map("classify", gives="label", about="the most probable class of rows"),
             "encode": Map("encode", gives="codes", about="the style of rows"),
@@ -133,9 +132,6 @@ class SemiSupervisedAAEGame(Game):
         latent = self.spec.prior.codes(n, labels)
         y = self.usual_classes(n) if labels is None else labels
         return {"latent": latent, "category": one_hot(y.to(latent.device), self.classes)}
-
-    def chosen(self, n: int, values: Mapping[str, float]) -> Batch:
-        return {"category": one_hot(torch.full((n,), int(values["y"])), self.classes)} if values else {}
 
     def draw(self, batch: Batch) -> Batch:
         real = batch["x"]

@@ -12,7 +12,7 @@ from ..base.errors import ConfigError, DataError
 from ..base.records import record
 from ..base.schedules import Schedule, value_at
 from ..core.game import Batch, Contest, Draw, Game, Loss, Player, Tensors
-from ..core.maps import Choice, Map
+from ..core.maps import Map
 from ..data import DataSpec
 from ..losses import Minimax, NonSaturating, Objective
 from ..losses.base import wide
@@ -108,16 +108,12 @@ class TripleGANGame(Game):
         self.train(was_training)
         self._labelled = labelled_columns(data)
         self.players = tuple(Player(name, (name,)) for name in ("discriminator", "classifier", "generator"))
-        self.choices = {"y": Choice(classes=data.classes, about="the class")}
         self.maps = {"classify": Map("classify", gives="label", about="the most probable class of rows")}
 
     def codes(self, n: int, labels: Tensor | None = None) -> Batch:
         latent = self.spec.latent.codes(n, labels)
         y = self.usual_classes(n) if labels is None else labels
         return {"latent": latent, "label": one_hot(y.to(latent.device), self.classes)}
-
-    def chosen(self, n: int, values: Mapping[str, float]) -> Batch:
-        return {"label": one_hot(torch.full((n,), int(values["y"])), self.classes)} if values else {}
 
     def draw(self, batch: Batch) -> Batch:
         labelled, label = (batch[name] for name in self._labelled)

@@ -89,7 +89,8 @@ def _train(data: Dataset, judge: Classifier, seed: int, rounds: int) -> Trained:
         for play, own in zip(plays, errors, strict=True):
             play.advance(rounds // LOOKS)
             own[play.round] = float((play.apply("classify", test) != test["y"]).float().mean())
-    made = [plays[0].sample(100, seed=1, choices={"y": k}) for k in range(data.spec.classes)]  # the same styles
+    classes = torch.arange(data.spec.classes)
+    made = [plays[0].sample(100, 1, y.expand(100)) for y in classes]  # with the same styles
     named = [float((judge.predict(rows) == k).double().mean()) for k, rows in enumerate(made)]
     return Trained(errors[0], errors[1], statistics.mean(named), torch.stack([rows[:STYLES] for rows in made]))
 
