@@ -32,6 +32,11 @@ cells skips scaled-loss pixels-critic-penalty no-clearing-generator 3
 visits grown frozen-and-thawed critic-penalty penalty-of-wrong-norm 5
 visits grown next-of-iterator hinge-two generator-loss-flat 1
 zigzag rezero norms-and-slopes-logged squares generator-sign 1
+predators linear-units sums-of-rows critic-penalty same-batch 6
+dusks patches epochs pixels-critic-penalty sigmoid-on-a-critic 5
+lissajous batch-spread sums-of-rows critic-penalty penalty-of-wrong-norm 6
+regimes-labelled norm-by-class classes-of-the-data logits graph-cut 6
+seasons norm-after average-after-warm-up critic-penalty-three average-lacks-buffers 4
 """
 LONGER = """
 mornings rezero average-of-snapshots hinge-two units-dead 2

@@ -37,11 +37,11 @@ def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...
 
 
 def _burst(found: list[Finding]) -> list[Finding]:
-    """Units that died when the players' first steps were far too large are an effect of these."""
+    """What died when the players' first steps were far too large is an effect of these."""
     since = _onset(found, "divergence")
     return [
         replace(f, effect_of="divergence", confidence=Confidence.PROBABLE)
-        if f.condition == "dead-units" and since is not None and since <= f.onset
+        if f.condition in ("dead-units", "discriminator-blind") and since is not None and since <= f.onset
         else f
         for f in found
     ]

@@ -18,19 +18,19 @@ _STATISTICS = ("means", "variances")
 def average_reading(sampler: Callable[[int], Tensor], generator: nn.Module) -> Reading | None:
     """The reading, from one call of the sampler; None where no copy of the generator is called, or it has no counts.
 
-    A copy has parameters of the same names and shapes. It holds if its batch norms have the statistics that they were
-    made with, and the generator's have others.
+    A copy has parameters of the same names and shapes. It holds if some of its batch norms have the statistics that
+    they were made with, and the generator's have others.
     """
     names = {name: p.shape for name, p in generator.named_parameters()}
     own = _counts(generator)
     if not own or not any(own.values()):
         return None
-    found: list[list[str]] = []
+    found: list[set[tuple[str, str]]] = []
 
     def look(net: nn.Module, *_: Any) -> None:
         # within the call: functional_call puts other buffers in their place for its duration
         if net is not generator and {name: p.shape for name, p in net.named_parameters()} == names:
-            found.append([kind for kind in _STATISTICS if _at_start(net, kind)])
+            found.append(_at_start(net))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -45,18 +45,26 @@ def average_reading(sampler: Callable[[int], Tensor], generator: nn.Module) -> R
     if not found:
         return None
     # The number of batches that a norm has counted plays no part in its output: a copy may do without it.
-    stale = [kind for kind in found[-1] if not _at_start(generator, kind)]
-    text = f"still have the {' and '.join(stale)} that they were made with" if stale else ""
-    return Reading(
-        "average-without-buffers", bool(text), f"its batch norms {text}, unlike the generator's" if text else ""
-    )
+    stale = found[-1] - _at_start(generator)
+    kinds = " and ".join(kind for kind in _STATISTICS if any(kind == own for _, own in stale))
+    norms = len({name for name, _ in stale})
+    text = f"{norms} of its batch norms still have the {kinds} that they were made with, unlike the generator's"
+    return Reading("average-without-buffers", bool(stale), text if stale else "")
 
 
-def _at_start(net: nn.Module, kind: str) -> bool:
-    """Whether every running mean is 0, or every running variance 1."""
-    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    stored = [m.running_mean if kind == "means" else m.running_var for m in norms]
-    return all(held is None or not bool((held != (kind == "variances")).any()) for held in stored)
+def _at_start(net: nn.Module) -> set[tuple[str, str]]:
+    """The batch norms whose running means are all 0, or whose variances are all 1, by name and kind."""
+    norms = {name: m for name, m in net.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    stored = {
+        (name, kind): m.running_mean if kind == "means" else m.running_var
+        for name, m in norms.items()
+        for kind in _STATISTICS
+    }
+    return {
+        (name, kind)
+        for (name, kind), held in stored.items()
+        if held is None or not bool((held != (kind == "variances")).any())
+    }
 
 
 def _counts(net: nn.Module) -> dict[str, int]:

@@ -80,6 +80,21 @@ def interval(node: Any, depth: int = 0) -> Interval:
     return _scaled(node, name, known)
 
 
+def clamp_length(node: Any) -> float:
+    """The length of the interval to which a node clamps; infinite where it does not, or to one side only.
+
+    Examples:
+        >>> x = torch.randn(4, 1, requires_grad=True)
+        >>> clamp_length(x.clamp(0, 1).grad_fn), clamp_length(x.clamp(min=0).grad_fn), clamp_length(x.tanh().grad_fn)
+        (1.0, inf, inf)
+    """
+    for low, high in (("_saved_min", "_saved_max"), ("_saved_min_val", "_saved_max_val")):
+        ends = (getattr(node, low, None), getattr(node, high, None))
+        if all(isinstance(end, (int, float)) for end in ends):
+            return float(ends[1]) - float(ends[0])  # type: ignore[arg-type]
+    return math.inf
+
+
 _MAPS: dict[str, tuple[Callable[[float], float], float, float]] = {
     "Exp": (lambda v: math.exp(min(v, 700.0)) if v < math.inf else math.inf, 0.0, math.inf),
     "Softplus": (lambda v: max(v, 0.0) + math.log1p(math.exp(-abs(v))), 0.0, math.inf),

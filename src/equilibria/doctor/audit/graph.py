@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .bounds import interval
+from .bounds import clamp_length, interval
 
 _MOST = 4000
 _SAME_VALUES = frozenset(
@@ -25,6 +25,8 @@ UNBOUNDED_LOG = "Log of more than 1"
 """Stands among the operations where nothing keeps a logarithm's input in an interval of length 1."""
 SQUASHED = "Squashed"
 """Stands for the operations that keep a value in an interval of length 1, where they are no sigmoid or softmax."""
+CUT = "Cut"
+"""Stands for a clamp to an interval of length 2 or less, where it is the last operation of the discriminator."""
 _SQUASHING = frozenset(("Sigmoid", "Softmax"))
 _POSITIVE = frozenset(("Exp", "Softplus", "Elu", "Logsumexp", "Expm1", "LogSigmoid", "Div", "Reciprocal"))
 
@@ -82,6 +84,42 @@ def _changing(node: Any) -> Any:
     while node is not None and name_of(node) in _SAME_VALUES:
         node = next(iter(parents(node)), None)
     return node
+
+
+def last_of_scores(node: Any) -> str:
+    """The last operation before scores, under its own name, or as :data:`SQUASHED` or :data:`CUT`.
+
+    Examples:
+        >>> import torch
+        >>> x = torch.ones(3, 1, requires_grad=True)
+        >>> last_of_scores(x.clamp(0, 1).grad_fn), last_of_scores(x.clamp(-50, 50).grad_fn)
+        ('Cut', 'Clamp')
+    """
+    last = last_operation(node)
+    if last not in _SQUASHING and is_squashed(node):
+        return SQUASHED
+    return CUT if clamp_length(_changing(node)) <= 2 else last
+
+
+def reaches(node: Any, variables: set[int]) -> bool:
+    """Whether gradient can flow from a node to one of these tensors, given by their ids.
+
+    Examples:
+        >>> import torch
+        >>> x = torch.ones(3, requires_grad=True)
+        >>> reaches(x.exp().sum().grad_fn, {id(x)})
+        True
+    """
+    ahead, seen = [node], set[Any]()
+    while ahead and len(seen) < _MOST:
+        here = ahead.pop()
+        if here is None or here in seen:
+            continue
+        seen.add(here)
+        if id(getattr(here, "variable", None)) in variables:
+            return True
+        ahead += parents(here)
+    return False
 
 
 def first_met(node: Any, wanted: Mapping[Any, Any]) -> set[Any]:

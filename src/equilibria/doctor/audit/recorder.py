@@ -27,12 +27,16 @@ _MOST_CALLS, _MOST_ENTRIES = 600, 2**20
 
 
 def _guarded(hook: Callable[..., None]) -> Callable[..., None]:
-    """An error in a hook is noted and never raised into the training loop."""
+    """An error in a hook is noted and never raised into the training loop.
+
+    Hooks of gradients get the gradient last, which is None where a function has no backward pass: there came none.
+    """
 
     @functools.wraps(hook)
     def safe(self: Recorder, *given: Any) -> None:
         try:
-            hook(self, *given)
+            if given[-1] is not None:
+                hook(self, *given)
         except Exception as error:
             self.trace.failures.append(f"{hook.__name__.strip('_')}: {type(error).__name__}: {error}"[:200])
 
@@ -157,9 +161,7 @@ class Recorder:
         if call.who == "generator":
             value = value[:MOST_ROWS]
         index = len(call.outputs)
-        last = graph.last_operation(node)
-        if call.who == "discriminator" and last not in ("Sigmoid", "Softmax") and graph.is_squashed(node):
-            last = graph.SQUASHED
+        last = graph.last_of_scores(node) if call.who == "discriminator" else graph.last_operation(node)
         call.outputs.append(Output(value, node, last, attached, key))
         if not attached:
             return
@@ -215,6 +217,7 @@ class Recorder:
     def _backward(self, roots: Any, inputs: Any, begins: bool) -> None:
         nodes = graph.root_nodes(roots)
         self._aim = self._owners(inputs) if begins and inputs is not None else frozenset()
+        self.trace.bare += begins and inputs is None and bool(nodes) and all(node is None for node in nodes)
         of_a_loss = begins and (inputs is None or bool(self._aim))  # and no slope
         self._formula = graph.between(nodes, self._scored) if of_a_loss else None
         self._constant = of_a_loss and graph.has_constant_term(nodes)

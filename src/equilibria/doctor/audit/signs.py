@@ -27,7 +27,7 @@ _LINEAR = frozenset(
 )
 _RECTIFIERS = frozenset({"Relu", "ClampMin", "Clamp", "Maximum", "Minimum", "Where", "Threshold"})
 _SQUASHED = frozenset({"Sigmoid", "Softmax", graph.SQUASHED})  # scores in [0, 1]; of a softmax one column
-_BOUNDED = _SQUASHED | {"Tanh"}
+_BOUNDED = _SQUASHED | {"Tanh", graph.CUT}
 _LAYERS = frozenset({"Addmm", "Mm", "Linear", "Bmm", "Convolution"})
 _CLAMPS = frozenset({"Clamp", "ClampMin", "Hardtanh"})
 _CHOOSING = frozenset({"Topk", "Sort", "Index", "IndexSelect", "Gather", "MaskedSelect"})
@@ -251,6 +251,10 @@ def sides(w: Window, found: Losses) -> Iterator[Reading]:
             f"{twice} rows are asked to score higher and lower in one step: both sides of its loss get the same batch"
         )
         yield Reading("same-batch-twice", True, text, {"rows": twice})
+    elif _half_unused(found):
+        text = "real and generated rows go through the discriminator together, and its loss uses no generated score"
+        twice = 1
+        yield Reading("same-batch-twice", True, text)
     elif _no_samples(found):
         text = "real rows are asked to score higher and lower, and no sample of the generator is in the loss"
         twice = 1
@@ -318,6 +322,18 @@ def _same_rows(found: Losses) -> int:
             drawn.setdefault(side, []).append(entry)
     pairs = [(a, b) for one, two in itertools.combinations(drawn.values(), 2) for a in one for b in two]
     return max((_alike(a, b) for a, b in pairs), default=0)
+
+
+def _half_unused(found: Losses) -> bool:
+    """Whether the discriminator's loss takes all scores of a call of both sides from its real rows.
+
+    Losses that are flat for some scores, or of chosen ones, may leave out all samples by themselves.
+    """
+    own = [e for e in found.entries if e.owner == "discriminator" and e.sure]
+    joined = {id(e.came.call) for e in own if e.kind is Kind.REAL}
+    made = [e for e in own if e.kind is Kind.FAKE and id(e.came.call) in joined]
+    flat = _RECTIFIERS | _CHOOSING | _CLAMPS
+    return bool(made) and all(bool(e.formula) and not e.formula & flat and not e.y.any() for e in made)
 
 
 def _no_samples(found: Losses) -> bool:
@@ -402,7 +418,8 @@ def last_operations(found: Losses) -> Iterator[Reading]:
     if {e.owner for e in bounded} >= {"discriminator"}:
         kind = "hinge" if "hinge" in bounded[0].families or bounded[0].formula & _RECTIFIERS else "linear"
         used = {bounded[0].last, *bounded[0].formula}
-        ends = "[-1, 1]" if "Tanh" in used else "an interval of length 1" if graph.SQUASHED in used else "[0, 1]"
+        short = "an interval of length 2 or less" if graph.CUT in used else "an interval of length 1"
+        ends = "[-1, 1]" if "Tanh" in used else short if used & {graph.SQUASHED, graph.CUT} else "[0, 1]"
         text = f"the loss is {kind} in a score that the discriminator keeps in {ends}"
         yield Reading("sigmoid-on-critic", True, text)
     elif any(e.law is not None and not _BOUNDED & {e.last, *e.formula} for e in judged):

@@ -53,7 +53,8 @@ def _effect(w: Window, taken: list[Came]) -> Reading | None:
     name = "penalty-without-effect"
     if not any(s.graph for s in taken):
         seen = [one.task for one in w.own("discriminator") if one.task in w.trace.formulas]
-        if seen and not (w.trace.constants.intersection(seen) and any(_before_a_loss(w, s) for s in taken)):
+        constant = bool(w.trace.constants.intersection(seen)) or w.trace.bare > 0
+        if seen and not (constant and any(_before_a_loss(w, s) for s in taken)):
             return None
         return Reading(
             name, True, f"slopes are taken {len(taken)} times without create_graph=True: no gradient comes from them"
@@ -94,6 +95,14 @@ def _of_the_largest(slope: Came) -> bool:
     return int((size > _BOUND).sum()) > 1
 
 
+def _of_the_mean(slope: Came) -> bool:
+    """Whether every row of the batch gets the same gradient, though their slopes differ."""
+    assert slope.second is not None
+    back, value = slope.second.double().flatten(1), slope.value.double().flatten(1)
+    same = float((back - back.mean(0)).norm()) < 1e-6 * float(back.norm())
+    return len(back) > 1 and same and float((value - value.mean(0)).norm()) > 1e-3 * float(value.norm())
+
+
 def _norm(w: Window, live: list[Came], before: Seen) -> Reading:
     name = "penalty-of-wrong-norm"
     for slope in live:
@@ -107,6 +116,8 @@ def _norm(w: Window, live: list[Came], before: Seen) -> Reading:
     if all(_of_the_largest(s) for s in live):
         text = "only the row with the longest slope gets gradient, though others are longer than 1 too"
         return Reading(name, True, text)
+    if all(_of_the_mean(s) for s in live):
+        return Reading(name, True, "the slopes are averaged over the batch before their norm is taken")
     found = [penalty_of(s.value, s.second) for s in live if s.second is not None]
     wrong = next((p for p in found if p is not None and p.axis is not None), None)
     if wrong is not None:

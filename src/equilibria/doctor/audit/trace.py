@@ -188,6 +188,7 @@ class Trace:
         steps: of optimisers.
         formulas: by backward pass, the operations between its root and each call's outputs.
         constants: the backward passes of losses to which a term without a gradient is added.
+        bare: how many backward passes began at a number that is the result of nothing.
         hooked: parameters with hooks of the loop on their gradient.
         aims: by backward pass for which gradients of certain parameters were asked, the players of which they are.
         failures: errors inside hooks.
@@ -202,6 +203,7 @@ class Trace:
     steps: list[OptimizerStep] = field(default_factory=list)
     formulas: dict[int, dict[int, frozenset[str]]] = field(default_factory=dict)
     constants: set[int] = field(default_factory=set)
+    bare: int = 0
     hooked: set[tuple[str, str]] = field(default_factory=set)
     aims: dict[int, frozenset[str]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from . import graph
 from .calls import Kind
 from .passes import Pass, Window, is_adversarial
 from .reading import Reading
-from .trace import PLAYERS, Held, OptimizerStep
+from .trace import PLAYERS, Came, Held, OptimizerStep
 
 _JUMP = 5.0  # a warm-up raises a rate by less between two windows
 _BELOW_ROUNDING = 6e-7  # ten times the rounding of float32: most entries do not change
@@ -37,6 +38,11 @@ def gradient_path(w: Window) -> Iterator[Reading]:
             {"calls": len(calls)},
         )
         return
+    came = [c for one in w.passes.values() for c in one.samples if float(c.value.norm())]
+    if came and not any("generator" in one.reached for one in w.passes.values()) and _used(came):
+        text = "a gradient other than 0 comes to its output, and none to its parameters, from which the output is made"
+        yield Reading("no-gradient-path", True, text)
+        return
     own = [
         one
         for one in w.passes.values()
@@ -49,6 +55,14 @@ def gradient_path(w: Window) -> Iterator[Reading]:
     elif own:
         text = "a gradient other than 0 comes to its output, and every parameter of the generator gets exactly 0"
         yield Reading("no-gradient-path", len(lost) == len(own), text if len(lost) == len(own) else "")
+
+
+def _used(came: list[Came]) -> bool:
+    """Whether by the graph every output that a gradient came to is made from a parameter of its network."""
+    return all(
+        graph.reaches(c.call.outputs[c.output].node, {id(p) for p in c.call.module.parameters() if p.requires_grad})
+        for c in came
+    )
 
 
 @dataclass
