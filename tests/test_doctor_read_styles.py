@@ -32,6 +32,7 @@ cells skips scaled-loss pixels-critic-penalty no-clearing-generator 3
 visits grown frozen-and-thawed critic-penalty penalty-of-wrong-norm 5
 visits grown next-of-iterator hinge-two generator-loss-flat 1
 zigzag rezero norms-and-slopes-logged squares generator-sign 1
+checkerboard batch-spread state-of-training relativistic-r1 batch-small 7
 predators linear-units sums-of-rows critic-penalty same-batch 6
 dusks patches epochs pixels-critic-penalty sigmoid-on-a-critic 5
 lissajous batch-spread sums-of-rows critic-penalty penalty-of-wrong-norm 6

@@ -261,7 +261,10 @@ def codes(w: Window, seen: Seen, real: frozenset[int]) -> Iterator[Reading]:
         return
     old = len(keys & seen.codes) / len(keys)
     rows = len(keys & real) > 0.5 * len(keys)
-    if repeated == total:
+    if repeated == total and (few := _different_rows(w)):
+        text = f"a batch has {few} different real rows, each several times, and repeated codes: it is that small"
+        yield Reading("noisy-generator-gradient", True, text, {"rows": few}, certain=False)
+    elif repeated == total:
         text = "fewer than half of the generator's input rows in a batch differ from each other"
         yield Reading("latent-too-small", True, text, certain=False)
     elif seen.codes and not rows:
@@ -273,6 +276,16 @@ def codes(w: Window, seen: Seen, real: frozenset[int]) -> Iterator[Reading]:
     elif near == total:
         text = "generated rows differ by less than one part in 10,000 although their codes differ"
         yield Reading("latent-ignored", True, text, certain=False)
+
+
+def _different_rows(w: Window) -> int:
+    """How many different rows the real batches have at most, where each has fewer than half of its rows; else 0."""
+    counts = [
+        (len(set(keys)), len(keys))
+        for f in w.fed.values()
+        if f.kind is Kind.REAL and len(keys := _main_hashes(f.call)) >= 8
+    ]
+    return max(n for n, _ in counts) if counts and all(2 * n < of for n, of in counts) else 0
 
 
 def _code_keys(call: Call) -> list[int]:

@@ -49,6 +49,7 @@ ORDER = (
     "label-ignored",
     "identity-of-wrong-side",
     "noise-reused",
+    "noisy-generator-gradient",
     "latent-too-small",
     "data-range-mismatch",
     "norm-before-output",
