@@ -15,13 +15,19 @@ from typing import Any
 import torch
 
 _DEEPEST = 10
-_FIRST = frozenset(
+SAME_VALUES = frozenset(
     (
         *("Mean", "View", "Squeeze", "Unsqueeze", "Reshape", "ReshapeAlias", "UnsafeView", "ToCopy", "Clone", "Select"),
-        *("Alias", "Permute", "Transpose", "T", "Slice", "Split", "SplitWithSizes", "Expand", "Index", "IndexSelect"),
-        *("Clamp", "ClampMin", "ClampMax", "Unbind", "Narrow"),
+        *("Alias", "Permute", "Transpose", "T", "Slice", "Split", "SplitWithSizes", "Expand"),
     )
 )
+"""Operations that lay out or average values, and do not change them."""
+_FIRST = SAME_VALUES | {"Index", "IndexSelect", "Clamp", "ClampMin", "ClampMax", "Unbind", "Narrow"}
+
+
+def name_of(node: Any) -> str:
+    """The operation: ``Sigmoid``, ``Addmm``."""
+    return str(node.name()).partition("Backward")[0]
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def interval(node: Any, depth: int = 0) -> Interval:
         >>> interval((3 * x + 1).grad_fn).length
         inf
     """
-    name = "" if node is None else str(node.name()).partition("Backward")[0]
+    name = "" if node is None else name_of(node)
     if name in _FIXED or name not in _READ or depth > _DEEPEST:
         return _FIXED.get(name, Interval())
     before = [None if after is None else interval(after, depth + 1) for after, _ in node.next_functions]

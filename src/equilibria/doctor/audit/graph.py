@@ -7,17 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from .bounds import clamp_length, interval
+from .bounds import SAME_VALUES, clamp_length, interval, name_of
 
 _MOST = 4000
-_SAME_VALUES = frozenset(
-    (
-        *("Mean", "View", "Squeeze", "Unsqueeze", "Reshape", "ReshapeAlias", "UnsafeView", "ToCopy", "Clone", "Select"),
-        *("Alias", "Permute", "Transpose", "T", "Slice", "Split", "SplitWithSizes", "Expand"),
-    )
-)
 _SUMS = frozenset(("Add", "Sub", "Stack"))
-_LINEAR = _SAME_VALUES | _SUMS | frozenset(("Sum", "Mul", "Div", "Neg"))
+_LINEAR = SAME_VALUES | _SUMS | frozenset(("Sum", "Mul", "Div", "Neg"))
 _FLOORS = frozenset(("Add", "Clamp", "ClampMin", "Maximum", "Where"))
 BARE_LOG = "Log without a floor"
 """Stands among the operations where a logarithm's input is neither clamped nor has something added."""
@@ -48,11 +42,6 @@ def parents(node: Any) -> list[Any]:
     return [] if node is None else [after for after, _ in node.next_functions if after is not None]
 
 
-def name_of(node: Any) -> str:
-    """The operation: ``Sigmoid``, ``Addmm``."""
-    return str(node.name()).partition("Backward")[0]
-
-
 def last_operation(node: Any) -> str:
     """The last operation that changes values: reshapes, copies and means are passed over.
 
@@ -81,7 +70,7 @@ def operation_before(node: Any) -> str:
 
 def _changing(node: Any) -> Any:
     """The node, or the first one before it that changes values."""
-    while node is not None and name_of(node) in _SAME_VALUES:
+    while node is not None and name_of(node) in SAME_VALUES:
         node = next(iter(parents(node)), None)
     return node
 

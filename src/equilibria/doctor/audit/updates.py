@@ -224,7 +224,7 @@ def _exchanged(w: Window) -> str | None:
         return wrong
     if _fed(makers, "generator"):
         return None
-    used = [set().union(*(_last_passes(h) for h in s.held if h.norm is not None)) for s in judges]
+    used = [_passes_of(s) for s in judges]
     if used and all(tasks and tasks <= through for tasks in used):
         return wrong
     return None
@@ -233,8 +233,8 @@ def _exchanged(w: Window) -> str | None:
 def _both_step(w: Window) -> str | None:
     """What is wrong where the discriminator's optimiser also steps on the generator's loss."""
     through = {t for t in _through(w) if any(is_adversarial(came) for came in w.passes[t].scores)}
-    made = [set().union(*(_last_passes(h) for h in s.held if h.norm is not None)) for s in w.steps("generator")]
-    judged = [set().union(*(_last_passes(h) for h in s.held if h.norm is not None)) for s in w.steps("discriminator")]
+    made = [_passes_of(s) for s in w.steps("generator")]
+    judged = [_passes_of(s) for s in w.steps("discriminator")]
     wrong = [tasks for tasks in judged if tasks and tasks <= through and tasks in made]
     if wrong and any(tasks and not tasks & through for tasks in judged):
         return "the discriminator's optimiser is stepped once more on the generator's loss"
@@ -256,6 +256,11 @@ def _pass_before(w: Window, step: OptimizerStep) -> Pass | None:
     begun = {one.task: min(came.seq for came in one.scores) for one in w.passes.values() if one.scores}
     earlier = {task: seq for task, seq in begun.items() if seq < step.seq}
     return w.passes[max(earlier, key=lambda task: earlier[task])] if earlier else None
+
+
+def _passes_of(step: OptimizerStep) -> set[int]:
+    """The passes since the last step that its gradients hold."""
+    return {task for h in step.held if h.norm is not None for task in _last_passes(h)}
 
 
 def _last_passes(held: Held) -> set[int]:
