@@ -60,12 +60,13 @@ class Space:
         if not len(a) or not len(b):
             return math.inf
         n = min(len(a), len(b))
+        return float((self.quantiles(a, n) - self.quantiles(b, n)).abs().mean())
+
+    def quantiles(self, z: Tensor, n: int) -> Tensor:
+        """``n`` quantiles of these rows along each direction of the sliced distance, ``(n, p)``."""
         levels = torch.linspace(0.5 / n, 1 - 0.5 / n, n)
-        p, q = (
-            torch.quantile(s @ self.directions, levels, dim=0) if len(s) != n else (s @ self.directions).sort(0).values
-            for s in (a, b)
-        )
-        return float((p - q).abs().mean())
+        along = z @ self.directions
+        return torch.quantile(along, levels, dim=0) if len(z) != n else along.sort(0).values
 
 
 def space_of(real: Tensor, seed: int = 0, *, cells: bool = True) -> Space:

@@ -152,7 +152,7 @@ def png(picture: Image.Image, *, colors: int | None = None) -> bytes:
         # The octree method rounds white to 254, which is visible against a white page.
         picture.putpalette([255 if level >= 253 else level for level in picture.getpalette() or []])
     out = io.BytesIO()
-    picture.save(out, "PNG", optimize=True)
+    picture.save(out, "PNG")  # optimize=True saves 2 to 8 % and takes five times as long
     return out.getvalue()
 
 

