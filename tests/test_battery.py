@@ -15,6 +15,7 @@ from equilibria.games.coupled import CoGAN
 from equilibria.games.mixture import MGAN
 from equilibria.games.paired_translation import Pix2Pix
 from equilibria.games.spec import GameSpec, Latent
+from equilibria.games.super_resolution import LAG
 from equilibria.games.two_discriminators import D2GAN
 from equilibria.games.two_player import TwoPlayer
 from equilibria.games.unpaired_translation import CycleGAN
@@ -22,6 +23,8 @@ from equilibria.losses import (
     OBJECTIVES,
     R1,
     R2,
+    AuxiliaryClassifier,
+    ClassifiedSamples,
     Clip,
     GradientPenalty,
     Hinge,
@@ -29,7 +32,7 @@ from equilibria.losses import (
     RelativisticPairing,
     Wasserstein,
 )
-from equilibria.networks import ConvPair, ImageToImage, MLPPair, Networks, PatchGAN, ResNet, UNet
+from equilibria.networks import ConvPair, ImageToImage, MLPPair, Networks, PatchGAN, ResNet, SuperResolution, UNet
 
 SMALL = MLPPair(width=8, depth=1)
 BATCH = 16
@@ -63,6 +66,11 @@ GAMES: dict[str, battery.Make] = {
         RING, TwoPlayer(objective=Hinge(), latent=CODE), MLPPair(width=8, depth=2, spectral_norm=True)
     ),
     "two-player/conditional": on("digits", TwoPlayer(conditional=True, latent=CODE)),
+    "two-player/auxiliary-classifier": on(
+        "digits",
+        TwoPlayer(conditional=True, terms=(AuxiliaryClassifier(), ClassifiedSamples()), latent=CODE),
+        MLPPair(width=8, depth=1, condition="classifier"),
+    ),
     "two-player/convolutional": on("digits", R3, ConvPair(width=4, kernel=2)),
     "two-player/batch-norm": on(RING, TwoPlayer(latent=CODE), MLPPair(width=8, depth=2, norm="batch")),
     "d2gan": on(RING, D2GAN(alpha=0.4, beta=0.7, latent=CODE)),
@@ -83,6 +91,7 @@ GAMES: dict[str, battery.Make] = {
         CycleGAN(pool=24),
         ImageToImage(translator=ResNet(width=2, blocks=1, norm="none", init="default"), patch=PATCHES),
     ),
+    "lag": on("digits", LAG(noise=2), SuperResolution(width=4, least=2, blocks=1)),
     "cyclegan/identity-r1": on(PAIRS, CycleGAN(pool=16, identity=5.0, penalties=(R1(gamma=0.5),))),
 }
 ROWS_INTERACT = {"two-player/relativistic-average", "two-player/batch-norm"}

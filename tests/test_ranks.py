@@ -64,6 +64,8 @@ OTHER_DATA = {
     "cogan": "pairs:digits,digits-negative",
     "cyclegan": "pairs:digits,digits-negative",
     "pix2pix": "aligned:digits-edges,digits",
+    "lag": "digits",
+    "acgan": "digits",
     "dcgan": "digits",
     "dcgan-vbn": "digits",
     "diffaugment": "digits",

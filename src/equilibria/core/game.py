@@ -107,7 +107,8 @@ class Contest:
     first. Each score and each slope is computed once, on demand; a slope leaves its score behind.
 
     ``describe``, where there is one, takes the same arguments as ``score`` and gives the features ``(n, k)`` that the
-    score is made from.
+    score is made from. ``classify``, where there is one, gives the score and the outputs ``(n, K)`` of a classifier
+    with the same features, in one pass.
     """
 
     def __init__(
@@ -116,11 +117,13 @@ class Contest:
         fake: tuple[Tensor, ...],
         score: Callable[..., Tensor],
         describe: Callable[..., Tensor] | None = None,
+        classify: Callable[..., tuple[Tensor, Tensor]] | None = None,
     ) -> None:
-        self.real, self.fake, self.score, self.describe = real, fake, score, describe
+        self.real, self.fake, self.score, self.describe, self.classify = real, fake, score, describe, classify
         self._scores: Tensors = {}
         self._slopes: Tensors = {}
         self._features: Tensors = {}
+        self._classes: Tensors = {}
 
     def points(self, side: str) -> tuple[Tensor, ...]:
         """The points of a side, ``"real"`` or ``"fake"``."""
@@ -129,8 +132,24 @@ class Contest:
     def scores(self, side: str) -> Tensor:
         """The score of each point of a side, shape ``(n,)`` or ``(n, …)`` for patches."""
         if side not in self._scores:
-            self._scores[side] = self.score(*self.points(side))
+            if self.classify is None:
+                self._scores[side] = self.score(*self.points(side))
+            else:
+                self._scores[side], self._classes[side] = self.classify(*self.points(side))
         return self._scores[side]
+
+    def classes(self, side: str) -> Tensor:
+        """The unnormalised log-probabilities of the classes for each point of a side, ``(n, K)``.
+
+        Raises:
+            ConfigError: the contest has none.
+        """
+        if self.classify is None:
+            raise ConfigError("this contest has no classifier", "give it classify=, from points to scores and outputs")
+        if side not in self._classes:
+            scores, self._classes[side] = self.classify(*self.points(side))
+            self._scores.setdefault(side, scores)
+        return self._classes[side]
 
     def features(self, side: str) -> Tensor:
         """The features of each point of a side, ``(n, k)``.
@@ -202,6 +221,7 @@ class Game(nn.Module):
             without labels are no classes but ``choices``.
         needs: columns of real rows that ``sample`` reads (the image that is translated, the caption); where the user
             gives none, they come from held-out rows.
+        sizes: further shapes that given rows of a column may have, besides that of the data, by the column's name.
         shows: further columns that ``views`` shows beside (the target of a translation), if they are available.
         choices: codes that a user may fix, by name.
         maps: trained functions of rows, by name.
@@ -216,6 +236,7 @@ class Game(nn.Module):
     class_shares: tuple[float, ...] = ()
     prepared_on: int = 0
     needs: tuple[str, ...] = ()
+    sizes: Mapping[str, tuple[tuple[int, ...], ...]] = {}
     shows: tuple[str, ...] = ()
     choices: Mapping[str, Choice] = {}
     maps: Mapping[str, Map] = {}

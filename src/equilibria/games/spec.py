@@ -121,8 +121,20 @@ def fit_pair(
         warnings.warn(suspicion, stacklevel=4)
 
 
-def logits(discriminator: nn.Module) -> nn.Module:
-    """The discriminator with outputs ``(n,)``; ours are so already."""
+def logits(discriminator: nn.Module, classifies: bool = False) -> nn.Module:
+    """The discriminator with outputs ``(n,)``; ours are so already.
+
+    Args:
+        discriminator: the network.
+        classifies: whether the game trains a classifier in the discriminator.
+
+    Raises:
+        ConfigError: the network has one, and the game does not train it: then labels would have no effect.
+    """
+    if not classifies and getattr(discriminator, "auxiliary", False):
+        what = "the discriminator tells classes in a second output (condition=classifier), which no loss trains"
+        fix = "set condition=projection, or train acgan, which has terms for it"
+        raise ConfigError(what, fix)
     return discriminator if isinstance(discriminator, (Head, Energy)) else as_logits(discriminator)
 
 

@@ -108,7 +108,8 @@ class TwoPlayerGame(Game):
         self.spec, self.classes = spec, spec._classes(data)
         self.class_shares = data.class_shares if self.classes else ()
         fit_pair(generator, discriminator, spec.latent.size, data.shape, self.classes)
-        self.generator, self.discriminator = generator, logits(discriminator)
+        told = any("classes" in term.reads for term in spec.terms)
+        self.generator, self.discriminator = generator, logits(discriminator, told)
         self.law, self.prepared_on = Law(spec.latent), spec.latent.prepared_on
         rowwise = isinstance(discriminator, (Head, Energy)) and discriminator.rowwise
         if spec.one_pass and not rowwise:
@@ -130,7 +131,8 @@ class TwoPlayerGame(Game):
             Player("discriminator", ("discriminator",), spec.discriminator_turns, spec.clip),
             Player("generator", ("generator",)),
         )
-        offered = {"real", *self.codes(2), *(() if described(self.discriminator) is None else ("features",))}
+        found = {"features": described(self.discriminator), "classes": classified(self.discriminator)}
+        offered = {"real", *self.codes(2), *(name for name, one in found.items() if one is not None)}
         for term in spec.terms:
             need_term(term, offered, [player.name for player in self.players])
 
@@ -171,7 +173,8 @@ class TwoPlayerGame(Game):
             real = self.spec.augmentation(real, draw["augment_real"], self.augment_probability)
             fake = self.spec.augmentation(fake, draw["augment_fake"], self.augment_probability)
         label = (draw["label"],) if self.classes else ()
-        return {"data": Contest((real, *label), (fake, *label), self.discriminator, described(self.discriminator))}
+        net = self.discriminator
+        return {"data": Contest((real, *label), (fake, *label), net, described(net), classified(net))}
 
     def loss(self, player: str, draw: Draw) -> Loss:
         return self._loss(player, self.contests(draw)["data"], draw)
@@ -264,6 +267,14 @@ class TwoPlayerGame(Game):
             assert self.spec.augmentation is not None
             moved = self.spec.augmentation.moved(self.augment_probability, carry["sure"], len(draw["real"]))
             self.augment_probability.copy_(moved)
+
+
+def classified(discriminator: nn.Module) -> Callable[..., tuple[Tensor, Tensor]] | None:
+    """The scores and the outputs of the classifier of a discriminator that has one, in one pass, or None."""
+    if not getattr(discriminator, "auxiliary", False):
+        return None
+    both: Callable[..., tuple[Tensor, Tensor]] = discriminator.both  # type: ignore[assignment]
+    return lambda *point: both(*point)
 
 
 def described(discriminator: nn.Module) -> Callable[..., Tensor] | None:

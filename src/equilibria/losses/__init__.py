@@ -28,7 +28,14 @@ from .registry import (
     TERMS,
 )
 from .relativistic import RelativisticAverage, RelativisticPairing
-from .terms import FeatureMatching, PreservedDistances, PullAway, Term
+from .terms import (
+    AuxiliaryClassifier,
+    ClassifiedSamples,
+    FeatureMatching,
+    PreservedDistances,
+    PullAway,
+    Term,
+)
 
 __all__ = [
     "LEAST_SQUARES_BINARY",
@@ -40,6 +47,8 @@ __all__ = [
     "R2",
     "TERMS",
     "Augmentation",
+    "AuxiliaryClassifier",
+    "ClassifiedSamples",
     "Clip",
     "Dragan",
     "DriftPenalty",

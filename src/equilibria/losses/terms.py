@@ -1,9 +1,9 @@
-r"""Terms of one player's loss beside its objective: feature matching, the pull-away term, preserved distances.
+r"""Terms of a player's loss beside its objective: feature matching, pull-away, preserved distances, classes.
 
 A term is a record that is called with a contest and a draw, as a penalty is; it returns its weighted value, 0-dim. It
 says which player's loss it belongs to, and which entries of the draw, and whether it reads the discriminator's features
-:math:`f(x)`, the input of the discriminator's last layer, ``(n, k)``. Where rows of a batch meet (all three here) a
-term is not a mean over rows, and the game cannot be split over processes.
+:math:`f(x)`, the input of the discriminator's last layer, ``(n, k)``, or the outputs of its classifier. Where rows of a
+batch meet (the first three here) a term is not a mean over rows, and the game cannot be split over processes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ _TINY = 1e-12
 
 
 class FeatureContest(Contest, Protocol):
-    """A contest that also gives the discriminator's features."""
+    """A contest that also gives the discriminator's features, or its classes."""
 
     def features(self, side: Side) -> Tensor:
         """Features of a side's points, ``(n, k)``."""
+
+    def classes(self, side: Side) -> Tensor:
+        """The discriminator's unnormalised log-probabilities of the classes of a side's points, ``(n, K)``."""
 
 
 class Term(ABC):
@@ -34,7 +37,7 @@ class Term(ABC):
     Attributes:
         player: whose loss it is added to, ``"generator"`` or ``"discriminator"``.
         reads: entries of the draw that it reads, besides those of its own ``noise``; ``"features"`` stands for the
-            features of the contest.
+            features of the contest, ``"classes"`` for the outputs of its classifier.
     """
 
     player: ClassVar[str] = "generator"
@@ -146,6 +149,70 @@ class PreservedDistances(Term):
         return _weighted(self.weight, draw, (made - wanted).square().mean())
 
 
+@record
+class AuxiliaryClassifier(Term):
+    r"""The discriminator tells the class of real and of generated points (AC-GAN: Odena et al. 2017, section 3).
+
+    .. math:: w\, \big( -E_p \log P(y | x) - E_{z, y} \log P(y | G(z, y)) \big) = -w\, L_C
+
+    in nats, with P the softmax of the discriminator's second output (``condition="classifier"`` of its networks). In
+    the discriminator's loss; with the non-saturating objective, whose part is :math:`-L_S`, it descends :math:`-(L_S +
+    L_C)`. The generator's part is :class:`ClassifiedSamples`.
+
+    Where classes overlap, the two parts together draw samples to places where the classifier is sure: the optimum is
+    not :math:`p(x | y)` (Shu et al. 2017).
+
+    Examples:
+        >>> class Two:
+        ...     def classes(self, side): return torch.zeros(4, 8)
+        >>> round(AuxiliaryClassifier()(Two(), {"label": torch.eye(8)[:4]}).item(), 4)  # 2 log 8
+        4.1589
+    """
+
+    player: ClassVar[str] = "discriminator"
+    reads: ClassVar[tuple[str, ...]] = ("label", "classes")
+    weight: Weight = 1.0
+
+    def __post_init__(self) -> None:
+        _check("weight", self.weight)
+
+    def noise(self, real: Tensor) -> dict[str, Tensor]:
+        return {}
+
+    def __call__(self, contest: FeatureContest, draw: Moment) -> Tensor:
+        both = _class_entropy(contest, "real", draw) + _class_entropy(contest, "fake", draw)
+        return _weighted(self.weight, draw, both)
+
+
+@record
+class ClassifiedSamples(Term):
+    r"""Samples are of the class that was asked for, by the discriminator's classifier (Odena et al. 2017, section 3).
+
+    .. math:: -w\, E_{z, y} \log P(y | G(z, y))
+
+    in nats: the part of :math:`-L_C` that depends on the generator, which maximises :math:`L_C - L_S`. P is trained by
+    :class:`AuxiliaryClassifier`.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("label", "classes")
+    weight: Weight = 1.0
+
+    def __post_init__(self) -> None:
+        _check("weight", self.weight)
+
+    def noise(self, real: Tensor) -> dict[str, Tensor]:
+        return {}
+
+    def __call__(self, contest: FeatureContest, draw: Moment) -> Tensor:
+        return _weighted(self.weight, draw, _class_entropy(contest, "fake", draw))
+
+
+def _class_entropy(contest: FeatureContest, side: Side, draw: Moment) -> Tensor:
+    """The mean cross entropy of a side's points with their labels ``(n, K)``, in nats."""
+    outputs = _wide(contest.classes(side))
+    return -(outputs.log_softmax(1) * draw["label"]).sum(1).mean()
+
+
 def _log_distances(points: Tensor) -> Tensor:
     """The logarithm of the distance of each row to the one before it, ``(n,)``; finite where they are equal."""
     rows = _wide(points).flatten(1)
@@ -156,5 +223,7 @@ TERMS: dict[str, Term] = {
     "feature-matching": FeatureMatching(),
     "pull-away": PullAway(),
     "preserved-distances": PreservedDistances(),
+    "auxiliary-classifier": AuxiliaryClassifier(),
+    "classified-samples": ClassifiedSamples(),
 }
 ALIASES = {"repelling": "pull-away"}

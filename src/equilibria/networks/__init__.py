@@ -21,6 +21,7 @@ from .registry import NETWORKS
 from .residual import ResidualBlock, ResPair
 from .resnet import ReflectionPad, ResNet
 from .spectral import SpectralNorm, advance_spectral_norms
+from .super_resolution import Enlarger, LatentCritic, SuperResolution
 from .translators import Translator
 from .unet import UNet
 
@@ -36,6 +37,7 @@ __all__ = [
     "Encoder",
     "Energy",
     "EnergyPair",
+    "Enlarger",
     "EqualisedRate",
     "FadeIn",
     "Frozen",
@@ -45,6 +47,7 @@ __all__ = [
     "Head",
     "ImageToImage",
     "InstanceNorm",
+    "LatentCritic",
     "LayerNorm",
     "MLPPair",
     "Maxout",
@@ -64,6 +67,7 @@ __all__ = [
     "ResidualBlock",
     "SelfAttention",
     "SpectralNorm",
+    "SuperResolution",
     "Translator",
     "Trunk",
     "UNet",

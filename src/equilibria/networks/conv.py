@@ -46,7 +46,8 @@ class ConvPair(Networks):
         init: see :func:`~equilibria.networks.initialise`.
         output: the generator's last operation, ``linear`` or ``tanh``; ``auto`` is tanh.
         spectral_norm: whether every layer of the discriminator is spectrally normalised.
-        condition: how the discriminator uses a label, ``projection`` or ``concat`` (constant planes).
+        condition: how the discriminator uses a label, ``projection``, ``concat`` (constant planes) or ``classifier``
+            (it tells the label, and is not given it).
         generator_norm: norm of the generator, which may be ``virtual`` as well; ``None``: as ``norm``.
         reference: rows of the reference batch of ``virtual``.
         generator_spectral: whether every layer of the generator is spectrally normalised.
@@ -143,7 +144,7 @@ class ConvPair(Networks):
         check_sizes(1, classes)
         joined = classes if self.condition == "concat" else 0
         trunk = self._trunk(shape, joined, self.spectral_norm, self.minibatch)
-        net = Head(trunk, classes - joined, self.spectral_norm)
+        net = Head(trunk, classes - joined, self.spectral_norm, self.condition == "classifier")
         initialise(net, self.init)
         return net
 

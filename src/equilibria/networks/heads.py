@@ -148,10 +148,14 @@ class Head(nn.Module):
 
     .. math:: h(x, y) = w^\top \phi(x) + b + y^\top E\, \phi(x)
 
+    or, if ``auxiliary``, a second output beside the logit (Odena et al. 2017): unnormalised log-probabilities of the
+    classes, :math:`l(x) = E\, \phi(x) + c`. The logit then does not depend on the label.
+
     Args:
         trunk: maps points to ``(n, trunk.features)``.
-        classes: classes of the projection; 0 for none.
+        classes: classes of the projection or of the auxiliary output; 0 for none.
         spectral_norm: whether the last layer's weight (and E) are divided by their largest singular value.
+        auxiliary: whether the classes are an output.
 
     Examples:
         >>> head = Head(Trunk(nn.Linear(2, 8), (2,), 8), classes=3)
@@ -159,12 +163,13 @@ class Head(nn.Module):
         torch.Size([4])
     """
 
-    def __init__(self, trunk: Trunk, classes: int = 0, spectral_norm: bool = False) -> None:
+    def __init__(self, trunk: Trunk, classes: int = 0, spectral_norm: bool = False, auxiliary: bool = False) -> None:
         super().__init__()
-        self.classes = classes
+        self.classes, self.auxiliary = classes, auxiliary and classes > 0
         self.trunk = trunk
         self.logit = spectral(nn.Linear(trunk.features, 1), spectral_norm)
-        self.embed = spectral(nn.Linear(trunk.features, classes, bias=False), spectral_norm) if classes else None
+        embed = nn.Linear(trunk.features, classes, bias=self.auxiliary) if classes else None
+        self.embed = None if embed is None else spectral(embed, spectral_norm)
 
     @property
     def rowwise(self) -> bool:
@@ -176,12 +181,21 @@ class Head(nn.Module):
         described: Tensor = self.trunk(x, y) if self.embed is None else self.trunk(x)
         return described
 
+    def both(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits ``(n,)`` and the auxiliary output ``(n, classes)`` in one pass; the label is not used."""
+        assert self.auxiliary and self.embed is not None
+        check_label(y, x.shape[0], self.classes, "the discriminator")
+        features = self.trunk(x)
+        return self.logit(features).squeeze(1), self.embed(features)
+
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """``x`` ``(n, *shape)``, one-hot ``y`` ``(n, classes)``; returns logits ``(n,)``, higher for more real.
 
         Raises:
             ShapeError: a point or a label does not fit.
         """
+        if self.auxiliary:
+            return self.both(x, y)[0]
         if self.embed is None:
             logits: Tensor = self.logit(self.trunk(x, y)).squeeze(1)
             return logits

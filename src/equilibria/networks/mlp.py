@@ -36,7 +36,8 @@ class MLPPair(Networks):
         spectral_norm: whether every layer of the discriminator is spectrally normalised.
         norm: ``none``, ``batch`` or ``layer`` after each hidden affine map of the generator.
         discriminator_norm: the same in the discriminator.
-        condition: how the discriminator uses a label, ``concat`` (with the input) or ``projection``.
+        condition: how the discriminator uses a label, ``concat`` (with the input), ``projection``, or ``classifier``
+            (it tells the label, and is not given it).
         minibatch: what the discriminator learns of the rest of its batch before its last layer: ``none``,
             ``discrimination`` or ``deviation`` (:class:`~equilibria.networks.MinibatchDiscrimination`,
             :class:`~equilibria.networks.MinibatchDeviation`).
@@ -94,7 +95,7 @@ class MLPPair(Networks):
         check_sizes(1, classes)
         joined = classes if self.condition == "concat" else 0
         trunk = self._trunk(shape, joined, self.spectral_norm, self.minibatch)
-        net = Head(trunk, classes - joined, self.spectral_norm)
+        net = Head(trunk, classes - joined, self.spectral_norm, self.condition == "classifier")
         initialise(net, self.init)
         return net
 
@@ -149,7 +150,7 @@ class MaxoutPair(Networks):
         output: as in :class:`MLPPair`.
         init: the generator's initialisation.
         discriminator_init: the discriminator's, trunk's and encoder's.
-        condition: how the discriminator uses a label, ``concat`` or ``projection``.
+        condition: how the discriminator uses a label, ``concat``, ``projection`` or ``classifier``.
 
     Raises:
         ConfigError: a field has a value that is not allowed.
@@ -195,7 +196,7 @@ class MaxoutPair(Networks):
         """Points to logits."""
         check_sizes(1, classes)
         joined = classes if self.condition == "concat" else 0
-        net = Head(self._trunk(shape, joined), classes - joined)
+        net = Head(self._trunk(shape, joined), classes - joined, auxiliary=self.condition == "classifier")
         initialise(net, self.discriminator_init)
         return net
 

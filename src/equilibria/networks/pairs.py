@@ -97,4 +97,4 @@ def output_layers(output: str, shape: tuple[int, ...]) -> list[nn.Module]:
 
 
 OUTPUTS = ("auto", "linear", "tanh")
-CONDITIONS = ("concat", "projection")
+CONDITIONS = ("concat", "projection", "classifier")

@@ -13,6 +13,7 @@ from .noisy import NoisyPair
 from .pairs import Networks
 from .progressive import GrowingPair
 from .residual import ResPair
+from .super_resolution import SuperResolution
 
 NETWORKS: Registry[Networks] = Registry(
     "network",
@@ -27,6 +28,7 @@ NETWORKS: Registry[Networks] = Registry(
         "energy": EnergyPair(),
         "canvas": CanvasPair(),
         "image-to-image": ImageToImage(),
+        "super-resolution": SuperResolution(),
     },
     aliases={"perceptron": "mlp", "convolutional": "conv", "res": "residual"},
     base=Networks,

@@ -69,7 +69,7 @@ class ResPair(Networks):
         activation: in both networks.
         slope: negative slope of ``leaky_relu``.
         output: the generator's last operation, ``linear`` or ``tanh``; ``auto`` is linear here.
-        condition: how the discriminator uses a label, ``projection`` or ``concat``.
+        condition: how the discriminator uses a label, ``projection``, ``concat`` or ``classifier``.
 
     Raises:
         ConfigError: a field has a value that is not allowed.
@@ -118,7 +118,7 @@ class ResPair(Networks):
         """Images to logits."""
         check_sizes(1, classes)
         joined = classes if self.condition == "concat" else 0
-        net = Head(self._trunk(shape, joined), classes - joined)
+        net = Head(self._trunk(shape, joined), classes - joined, auxiliary=self.condition == "classifier")
         _start(net)
         return net
 

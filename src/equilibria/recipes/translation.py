@@ -1,4 +1,4 @@
-"""Translation between two domains, with pairs and without."""
+"""Translation between two domains, with pairs and without, and from small images to large ones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from ..base.schedules import Linear
 from ..core.optimizers import Adam
 from ..core.updates import Alternating
 from ..games.paired_translation import Pix2Pix
+from ..games.super_resolution import LAG
 from ..games.unpaired_translation import CycleGAN
-from ..networks import Auto, ImageToImage, MLPPair, PatchGAN, ResNet, UNet
-from .row import Recipe
+from ..networks import Auto, ImageToImage, MLPPair, PatchGAN, ResNet, SuperResolution, UNet
+from .row import For, Recipe
 
 RECIPES = (
     Recipe(
@@ -36,5 +37,19 @@ RECIPES = (
         optimizer=Adam(lr=Linear(start=2e-4, end=0.0, after=0.5), betas=(0.5, 0.999)),
         averages=(),
         batch=1,
+    ),
+    Recipe(
+        name="lag",
+        year=2020,
+        cite="berthelot2020",
+        source="losses of section 3; rates, noise and rounding of the authors' code; all resolutions at once, narrower "
+        "networks",
+        about="super-resolution by 4: noise chooses among images that agree with a small one; for images",
+        game=LAG(),
+        networks=SuperResolution(),
+        update=Alternating(share=True),
+        optimizer=Adam(lr=1e-3, betas=(0.0, 0.99)),
+        optimizers=(For(player="discriminator", optimizer=Adam(lr=4e-3, betas=(0.0, 0.99))),),
+        batch=16,
     ),
 )

@@ -26,6 +26,7 @@ def rows_of(
     spec: DataSpec,
     options: DataOptions,
     besides: tuple[str, ...] | None = None,
+    sizes: Mapping[str, tuple[tuple[int, ...], ...]] | None = None,
 ) -> dict[str, Tensor]:
     """The columns that are needed, from whatever was given.
 
@@ -45,6 +46,7 @@ def rows_of(
         options: how the run's data was read.
         besides: further columns, taken where they were given; some of those needed will then do. None holds to all that
             are needed, as many rows of each.
+        sizes: further shapes of a row, by column (``Game.sizes``).
 
     Raises:
         DataError: a column is missing, or its values are none of the data's.
@@ -76,7 +78,8 @@ def rows_of(
     if missing and (besides is None or len(missing) == len(needed)):
         raise DataError(f"no column '{missing[0]}' among {', '.join(rows) or 'none'}", f"give it as {missing[0]}=…")
     wanted = (*needed, *(besides or ()))
-    found = {name: checked(rows[name], column_of(name, spec)) for name in wanted if name in rows}
+    further = sizes or {}
+    found = {n: checked(rows[n], column_of(n, spec), further.get(n, ())) for n in wanted if n in rows}
     if besides is not None:
         return found
     counts = {name: len(values) for name, values in found.items()}
@@ -122,8 +125,13 @@ def column_of(name: str, spec: DataSpec) -> Column:
     return found
 
 
-def checked(values: Any, column: Column) -> Tensor:
+def checked(values: Any, column: Column, sizes: tuple[tuple[int, ...], ...] = ()) -> Tensor:
     """The values of a column as the data deals them: on the CPU, uint8 images as floats in [-1, 1].
+
+    Args:
+        values: the rows.
+        column: what they are to be.
+        sizes: further shapes that a row may have.
 
     Raises:
         DataError: no numbers, not finite, or outside the range of the column.
@@ -134,11 +142,13 @@ def checked(values: Any, column: Column) -> Tensor:
         tensor([-1.])
     """
     found = values.detach().cpu() if isinstance(values, Tensor) else _tensor(values, column.name)
+    shapes = (tuple(column.shape), *sizes)
     if column.kind == "image":
-        found = _laid_out(found, tuple(column.shape))
-    if found.dim() < 1 or not len(found) or tuple(found.shape[1:]) != tuple(column.shape):
-        wanted = ", ".join(["n", *map(str, column.shape)])
-        raise ShapeError(f"'{column.name}' of shape {tuple(found.shape)}", f"give ({wanted}), at least one row")
+        for shape in shapes:
+            found = _laid_out(found, shape)
+    if found.dim() < 1 or not len(found) or tuple(found.shape[1:]) not in shapes:
+        wanted = " or ".join(f"({', '.join(['n', *map(str, shape)])})" for shape in shapes)
+        raise ShapeError(f"'{column.name}' of shape {tuple(found.shape)}", f"give {wanted}, at least one row")
     if column.kind in {"label", "text"}:
         return _whole(found, column)
     if found.dtype == torch.uint8 and column.kind == "image":

@@ -289,7 +289,7 @@ class Run:
 
     def _rows(self, given: Any, needed: tuple[str, ...], besides: tuple[str, ...] | None = None) -> dict[str, Tensor]:
         options = part(self.path / "run.json", self.info["data"]["options"], DataOptions)
-        return rows_of(given, needed, self.spec, options, besides)
+        return rows_of(given, needed, self.spec, options, besides, self.play.game.sizes)
 
     def _given(self, game: Game, given: Any, n: int, seed: int) -> dict[str, Tensor]:
         """``n`` rows of what was given, and held-out rows of what the game needs besides."""
