@@ -140,12 +140,12 @@ def test_planted_errors_change_a_loss(error: str, monkeypatch: pytest.MonkeyPatc
 
 def test_weights_are_those_of_the_record() -> None:
     """Without the centre and the penalty what is left is the difference of two means."""
-    plain = game_of(LAG(noise=3, centre=0.0, penalties=()))
+    plain = game_of(LAG(noise=3, centre_weight=0.0, penalties=()))
     draw = drawn(plain)
     real, fake = (plain.latent(x, draw["low"]).mean() for x in (draw["real"], plain.sample(draw)))
     torch.testing.assert_close(plain.loss("discriminator", draw).total, fake - real)
     torch.testing.assert_close(plain.loss("generator", draw).total, -fake)
-    weighted = game_of(LAG(noise=3, centre=2.5, penalties=(R1(gamma=1.0),)))
+    weighted = game_of(LAG(noise=3, centre_weight=2.5, penalties=(R1(gamma=1.0),)))
     found = weighted.loss("generator", draw)
     torch.testing.assert_close(found.total, -fake + 2.5 * found.parts["centre"])
     assert "penalty/R1" in weighted.loss("discriminator", draw).parts
@@ -224,7 +224,7 @@ def test_the_fix_of_a_size_works() -> None:
     LAG(noise=3).build(TINY, load(torch.rand(8, 1, 10, 14) * 2 - 1, size=size).spec)
 
 
-@pytest.mark.parametrize("settings", [{"factor": 3}, {"noise": 0}, {"centre": -1.0}, {"rounding": -4.0}])
+@pytest.mark.parametrize("settings", [{"factor": 3}, {"noise": 0}, {"centre_weight": -1.0}, {"rounding": -4.0}])
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):
         LAG(**settings)
@@ -247,7 +247,7 @@ def test_other_data_networks_and_modules_are_refused() -> None:
 
 
 def test_it_goes_to_json_and_back() -> None:
-    spec = LAG(factor=2, noise=5, centre=1.0, rounding=0.0)
+    spec = LAG(factor=2, noise=5, centre_weight=1.0, rounding=0.0)
     assert decode(json.loads(json.dumps(encode(spec)))) == spec
 
 

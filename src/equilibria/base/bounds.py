@@ -73,6 +73,7 @@ BOUNDS: dict[str, Bound] = {
     "weight": WEIGHT, "gamma": WEIGHT, "adversarial": WEIGHT, "cycle": WEIGHT, "identity": WEIGHT, "l1": WEIGHT,
     "discriminator_weight": WEIGHT, "generator_weight": WEIGHT,
     "adversarial_weight": WEIGHT, "labelled_weight": WEIGHT, "marginal": WEIGHT, "margin": POSITIVE,
+    "centre_weight": WEIGHT, "rounding": WEIGHT, "LAG.noise": SIZE,
     "pseudo_weight": WEIGHT, "one_sided": WEIGHT, "reconstruction": WEIGHT, "scales": POSITIVE,
     "beta": WEIGHT, "prior": FINITE, "center": WEIGHT,
     "spread": WEIGHT, "noise": WEIGHT, "input_noise": WEIGHT, "a": FINITE, "b": FINITE, "c": FINITE, "alpha": WEIGHT,

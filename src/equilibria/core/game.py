@@ -176,6 +176,9 @@ class Contest:
         if slopes:
             scores, found = input_slopes(lambda point: self.score(point, *rest), x)
             self._slopes = {"real": found[:count], "fake": found[count:]}
+        elif self.classify is not None:
+            scores, classes = self.classify(x, *rest)
+            self._classes = {"real": classes[:count], "fake": classes[count:]}
         else:
             scores = self.score(x, *rest)
         self._scores = {"real": scores[:count], "fake": scores[count:]}

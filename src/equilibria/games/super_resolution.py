@@ -18,7 +18,7 @@ from ..losses import GradientPenalty, Penalty, Wasserstein
 from ..metrics import Measured
 from ..metrics.measures import Diversity, LabellerOf, Measure, Reconstruction, Rows, Trained
 from ..networks import Networks, SuperResolution, advance_spectral_norms
-from .contest_losses import discriminator_loss, generator_loss, need_positive, need_shape
+from .contest_losses import discriminator_loss, generator_loss, need_shape
 from .spec import GameSpec
 
 GREY_LEVEL = 1 / 127.5
@@ -53,7 +53,7 @@ class LAG(GameSpec):
     Args:
         factor: the enlargement, 2, 4 or 8; both sides of the data's images must divide by it.
         noise: noise planes at the low resolution.
-        centre: weight of the last term; 0 leaves the adversarial loss alone.
+        centre_weight: of the last term; 0 leaves the adversarial loss alone.
         rounding: grey levels of 8 bits to whose multiples the residual is rounded (4 in the authors' code); 0 for none.
         penalties: added to the critic's loss; slopes are with respect to the image.
 
@@ -70,17 +70,13 @@ class LAG(GameSpec):
 
     factor: int = 4
     noise: int = 64
-    centre: float = 10.0
+    centre_weight: float = 10.0
     rounding: float = 4.0
     penalties: tuple[Penalty, ...] = (GradientPenalty(weight=10.0, center=1.0),)
 
     def __post_init__(self) -> None:
         if self.factor not in FACTORS:
             raise ConfigError(f"factor={self.factor} is none of 2, 4, 8", settings={"factor": 4})
-        need_positive(noise=self.noise)
-        for name, usual in (("centre", 10.0), ("rounding", 4.0)):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name}={getattr(self, name)} is below 0", settings={name: usual})
 
     @property
     def doublings(self) -> int:
@@ -208,10 +204,10 @@ class LAGGame(Game):
         if player == "discriminator":
             return discriminator_loss(contest, Wasserstein(), self.spec.penalties, draw)
         total, parts = generator_loss(contest, Wasserstein()), {}
-        if self.spec.centre:
+        if self.spec.centre_weight:
             wanted = self.latent(draw["real"], draw["low"])
             parts["centre"] = mse_loss(wanted, self.latent(self._without_noise(draw["low"]), draw["low"]))
-            total = total + self.spec.centre * parts["centre"]
+            total = total + self.spec.centre_weight * parts["centre"]
         return Loss(total, parts)
 
     def sample(self, draw: Draw) -> Tensor:
