@@ -542,3 +542,47 @@ class NoFloor(Probabilities):
 
     def loss_g(self, fake: Tensor) -> Tensor:
         return -torch.log(fake).mean()
+
+
+@fault("double-sigmoid")
+class ClampedSigmoidUnderSoftplus(Pair):
+    """Probabilities that are kept off 0 and 1 go into a logistic loss that is written with softplus."""
+
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        return super().loss_d(*(s.sigmoid().clamp(1e-4, 1 - 1e-4) for s in (real, fake)))
+
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return super().loss_g(fake.sigmoid())
+
+
+@fault("same-target-for-both")
+class BeyondTheMargin(Pair):
+    """The hinge of samples has the margin of real rows, and all scores of samples are far above it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert isinstance(self.discriminator, nn.Sequential)
+        with torch.no_grad():
+            self.discriminator[2].bias.fill_(3.0)
+
+    def loss_d(self, real: Tensor, fake: Tensor) -> Tensor:
+        return F.relu(4 - real).mean() + F.relu(1 - fake).mean()
+
+    def loss_g(self, fake: Tensor) -> Tensor:
+        return -fake.mean()
+
+
+@fault("swapped-labels")
+class HookOfTheInput(Pair):
+    """A hook of the discriminator's input negates the gradient of the samples."""
+
+    def __call__(self) -> None:
+        x, fake = self.x(), self.generator(self.z())
+        self.d.zero_grad()
+        self.loss_d(self.discriminator(x), self.discriminator(fake.detach())).backward()
+        self.d.step()
+        self.g.zero_grad()
+        shown = fake * 1.0
+        shown.register_hook(torch.neg)
+        self.loss_g(self.discriminator(shown)).backward()
+        self.g.step()

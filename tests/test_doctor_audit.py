@@ -20,6 +20,7 @@ from equilibria.doctor import Doctor
 from equilibria.doctor.audit import Audit
 from equilibria.doctor.audit.backward import _listeners
 from equilibria.doctor.audit.readings import ORDER
+from equilibria.doctor.audit.recorder import _cut
 from equilibria.doctor.audit.trace import Held, OptimizerStep
 from equilibria.doctor.audit.updates import _used_twice
 from equilibria.losses import OBJECTIVES
@@ -385,3 +386,20 @@ def test_calls_that_are_not_seen_are_not_taken_for_absent() -> None:
     found = audited(Hidden(), windows=3)
     assert not holds(found) and "adversarial-term-missing" not in ruled_out(found)
     assert "was not seen" in " ".join(found.unread.values())
+
+
+def test_weights_that_were_cut_to_a_bound_are_told_by_how_many_are_there() -> None:
+    torch.manual_seed(0)
+    small, large = nn.Linear(2, 1), nn.Linear(40, 2)
+    assert not _cut(small) and not _cut(large)
+    with torch.no_grad():
+        small.weight.copy_(torch.tensor([[0.4, -0.4]]))
+        small.bias.fill_(0.1)
+        large.weight[0, :2] = 0.9
+    assert _cut(small), "two of three"
+    assert not _cut(large), "two of 82 may be alike by chance"
+    with torch.no_grad():
+        large.weight[1, :2] = -0.9
+        small.weight.zero_()
+        small.bias.zero_()
+    assert _cut(large) and not _cut(small)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,8 +16,8 @@ from audited_loops import REAL, STYLES, Critic, Pair, audited, holds
 from equilibria.doctor.audit import Audit, Reading
 from equilibria.doctor.audit.average import average_reading
 from equilibria.doctor.chart import Chart, Checkup
-from equilibria.doctor.conclude import findings_of
-from equilibria.doctor.findings import Confidence
+from equilibria.doctor.conclude import _caused, findings_of
+from equilibria.doctor.findings import Confidence, Finding, Severity
 from equilibria.doctor.objective import Declared
 from equilibria.doctor.space import space_of
 from equilibria.doctor.vitals.samples import closeness_to_seen, ranges
@@ -163,6 +164,20 @@ def test_dead_units_after_far_too_large_steps_are_their_effect() -> None:
     for checkup in chart.checkups:
         checkup.vitals["motion/generator"] = 1e-3
     assert findings_of(chart)[0].condition == "dead-units"
+
+
+def test_a_blind_discriminator_is_the_effect_of_an_older_weakness_and_of_nothing_else() -> None:
+    blind, weak = (
+        Finding(name, Severity.CRITICAL, since, (), "", "")
+        for name, since in (("discriminator-blind", 60), ("discriminator-too-weak", 20))
+    )
+    assert [f.effect_of for f in _caused([blind, weak])] == ["discriminator-too-weak", ""]
+    assert [f.effect_of for f in _caused([blind, replace(weak, onset=60)])] == ["", ""], (
+        "then the blind one comes first"
+    )
+    assert [f.effect_of for f in _caused([blind, replace(weak, status="resolved")])] == ["", ""]
+    tight = replace(weak, condition="lipschitz-too-tight", onset=60)
+    assert [f.effect_of for f in _caused([blind, tight])] == ["lipschitz-too-tight", ""]
 
 
 def test_closeness_to_the_seen_rows_against_its_definition() -> None:

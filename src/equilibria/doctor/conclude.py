@@ -23,7 +23,7 @@ def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...
     """
     read = rules()
     history = History(chart.checkups)
-    found = _burst([f for rule in read if (f := rule.read(chart, probabilities, history)) is not None])
+    found = _caused([f for rule in read if (f := rule.read(chart, probabilities, history)) is not None])
     order = {rule.condition: i for i, rule in enumerate(read)}
     broken = _onset(found, "not-a-number")
     jump = _onset(found, "learning-rate-jump")
@@ -36,12 +36,27 @@ def findings_of(chart: Chart, probabilities: bool = False) -> tuple[Finding, ...
     return tuple(dated(explained(found)))
 
 
-def _burst(found: list[Finding]) -> list[Finding]:
-    """What died when the players' first steps were far too large is an effect of these."""
-    since = _onset(found, "divergence")
+_EFFECTS = (
+    ("divergence", "dead-units", 0),  # the players' first steps were far too large
+    ("divergence", "discriminator-blind", 0),
+    ("divergence", "discriminator-too-weak", 0),
+    ("lipschitz-too-tight", "discriminator-blind", 0),
+    ("generator-lacks-capacity", "exploding-gradient", 1),  # the discriminator gets ever steeper
+    ("discriminator-too-weak", "discriminator-blind", 1),  # the generator has run ahead of it
+)
+"""Measured causes, what each explains, and by how many steps the cause must be the older finding."""
+
+
+def _caused(found: list[Finding]) -> list[Finding]:
+    """The findings; a measured one that an older one explains says so."""
+    since = {f.condition: f.onset for f in found if f.status == "active"}
+    explained_by: dict[str, str] = {}
+    for cause, effect, lead in _EFFECTS:
+        if cause in since and since[cause] + lead <= since.get(effect, -1):
+            explained_by.setdefault(effect, cause)
     return [
-        replace(f, effect_of="divergence", confidence=Confidence.PROBABLE)
-        if f.condition in ("dead-units", "discriminator-blind") and since is not None and since <= f.onset
+        replace(f, effect_of=explained_by[f.condition], confidence=Confidence.PROBABLE)
+        if f.condition in explained_by
         else f
         for f in found
     ]

@@ -157,15 +157,16 @@ def between(roots: Iterable[Any], wanted: Mapping[Any, int]) -> dict[int, frozen
 
 
 def _names(nodes: set[Any], already: bool) -> set[str]:
-    """The operations of nodes; what squashes a value stands under one name, unless it was squashed already."""
-    squashed = set() if already else {node for node in nodes if is_squashed(node)}
+    """The operations of nodes; what first squashes a value stands under one name, unless it was squashed already."""
+    bounded = set() if already else {node for node in nodes if is_squashed(node)}
+    squashed = {node for node in bounded if not any(map(is_squashed, parents(node)))}
     behind: set[Any] = set()
     ahead = list(squashed)
     while ahead:
         behind_it = [after for after in parents(ahead.pop()) if after in nodes and after not in behind]
         behind.update(behind_it)
         ahead += behind_it
-    names = {name_of(node) for node in nodes - behind}
+    names = {name_of(node) for node in nodes - behind - squashed}
     if squashed:
         own = {name_of(node) for node in behind | squashed} & _SQUASHING
         names |= own or {SQUASHED}

@@ -69,7 +69,7 @@ class Before:
         still: by player, whether no parameter has changed since the window before.
         held: parameters that an optimiser held.
         seen: the generator's codes and conditions, real rows, sizes of slopes.
-        sloped: whether slopes were ever taken.
+        bound: whether slopes were ever taken, or weights ever cut.
         pauses: how long each player has been still.
         rates: the learning rates.
         real: hashes of the real rows.
@@ -81,7 +81,7 @@ class Before:
     still: Mapping[str, bool] = field(default_factory=dict)
     held: set[tuple[str, str]] = field(default_factory=set)
     seen: Seen = field(default_factory=Seen)
-    sloped: bool = False
+    bound: bool = False
     pauses: Pauses = field(default_factory=Pauses)
     rates: Rates = field(default_factory=Rates)
     real: frozenset[int] = frozenset()
@@ -107,7 +107,7 @@ def read(w: Window, before: Before) -> tuple[list[Reading], Losses]:
         *signs.logarithms(losses),
         *signs.class_heads(losses),
         *slopes.penalties(w, before.seen),
-        *slopes.lipschitz(w, losses, before.sloped, list(before.discriminators)),
+        *slopes.lipschitz(w, losses, before.bound, list(before.discriminators)),
         *inputs.batch_norms(w),
         *inputs.conditions(w, before.seen, before.labels),
         *inputs.blindness(w),
@@ -119,7 +119,7 @@ def read(w: Window, before: Before) -> tuple[list[Reading], Losses]:
         *inputs.norm_before_output(w),
         *inputs.identity(w),
     ]
-    before.sloped = before.sloped or bool(w.sloping)
+    before.bound = before.bound or slopes.holds(w)
     return found, losses
 
 

@@ -302,11 +302,13 @@ class Recorder:
 
 
 def _cut(net: nn.Module) -> bool:
-    values = [p.detach().abs().flatten() for p in net.parameters() if p.is_floating_point()]
+    """Whether several entries have exactly the largest absolute value: more than 3, or 2 of few."""
+    values = [p.detach().abs().flatten() for p in net.parameters() if p.is_floating_point() and p.numel()]
     if not values:
         return False
-    largest = torch.stack([v.max() for v in values if v.numel()]).max()
-    return sum(int((v == largest).sum()) for v in values) > 3
+    entries = torch.cat(values)
+    largest = entries.max()
+    return bool(largest > 0) and int((entries == largest).sum()) > (3 if len(entries) > 32 else 1)
 
 
 def _remove(handles: list[Any]) -> None:

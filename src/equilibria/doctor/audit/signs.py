@@ -140,12 +140,20 @@ def read_losses(w: Window) -> Losses:
 
 
 def _turned(w: Window, came: Came) -> bool:
-    """Whether the gradient at the samples is that at the discriminator's input with the other sign in each entry."""
-    slopes = [s.value for s in w.trace.slopes if s.task == came.task and s.call is came.call]
+    """Whether the gradient at the samples is that at the discriminator's input with the other sign in each entry.
+
+    A hook of the input itself may turn it, so what comes out of the discriminator's layers is compared as well.
+    """
+    slopes, through = (
+        [s.value for s in found if s.task == came.task and s.call is came.call]
+        for found in (w.trace.slopes, w.trace.through)
+    )
+    if through and all(part.shape == through[0].shape for part in through):
+        slopes.append(torch.stack(through).sum(0))
     maker = w.fed[came.call.seq].maker
     made = [s.value for s in w.trace.samples if s.task == came.task and s.call is maker]
     pairs = [(a, b) for a in slopes for b in made if a.shape == b.shape and bool(a.any())]
-    return any(float((a + b).norm()) < 1e-6 * float(a.norm()) for a, b in pairs)
+    return any(float((a + b).norm()) < 1e-5 * float(a.norm()) for a, b in pairs)
 
 
 def _narrow(entries: list[Entry]) -> None:
@@ -264,6 +272,12 @@ def sides(w: Window, found: Losses) -> Iterator[Reading]:
     if shared is not None:
         text = f"the discriminator's loss draws both real and generated scores to {shared:.3g}"
         yield Reading("same-target-for-both", True, text, {"target": shared})
+    elif _beyond_a_margin(found):
+        text = (
+            "generated scores get no gradient from the discriminator's hinge loss although they are far above the "
+            "margin that it has for samples: its target for them is that of real rows"
+        )
+        yield Reading("same-target-for-both", True, text)
     elif real is not None and fake is not None:
         if not twice:
             yield Reading("same-batch-twice", False)
@@ -302,6 +316,19 @@ def _shared_target(found: Losses) -> float | None:
     if len(targets) < len(own) or max(targets) - min(targets) > 1e-3:
         return None
     return targets[0]
+
+
+def _beyond_a_margin(found: Losses) -> bool:
+    """Whether a hinge loss of the discriminator leaves generated scores alone that are as high as it draws real ones.
+
+    Such scores are inside the margin of samples, and a hinge draws them down from there.
+    """
+    own = [e for e in found.entries if e.owner == "discriminator"]
+    real = [e for e in own if e.kind is Kind.REAL and e.law is not None and e.law.family == "hinge"]
+    fake = [e for e in own if e.kind is Kind.FAKE and e.formula & _RECTIFIERS]
+    if found.real != 1 or not real or len(fake) < 2 or any(bool(e.y.any()) for e in fake):
+        return False
+    return min(float(e.s.min()) for e in fake) > 1
 
 
 def _same_rows(found: Losses) -> int:

@@ -153,13 +153,18 @@ def _of_the_batch(slopes: list[tuple[float, float]]) -> float:
     return -b / a if a > 0 > b and changes and residual < 0.01 else 0.0
 
 
-def lipschitz(w: Window, found: Losses, sloped: bool, networks: list[nn.Module]) -> Iterator[Reading]:
+def holds(w: Window) -> bool:
+    """Whether slopes were taken in this window, or weights of the discriminator were at a common bound."""
+    return bool(w.sloping) or any(call.cut for call in w.trace.of("discriminator"))
+
+
+def lipschitz(w: Window, found: Losses, bound: bool, networks: list[nn.Module]) -> Iterator[Reading]:
     """Whether a critic with a linear loss is held by nothing: no slopes taken, no parameters cut, no spectral norm.
 
     Args:
         w: the window.
         found: the losses.
-        sloped: whether slopes were ever taken.
+        bound: whether slopes were taken, or weights cut, in an earlier window.
         networks: the discriminator's modules.
     """
     own = [e for e in found.entries if e.owner == "discriminator" and e.kind in (Kind.REAL, Kind.FAKE)]
@@ -170,9 +175,7 @@ def lipschitz(w: Window, found: Losses, sloped: bool, networks: list[nn.Module])
         float(e.s.max()) > 1.05 if (e.kind is Kind.REAL) != (found.real == -1) else float(e.s.min()) < -1.05
         for e in own
     )
-    if beyond and not (
-        sloped or w.sloping or any(call.cut for call in w.trace.of("discriminator")) or _normed(networks)
-    ):
+    if beyond and not (bound or holds(w) or _normed(networks)):
         text = (
             "the loss is linear in the scores, and no slope is taken, no weight is cut, and there is no spectral norm"
         )

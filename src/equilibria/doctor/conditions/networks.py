@@ -148,7 +148,7 @@ def _lipschitz(view: View) -> Found:
 def _tight(view: View) -> Found:
     """A critic without slope; or log-odds that hardly differ between rows that are easily told apart."""
     scale = view.chart.space.scale
-    flat = view.chart.objective.wasserstein and view["slopes/largest"] * scale < 1e-4
+    flat = view.chart.objective.wasserstein and 0 < view["slopes/largest"] * scale < 1e-4  # 0: it is blind
     apart = view.very_far and view.median("probe/auc", 5) > 0.85 and view.at >= 13
     heavy = view.penalty > 20  # R1 has half of gamma: below 1 for points, below 10 for images
     flattened = heavy and view.chart.objective.probabilistic and view.median("scores/spread", 5) < 0.02

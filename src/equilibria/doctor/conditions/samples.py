@@ -51,8 +51,9 @@ def _collapsed(view: View) -> Found:
 def _dropping(view: View) -> Found:
     before = view.past("cells/missing", 7)
     lasting = len(before) == 7 and median(before[-3:]) > 0.8 * median(before[:3])
+    few = 0.08 if view.chart.space.structured else 0.15  # cells that are no clusters have thin borders
     return when(
-        min(before[-3:], default=0.0) > 0.08 and lasting,
+        min(before[-3:], default=0.0) > few and lasting,
         view,
         equal("cells/missing", 0, "every part of the data has samples"),
         about("samples/coverage", 1, "that of a perfect sampler"),
@@ -84,6 +85,8 @@ def _distance(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 def _incapable(view: View) -> Found:
     reach, now = view.chart.last["learn/generator"], view.median("samples/distance")
     floor = view.fact("floor/distance")
+    if reach > 1:  # the best constant is nearer: the copy was far away when it began
+        return None
     stays = view.far_and_stalled and reach > 0.75 * now and reach > max(0.15, 2.5 * floor)
     return when(
         stays or (view.far and reach > 0.6 * now and reach > max(0.2, 3 * floor)),
