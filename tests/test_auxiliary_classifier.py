@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from sklearn.svm import SVC
 from torch import Tensor
 
-import equilibria as eq
-from equilibria.base.errors import ConfigError, DataError
+from equilibria.base.errors import ConfigError, DataError, ShapeError
 from equilibria.base.randomness import reseed
 from equilibria.core.game import Contest, Draw, Game, gradients, make_draw
-from equilibria.data import DataSpec
+from equilibria.core.play import Play
+from equilibria.data import Dataset, DataSpec, load
 from equilibria.games.triple_gan import TripleGAN
 from equilibria.games.two_player import TwoPlayer, TwoPlayerGame
 from equilibria.losses import R1, AuxiliaryClassifier, ClassifiedSamples, terms
 from equilibria.networks import ConvPair, Head, MaxoutPair, MLPPair, Networks, ResPair
-from equilibria.recipes import recipe
+from equilibria.recipes import Recipe, recipe
 
 TERMS = (AuxiliaryClassifier(), ClassifiedSamples())
 IMAGES = DataSpec(kind="image", shape=(1, 8, 8), classes=4)
@@ -159,7 +161,7 @@ def test_the_logit_does_not_depend_on_the_label_and_needs_one_of_its_shape() -> 
     x, y = torch.randn(3, 1, 8, 8), torch.eye(4)[:3]
     assert torch.equal(head(x, y), head(x, y.flip(0))) and head.both(x, y)[1].shape == (3, 4)
     assert not CONV.discriminator((1, 8, 8)).auxiliary
-    with pytest.raises(eq.base.errors.ShapeError, match="labels"):
+    with pytest.raises(ShapeError, match="labels"):
         head(x)
 
 
@@ -180,3 +182,50 @@ def test_what_does_not_fit_is_refused_with_what_to_do() -> None:
 
 
 # What the paper claims -----------------------------------------------------------------------------------------------
+
+
+def trained(row: Recipe, data: Dataset, seed: int, rounds: int) -> Play:
+    play = row.play(row.build(data.spec, seed), data.batches(row.batch), seed=seed, horizon=rounds)
+    play.prepare()
+    play.advance(rounds)
+    return play
+
+
+def without_the_generators_part(row: Recipe) -> Recipe:
+    """The control: the discriminator tells classes, and nothing asks the generator to be of them."""
+    game = row.game
+    assert isinstance(game, TwoPlayer)
+    return replace(row, game=replace(game, terms=game.terms[:1]))
+
+
+def test_samples_are_of_the_class_that_is_asked_for_on_a_ring() -> None:
+    reseed(3)
+    angles = torch.arange(8) * torch.pi / 4
+    centres = 2 * torch.stack([angles.cos(), angles.sin()], 1)
+    y = torch.arange(4000) % 8
+    data = load((centres[y] + 0.14 * torch.randn(4000, 2)).numpy(), labels=y.numpy())
+    small = {"networks.vector.width": "32", "optimizer.lr": "1e-3", "averages.0.decay": "0.98", "game.latent.size": "2"}
+    row = recipe("acgan").with_settings(small)
+    agreed = []
+    for one in (row, without_the_generators_part(row)):
+        asked = torch.arange(800) % 8
+        made = trained(one, data, seed=0, rounds=400).sample(800, 1, labels=asked)
+        agreed.append(float((torch.cdist(made, centres).argmin(1) == asked).float().mean()))
+    assert agreed[0] >= 0.95 and agreed[1] < 0.3, agreed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_digits_are_of_the_class_that_is_asked_for(seed: int) -> None:
+    """By a support vector machine of the training rows' pixels, which has nothing to do with the game."""
+    data = load("digits")
+    known, held = data.take(data.size or 0), data.take(data.held_out_size or 0, held_out=True)
+    judge = SVC().fit(known["x"].flatten(1).numpy(), known["y"].numpy())
+    assert judge.score(held["x"].flatten(1).numpy(), held["y"].numpy()) > 0.95
+    small = {"networks.image.width": "16", "optimizer.lr": "1e-3", "averages.0.decay": "0.99"}
+    row, asked, agreed = recipe("acgan").with_settings(small), torch.arange(1000) % 10, []
+    for one in (row, without_the_generators_part(row)):
+        made = trained(one, data, seed, rounds=2000).sample(1000, 1, labels=asked)
+        agreed.append(float((judge.predict(made.flatten(1).numpy()) == asked.numpy()).mean()))
+    print(f"seed {seed}: {agreed[0]:.3f} of the class asked for, {agreed[1]:.3f} without the generator's part")
+    assert agreed[0] >= 0.9 and agreed[1] < 0.3, agreed

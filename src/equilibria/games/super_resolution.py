@@ -46,9 +46,9 @@ class LAG(GameSpec):
     slopes pass through. The last term makes :math:`G(y, 0)` the centre, in the critic's latent space, of the images
     that agree with y.
 
-    All resolutions are trained at once. The paper adds them one after another, for images of 128 pixels and more; the
-    images here are enlarged twice or three times, each resolution adds its part to the image from the first round on,
-    and a run stays one game with one optimiser.
+    All resolutions are trained at once. The authors add them in stages, one for each doubling; here there are two or
+    three, each adds its part to the image from the first round on, and a run stays one game on one set of rows: in
+    stages, a pair of the first stage would have other images, and another factor, than that of the last.
 
     Args:
         factor: the enlargement, 2, 4 or 8; both sides of the data's images must divide by it.
