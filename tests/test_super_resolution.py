@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ import equilibria as eq
 from equilibria.base.errors import ConfigError, DataError, ShapeError
 from equilibria.base.randomness import reseed
 from equilibria.base.records import decode, encode
+from equilibria.base.schedules import Cosine
 from equilibria.cli import main
 from equilibria.core.game import Draw, Game, gradients, make_draw
+from equilibria.core.optimizers import Adam
 from equilibria.data import DataSpec, load
 from equilibria.games import super_resolution
 from equilibria.games.super_resolution import LAG, LAGGame, PooledError, rounded
@@ -336,3 +340,50 @@ def test_rows_of_the_low_resolution_are_enlarged_as_they_are(trained: Path, tmp_
 
 
 # What the paper claims -----------------------------------------------------------------------------------------------
+
+
+SMALL = {
+    "networks.width": "24",
+    "networks.least": "8",
+    "networks.blocks": "1",
+    "game.noise": "2",
+    "averages.0.decay": "0.98",
+}
+
+
+def measured(seed: int, rounds: int, centre_weight: float = 10.0) -> dict[str, float]:
+    """The measures of a game trained on digits of 16 pixels, small networks and falling rates, on held-out rows."""
+    rates = Adam(lr=Cosine(start=8e-3, end=4e-4), betas=(0.0, 0.99))
+    row = recipe("lag").with_settings({**SMALL, "game.centre_weight": str(centre_weight)})
+    row, data = replace(row, optimizer=rates, optimizers=()), load("digits", size=16)
+    play = row.play(row.build(data.spec, seed), data.batches(row.batch), seed=seed, horizon=rounds)
+    play.prepare()
+    play.advance(rounds)
+    held = {"x": data.take(data.held_out_size or 0, held_out=True)["x"]}
+    found: dict[str, float] = {}
+    for measure in row.game.measures():
+        found |= {name: one.value for name, one in measure(play.apply, held, lambda _: None).items()}  # type: ignore[arg-type]
+    return found
+
+
+def measures_hold(found: Mapping[str, float], agreement: float, closer: float = 0.8, diverse: float = 0.1) -> None:
+    """Pooled samples agree with what was enlarged, without noise it is closer to the truth, and noise counts."""
+    assert found["pooled_error"] <= agreement, found  # of other rows: 2
+    assert found["centre_error"] <= closer * found["sample_error"], found
+    assert found["diversity"] >= diverse, found
+
+
+@pytest.mark.slow
+@pytest.mark.ci_slow
+def test_enlarged_digits_agree_with_the_small_ones_and_noise_counts() -> None:
+    measures_hold(measured(seed=0, rounds=320), agreement=1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_without_noise_digits_are_nearer_to_the_truth_and_only_with_the_centres_term(seed: int) -> None:
+    found, control = measured(seed, rounds=900), measured(seed, rounds=900, centre_weight=0.0)
+    print(f"seed {seed}: {found}; without the term {control}")
+    measures_hold(found, agreement=0.25)
+    assert control["centre_error"] >= 0.9 * control["sample_error"], control
+    assert control["centre_error"] >= 2 * found["centre_error"], (found, control)
