@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from sklearn.svm import SVC
-from torch import Tensor
+from torch import Tensor, nn
 
 from equilibria.base.errors import ConfigError, DataError, ShapeError
 from equilibria.base.randomness import reseed
@@ -153,6 +153,28 @@ def test_a_slope_leaves_its_score_and_the_classes_are_still_right() -> None:
     penalised, plain = game.loss("discriminator", draw), game_of().loss("discriminator", draw)
     total = plain.total + penalised.parts["penalty/R1"]
     torch.testing.assert_close(penalised.total, total)
+
+
+def test_a_discriminator_of_ones_own_tells_classes_by_its_method_both() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(2, 4)
+
+        def both(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            out = self.body(x)
+            return out[:, 0], out[:, 1:]
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.both(x, y)[0][:, None]
+
+    reseed(0)
+    game = TwoPlayer(conditional=True, terms=TERMS).build(MLPPair(width=8), PLANE, {"discriminator": Own()})
+    draw = drawn(game, PLANE)
+    loss = game.loss("generator", draw)
+    outputs = game.get_submodule("discriminator.net.body")(game.sample(draw))[:, 1:]
+    wanted = torch.nn.functional.cross_entropy(outputs, draw["label"].argmax(1))
+    torch.testing.assert_close(loss.parts["term/ClassifiedSamples"], wanted)
 
 
 def test_the_logit_does_not_depend_on_the_label_and_needs_one_of_its_shape() -> None:

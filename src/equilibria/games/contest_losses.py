@@ -87,7 +87,7 @@ def _fixes(name: str) -> str:
     known = {
         "features": "give the discriminator a method features(x) that returns (n, k)",
         "label": "set conditional=true",
-        "classes": "use networks with condition=classifier, as those of acgan",
+        "classes": "use networks with condition=classifier, as acgan does, or a discriminator with a method both",
         "latent_scale": "set latent=Embedded(points=1000), whose codes have it",
     }
     return known.get(name, "use a latent law whose codes have it")

@@ -108,8 +108,8 @@ class TwoPlayerGame(Game):
         self.spec, self.classes = spec, spec._classes(data)
         self.class_shares = data.class_shares if self.classes else ()
         fit_pair(generator, discriminator, spec.latent.size, data.shape, self.classes)
-        told = any("classes" in term.reads for term in spec.terms)
-        self.generator, self.discriminator = generator, logits(discriminator, told)
+        self._tells = any("classes" in term.reads for term in spec.terms)
+        self.generator, self.discriminator = generator, logits(discriminator, self._tells)
         self.law, self.prepared_on = Law(spec.latent), spec.latent.prepared_on
         rowwise = isinstance(discriminator, (Head, Energy)) and discriminator.rowwise
         if spec.one_pass and not rowwise:
@@ -174,7 +174,8 @@ class TwoPlayerGame(Game):
             fake = self.spec.augmentation(fake, draw["augment_fake"], self.augment_probability)
         label = (draw["label"],) if self.classes else ()
         net = self.discriminator
-        return {"data": Contest((real, *label), (fake, *label), net, described(net), classified(net))}
+        both = classified(net) if self._tells else None
+        return {"data": Contest((real, *label), (fake, *label), net, described(net), both)}
 
     def loss(self, player: str, draw: Draw) -> Loss:
         return self._loss(player, self.contests(draw)["data"], draw)
@@ -270,10 +271,14 @@ class TwoPlayerGame(Game):
 
 
 def classified(discriminator: nn.Module) -> Callable[..., tuple[Tensor, Tensor]] | None:
-    """The scores and the outputs of the classifier of a discriminator that has one, in one pass, or None."""
-    if not getattr(discriminator, "auxiliary", False):
+    """What a discriminator with a classifier says by a method ``both``, or None.
+
+    It gives scores ``(n,)`` and outputs ``(n, K)``, unnormalised log-probabilities of the classes, in one pass.
+    """
+    owner = discriminator if hasattr(discriminator, "both") else getattr(discriminator, "net", None)
+    both: Callable[..., tuple[Tensor, Tensor]] | None = getattr(owner, "both", None)
+    if both is None or not getattr(owner, "auxiliary", True):
         return None
-    both: Callable[..., tuple[Tensor, Tensor]] = discriminator.both  # type: ignore[assignment]
     return lambda *point: both(*point)
 
 
