@@ -586,3 +586,30 @@ class HookOfTheInput(Pair):
         shown.register_hook(torch.neg)
         self.loss_g(self.discriminator(shown)).backward()
         self.g.step()
+
+
+@fault("penalty-of-wrong-norm")
+class EachEntry(Critic):
+    """Each partial derivative is drawn to 1: the square is taken before the sum."""
+
+    def norm(self, slopes: Tensor) -> Tensor:
+        return slopes.flatten()
+
+
+@fault("norm-before-output")
+class EachSampleStandardised(Pair):
+    def __post_init__(self) -> None:
+        inner = mlp(3, 8, 6)
+
+        class Standardised(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, z: Tensor) -> Tensor:
+                x = self.inner(z)
+                out: Tensor = (x - x.mean(1, keepdim=True)) / (x.std(1, keepdim=True) + 1e-5)
+                return out
+
+        self.generator = Standardised()
+        super().__post_init__()

@@ -127,8 +127,11 @@ def _sum(before: list[Interval | None], sign: float) -> Interval:
 
 def _scaled(node: Any, name: str, known: list[Interval]) -> Interval:
     other = getattr(node, "_saved_other", None)
-    if len(known) > 1 or not isinstance(other, torch.Tensor) or other.numel() != 1 or not float(other):
+    if len(known) > 1 or not isinstance(other, torch.Tensor) or other.numel() != 1:
         return Interval()
-    factor = float(other) if name == "Mul" else 1 / float(other)
+    by = float(other.detach())
+    if not by:
+        return Interval()
+    factor = by if name == "Mul" else 1 / by
     ends = sorted((factor * known[0].low, factor * known[0].high))
     return Interval(ends[0], ends[1], known[0].placed)

@@ -161,7 +161,7 @@ def conditions(w: Window, seen: Seen, labels: Tensor | None) -> Iterator[Reading
             yield Reading("condition-fixed", fixed, text if fixed else "")
     apart = [share for f in w.fed.values() if (share := _disagreement(f)) is not None]
     if apart:
-        wrong = max(apart) > 0.5
+        wrong = max(apart) > 0.1
         text = (
             f"{max(apart):.0%} of generated rows go into the discriminator with another label than they were made with"
         )
@@ -386,6 +386,10 @@ def norm_before_output(w: Window) -> Iterator[Reading]:
             text = "in every batch each entry of the samples has mean 0 and one variance: the batch is standardised"
             yield Reading("norm-before-output", True, text, certain=False)
             return
+        if _standardised(out.value.flatten(1).T) and _spread(out.value) > 1e-3:
+            text = "every sample has mean 0 and one variance over its entries: each is standardised by itself"
+            yield Reading("norm-before-output", True, text, certain=False)
+            return
         if out.last != "Tanh" or out.value.dim() < 2 or out.value[0].numel() < 16 or len(out.value) < 8:
             continue
         before = out.value.double().clamp(-1 + 1e-7, 1 - 1e-7).flatten(1).atanh()
@@ -402,7 +406,7 @@ def norm_before_output(w: Window) -> Iterator[Reading]:
 
 def _standardised(value: Tensor) -> bool:
     """Whether each entry has, over a batch's rows, a mean of 0 and the same deviation, nearer than chance gives."""
-    if value.dim() < 2 or len(value) < 16 or value[0].numel() < 2:
+    if value.dim() < 2 or min(len(value), value[0].numel()) < 2 or max(len(value), value[0].numel()) < 16:
         return False
     rows = value.double().flatten(1)
     mean, deviation = rows.mean(0), rows.std(0)

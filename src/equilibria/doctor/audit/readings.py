@@ -95,7 +95,7 @@ def read(w: Window, before: Before) -> tuple[list[Reading], Losses]:
     losses = signs.read_losses(w)
     found = [
         *updates.gradient_path(w),
-        *updates.stepping(w, before.still, before.pauses),
+        *updates.stepping(w, before.still, before.pauses, before.rates),
         *updates.membership(w, before.held),
         *updates.leftovers(w),
         *updates.adversarial(w),

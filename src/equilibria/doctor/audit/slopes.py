@@ -103,6 +103,19 @@ def _of_the_mean(slope: Came) -> bool:
     return len(back) > 1 and same and float((value - value.mean(0)).norm()) > 1e-3 * float(value.norm())
 
 
+def _of_each_entry(slope: Came) -> float:
+    r"""The target t of a penalty :math:`\lambda (\partial_i h - t)^2` on each partial derivative; 0 if it is none.
+
+    Its gradient, :math:`2\lambda (\partial_i h - t)`, is one straight line of all entries that does not go through 0.
+    """
+    assert slope.second is not None
+    value, back = (t.double().flatten() for t in (slope.value, slope.second))
+    if slope.value[0].numel() < 2 or len(value) < 8:
+        return 0.0
+    (level, rise), residual = two_term_fit(torch.stack([torch.ones_like(value), value], 1), back)
+    return -level / rise if rise > 0 and residual < 1e-3 and abs(level) > 1e-2 * rise else 0.0
+
+
 def _norm(w: Window, live: list[Came], before: Seen) -> Reading:
     name = "penalty-of-wrong-norm"
     for slope in live:
@@ -118,6 +131,10 @@ def _norm(w: Window, live: list[Came], before: Seen) -> Reading:
         return Reading(name, True, text)
     if all(_of_the_mean(s) for s in live):
         return Reading(name, True, "the slopes are averaged over the batch before their norm is taken")
+    targets = [_of_each_entry(s) for s in live]
+    if all(targets):
+        text = f"each partial derivative is drawn to {targets[0]:.3g}, and not the norm of the row's slope"
+        return Reading(name, True, text, {"target": targets[0]})
     found = [penalty_of(s.value, s.second) for s in live if s.second is not None]
     wrong = next((p for p in found if p is not None and p.axis is not None), None)
     if wrong is not None:

@@ -94,13 +94,14 @@ class Pauses:
         return who in self.moved and self.now.get(who, 0) > 2 * self.longest.get(who, 0)
 
 
-def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[Reading]:
+def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses, before: Rates) -> Iterator[Reading]:
     """Whether each player's parameters are moved by an optimiser that has their gradient.
 
     Args:
         w: the window.
         still: by player, whether no parameter has changed since the window before; without an entry in the first.
         pauses: how long they have been still; this window is counted.
+        before: the learning rates of earlier windows.
     """
     pauses.take(still)
     for who in PLAYERS:
@@ -108,7 +109,7 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses) -> Iterator[R
         own = [one for one in w.own(who) if who in one.reached]
         steps = w.steps(who)
         moved, fed = _moved(steps, who), _fed(steps, who)
-        rated = any(rate for s in steps for rate in s.rates)
+        rated = any(rate for s in steps for rate in s.rates) or who in before.highest  # a rate that has vanished
         if steps and own and not any(who in one.moved for one in own):
             continue  # it is stepped, on a gradient of exactly 0: its loss is flat
         if fed and not moved and rated:
@@ -377,7 +378,7 @@ def sizes(w: Window) -> Iterator[Reading]:
     for who, value in small.items():
         rate = max((r for s in w.steps(who) for r in s.rates), default=0.0)
         text = f"a step changes the {who}'s parameters by {value:.1g} of their size (learning rate {rate:.3g})"
-        yield Reading("step-below-rounding", True, text, {"step": value, "rate": rate}, certain=False)
+        yield Reading("step-below-rounding", True, text, {"step": value, "rate": rate}, certain=not rate)
         return
     if found:
         yield Reading("step-below-rounding", False)
@@ -407,6 +408,7 @@ def rates(w: Window, seen: Rates) -> Iterator[Reading]:
             yield Reading("learning-rate-jump", True, text, {"rate": now, "before": before}, certain=False)
             return
         judged = judged or bool(before)
-        seen.highest[who] = max(now, before)
+        if now:
+            seen.highest[who] = max(now, before)
     if judged:
         yield Reading("learning-rate-jump", False)
