@@ -14,13 +14,25 @@ from torch import Tensor, nn
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
-from audited_faults import FAULTS
-from audited_loops import LABELS, REAL, STYLES, Conditional, GradientPenalty, Pair, audited, holds, mlp, ruled_out
+from audited_loops import (
+    LABELS,
+    REAL,
+    STYLES,
+    Conditional,
+    Critic,
+    GradientPenalty,
+    Pair,
+    audited,
+    holds,
+    mlp,
+    ruled_out,
+)
+from audited_missed import FAULTS
 from equilibria.doctor import Doctor
 from equilibria.doctor.audit import Audit
 from equilibria.doctor.audit.backward import _listeners
 from equilibria.doctor.audit.readings import ORDER
-from equilibria.doctor.audit.recorder import _cut
+from equilibria.doctor.audit.recorder import Recorder
 from equilibria.doctor.audit.trace import Held, OptimizerStep
 from equilibria.doctor.audit.updates import _used_twice
 from equilibria.losses import OBJECTIVES
@@ -391,15 +403,41 @@ def test_calls_that_are_not_seen_are_not_taken_for_absent() -> None:
 def test_weights_that_were_cut_to_a_bound_are_told_by_how_many_are_there() -> None:
     torch.manual_seed(0)
     small, large = nn.Linear(2, 1), nn.Linear(40, 2)
-    assert not _cut(small) and not _cut(large)
+    cut = Recorder({"generator": [], "discriminator": [small, large]})._cut
+    assert not cut(small) and not cut(large)
     with torch.no_grad():
         small.weight.copy_(torch.tensor([[0.4, -0.4]]))
         small.bias.fill_(0.1)
         large.weight[0, :2] = 0.9
-    assert _cut(small), "two of three"
-    assert not _cut(large), "two of 82 may be alike by chance"
+    assert cut(small), "two of three"
+    assert not cut(large), "two of 82 may be alike by chance"
     with torch.no_grad():
         large.weight[1, :2] = -0.9
         small.weight.zero_()
         small.bias.zero_()
-    assert _cut(large) and not _cut(small)
+    assert cut(large) and not cut(small)
+
+
+@pytest.mark.parametrize("clamped", [True, False])
+def test_one_weight_that_is_cut_after_each_step_is_a_bound(clamped: bool) -> None:
+    torch.manual_seed(0)
+
+    class LinearCritic(Critic):
+        weight = 0.0
+
+        def __post_init__(self) -> None:
+            self.discriminator = nn.Linear(6, 1)
+            super().__post_init__()
+            with torch.no_grad():
+                self.discriminator.weight[0, 0] = 20.0  # so that scores are beyond a hinge's margin
+
+        def penalty(self, x: Tensor, fake: Tensor) -> float:
+            return 0.0
+
+        def __call__(self) -> None:
+            super().__call__()
+            if clamped:
+                for p in self.discriminator.parameters():
+                    p.data.clamp_(-5, 5)
+
+    assert ("lipschitz-violated" in holds(audited(LinearCritic(), windows=3))) is not clamped

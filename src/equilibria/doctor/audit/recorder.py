@@ -69,6 +69,7 @@ class Recorder:
         self._scored: dict[Any, int] = {}
         self._formula: dict[int, frozenset[str]] | None = None
         self._constant = False
+        self._largest: dict[float, int] = {}
         self._aim: frozenset[str] = frozenset()
         self._handles: list[Any] = []
         self._seq = 0
@@ -145,7 +146,7 @@ class Recorder:
             net.training,
             [(m, m.training) for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)],
         )
-        call.cut = who == "discriminator" and _cut(net)
+        call.cut = who == "discriminator" and self._cut(net)
         call.trained = any(p.requires_grad for p in net.parameters())
         self.trace.calls.append(call)
         for key, tensor in _named(out):
@@ -178,6 +179,17 @@ class Recorder:
             for node, place in graph.edges_to(nodes, edge.node, edge.output_nr):
                 self._handles.append(node.register_hook(self._weakly("_went_through", call, place)))
             call.descends = graph.first_met(x.grad_fn, self._made)
+
+    def _cut(self, net: nn.Module) -> bool:
+        """Whether several entries have exactly the largest absolute value (4, or 2 of few), or it outlives a step."""
+        values = [p.detach().abs().flatten() for p in net.parameters() if p.is_floating_point() and p.numel()]
+        if not values:
+            return False
+        entries = torch.cat(values)
+        largest = float(entries.max())
+        steps = sum(any(one.who == "discriminator" for one in step.held) for step in self.trace.steps)
+        outlives = steps > self._largest.setdefault(largest, steps)
+        return largest > 0 and (outlives or int((entries == largest).sum()) > (3 if len(entries) > 32 else 1))
 
     # Gradients
 
@@ -299,16 +311,6 @@ class Recorder:
             moved, size = (p.detach() - before).double().square().sum(), before.double().square().sum()
             old = step.moved.get(who, (torch.zeros_like(moved), torch.zeros_like(size)))
             step.moved[who] = (old[0] + moved, old[1] + size)
-
-
-def _cut(net: nn.Module) -> bool:
-    """Whether several entries have exactly the largest absolute value: more than 3, or 2 of few."""
-    values = [p.detach().abs().flatten() for p in net.parameters() if p.is_floating_point() and p.numel()]
-    if not values:
-        return False
-    entries = torch.cat(values)
-    largest = entries.max()
-    return bool(largest > 0) and int((entries == largest).sum()) > (3 if len(entries) > 32 else 1)
 
 
 def _remove(handles: list[Any]) -> None:
