@@ -42,9 +42,8 @@ TRANSLATORS = ("batch=8", "networks.image.translator.width=8", "networks.image.p
 SYSTEMS: dict[str, System] = {
     "cyclegan": System("pairs:digits,digits-negative", TRANSLATORS, 24, ("to_other", "to_x"), "digits"),
     "pix2pix": System("aligned:digits-edges,digits", TRANSLATORS, 24, ("translate",), "digits-edges"),
-    "lag": System(
-        "digits", ("data.size=16", "batch=8", "networks.width=8"), 24, ("enlarge", "centre", "pool"), "digits"
-    ),
+    "lag": System("digits", ("batch=8", "networks.width=8"), 24, ("enlarge", "centre", "pool"), "digits"),
+    "acgan": System("digits", ("batch=16", "networks.image.width=8"), 12),
     "infogan": System("ring8-M", ("batch=64",), 60, ("infer",), "ring8-M", ("--set", "code.c1=3")),
     "aae-semi": System("few:digits,100", ("batch=64",), 40, ("classify", "reconstruct"), "digits"),
     "lapgan": System("digits", ("data.size=32", "batch=16", "networks.image.width=8"), 12),

@@ -335,6 +335,9 @@ def test_rows_of_the_low_resolution_are_enlarged_as_they_are(trained: Path, tmp_
     assert main(["apply", str(trained), "enlarge", "--given", str(tmp_path / "small.npz"), "--out", str(out)]) == 0
     assert next(iter(np.load(out).values())).shape == (5, 1, 8, 8)
     assert run.sample(5, given={"x": low}).shape == (5, 1, 8, 8)
+    for name in run.play.game.maps:
+        words = ["apply", str(trained), name, "--given", "digits", "--out", str(tmp_path / f"{name}.png")]
+        assert main(words) == 0 and (tmp_path / f"{name}.png").stat().st_size > 0
     with pytest.raises(ShapeError, match=r"\(n, 1, 8, 8\) or \(n, 1, 2, 2\)"):
         run.apply("enlarge", {"x": torch.zeros(3, 1, 4, 4)})
 

@@ -136,7 +136,7 @@ class LAGGame(Game):
     maps: Mapping[str, Map] = {
         "enlarge": Map("enlarge", about="super-resolution of rows, with fresh noise; larger rows are pooled first"),
         "centre": Map("centred", about="super-resolution of rows without noise; larger rows are pooled first"),
-        "pool": Map("pool", gives="low", about="rows at the low resolution"),
+        "pool": Map("pool", about="rows at the low resolution"),
     }
 
     def __init__(self, spec: LAG, generator: nn.Module, discriminator: nn.Module, data: DataSpec) -> None:
