@@ -31,6 +31,7 @@ from audited_missed import FAULTS
 from equilibria.doctor import Doctor
 from equilibria.doctor.audit import Audit
 from equilibria.doctor.audit.backward import _listeners
+from equilibria.doctor.audit.hashing import row_hashes
 from equilibria.doctor.audit.readings import ORDER
 from equilibria.doctor.audit.recorder import Recorder
 from equilibria.doctor.audit.trace import Held, OptimizerStep
@@ -233,6 +234,30 @@ def test_how_many_rows_are_used_is_read(made: type[Pair]) -> None:
     found = audited(step, windows=8 if made is SubsetOfATrial else 4, steps=5)
     assert holds(found) == ({"few-rows-used"} if made in (BatchFetchedOnce, SubsetOfATrial) else set())
     assert "few-rows-used" in holds(found) | ruled_out(found)
+
+
+class OnePartOfTheData(Pair):
+    """A condition keeps the first eighth of the rows."""
+
+    def x(self) -> Tensor:
+        return self.real[torch.randint(len(self.real) // 8, (self.n,))]
+
+
+class FewOfOnePart(Pair):
+    def x(self) -> Tensor:
+        return self.real[torch.randint(8, (self.n,))]
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"), [(OnePartOfTheData, "mode-dropping"), (FewOfOnePart, "few-rows-used"), (Pair, "")]
+)
+def test_rows_of_a_part_of_the_data_are_not_few_rows(made: type[Pair], expected: str) -> None:
+    torch.manual_seed(0)
+    hashes = row_hashes(REAL).tolist()
+    parts = {key: 8 * i // len(hashes) for i, key in enumerate(hashes)}
+    found = audited(made(), windows=12, steps=4, parts=parts)
+    first = min(holds(found), key=ORDER.index, default="")
+    assert first == expected, found.readings
 
 
 def test_with_closures_and_a_fixed_noise_the_noise_is_named() -> None:

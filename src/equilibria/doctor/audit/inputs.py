@@ -46,19 +46,30 @@ class Seen:
     slopes: list[tuple[float, float]] = field(default_factory=list)
 
 
-def rows_used(w: Window, seen: Seen, known: frozenset[int]) -> Iterator[Reading]:
+def rows_used(w: Window, seen: Seen, known: frozenset[int], parts: Mapping[int, int]) -> Iterator[Reading]:
     """Whether the discriminator gets far fewer different real rows than random draws from the data would hold.
 
     Of N rows, T random draws hold N (1 - (1 - 1/N)^T) different ones on average. A row counts once in a window, because
-    a discriminator may well take several steps on a batch. ``seen`` is added to.
+    a discriminator may well take several steps on a batch. N is the number of rows in the parts of the data from which
+    there was any: parts that are left out are read by :func:`parts_used`.
+
+    Args:
+        w: the window.
+        seen: what earlier ones saw; it is added to.
+        known: the hashes of the real rows.
+        parts: by the hash of a real row, the part of the data that it is in.
     """
-    own = {key for f in w.fed.values() if f.kind is Kind.REAL for key in _main_hashes(f.call) if key in known}
+    fed = {key for f in w.fed.values() if f.kind is Kind.REAL for key in _main_hashes(f.call)}
+    seen.parts |= {parts[key] for key in fed if key in parts}
+    own = fed & known
     seen.drawn += len(own)
     seen.windows += bool(own)
     seen.real |= own
     if seen.windows < _FEWEST_WINDOWS:
         return
-    expected = len(known) * -math.expm1(seen.drawn * math.log1p(-1 / len(known)))
+    share = sum(part in seen.parts for part in parts.values()) / len(parts) if parts else 1.0
+    rows = max(share * len(known), 2.0)
+    expected = rows * -math.expm1(seen.drawn * math.log1p(-1 / rows))
     few = len(seen.real) < _FEW * expected
     text = (
         f"in {seen.windows} windows the discriminator got {len(seen.real)} different real rows of {len(known)}; random "
@@ -67,19 +78,16 @@ def rows_used(w: Window, seen: Seen, known: frozenset[int]) -> Iterator[Reading]
     yield Reading("few-rows-used", few, text if few else "", {"different": len(seen.real), "expected": expected})
 
 
-def parts_used(w: Window, seen: Seen, parts: Mapping[int, int]) -> Iterator[Reading]:
+def parts_used(seen: Seen, parts: Mapping[int, int]) -> Iterator[Reading]:
     """Whether the discriminator gets no real row of some parts of the data, by far more than chance.
 
     Of T random draws none is in parts that hold the share m of the data with a probability of about exp(-T m). It is
     read where that is below exp(-40), for parts that were chosen afterwards. Call it after :func:`rows_used`.
 
     Args:
-        w: the window.
-        seen: what earlier ones saw; it is added to.
+        seen: what this window and earlier ones saw.
         parts: by the hash of a real row, the part of the data that it is in.
     """
-    fed = {key for f in w.fed.values() if f.kind is Kind.REAL for key in _main_hashes(f.call)}
-    seen.parts |= {parts[key] for key in fed if key in parts}
     if seen.windows < _FEWEST_WINDOWS or not seen.parts:
         return
     without = sum(part not in seen.parts for part in parts.values()) / len(parts)
