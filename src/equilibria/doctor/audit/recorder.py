@@ -146,7 +146,8 @@ class Recorder:
             net.training,
             [(m, m.training) for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)],
         )
-        call.cut = who == "discriminator" and self._cut(net)
+        if who == "discriminator":
+            call.cut, call.kept = self._cut(net)
         call.trained = any(p.requires_grad for p in net.parameters())
         self.trace.calls.append(call)
         for key, tensor in _named(out):
@@ -180,16 +181,16 @@ class Recorder:
                 self._handles.append(node.register_hook(self._weakly("_went_through", call, place)))
             call.descends = graph.first_met(x.grad_fn, self._made)
 
-    def _cut(self, net: nn.Module) -> bool:
-        """Whether several entries have exactly the largest absolute value (4, or 2 of few), or it outlives a step."""
+    def _cut(self, net: nn.Module) -> tuple[bool, bool]:
+        """Whether several entries have exactly the largest absolute value (4, or 2 of few); whether it stays."""
         values = [p.detach().abs().flatten() for p in net.parameters() if p.is_floating_point() and p.numel()]
         if not values:
-            return False
+            return False, False
         entries = torch.cat(values)
         largest = float(entries.max())
         steps = sum(any(one.who == "discriminator" for one in step.held) for step in self.trace.steps)
-        outlives = steps > self._largest.setdefault(largest, steps)
-        return largest > 0 and (outlives or int((entries == largest).sum()) > (3 if len(entries) > 32 else 1))
+        alike = int((entries == largest).sum()) > (3 if len(entries) > 32 else 1)
+        return largest > 0 and alike, largest > 0 and steps > self._largest.setdefault(largest, steps)
 
     # Gradients
 

@@ -172,7 +172,7 @@ def _of_the_batch(slopes: list[tuple[float, float]]) -> float:
 
 def holds(w: Window) -> bool:
     """Whether slopes were taken in this window, or weights of the discriminator were at a common bound."""
-    return bool(w.sloping) or any(call.cut for call in w.trace.of("discriminator"))
+    return bool(w.sloping) or any(call.cut or call.kept for call in w.trace.of("discriminator"))
 
 
 def lipschitz(w: Window, found: Losses, bound: bool, networks: list[nn.Module]) -> Iterator[Reading]:

@@ -48,7 +48,8 @@ class Call:
         training: whether the network was in training mode.
         norms: the batch norms inside and whether each was in training mode.
         cut: whether parameters of the discriminator were cut to a bound: several entries at exactly the largest
-            magnitude (chance gives one or two of many), or the same largest magnitude before and after a step.
+            magnitude (chance gives one or two of many).
+        kept: whether that magnitude is the same before and after a step, as a bound is, and a weight without gradient.
         trained: whether a parameter that the call used requires gradient.
         outputs: every tensor of floats that was returned.
         descends: the calls of the generator whose outputs the main input is made from, by the graph.
@@ -67,6 +68,7 @@ class Call:
     training: bool
     norms: list[tuple[nn.Module, bool]]
     cut: bool = False
+    kept: bool = False
     trained: bool = True
     outputs: list[Output] = field(default_factory=list)
     descends: set[int] = field(default_factory=set)

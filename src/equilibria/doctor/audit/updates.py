@@ -104,12 +104,14 @@ def stepping(w: Window, still: Mapping[str, bool], pauses: Pauses, before: Rates
         before: the learning rates of earlier windows.
     """
     pauses.take(still)
+    now = any(rate for who in PLAYERS for s in w.steps(who) for rate in s.rates)
+    vanished = not now and before.highest.keys() >= set(PLAYERS)  # of one player alone, it was set to 0
     for who in PLAYERS:
         other = {name for name, quiet in still.items() if not quiet} - {who}
         own = [one for one in w.own(who) if who in one.reached]
         steps = w.steps(who)
         moved, fed = _moved(steps, who), _fed(steps, who)
-        rated = any(rate for s in steps for rate in s.rates) or who in before.highest  # a rate that has vanished
+        rated = vanished or any(rate for s in steps for rate in s.rates)
         if steps and own and not any(who in one.moved for one in own):
             continue  # it is stepped, on a gradient of exactly 0: its loss is flat
         if fed and not moved and rated:
