@@ -135,7 +135,7 @@ class Contest:
             if self.classify is None:
                 self._scores[side] = self.score(*self.points(side))
             else:
-                self._scores[side], self._classes[side] = self.classify(*self.points(side))
+                self.classes(side)  # leaves its scores behind
         return self._scores[side]
 
     def classes(self, side: str) -> Tensor:

@@ -158,8 +158,9 @@ def between(roots: Iterable[Any], wanted: Mapping[Any, int]) -> dict[int, frozen
 
 def _names(nodes: set[Any], already: bool) -> set[str]:
     """The operations of nodes; what first squashes a value stands under one name, unless it was squashed already."""
-    bounded = set() if already else {node for node in nodes if is_squashed(node)}
-    squashed = {node for node in bounded if not any(map(is_squashed, parents(node)))}
+    squashed = set()
+    if not already:
+        squashed = {node for node in nodes if is_squashed(node) and not any(map(is_squashed, parents(node)))}
     behind: set[Any] = set()
     ahead = list(squashed)
     while ahead:
