@@ -10,21 +10,20 @@ The state is in the folder: after a stop or a kill the same call continues the w
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, median, stdev
 from typing import Any
 
 from .. import runs
 from ..base import distributed
 from ..base.arguments import place, seed_of, whole
 from ..base.errors import ConfigError, DataError, EquilibriaError, RunError
-from ..base.records import parsed, record, written
+from ..base.records import parsed, written
+from ..base.spread import Spread, spread
 from ..data import Dataset, load
 from ..recipes import Recipe, default_for
 from ..recipes import recipe as named
@@ -36,38 +35,6 @@ from .stopped import RunStopped, to_the_end
 
 FORMAT = 1
 _FILE = "seeds.json"
-
-
-@record
-class Spread:
-    r"""A metric over seeds: the mean with its 95 % interval, and the median.
-
-    .. math:: \bar x \pm t_{0.975,\,n-1}\; s / \sqrt n \qquad
-        s^2 = \frac1{n-1} \sum_i (x_i - \bar x)^2
-
-    (Student 1908; normal values are assumed). A seed that diverged, or whose metric is not a finite number, is a result
-    and not a gap: it ranks worst in the median, and there is no mean. The survivors of a method that fails half the
-    time say little about it.
-
-    Args:
-        mean: of all seeds; None if one has no number.
-        low: lower end of the interval; None with a single seed, or without a mean.
-        high: upper end of the interval.
-        median: over all seeds, failed ones ranked worst; None if those are half or more.
-        n: number of seeds with a number.
-        failed: number of seeds without one.
-        floor: the score of a perfect sampler; None if it is unknown.
-        unit: unit of the metric.
-    """
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    median: float | None
-    n: int
-    failed: int = 0
-    floor: float | None = None
-    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -290,26 +257,6 @@ def summary(folders: Sequence[Path], failed: int = 0) -> dict[str, Spread]:
 
 
 def _spread(results: list[dict[str, Any]], failed: int) -> Spread:
-    from scipy import stats
-
-    numbers = [float(one["value"]) for one in results if one["value"] is not None]
-    failed += len(results) - len(numbers)
-    first, n = results[0], len(numbers)
-    worst = -math.inf if first.get("higher") else math.inf
-    middle = median([*numbers, *[worst] * failed])
-    mean = low = high = None
-    if not failed:
-        mean = fmean(numbers)
-        if n > 1:
-            half = float(stats.t.ppf(0.975, n - 1)) * stdev(numbers) / math.sqrt(n)
-            low, high = mean - half, mean + half
-    return Spread(
-        mean=mean,
-        low=low,
-        high=high,
-        median=middle if math.isfinite(middle) else None,
-        n=n,
-        failed=failed,
-        floor=first.get("floor"),
-        unit=first.get("unit", ""),
-    )
+    first = results[0]
+    values = [one["value"] for one in results] + [None] * failed
+    return spread(values, higher=bool(first.get("higher")), floor=first.get("floor"), unit=first.get("unit", ""))
