@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from ..base.arguments import seed_of, whole
 from ..base.errors import DataError
@@ -83,7 +82,10 @@ def stratified(a: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> float:
 
 def _doubled_ranks(values: Values) -> list[int]:
     """Twice the ranks, so that the mean rank of equal values is a whole number."""
-    return [int(rank) for rank in np.rint(2 * rankdata(values))]
+    ordered = np.sort(values)
+    below, not_above = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
+    ranks: list[int] = (below + not_above + 1).tolist()
+    return ranks
 
 
 @lru_cache(maxsize=256)

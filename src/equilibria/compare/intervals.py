@@ -95,7 +95,7 @@ def improvement(a: ArrayLike, b: ArrayLike) -> Interval:
 
     (Newcombe 2006, part 2, method 5). Other than a bootstrap it has a width where all seeds of one method are better.
     In simulations with 5 to 10 seeds it covered in 92 to 98 % of the cases. The exception were standard deviations in
-    the proportion 1 : 4 (91 %), and 3 seeds (84 to 97 %).
+    the proportion 1 : 4 (from 91 %), and 3 seeds (from 84 %).
 
     Examples:
         >>> improvement([1, 2, 3, 4, 5], [6, 7, 8, 9, 10])
