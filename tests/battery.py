@@ -28,8 +28,10 @@ from equilibria.core.game import (
     pure,
     state_of,
 )
+from equilibria.core.lookahead import Lookahead
 from equilibria.core.optimizers import SGD, Adam, OptimizerSpec
 from equilibria.core.play import Play, Rule
+from equilibria.core.second_order import Competitive, GradientRegularised, Symplectic
 from equilibria.core.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
 from equilibria.data import DataSpec
 from equilibria.games.spec import Latent
@@ -51,6 +53,9 @@ RULES: dict[str, Rule] = {
     "extragradient-past": Extragradient(past=True),
     "consensus": Consensus(),
     "unrolled": Unrolled(steps=2),
+    "symplectic": Symplectic(),
+    "gradient-regularised": GradientRegularised(weight=0.05),
+    "lookahead": Lookahead(period=2),
 }
 MEMBERS = (3, 14, 15)
 
@@ -82,12 +87,20 @@ def widened(draw: Draw) -> Draw:
     return Draw(tensors, draw.step.double(), draw.time.double(), draw.seed)
 
 
+def rules_of(make: Make) -> dict[str, Rule]:
+    """The rules that a game's players can move by: one is for two players that share nothing."""
+    game, _ = make(0)
+    owned = [set(game.moved(player.name)) for player in game.players]
+    pair = len(owned) == 2 and not owned[0] & owned[1]
+    return {**RULES, "competitive": Competitive(steps=2)} if pair else RULES
+
+
 # The promises --------------------------------------------------------------------------------------------------------
 
 
 def every_rule_plays(make: Make) -> None:
     """Three rounds of each rule: everything stays finite, and each player moves."""
-    for name, rule in RULES.items():
+    for name, rule in rules_of(make).items():
         play = started(make, rule=rule)
         before = copied(parameters_of(play.game))
         losses = play.advance(3)
@@ -177,7 +190,7 @@ def the_jacobian_is_that_of_the_field(make: Make) -> None:
 
 def a_run_resumes_bit_for_bit(make: Make) -> None:
     """Saved tensors in a differently seeded game continue to the same bits."""
-    for rule in (Alternating(), Optimistic()):
+    for rule in (Alternating(), Optimistic(), Lookahead(period=3)):
         whole = started(make, rule=rule)
         whole.advance(2)
         saved, at = copied(whole.tensors()), (whole.round, whole.turn)
@@ -263,7 +276,7 @@ def makes_fakes(game: Game, player: str, draw: Draw) -> bool:
 def a_recorded_turn_is_the_turn(make: Make) -> None:
     """Replaying a turn that was recorded gives the numbers of playing it, under every rule: nothing that changes from
     turn to turn is decided outside the draw, the parameters and the state written in place."""
-    for name, rule in RULES.items():
+    for name, rule in rules_of(make).items():
         tape = Tape()
         played, replayed = started(make, rule=rule), started(make, rule=rule)
         replayed.launch = Replay(tape)

@@ -57,6 +57,7 @@ POSITIVE = Bound(0, open_below=True)
 WEIGHT = Bound(0)
 SHARE = Bound(0, 1)
 DECAY = Bound(0, 1, open_above=True)
+MOMENTUM = Bound(-1, 1, open_below=True, open_above=True)
 SIZE = Bound(1, _SIZE, why="a layer of that width has a million weights for each number that enters it, 4 MB")
 ROWS = Bound(1, _SIZE, why="even rows of one number are then 4 MB at each layer")
 COUNT = Bound(1, _COUNT)
@@ -64,8 +65,9 @@ NUMBER = Bound(0, _COUNT)
 
 BOUNDS: dict[str, Bound] = {
     # optimisers and averages
-    "betas": DECAY, "decay": DECAY, "momentum": DECAY, "RMSprop.alpha": DECAY, "momentum_decay": WEIGHT,
-    "eps": POSITIVE, "weight_decay": WEIGHT, "rate": POSITIVE, "judge_rate": POSITIVE,
+    "betas": DECAY, "decay": DECAY, "momentum": MOMENTUM, "Adam.betas": MOMENTUM,
+    "RMSprop.alpha": DECAY, "momentum_decay": WEIGHT,
+    "eps": POSITIVE, "epsilon": WEIGHT, "weight_decay": WEIGHT, "rate": POSITIVE, "judge_rate": POSITIVE,
     # schedules
     "start": FINITE, "end": FINITE, "until": Bound(0, 1, open_below=True),
     "burst": COUNT, "every": COUNT, "usual": COUNT, "first": NUMBER,
@@ -89,7 +91,9 @@ BOUNDS: dict[str, Bound] = {
     "Classifying.classes": Bound(0, 100_000),
     # how often and how many
     "discriminator_turns": COUNT, "pool": Bound(0, _SIZE), "batch": ROWS, "Recipe.steps": NUMBER, "rounds": COUNT,
-    "Unrolled.steps": Bound(0, 1000), "judge_steps": COUNT, "Search.steps": COUNT, "starts": ROWS,
+    "Lookahead.period": Bound(2, _COUNT), "Lookahead.rate": Bound(0, 1, open_below=True),
+    "Competitive.steps": Bound(1, 1000), "Unrolled.steps": Bound(0, 1000),
+    "judge_steps": COUNT, "Search.steps": COUNT, "starts": ROWS,
     "generators": Bound(1, 10_000), "components": Bound(1, 10_000), "keep": COUNT,
 }  # fmt: skip
 

@@ -48,6 +48,13 @@ def _check_rate(lr: float | Schedule) -> None:
         raise ConfigError(f"lr={lr}: a learning rate is a positive number", settings={"lr": 2e-4})
 
 
+def _with(optimizer: torch.optim.Optimizer, **settings: object) -> torch.optim.Optimizer:
+    """Settings that torch's constructor refuses and its step computes with: negative momentum."""
+    for group in optimizer.param_groups:
+        group.update(settings)
+    return optimizer
+
+
 def _unset(parameters: Sequence[nn.Parameter]) -> float | Tensor:
     """The rate until a play sets it. On a GPU a tensor: a recorded step reads it where it lies."""
     return torch.ones((), device=parameters[0].device) if _recordable(parameters) else 1.0
@@ -79,7 +86,8 @@ class Adam(OptimizerSpec):
     .. math:: \theta \leftarrow \theta - \eta\, \hat m / (\sqrt{\hat v} + \epsilon)
 
     The differentiable step has :math:`\epsilon^2` under the root, :math:`\sqrt{\hat v + \epsilon^2}`: with
-    :math:`\sqrt{\hat v} + \epsilon` the derivative at :math:`\hat v = 0` (one dead unit) is not finite.
+    :math:`\sqrt{\hat v} + \epsilon` the derivative at :math:`\hat v = 0` (one dead unit) is not finite. The first of
+    the betas may be below 0: negative momentum (Gidel et al. 2019b).
 
     Examples:
         >>> Adam(lr=1e-3).rate(None)
@@ -92,17 +100,20 @@ class Adam(OptimizerSpec):
 
     def __post_init__(self) -> None:
         _check_rate(self.lr)
+        if self.betas[1] < 0:
+            raise ConfigError(f"betas={self.betas}: the second is below 0", settings={"betas": (0.5, 0.999)})
 
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
         first, second = self.betas
-        return torch.optim.Adam(
+        optimizer = torch.optim.Adam(
             parameters,
             lr=_unset(parameters),
-            betas=(first, second),
+            betas=(max(first, 0.0), second),
             eps=self.eps,
             fused=_fused(parameters),
             capturable=_recordable(parameters),
         )
+        return _with(optimizer, betas=(first, second))
 
     def differentiable_step(
         self, value: Tensor, grad: Tensor, memory: Tensors, lr: float | Tensor
@@ -280,7 +291,7 @@ class RAdam(OptimizerSpec):
 
 @record
 class SGD(OptimizerSpec):
-    r"""Gradient descent with heavy-ball momentum :math:`\mu`.
+    r"""Gradient descent with heavy-ball momentum :math:`\mu`, which may be negative (Gidel et al. 2019b).
 
     .. math:: b \leftarrow \mu b + g, \quad \theta \leftarrow \theta - \eta b
     """
@@ -292,7 +303,8 @@ class SGD(OptimizerSpec):
         _check_rate(self.lr)
 
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=_unset(parameters), momentum=self.momentum, fused=_fused(parameters))
+        optimizer = torch.optim.SGD(parameters, lr=_unset(parameters), fused=_fused(parameters))
+        return _with(optimizer, momentum=self.momentum)
 
     def differentiable_step(
         self, value: Tensor, grad: Tensor, memory: Tensors, lr: float | Tensor

@@ -57,10 +57,11 @@ def _blocks_of_one_graph(game: Game, draw: Draw) -> tuple[Blocks, dict[str, Loss
 
 def _turn(play: Play, who: str, draw: Draw) -> dict[str, Loss]:
     grads, loss = gradients(play.game, who, draw)
-    return _finish(play, draw, {who: grads}, {who: loss})
+    return finish(play, draw, {who: grads}, {who: loss})
 
 
-def _finish(play: Play, draw: Draw, grads: Blocks, losses: dict[str, Loss]) -> dict[str, Loss]:
+def finish(play: Play, draw: Draw, grads: Blocks, losses: dict[str, Loss]) -> dict[str, Loss]:
+    """Move the players along minus these gradients, let the game write its state, and hand the losses on."""
     for name, block in grads.items():
         play.move(name, block)
     for name, loss in losses.items():
@@ -107,7 +108,7 @@ class Simultaneous(Joint):
 
     def turn(self, play: Play, draw: Draw) -> dict[str, Loss]:
         grads, losses = _blocks(play.game, draw)
-        return _finish(play, draw, grads, losses)
+        return finish(play, draw, grads, losses)
 
 
 @record
@@ -125,7 +126,7 @@ class Optimistic(Joint):
         for who, block in grads.items():
             ahead[who] = {n: 2 * g - play.memory.get(f"{who}/{n}", g) for n, g in block.items()}
             play.remember(who, block)
-        return _finish(play, draw, ahead, losses)
+        return finish(play, draw, ahead, losses)
 
 
 @record
@@ -152,12 +153,13 @@ class Extragradient(Joint):
         if self.past:
             for who, block in grads.items():
                 play.remember(who, block)
-        return _finish(play, draw, grads, losses)
+        return finish(play, draw, grads, losses)
 
     def _remembered(self, play: Play) -> Blocks:
-        if not play.memory:
+        own = {p.name: {n: f"{p.name}/{n}" for n in play.game.moved(p.name)} for p in play.game.players}
+        if any(key not in play.memory for keys in own.values() for key in keys.values()):
             return {}
-        return {p.name: {n: play.memory[f"{p.name}/{n}"] for n in play.game.moved(p.name)} for p in play.game.players}
+        return {who: {n: play.memory[key] for n, key in keys.items()} for who, keys in own.items()}
 
 
 @record
@@ -190,7 +192,7 @@ class Consensus(Joint):
             zip(names, distributed.mean(*torch.autograd.grad(square, values, materialize_grads=True)), strict=True)
         )
         both = {who: {n: g.detach() + self.gamma * pull[n] for n, g in own.items()} for who, own in grads.items()}
-        return _finish(play, draw, both, losses)
+        return finish(play, draw, both, losses)
 
 
 @record
@@ -226,7 +228,7 @@ class Unrolled:
     def _turn(self, play: Play, draw: Draw) -> dict[str, Loss]:
         leader = self.leader or play.game.players[-1].name
         grads, loss = unrolled_gradient(play, leader, draw, self.steps)
-        return _finish(play, draw, {leader: grads}, {leader: loss})
+        return finish(play, draw, {leader: grads}, {leader: loss})
 
 
 def unrolled_gradient(play: Play, leader: str, draw: Draw, steps: int) -> tuple[Tensors, Loss]:

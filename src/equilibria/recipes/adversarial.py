@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..base.schedules import Bursts, Cosine, Decay, Linear
+from ..core.lookahead import Lookahead
 from ..core.optimizers import SGD, Adam, RMSprop
 from ..core.play import Average
+from ..core.second_order import Competitive, GradientRegularised, Symplectic
 from ..core.updates import Alternating, Consensus, Extragradient, Optimistic, Simultaneous, Unrolled
 from ..games.spec import Latent
 from ..games.two_player import TwoPlayer
@@ -403,6 +405,69 @@ DYNAMICS = (
         update=Unrolled(steps=10),
         optimizer=Adam(lr=1e-4, betas=(0.5, 0.999)),
         batch=512,
+    ),
+    Recipe(
+        name="cgd",
+        year=2019,
+        cite="schafer2019",
+        source="Algorithm 1, equation 3, without an adaptive rate; rate chosen here",
+        about="competitive gradient descent: both players answer the other's answer",
+        game=TwoPlayer(objective=Minimax()),
+        update=Competitive(),
+        optimizer=SGD(lr=0.1),
+    ),
+    Recipe(
+        name="sga",
+        year=2018,
+        cite="balduzzi2018",
+        source="Algorithm 1, with sign alignment",
+        about="symplectic gradient adjustment: corrects the part of the dynamics that rotates",
+        game=TwoPlayer(objective=NonSaturating()),
+        update=Symplectic(weight=1.0),
+        optimizer=RMSprop(lr=1e-4),
+    ),
+    Recipe(
+        name="gradient-regularised",
+        year=2017,
+        cite="nagarajan2017",
+        source="section 4; weight and networks of the authors' code for the ring",
+        about="the generator also makes the discriminator's gradient small",
+        game=TwoPlayer(objective=Minimax(), latent=Latent(size=256)),
+        networks=Auto(
+            vector=MLPPair(depth=2, discriminator_depth=1, activation="relu", init="orthogonal", input_scale=0.25)
+        ),
+        update=GradientRegularised(weight=0.5, players=("generator",)),
+        optimizer=Adam(lr=1e-4, betas=(0.5, 0.999)),
+        batch=512,
+    ),
+    Recipe(
+        name="jare",
+        year=2019,
+        cite="nie2019",
+        source="section 4 (JARE); the gamma of the authors' code for images by default, 0.1",
+        about="each player also makes the other player's gradient small",
+        game=TwoPlayer(objective=NonSaturating()),
+        update=GradientRegularised(weight=0.05),
+        optimizer=RMSprop(lr=1e-4),
+    ),
+    Recipe(
+        name="lookahead",
+        year=2021,
+        cite="chavdarova2021",
+        source="Algorithm 1 with alternating Adam, k = 5, alpha = 0.5",
+        about="every five rounds all players go back half of the way",
+        game=TwoPlayer(objective=NonSaturating()),
+        update=Lookahead(rule=Alternating(), period=5, rate=0.5),
+        optimizer=Adam(lr=2e-4, betas=(0.5, 0.999)),
+    ),
+    Recipe(
+        name="negative-momentum",
+        year=2019,
+        cite="gidel2019momentum",
+        source="section 5 (alternating updates, beta = -1/2), as the first beta of Adam",
+        about="alternating steps with momentum below 0",
+        game=TwoPlayer(objective=NonSaturating()),
+        optimizer=Adam(lr=2e-4, betas=(-0.5, 0.999)),
     ),
 )
 
