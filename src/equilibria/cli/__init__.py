@@ -8,10 +8,10 @@ import warnings
 import typer
 
 from ..base import own_files
-from . import exploring, research, results, training
+from . import comparing, exploring, research, results, training
 from .console import UNFINISHED, app, err, failed, out, tell, warn
 
-__all__ = ["app", "err", "exploring", "main", "out", "research", "results", "training"]
+__all__ = ["app", "comparing", "err", "exploring", "main", "out", "research", "results", "training"]
 
 
 def main(arguments: list[str] | None = None) -> int:

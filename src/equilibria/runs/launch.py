@@ -354,7 +354,7 @@ def _carry_out(run: Run, settings: Settings, resumed: checkpoint.Saved | None, r
             run.evaluate(classify=False)
         except EquilibriaError as error:  # samples of a user's game may not fit the data's metrics
             warnings.warn(f"the run is complete, and it was not evaluated: {error.what}", stacklevel=2)
-    if report:
+    if report and settings.report:
         run.report()
     return run
 

@@ -208,6 +208,7 @@ def _carry_out(path: Path, data: Dataset) -> Seeds:
         at_once = not why_not and len(left) > 1
         if at_once:
             failed |= side_by_side.play(side_by_side.Group(left, row, dataset, settings, steps))
+            disk.write_atomically(path / _FILE, written(info | {"failed": failed}, indent=1))
             left = {seed: folder for seed, folder in left.items() if seed not in failed}
         if not at_once or all(_played(folder, steps) for folder in left.values()):
             failed |= _one_by_one(left, row, dataset, settings, steps)
@@ -224,8 +225,8 @@ def _played(folder: Path, steps: int) -> bool:
 
 
 def _done(folder: Path, steps: int, settings: Settings) -> bool:
-    last = "evaluation.json" if settings.evaluate else "report.html"
-    return _played(folder, steps) and (folder / last).exists()
+    last = {"evaluation.json": settings.evaluate, "report.html": settings.report and not settings.evaluate}
+    return _played(folder, steps) and all((folder / name).exists() for name, asked in last.items() if asked)
 
 
 def _one_by_one(left: dict[int, Path], row: Recipe, data: Dataset, settings: Settings, steps: int) -> dict[int, str]:

@@ -37,6 +37,7 @@ class Settings:
             ``"distance"`` (of samples to held-out rows), the name of a metric of an evaluation (slower), or ``"none"``.
         progress: whether to show a progress bar.
         evaluate: whether a finished run is evaluated.
+        report: whether its report is written at the end; ``equilibria report RUN`` writes it later.
         doctor: whether the doctor examines the run during training; it does not change the run.
         auto_remedy: whether, after a critical finding of the doctor, the run goes back to the checkpoint before the
             onset and continues with the doctor's remedy in its recipe: at most three times, each remedy once. At
@@ -58,6 +59,7 @@ class Settings:
     best: str = "distance"
     progress: bool = True
     evaluate: bool = True
+    report: bool = True
     doctor: bool = True
     auto_remedy: bool = False
     trackers: tuple[str, ...] = ()
