@@ -36,11 +36,14 @@ comparing = typer.Typer(
 
     equilibria compare runs/a runs/b runs/c runs/d[/dim]
 
-    A method is a recipe, with settings of its own after a colon: wgan-gp:optimizer.lr=1e-3,batch=128. The same command continues a comparison that was stopped.""",
+    A method is a recipe, with settings of its own after a colon: wgan-gp:optimizer.lr=1e-3,batch=128.
+    The same command continues a comparison that was stopped.""",
 )
 app.add_typer(comparing, name="compare")
 
-_Data = Annotated[list[str] | None, typer.Option("--data", help="A problem: anything `train --data` takes. Repeatable.")]
+_Data = Annotated[
+    list[str] | None, typer.Option("--data", help="A problem: anything `train --data` takes. Repeatable.")
+]
 _Words = Annotated[
     list[str],
     typer.Argument(
@@ -110,7 +113,10 @@ def compare_run(
     as_json: JsonFlag = False,
     own: WithFiles = None,
 ) -> None:
-    """Train every method on every problem with every seed, and print what can be told apart (the word run may be left out)."""
+    """Train every method on every problem with every seed, and print what can be told apart.
+
+    The word run may be left out.
+    """
     from .. import compare
 
     form = "json" if as_json else "latex" if latex else "markdown" if markdown else "text"
@@ -125,11 +131,10 @@ def compare_run(
     folder = _planned(words, out, jobs, **how)
     done = compare.work_in_processes(folder, jobs) if jobs > 1 else compare.work(folder, say)
     if not done:
-        say(f"Stopped; nothing is lost. Continue with the same command, or:\n  equilibria compare work {quoted(folder)}")
+        say("Stopped; nothing is lost. Continue with the same command, or:")
+        say(f"  equilibria compare work {quoted(folder)}")
         raise typer.Exit(UNFINISHED)
     _print(compare.opened(folder), form)
-    if form == "text":
-        say(f"Page:    {(folder / 'compare.html').resolve()}")
 
 
 @comparing.command(name="plan")

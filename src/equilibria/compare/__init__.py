@@ -10,8 +10,8 @@ C/costs.csv     what each took on its machine
 C/compare.json  what can be said (summary.py)
 ```
 
-The statistics are pure functions of numbers. Lower is better there: negate a metric of which more is better. A seed that
-failed or diverged is ``inf``: it ranks worst, and is never left out.
+The statistics are pure functions of numbers. Lower is better there: negate a metric of which more is better. A seed
+that failed or diverged is ``inf``: it ranks worst, and is never left out.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from .verdicts import Comparison, Verdicts, verdicts
 from .work import missing, work, work_in_processes
 
 __all__ = [
+    "QUIET",
     "Collapse",
     "Comparison",
     "Interval",
-    "QUIET",
     "Study",
     "Summary",
     "Verdicts",

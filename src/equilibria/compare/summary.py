@@ -219,10 +219,8 @@ def _times(sign: float, value: float | None) -> float | None:
     return sign * value if value is not None and math.isfinite(value) else None
 
 
-def _overall(
-    study: dict[str, dict[str, list[float]]], floors: dict[str, float | None]
-) -> dict[str, Interval]:
-    """The methods that are on every problem, in units of each problem's median excess; problems without one left out."""
+def _overall(study: dict[str, dict[str, list[float]]], floors: dict[str, float | None]) -> dict[str, Interval]:
+    """The methods that are on every problem, in units of each problem's median excess."""
     scaled = []
     for problem, own in study.items():
         with suppress(DataError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -145,7 +146,8 @@ def work_in_processes(folder: Path, jobs: int) -> bool:
         for log, code in zip(errors, codes, strict=True):
             if code not in (0, _STOPPED):
                 last = (log.read_text(encoding="utf-8").strip().splitlines() or ["no output"])[-2:]
-                raise RunError(f"a worker ended with code {code}: {' '.join(last)}", f"equilibria compare work {folder}")
+                again = f"equilibria compare work {shlex.quote(str(folder))}"
+                raise RunError(f"a worker ended with code {code}: {' '.join(last)}", again)
     return not missing(folder, read(folder))
 
 

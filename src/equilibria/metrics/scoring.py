@@ -99,7 +99,7 @@ _MOST = 64
 def _floors(names: Sequence[str], scores: Scores, pool: Tensor, suite: Suite) -> np.ndarray:
     """What each split of the real rows scores, ``(repeats, scores)``; many runs on the same data share them."""
     content = np.ascontiguousarray(pool.detach().cpu().numpy())
-    key = (tuple(names), suite, content.shape, hashlib.sha256(content).digest())
+    key = (tuple(names), suite, content.shape, hashlib.sha256(content.tobytes()).digest())
     if key not in _KNOWN:
         found = np.asarray([scores(a, b) for a, b in halves(pool, suite.repeats, suite.seed)])
         while len(_KNOWN) >= _MOST:
