@@ -167,6 +167,21 @@ def test_the_alignment_turns_the_sign_somewhere() -> None:
     assert 0 < turned < 20
 
 
+def test_the_alignment_is_a_mean_over_the_numbers() -> None:
+    """With epsilon one and a half times the mean's size the sign is positive, though it is far below the sum."""
+    seen = 0
+    for seed in range(20):
+        game = Quadratic(seed)
+        jac = jacobian(game)
+        xi = jac @ game.point()
+        change = 0.5 * (jac - jac.T).T @ xi
+        mean = float((xi @ jac.T @ xi) * (change @ jac.T @ xi)) / len(xi)
+        if mean < 0:
+            seen += 1
+            assert moved(game, Symplectic(epsilon=-1.5 * mean)) == pytest.approx(xi + change, rel=1e-9)
+    assert seen > 3
+
+
 def test_a_potential_game_is_left_as_it_is() -> None:
     game = Quadratic(0)
     game.forms[1] = game.forms[0]
