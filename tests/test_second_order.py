@@ -299,8 +299,8 @@ def test_lookahead_keeps_its_memory_beside_that_of_its_rule(inner: Rule) -> None
         assert again.game.point() == whole.game.point()  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_member_of_an_ensemble_moves_as_a_single_game(name: str) -> None:
+@pytest.mark.parametrize("rule", [*ALL.values(), Competitive(steps=1)], ids=[*ALL, "one-step"])
+def test_a_member_of_an_ensemble_moves_as_a_single_game(rule: Rule) -> None:
     """Inner products over all members would couple them: the sign and the steps of the solver are each member's."""
 
     def one(seed: int) -> Game:
@@ -311,10 +311,10 @@ def test_a_member_of_an_ensemble_moves_as_a_single_game(name: str) -> None:
         return game
 
     whole = Ensemble(one, (0, 1, 2))
-    Play(whole, ALL[name], {p.name: SGD(lr=0.2) for p in whole.players}, no_batches).advance(6)
+    Play(whole, rule, {p.name: SGD(lr=0.2) for p in whole.players}, no_batches).advance(6)
     for i in range(3):
         single = one(i)
-        Play(single, ALL[name], {p.name: SGD(lr=0.2) for p in single.players}, no_batches).advance(6)
+        Play(single, rule, {p.name: SGD(lr=0.2) for p in single.players}, no_batches).advance(6)
         for a, b in zip(whole.member(i).parameters(), single.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
