@@ -182,7 +182,7 @@ def compare_work(
     if not compare.work(folder, say, only=cell, once=following):
         raise typer.Exit(UNFINISHED)
     left = len(compare.missing(folder, compare.read(folder)))
-    say(f"{left} cells are left" if left else f"Every cell has a result: equilibria compare {quoted(folder)}")
+    say(f"cells without a result: {left}" if left else f"Every cell has a result: equilibria compare {quoted(folder)}")
 
 
 def _print(found: Any, form: str) -> None:

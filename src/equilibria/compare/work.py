@@ -56,8 +56,15 @@ def work(folder: Path, told: Told, *, only: int | None = None, once: bool = Fals
         ConfigError: there is no block of that number.
         RunError: the folder is damaged, or cannot be written.
     """
-    plan = read(folder)
+    plan, before = read(folder), torch.get_num_threads()
     torch.set_num_threads(plan.threads)
+    try:
+        return _worked(folder, plan, told, only, once)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _worked(folder: Path, plan: Plan, told: Told, only: int | None, once: bool) -> bool:
     blocks, claims = plan.blocks(), Claims(folder)
     if only is not None:
         if not 0 <= only < len(blocks):
