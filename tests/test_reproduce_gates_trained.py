@@ -37,6 +37,7 @@ from equilibria.reproduce import metz2017_frames as unrolled
 from equilibria.reproduce import nguyen2017_ring as two
 from equilibria.reproduce import radford2016_arithmetic as arithmetic
 from equilibria.reproduce import radford2016_features as features
+from equilibria.reproduce import zhao2020_few as few
 from equilibria.reproduce import zhu2017_digits as cycle
 from equilibria.reproduce.claim import Check
 from equilibria.reproduce.clouds import off_modes
@@ -527,6 +528,40 @@ def test_translations_that_are_not_sharper() -> None:
         "exchanged": {"translate": soft, "plain": lambda x: x}, "noise": {"translate": lambda x: x + 2 * noise},
         "one colour": {"translate": lambda x: 0 * x},
         "sharp images of other rows": {"translate": lambda x: x.roll(5, 0)},
+    }  # fmt: skip
+    assert held(run, wrong) == []
+
+
+@pytest.mark.plants("zhao2020_few")
+def test_few_images_that_are_known_by_heart_all_the_same() -> None:
+    x = digits(300)["x"]
+    train, kept = x[:100], x[100:]
+    near = kept + 0.1 * torch.randn(kept.shape, generator=source())
+    Score = Callable[[Tensor], Tensor]
+
+    def of(train_score: float, held_score: float) -> Score:
+        """Scores of training images, of held-out ones, and 0 of anything else."""
+
+        def score(images: Tensor) -> Tensor:
+            from_train, from_kept = (
+                torch.cdist(images.flatten(1), own.flatten(1)).amin(1) < 1e-3 for own in (train, kept)
+            )
+            return train_score * from_train.float() + held_score * (from_kept & ~from_train).float()
+
+        return score
+
+    general, by_heart = of(1.0, 0.8), of(1.0, 0.0)
+
+    def run(
+        changed: Score = general, plain: Score = by_heart, covers: Tensor = near, control: Tensor = near[:60]
+    ) -> tuple[Check, ...]:
+        own, other = few.look(changed, train, kept, covers), few.look(plain, train, kept, control)
+        return few._checks({True: [own], False: [other]}, quick=False)
+
+    wrong: dict[str, dict[str, Any]] = {
+        "by heart in both": {"changed": by_heart}, "by heart in neither": {"plain": general},
+        "exchanged": {"changed": by_heart, "plain": general}, "no more is covered": {"control": near},
+        "one image": {"covers": near[:1].expand(len(near), -1, -1, -1)},
     }  # fmt: skip
     assert held(run, wrong) == []
 

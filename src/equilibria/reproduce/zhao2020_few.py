@@ -12,6 +12,7 @@ emoji differ in a skin tone alone, so a held-out one may have a twin among the h
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..core.play import Play
 from ..data import load
 from ..figures.panels import PALETTE, label, legend, panels
 from ..games.two_player import TwoPlayer
@@ -36,9 +36,9 @@ CLAIM = Claim(
     printed="100 images of 256 pixels: FID 27 to 80 with the changes, more than twice that without",
     derived="the heuristic of Karras et al. 2020; coverage of held-out images",
     tolerance="r_v at the end at most half of that without the changes, in the mean over seeds, and lower in every "
-    "seed; the mean coverage higher, and higher in most seeds. 100 emoji at 32 pixels, 5 seeds, 4,000 rounds; quick: "
-    "2 seeds, 400 rounds, for r_v alone",
-    budget=(150, 3000),
+    "seed; the coverage higher by .01 in the mean, and not lower in most seeds. 100 emoji at 32 pixels, 5 seeds, "
+    "4,000 rounds; quick: 2 seeds, 400 rounds, for r_v alone",
+    budget=(150, 2800),
 )
 IMAGES, HELD_OUT, SAMPLES, SHOWN = 100, 1000, 1000, 10
 NAMES = {True: "with changes", False: "without"}
@@ -94,7 +94,7 @@ def _checks(last: dict[bool, list[Look]], quick: bool) -> tuple[Check, ...]:
     ]
     if not quick:
         gains = [a.coverage - b.coverage for a, b in zip(last[True], last[False], strict=True)]
-        checks.append(at_least("mean gain in coverage", statistics.mean(gains), 0.0))
+        checks.append(at_least("mean gain in coverage", statistics.mean(gains), 0.01))
         checks.append(at_least("median gain in coverage", statistics.median(gains), 0.0))
     return tuple(checks)
 
@@ -111,17 +111,17 @@ def _trained(train: Tensor, held: Tensor, changed: bool, seed: int, rounds: int)
     for _ in range(4):
         play.advance(rounds // 4)
         made = play.sample(SAMPLES, seed=play.round).clamp(-1, 1)
-        near = neighbours(made.flatten(1), held.flatten(1))
-        looks[play.round] = Look(_known(play, train, held, made), near.coverage, near.precision, near.recall)
+        looks[play.round] = look(play.game.get_submodule("discriminator"), train, held, made)
     return Run(looks, made[:SHOWN])
 
 
 @torch.no_grad()
-def _known(play: Play, train: Tensor, held: Tensor, made: Tensor) -> float:
-    """:math:`r_v` of the discriminator."""
-    discriminator = play.game.get_submodule("discriminator")
-    scores = [float(discriminator(x).mean()) for x in (train, held, made)]
-    return (scores[0] - scores[1]) / (scores[0] - scores[2])
+def look(score: Callable[[Tensor], Tensor], train: Tensor, held: Tensor, made: Tensor) -> Look:
+    """What a discriminator's score knows by heart, and what the samples cover of the held-out images."""
+    scores = [float(score(x).mean()) for x in (train, held, made)]
+    near = neighbours(made.flatten(1), held.flatten(1))
+    known = (scores[0] - scores[1]) / (scores[0] - scores[2])
+    return Look(known, near.coverage, near.precision, near.recall)
 
 
 def _draw(train: Tensor, found: dict[bool, list[Run]]) -> Figure:
