@@ -19,7 +19,7 @@ import pytest
 
 from equilibria import cli, compare
 from equilibria.base.errors import ConfigError, EquilibriaError, RunError
-from equilibria.compare import cells, results, summarised, tables
+from equilibria.compare import cells, page, results, summarised, tables
 from equilibria.compare.cells import Cell
 from equilibria.compare.claims import Claims, Holder
 from equilibria.compare.plan import default_folder, folder_of, named
@@ -282,10 +282,24 @@ def test_a_failed_seed_ranks_worst_and_there_is_no_mean() -> None:
 def test_every_form_has_every_method_and_its_claim() -> None:
     found = [cell("a|b_c", i, 0.2 + 0.01 * i) for i in range(5)] + [cell("d", i, 0.6 + 0.01 * i) for i in range(5)]
     summary = summarised(found, 5)
-    assert "a|b_c is better than d on p" in tables.text(summary)
+    assert "On p a|b_c is better than d." in tables.text(summary)
     assert "a\\|b_c" in tables.markdown(summary)
     assert "a|b\\_c" in tables.latex(summary)
     assert json.loads(tables.as_json(summary))["rows"][0]["method"] == "a|b_c"
+
+
+def test_the_page_has_every_seed_loads_nothing_and_escapes_names() -> None:
+    found = [cell("<b>a", i, 0.2 + 0.01 * i) for i in range(5)] + [cell("d", i, None if i else 0.5) for i in range(5)]
+    made = page.html(summarised(found, 5))
+    assert "&lt;b&gt;a" in made and "<b>a" not in made
+    assert "http" not in made.replace("http-equiv", "")
+    assert made == page.html(summarised(found, 5))
+
+
+def test_the_command_of_a_cell_trains_it_again(done: Path) -> None:
+    plan = compare.read(done)
+    line = page.command(plan, "gan:batch=4", next(iter(plan.problems))).splitlines()[1]
+    assert line.startswith("equilibria train gan --set batch=4 --data ") and line.endswith("--steps 4 --seed 1")
 
 
 def test_an_unknown_metric_names_the_nearest() -> None:

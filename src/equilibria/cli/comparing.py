@@ -135,6 +135,8 @@ def compare_run(
         say(f"  equilibria compare work {quoted(folder)}")
         raise typer.Exit(UNFINISHED)
     _print(compare.opened(folder), form)
+    if form == "text":
+        say(f"Page:    {(folder / 'compare.html').resolve()}")
 
 
 @comparing.command(name="plan")

@@ -8,6 +8,7 @@ C/cells/        what came of each, one file a cell (cells.py)
 C/results.csv   every metric of every cell: the same bytes for the same results (results.py)
 C/costs.csv     what each took on its machine
 C/compare.json  what can be said (summary.py)
+C/compare.html  the same with every seed as a dot (page.py)
 ```
 
 The statistics are pure functions of numbers. Lower is better there: negate a metric of which more is better. A seed

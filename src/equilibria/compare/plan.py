@@ -171,8 +171,8 @@ def named(words: Sequence[str | Recipe]) -> dict[str, Recipe]:
         if isinstance(word, Recipe):
             name, row = word.name, word
         else:
-            first, _, settings = word.partition(":")
-            name, row = word, recipe(first).with_settings(_pairs(word, settings))
+            first, settings = settings_of(word)
+            name, row = word, recipe(first).with_settings(settings)
         if name in found:
             raise ConfigError(f"the method '{name}' is given twice", f"leave one out, or change it: {name}:batch=32")
         found[name] = row
@@ -180,8 +180,17 @@ def named(words: Sequence[str | Recipe]) -> dict[str, Recipe]:
     return found
 
 
-def _pairs(word: str, settings: str) -> list[tuple[str, str]]:
-    """``a=1,b=2`` as pairs; a comma inside a value stays where no ``=`` follows before the next one."""
+def settings_of(word: str) -> tuple[str, list[tuple[str, str]]]:
+    """The recipe and the settings of a method; a comma inside a value stays where no ``=`` follows before the next.
+
+    Raises:
+        ConfigError: a piece is not ``key=value``.
+
+    Examples:
+        >>> settings_of("gan:batch=8,game.penalties=r1,r2")
+        ('gan', [('batch', '8'), ('game.penalties', 'r1,r2')])
+    """
+    first, _, settings = word.partition(":")
     pairs: list[tuple[str, str]] = []
     for piece in settings.split(",") if settings else []:
         key, equals, value = piece.partition("=")
@@ -191,7 +200,7 @@ def _pairs(word: str, settings: str) -> list[tuple[str, str]]:
             pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]},{piece}")
         else:
             raise ConfigError(f"'{piece}' in the method '{word}' is not key=value", "write it as gan:batch=32")
-    return pairs
+    return first, pairs
 
 
 def _distinct(what: str, names: Mapping[str, Any]) -> None:

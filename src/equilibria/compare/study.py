@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..training import disk
-from . import results, tables
+from . import page, results, tables
 from .plan import read
 from .summary import Summary, summarised
 
@@ -51,6 +51,7 @@ def opened(folder: Path, metrics: Sequence[str] = ()) -> Study:
     summary = summarised(found, len(plan.seeds), metrics or plan.metrics)
     results.keep_tables(folder, found)
     disk.write_atomically(folder / "compare.json", tables.as_json(summary))
+    disk.write_atomically(folder / "compare.html", page.html(summary, plan))
     left = len(plan.seeds) * len(plan.rounds) - len(found)
     return Study(summary, left, folder)
 

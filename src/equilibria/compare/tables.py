@@ -66,15 +66,31 @@ def claims(summary: Summary) -> list[str]:
     found = summary.verdicts
     if found is None:
         return ["One method has nothing to be told apart from."]
-    lines = [sentence(one) for one in found.claims()]
+    scopes: dict[tuple[str, str], list[Comparison]] = {}
+    for one in sorted(found.claims(), key=lambda one: one.scope == "problem"):
+        scopes.setdefault((one.scope, one.problem), []).append(one)
+    lines = [sentence(same) for same in scopes.values()]
     return [*(lines or ["No two methods are told apart."]), *found.limits]
 
 
-def sentence(one: Comparison) -> str:
-    """Two methods that are told apart."""
-    where = {"problem": f"on {one.problem}", "together": "over these problems", "general": "on problems like these"}
-    chance = f"a seed of it is better with probability {interval(one.improvement)}"
-    return f"{one.first} is better than {one.second} {where[one.scope]}: {chance}, p = {one.adjusted:.2g} (corrected)."
+def sentence(same: Sequence[Comparison]) -> str:
+    """What is told apart on one problem, or over problems: every method with those that it is better than."""
+    first = same[0]
+    where = {"problem": f"On {first.problem}", "together": "Over these problems", "general": "On problems like these"}
+    worse: dict[str, list[str]] = {}
+    for one in same:
+        worse.setdefault(one.first, []).append(one.second)
+    said = "; ".join(f"{name} is better than {_listed(others)}" for name, others in worse.items())
+    how = f"p = {first.adjusted:.2g}" if len(same) == 1 else f"p at most {max(one.adjusted for one in same):.2g}"
+    least = min((one.improvement for one in same), key=lambda one: one.estimate or 0.0)
+    chance = "with probability" if len(same) == 1 else "with probability at least"
+    return (
+        f"{where[first.scope]} {said}. A seed of the better one is better {chance} {interval(least)}; corrected {how}."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def text(summary: Summary) -> str:
