@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..core.updates import Alternating
 from ..doctor import DiagnosisText
 from ..runs.folder import RunFolder
 from ..training import disk
+from .plan import filename
 
 FOLDER = "cells"
 
@@ -85,7 +87,7 @@ def read_run(method: str, problem: str, seed: int, path: Path, run: str, why: st
     status = why or ("" if diverged is None else f"diverged at round {diverged[0]}: {diverged[1]} is not finite")
     metrics = {} if status else folder.evaluation
     if not status and not metrics:
-        raise RunError(f"{path} has no evaluation", f"equilibria evaluate {path}")
+        raise RunError(f"{path} has no evaluation", f"equilibria evaluate {shlex.quote(str(path))}")
     diagnosis = DiagnosisText(folder.diagnosis)
     cost = _cost(path) | ({"memory": memory} if memory else {})
     found = tuple(finding.condition for finding in diagnosis.active)
@@ -107,8 +109,6 @@ def _cost(path: Path) -> dict[str, float]:
 
 def file_of(folder: Path, method: str, problem: str, seed: int) -> Path:
     """The file of a cell, in the folder of a comparison."""
-    from .plan import filename
-
     return folder / FOLDER / f"{filename(method)}+{filename(problem)}+s{seed}.json"
 
 
@@ -136,7 +136,9 @@ def read(file: Path) -> Cell | None:
     except OSError as error:
         raise disk.read_error(error, file) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{file} is damaged ({error})", f"delete it, and give the command again: rm {file}") from error
+        raise RunError(
+            f"{file} is damaged ({error})", f"delete it, and give the command again: rm {shlex.quote(str(file))}"
+        ) from error
 
 
 def metric_names(cells: Iterable[Cell]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..figures.panels import BLUE, GREY, label, panels, rendered
 from ..reports.page import Picture, page
-from .plan import Plan
+from .plan import Plan, settings_of
 from .summary import Judged, Row, Summary
 from .tables import Table, claims, tables
 
@@ -37,15 +37,11 @@ def html(summary: Summary, plan: Plan | None = None) -> str:
     """
     sections = []
     for table, problem in zip(tables(summary), [*summary.judged, None], strict=False):
-        picture = None if problem is None else dots(summary.judged[problem], _of(summary, problem))
+        picture = None if problem is None else dots(summary.judged[problem], summary.of(problem))
         sections.append(Section(problem or "All problems", picture, table))
     commands = [] if plan is None else [command(plan, *pair) for pair in plan.pairs]
     title = f"{len({row.method for row in summary.rows})} methods on {', '.join(summary.judged)}"
     return page(TEMPLATE, title=title, sections=sections, claims=claims(summary), commands=commands)
-
-
-def _of(summary: Summary, problem: str) -> list[Row]:
-    return [row for row in summary.rows if row.problem == problem]
 
 
 def command(plan: Plan, method: str, problem: str) -> str:
@@ -57,8 +53,6 @@ def command(plan: Plan, method: str, problem: str) -> str:
         >>> command(plan, "gan:batch=8", "ring8-U")
         'equilibria train gan --set batch=8 --data ring8-U --steps 9 --seed 3'
     """
-    from .plan import settings_of
-
     first, settings = settings_of(method)
     words = ["equilibria", "train", first]
     for key, value in settings:

@@ -135,11 +135,6 @@ class Plan:
         }
         return written(values, indent=1)
 
-    @property
-    def files(self) -> list[Path]:
-        """Folders of the runs, relative to the comparison's folder, in the order of the table."""
-        return [folder_of(method, problem, seed) for method, problem in self.pairs for seed in self.seeds]
-
 
 def folder_of(method: str, problem: str, seed: int) -> Path:
     """The folder of a cell's run, relative to the comparison's.

@@ -107,6 +107,10 @@ class Summary:
     verdicts: Verdicts | None
     overall: dict[str, Interval]
 
+    def of(self, problem: str) -> list[Row]:
+        """The rows of a problem."""
+        return [row for row in self.rows if row.problem == problem]
+
 
 def summarised(cells: Sequence[Cell], asked: int, metrics: Sequence[str] = ()) -> Summary:
     """What the cells say.
@@ -130,7 +134,11 @@ def summarised(cells: Sequence[Cell], asked: int, metrics: Sequence[str] = ()) -
     floors = {problem: judged[problem].signed_floor for problem in study}
     found = verdicts(study, floors) if study else None
     groups_of = found.groups if found is not None else {}
-    rows = [row for p in problems for row in _rows(p, cells, judged[p], groups_of.get(p, ()), asked, metrics)]
+    rows = [
+        row
+        for p, own in values.items()
+        for row in _rows(p, cells, judged[p], own, groups_of.get(p, ()), asked, metrics)
+    ]
     return Summary(judged, tuple(rows), found, _overall(study, floors))
 
 
@@ -163,11 +171,11 @@ def _rows(
     problem: str,
     cells: Sequence[Cell],
     judged: Judged,
+    values: dict[str, list[float]],
     found: Sequence[Group],
     asked: int,
     metrics: Sequence[str],
 ) -> list[Row]:
-    values = _values(problem, cells, judged.metric)
     letter = letters(list(values), found)
     sign = -1.0 if judged.higher else 1.0
     rows = []

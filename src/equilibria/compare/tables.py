@@ -24,7 +24,7 @@ class Table:
 
 def tables(summary: Summary) -> list[Table]:
     """A table for each problem, and one for all of them together."""
-    made = [_problem(problem, judged, summary.rows) for problem, judged in summary.judged.items()]
+    made = [_problem(problem, judged, summary.of(problem)) for problem, judged in summary.judged.items()]
     if summary.overall:
         rows = tuple((method, interval(one)) for method, one in summary.overall.items())
         title = "All problems: interquartile mean of the excess over the floor (1 is the median method)"
@@ -32,8 +32,7 @@ def tables(summary: Summary) -> list[Table]:
     return made
 
 
-def _problem(problem: str, judged: Judged, rows: Sequence[Row]) -> Table:
-    own = [row for row in rows if row.problem == problem]
+def _problem(problem: str, judged: Judged, own: Sequence[Row]) -> Table:
     further = list(dict.fromkeys(name for row in own for name in row.others))
     costs = [name for name in ("rounds", "seconds", "memory") if any(name in row.cost for row in own)]
     unit = f" ({judged.unit})" if judged.unit else ""
